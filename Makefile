@@ -1,0 +1,44 @@
+# Each target does its own set-up: it makes .venv and installs what is not there yet.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requirements/mminstall.txt \
+	requirements/optional.txt requirements/gpu.txt requirements/tests.txt setup.py
+# faiss for the GPU where there is one
+EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements/gpu.txt,requirements/optional.txt)
+export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo demo-fashion test test-slow lint install clean
+
+demo: $(STAMP)
+	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
+
+demo-fashion: $(STAMP)
+	$(BIN)/python tools/demo.py configs/demo/simclr_fashion-mnist.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest tests -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest tests -m slow
+
+lint: $(STAMP)
+	$(BIN)/flake8 mmssl tools tests configs setup.py
+	$(BIN)/isort --check-only --diff mmssl tools tests configs setup.py
+	$(BIN)/yapf --diff --recursive --parallel mmssl tools tests configs setup.py
+
+install: $(STAMP)
+
+# torch comes first and alone: the rest takes it as it is. mmcv and mmcls are built in this
+# environment, so that they find the opencv that is there and a setuptools that still has pkg_resources.
+$(STAMP): $(REQUIREMENTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "setuptools<81" wheel -r requirements/runtime.txt -r $(EXTRA) -r requirements/tests.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation -r requirements/mminstall.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

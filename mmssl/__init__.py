@@ -1,0 +1,61 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Self-supervised learning on images, OpenMMLab style.
+
+Importing this package imports neither torch nor mmcv; it only looks at which versions are installed.
+"""
+import logging
+import re
+import warnings
+from importlib import metadata
+
+from .version import __version__, version_info
+
+# distribution -> (lowest that works, first that does not)
+_STACK = {'torch': ((2, 4), None), 'torchvision': ((0, 19), None), 'mmcv': ((1, 7), (2, ))}
+
+
+def _installed(package):
+    """Version of an installed distribution as a tuple of ints, or None."""
+    try:
+        return tuple(int(n) for n in re.findall(r'\d+', metadata.version(package))[:3])
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_stack():
+    """See that the packages underneath are there in versions that work.
+
+    Raises:
+        ImportError: One message that names everything missing or unfit, and the command that mends it.
+    """
+    problems = []
+    for package, (lowest, below) in _STACK.items():
+        found = _installed(package)
+        if package == 'mmcv':  # two distributions give the module mmcv
+            full = _installed('mmcv-full')
+            if found and full:
+                problems.append('mmcv and mmcv-full are both installed and overwrite each other: '
+                                'pip uninstall mmcv mmcv-full, then install one')
+                continue
+            found = found or full
+        wanted = f'>={".".join(map(str, lowest))}' + (f',<{".".join(map(str, below))}' if below else '')
+        if found is None:
+            problems.append(f'{package}{wanted} is not installed')
+        elif found < lowest or (below and found >= below):
+            problems.append(f'{package} {".".join(map(str, found))} does not fit, {package}{wanted} does')
+    if problems:
+        raise ImportError('mmssl cannot run on what is installed here:\n  ' + '\n  '.join(problems) +
+                          '\nThis installs what was tried together (from a clone of mmssl):\n'
+                          '  PIP_CONSTRAINT=requirements/constraints.txt pip install -r requirements/runtime.txt '
+                          '-r requirements/mminstall.txt')
+
+
+check_stack()
+
+# mmcv 1.x announces its successor on every import; our users chose 1.x knowingly.
+warnings.filterwarnings('ignore', message='On January 1, 2023, MMCV will release')
+warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+# torch reports the absence of a GPU on a machine with nvcc; mmssl runs on the CPU then, and says so itself.
+logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
+
+__all__ = ['__version__', 'version_info', 'check_stack']

@@ -1,0 +1,253 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Everything that knows of several processes. Each function is a no-op, or the identity, in one process."""
+import functools
+import os
+import socket
+import subprocess
+
+import torch
+import torch.distributed as dist
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def is_distributed():
+    """Whether a process group of this library's users exists."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def get_dist_info():
+    """Rank of this process and the number of processes, (0, 1) without a process group."""
+    if is_distributed():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def get_rank():
+    return get_dist_info()[0]
+
+
+def get_world_size():
+    return get_dist_info()[1]
+
+
+def default_device():
+    """The device that training runs on: this process's GPU where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device('cuda', torch.cuda.current_device())
+    return torch.device('cpu')
+
+
+def master_only(func):
+    """Decorator: run on rank 0 only, return None elsewhere."""
+
+    @functools.wraps(func)
+    def wrapper(*args, **kwargs):
+        return func(*args, **kwargs) if get_rank() == 0 else None
+
+    return wrapper
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def _first_slurm_host():
+    nodes = os.environ['SLURM_NODELIST']
+    return subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True,
+                          check=True).stdout.splitlines()[0]
+
+
+def init_dist(launcher, backend=None, port=None, **kwargs):
+    """Join the process group that a launcher has prepared.
+
+    Args:
+        launcher (str): 'pytorch' (torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), 'slurm'
+            (srun sets SLURM_*) or 'mpi' (mpirun sets OMPI_COMM_WORLD_*). 'none' does nothing.
+        backend (str, optional): 'nccl' or 'gloo'. Without a GPU 'gloo' is used whatever is asked for.
+        port (int, optional): Port of the rendezvous where the launcher gives none.
+        kwargs: Passed on to torch.distributed.init_process_group.
+
+    Raises:
+        ValueError: Unknown launcher.
+        RuntimeError: The environment variables of the launcher are absent.
+    """
+    if launcher not in LAUNCHERS:
+        raise ValueError(f'launcher must be one of {LAUNCHERS}, got {launcher!r}')
+    if launcher == 'none':
+        return
+    env = os.environ
+    if port is not None:
+        env.setdefault('MASTER_PORT', str(port))
+    try:
+        if launcher == 'slurm':
+            env.update(
+                RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env.get('SLURM_LOCALID', '0'))
+            env.setdefault('MASTER_ADDR', _first_slurm_host())
+            # every task of a job computes the same port, jobs on one node get different ones
+            env.setdefault('MASTER_PORT', str(20000 + int(env.get('SLURM_JOB_ID', 9500)) % 20000))
+        elif launcher == 'mpi':
+            env.update(
+                RANK=env['OMPI_COMM_WORLD_RANK'],
+                WORLD_SIZE=env['OMPI_COMM_WORLD_SIZE'],
+                LOCAL_RANK=env['OMPI_COMM_WORLD_LOCAL_RANK'])
+            env.setdefault('MASTER_ADDR', '127.0.0.1')
+            env.setdefault('MASTER_PORT', '29500')
+        env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']
+    except KeyError as error:
+        raise RuntimeError(f'launcher {launcher!r}: the environment variable {error} is not set; start the script '
+                           'with tools/dist_train.sh (torchrun), srun or mpirun, or use --launcher none') from error
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(env['LOCAL_RANK']) % torch.cuda.device_count())
+        backend = backend or 'nccl'
+    else:
+        backend = 'gloo'
+    dist.init_process_group(backend=backend, **kwargs)
+
+
+def barrier():
+    if is_distributed():
+        dist.barrier()
+
+
+def broadcast(tensor, src=0):
+    """Overwrite `tensor` on every rank by that of rank `src`; returns it."""
+    if is_distributed():
+        dist.broadcast(tensor, src)
+    return tensor
+
+
+def broadcast_object(obj, src=0):
+    """The picklable object of rank `src`, on every rank."""
+    if not is_distributed():
+        return obj
+    box = [obj]
+    dist.broadcast_object_list(box, src)
+    return box[0]
+
+
+def all_gather_object(obj):
+    """List of the objects of all ranks, in rank order."""
+    if not is_distributed():
+        return [obj]
+    out = [None] * get_world_size()
+    dist.all_gather_object(out, obj)
+    return out
+
+
+def all_reduce_sum(tensor):
+    """Sum over ranks, in place, without gradient; returns `tensor`."""
+    if is_distributed():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def reduce_mean(tensor):
+    """Mean over ranks of a float tensor, without gradient."""
+    return all_reduce_sum(tensor.detach().clone()) / get_world_size()
+
+
+@torch.no_grad()
+def concat_all_gather(tensor):
+    """Tensors of one shape from all ranks, concatenated along dim 0 in rank order, without gradient."""
+    if not is_distributed():
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def gather_variable(tensor):
+    """As concat_all_gather, for tensors whose first dimension differs from rank to rank.
+
+    Returns:
+        list[Tensor]: One tensor a rank.
+    """
+    if not is_distributed():
+        return [tensor]
+    sizes = concat_all_gather(torch.tensor([len(tensor)], device=tensor.device)).tolist()
+    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
+    padded[:len(tensor)] = tensor
+    parts = concat_all_gather(padded).split(max(sizes)) if max(sizes) else [padded] * len(sizes)
+    return [part[:size] for part, size in zip(parts, sizes)]
+
+
+class GatherLayer(torch.autograd.Function):
+    """Gather along dim 0 with the full gradient.
+
+    Every rank's loss may depend on this rank's tensor, so the gradients are summed over ranks before this rank's
+    slice is taken. With the mean over ranks that DDP takes afterwards, a loss averaged over local anchors has the
+    gradient of the same loss over the global batch.
+    """
+
+    @staticmethod
+    def forward(ctx, tensor):
+        ctx.size = len(tensor)
+        return concat_all_gather(tensor)
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = all_reduce_sum(grad.contiguous().clone())
+        start = get_rank() * ctx.size
+        return grad[start:start + ctx.size]
+
+
+def gather_with_grad(tensor):
+    """Differentiable concatenation over ranks; the identity in one process. See GatherLayer."""
+    return GatherLayer.apply(tensor) if get_world_size() > 1 else tensor
+
+
+class _AllReduceSum(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, tensor):
+        return all_reduce_sum(tensor.clone())
+
+    @staticmethod
+    def backward(ctx, grad):
+        return all_reduce_sum(grad.clone())
+
+
+def all_reduce_sum_with_grad(tensor):
+    """Differentiable sum over ranks: the gradient is summed over ranks too, since each rank's loss uses the sum."""
+    return _AllReduceSum.apply(tensor) if get_world_size() > 1 else tensor
+
+
+def sync_random_seed(seed=None, device=None):
+    """One seed for all ranks: the given one, else one drawn by rank 0.
+
+    Args:
+        seed (int, optional): Returned as it is.
+        device: Accepted for compatibility; the collective chooses its own.
+
+    Returns:
+        int: The seed.
+    """
+    if seed is not None:
+        return seed
+    return broadcast_object(int.from_bytes(os.urandom(4), 'little') & 0x7fffffff)
+
+
+@torch.no_grad()
+def batch_shuffle_ddp(x):
+    """Shuffle a batch over all ranks, so that batch-norm statistics do not tell which samples belong together.
+
+    Args:
+        x (Tensor): N x ..., of the same N on each rank.
+
+    Returns:
+        tuple[Tensor, Tensor]: This rank's N samples of the shuffled batch, and the indices that undo it.
+    """
+    gathered = concat_all_gather(x)
+    order = broadcast(torch.randperm(len(gathered), device=x.device))
+    mine = order.view(get_world_size(), -1)[get_rank()]
+    return gathered[mine], torch.argsort(order)
+
+
+@torch.no_grad()
+def batch_unshuffle_ddp(x, idx_unshuffle):
+    """Undo batch_shuffle_ddp: this rank's samples in their first order."""
+    gathered = concat_all_gather(x)
+    return gathered[idx_unshuffle.view(get_world_size(), -1)[get_rank()]]

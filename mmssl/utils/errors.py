@@ -1,0 +1,65 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Errors in what a user wrote: each says what was found and what would be right."""
+import difflib
+
+
+class ConfigError(ValueError):
+    """A config that cannot be built, with the place of the fault in it.
+
+    Args:
+        message (str): What is wrong and what would be right.
+        cfg (dict, optional): The part of the config that is at fault; outer builders find its place by it.
+    """
+
+    def __init__(self, message, cfg=None):
+        super().__init__(message)
+        self.message = message
+        self.cfg = cfg
+        self.place = ''
+
+    def locate_in(self, outer):
+        """Extend the place by the path that leads from an outer config to the faulty part."""
+        path = find_path(outer, self.cfg)
+        if path is not None:
+            self.place = '.'.join(filter(None, [path, self.place]))
+            self.cfg = outer
+
+    def __str__(self):
+        return f'{self.message} (at {self.place} in the config)' if self.place else self.message
+
+
+class UnknownNameError(ConfigError, KeyError):
+    """A `type` that no registry knows."""
+
+
+class UnknownArgumentError(ConfigError, TypeError):
+    """An argument that a class does not take, or one that it needs and was not given."""
+
+
+def nearest(name, known, what='known names'):
+    """Words that help with a misspelt name: the nearest known one, or all of them when there are few."""
+    known = sorted(str(k) for k in known)
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
+    if close:
+        return f'did you mean {lowered[close[0]]!r}?'
+    if not known:
+        return f'{what}: none'
+    return f'{what}: ' + ', '.join(known[:40]) + (', ...' if len(known) > 40 else '')
+
+
+def find_path(tree, part):
+    """Dotted path from a nested config to the very object `part` in it, '' for itself, None if absent."""
+    if tree is part:
+        return ''
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        items = enumerate(tree)
+    else:
+        return None
+    for key, value in items:
+        path = find_path(value, part)
+        if path is not None:
+            return '.'.join(filter(None, [str(key), path]))
+    return None

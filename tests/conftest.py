@@ -1,0 +1,103 @@
+"""Fixtures that all tests share."""
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_fixed_seed():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def _run_rank(rank, world_size, folder, func, args):
+    import torch.distributed as dist
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
+    try:
+        result = func(rank, world_size, *args)
+        torch.save(result, f'{folder}/{rank}.pt')
+    except BaseException:
+        Path(f'{folder}/{rank}.err').write_text(traceback.format_exc())
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope='session')
+def run_distributed():
+    """Call `func(rank, world_size, *args)` in several gloo processes and return what each returned.
+
+    `func` stands at module level, so that it can be pickled.
+    """
+
+    def run(func, *args, world_size=2):
+        with tempfile.TemporaryDirectory() as folder:
+            context = torch.multiprocessing.get_context('spawn')
+            workers = [
+                context.Process(target=_run_rank, args=(rank, world_size, folder, func, args))
+                for rank in range(world_size)
+            ]
+            for w in workers:
+                w.start()
+            for w in workers:
+                w.join(120)
+            hung = [w.kill() for w in workers if w.is_alive()]
+            errors = '\n'.join(p.read_text() for p in sorted(Path(folder).glob('*.err')))
+            assert not errors and not hung, errors or 'a process hung'
+            return [torch.load(f'{folder}/{rank}.pt', weights_only=False) for rank in range(world_size)]
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def photographs():
+    """The two photographs that scikit-learn carries, as uint8 RGB arrays of 427 x 640 pixels."""
+    from sklearn.datasets import load_sample_images
+    return load_sample_images().images
+
+
+@pytest.fixture(scope='session')
+def photo_folder(photographs, tmp_path_factory):
+    """A folder with 24 JPEG crops of real photographs in two class folders, `china` and `flower`."""
+    from PIL import Image
+    root = tmp_path_factory.mktemp('photos')
+    for name, photo in zip(('china', 'flower'), photographs):
+        (root / name).mkdir()
+        for i in range(12):
+            top, left = 15 * i, 22 * i
+            Image.fromarray(photo[top:top + 200, left:left + 260]).save(root / name / f'{i:02d}.jpg', quality=92)
+    return root
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """Run a script of tools/ as a user does; returns the completed process, its output as text."""
+    import subprocess
+
+    def run(script, *args, check=True, env=None, timeout=600):
+        command = [sys.executable, str(ROOT / script)] if str(script).endswith('.py') else ['bash', str(ROOT / script)]
+        done = subprocess.run([*command, *map(str, args)],
+                              cwd=ROOT,
+                              capture_output=True,
+                              text=True,
+                              env={
+                                  **os.environ,
+                                  **(env or {})
+                              },
+                              timeout=timeout)
+        if check and done.returncode:
+            raise AssertionError(f'{script} ended with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}')
+        return done
+
+    return run
