@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from mmssl.utils import dist
+
+
+def test_one_process_is_the_identity():
+    x = torch.arange(6.).view(3, 2)
+    assert dist.get_dist_info() == (0, 1)
+    assert dist.concat_all_gather(x) is x and dist.gather_with_grad(x) is x
+    assert torch.equal(dist.reduce_mean(x), x)
+    assert dist.all_gather_object('a') == ['a'] and dist.broadcast_object('a') == 'a'
+    shuffled, undo = dist.batch_shuffle_ddp(x)
+    assert torch.equal(dist.batch_unshuffle_ddp(shuffled, undo), x)
+
+
+def test_unknown_launcher_and_absent_environment(monkeypatch):
+    with pytest.raises(ValueError, match='torchrun'):
+        dist.init_dist('torchrun')
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError, match='RANK'):
+        dist.init_dist('pytorch')
+
+
+def _pairwise(x):
+    """A loss in which each local row meets every row of the global batch."""
+    keys = dist.gather_with_grad(x)
+    return ((x @ keys.T)**2).mean()
+
+
+def _gradient_of_gather(rank, world_size, x):
+    local = x.chunk(world_size)[rank].clone().requires_grad_()
+    loss = _pairwise(local)
+    loss.backward()
+    return dist.reduce_mean(loss), local.grad / world_size
+
+
+def test_gather_has_the_whole_gradient(run_distributed):
+    """Pitfall: a GatherLayer that drops the gradients other ranks owe scales the gradient by 1/W."""
+    x = torch.randn(6, 4)
+    whole = x.clone().requires_grad_()
+    loss = _pairwise(whole)
+    loss.backward()
+    results = run_distributed(_gradient_of_gather, x)
+    torch.testing.assert_close(results[0][0], loss.detach())
+    torch.testing.assert_close(torch.cat([grad for _, grad in results]), whole.grad)
+
+
+def _collectives(rank, world_size):
+    x = torch.full((rank + 1, 2), float(rank))
+    y = torch.tensor([1. + rank], requires_grad=True)
+    total = dist.all_reduce_sum_with_grad(y)
+    (total**2).sum().backward()
+    batch = torch.arange(4.).view(4, 1) + 4 * rank
+    shuffled, undo = dist.batch_shuffle_ddp(batch)
+    return dict(
+        parts=dist.gather_variable(x),
+        grad=y.grad,
+        total=total.detach(),
+        shuffled=shuffled,
+        restored=dist.batch_unshuffle_ddp(shuffled, undo),
+        seed=dist.sync_random_seed(),
+        objects=dist.all_gather_object({'rank': rank}))
+
+
+def test_collectives_of_two_processes(run_distributed):
+    first, second = run_distributed(_collectives)
+    for result in (first, second):
+        assert [tuple(p.shape) for p in result['parts']] == [(1, 2), (2, 2)]
+        assert result['total'] == 3 and result['grad'] == 2 * 2 * 3
+        assert result['objects'] == [{'rank': 0}, {'rank': 1}]
+    assert first['seed'] == second['seed']
+    together = torch.cat([first['shuffled'], second['shuffled']]).flatten()
+    assert together.sort().values.tolist() == list(range(8)) and together.tolist() != list(range(8))
+    assert torch.equal(torch.cat([first['restored'], second['restored']]).flatten(), torch.arange(8.))
