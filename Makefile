@@ -35,7 +35,7 @@ install: $(STAMP)
 # environment, so that they find the opencv that is there and a setuptools that still has pkg_resources.
 $(STAMP): $(REQUIREMENTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "setuptools<81" wheel -r requirements/runtime.txt -r $(EXTRA) -r requirements/tests.txt
+	$(BIN)/python -m pip install --quiet "setuptools<80" wheel -r requirements/runtime.txt -r $(EXTRA) -r requirements/tests.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation -r requirements/mminstall.txt
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@

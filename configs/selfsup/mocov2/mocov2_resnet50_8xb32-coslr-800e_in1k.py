@@ -1,0 +1,10 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""MoCo v2 for 800 epochs.
+
+Command:  tools/dist_train.sh configs/selfsup/mocov2/mocov2_resnet50_8xb32-coslr-800e_in1k.py 8
+Hardware: 8 GPUs with 32 images each.
+Known:    not trained with mmssl yet; no result was published with it.
+"""
+_base_ = 'mocov2_resnet50_8xb32-coslr-200e_in1k.py'
+
+runner = dict(max_epochs=800)
