@@ -1,1 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from . import pipelines
+from .base import BaseDataset
+from .builder import DATASETS, DATASOURCES, PIPELINES, build_dataloader, build_dataset, build_datasource
+from .data_sources import *  # noqa: F401,F403
+from .dataset_wrappers import ConcatDataset, RepeatDataset
+from .loader import PrefetchLoader
+from .multi_view import MultiViewDataset
+from .samplers import *  # noqa: F401,F403
+from .single_view import SingleViewDataset

@@ -1,0 +1,79 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What all datasets share: a source of images and the form in which views leave."""
+from abc import ABCMeta, abstractmethod
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from mmssl.utils.errors import ConfigError
+from .builder import build_datasource
+from .pipelines.compose import Compose
+
+
+class BaseDataset(Dataset, metaclass=ABCMeta):
+    """A source and a pipeline: how views and targets are made of a sample.
+
+    Args:
+        data_source (dict | BaseDataSource): Where images come from.
+        pipeline (list[dict | Callable]): Steps from the stored image to the view.
+        prefetch (bool): Views leave as uint8 arrays; PrefetchLoader makes them float and normalises them on the
+            device. Else the pipeline ends with ToTensor and Normalize.
+    """
+
+    def __init__(self, data_source, pipeline, prefetch=False):
+        self.data_source = build_datasource(data_source)
+        self.pipeline = Compose(pipeline)
+        self.prefetch = prefetch
+        self.CLASSES = self.data_source.CLASSES
+
+    def __len__(self):
+        return len(self.data_source)
+
+    @abstractmethod
+    def __getitem__(self, idx):
+        """One sample.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            dict: `img` (a view or a list of views), `idx`, and what else the algorithm's forward_train takes.
+        """
+
+    @abstractmethod
+    def evaluate(self, results, logger=None, **kwargs):
+        """Metrics of the results of a test run over this data set.
+
+        Args:
+            results (dict[str, ndarray]): Outputs by name, one row a sample.
+            logger (logging.Logger | str, optional): Where the metrics are printed.
+
+        Returns:
+            dict[str, float]: The metrics.
+        """
+
+    def finish(self, view):
+        """The view in the form that leaves the data set.
+
+        Args:
+            view (ndarray | Tensor | PIL.Image.Image | tuple): What the pipeline made; masks may come with the image.
+
+        Returns:
+            ndarray | Tensor | tuple: uint8 H x W x C with `prefetch`, else whatever the pipeline made.
+
+        Raises:
+            ConfigError: Pipeline and `prefetch` do not fit.
+        """
+        img = view[0] if isinstance(view, (tuple, list)) else view
+        if isinstance(img, Image.Image):
+            if not self.prefetch:
+                raise ConfigError('the pipeline ends with an image: add dict(type="ToTensor") and dict(type="Normalize"'
+                                  ', mean=..., std=...), or set prefetch=True')
+            img = np.array(img)
+            img = img if img.ndim == 3 else img[..., None]
+            return (img, *view[1:]) if isinstance(view, (tuple, list)) else img
+        if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
+            raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '
+                              f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it')
+        return view

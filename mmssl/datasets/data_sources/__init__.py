@@ -1,0 +1,14 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+from .base import ArraySource, BaseDataSource, CompactStrings
+from .cifar import CIFAR10, CIFAR100
+from .decode import BrokenImageError, decode_image
+from .folder import Folder
+from .image_list import ImageList
+from .imagenet import ImageNet
+from .imagenet_21k import ImageNet21k
+from .small import Digits, FashionMNIST
+
+__all__ = [
+    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'CompactStrings', 'Digits',
+    'FashionMNIST', 'Folder', 'ImageList', 'ImageNet', 'ImageNet21k', 'decode_image'
+]

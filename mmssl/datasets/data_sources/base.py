@@ -1,0 +1,228 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What all data sources share: compact annotations and image reading."""
+import io
+import os.path as osp
+from abc import ABCMeta, abstractmethod
+from array import array
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+
+from mmssl.utils.errors import ConfigError
+from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
+
+
+class CompactStrings(Sequence):
+    """Strings in one block of bytes: 8 bytes more than its characters for each of them.
+
+    A list of str takes 60 bytes more for each, and a forked worker copies its memory pages by merely counting
+    references.
+
+    Args:
+        strings (Iterable[str]): Read once.
+    """
+
+    def __init__(self, strings):
+        block, ends = bytearray(), array('q', [0])
+        for s in strings:
+            block += s.encode('utf-8', 'surrogateescape')
+            ends.append(len(block))
+        self.block = np.frombuffer(block, np.uint8)
+        self.ends = np.frombuffer(ends, np.int64)
+
+    def __len__(self):
+        return len(self.ends) - 1
+
+    def __getitem__(self, idx):
+        if idx < 0:
+            idx += len(self)
+        if not 0 <= idx < len(self):
+            raise IndexError(f'index {idx} of {len(self)} strings')
+        return self.block[self.ends[idx]:self.ends[idx + 1]].tobytes().decode('utf-8', 'surrogateescape')
+
+    @property
+    def nbytes(self):
+        return self.block.nbytes + self.ends.nbytes
+
+
+class DataInfos(Sequence):
+    """The annotations as the dicts that MMSelfSup keeps, each made when it is asked for."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, idx):
+        return dict(
+            img_prefix=self.source.data_prefix,
+            img_info=dict(filename=self.source.samples[idx]),
+            gt_label=np.array(self.source.labels[idx], dtype=np.int64),
+            idx=int(idx))
+
+
+def read_lines(path):
+    """Lines of a text file with their numbers from 1, blank ones left out; from any of mmcv's file backends."""
+    if mmcv.FileClient.parse_uri_prefix(path) is None:
+        if not osp.isfile(path):
+            raise FileNotFoundError(f'no such file: {path}')
+        file = open(path, encoding='utf-8', errors='surrogateescape')
+    else:
+        file = io.StringIO(mmcv.FileClient.infer_client(uri=path).get_text(path))
+    with file:
+        for number, line in enumerate(file, 1):
+            line = line.strip()
+            if line:
+                yield number, line
+
+
+class BaseDataSource(metaclass=ABCMeta):
+    """Where samples come from: an index -> an image and, where there is one, a label.
+
+    A subclass writes `load_annotations`.
+
+    Args:
+        data_prefix (str | None): Folder that file names are relative to.
+        classes (str | Sequence[str], optional): Names of the classes, or a file with one name a line. None takes
+            those that the class carries or finds.
+        ann_file (str | list[str], optional): Annotation file(s). None: annotations follow from the folders.
+        test_mode (bool): Take the test split, where the source has its own splits.
+        color_type (str): 'color' (3 channels), 'grayscale' (1) or 'unchanged' (as stored).
+        channel_order (str): 'rgb' or 'bgr'.
+        file_client_args (dict): Arguments of mmcv.FileClient, by which images are read.
+
+    Attributes:
+        samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
+        labels (ndarray): int32, -1 = unlabelled.
+        CLASSES (Sequence[str] | None): Names of the classes.
+    """
+
+    CLASSES = None
+
+    def __init__(self,
+                 data_prefix,
+                 classes=None,
+                 ann_file=None,
+                 test_mode=False,
+                 color_type='color',
+                 channel_order='rgb',
+                 file_client_args=dict(backend='disk')):
+        if color_type not in COLOR_TYPES:
+            raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
+        if channel_order not in CHANNEL_ORDERS:
+            raise ConfigError(f'channel_order must be one of {CHANNEL_ORDERS}, got {channel_order!r}')
+        self.data_prefix = osp.expanduser(data_prefix) if isinstance(data_prefix, str) else data_prefix
+        self.ann_file = ann_file
+        self.test_mode = test_mode
+        self.color_type = color_type
+        self.channel_order = channel_order
+        self.file_client_args = file_client_args
+        self.file_client = None
+        self.CLASSES = self.get_classes(classes)
+        loaded = self.load_annotations()
+        if isinstance(loaded, list):
+            loaded = loaded, np.array([info.get('gt_label', -1) for info in loaded], np.int32)
+        self.samples, self.labels = loaded
+        if self.CLASSES is not None and len(self.labels) and self.labels.max() >= len(self.CLASSES):
+            raise ConfigError(f'{type(self).__name__}: label {self.labels.max()} is there, but only '
+                              f'{len(self.CLASSES)} classes are named (labels count from 0)')
+
+    @abstractmethod
+    def load_annotations(self):
+        """Find the samples.
+
+        Returns:
+            tuple | list: Samples (CompactStrings of file names, or what `get_img` of the subclass takes) and an int32
+                array of labels; or, as in MMSelfSup, a list of dicts with img_prefix, img_info=dict(filename=...)
+                and gt_label.
+        """
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getstate__(self):
+        # connections are opened anew in the worker process
+        return {**self.__dict__, 'file_client': None}
+
+    @property
+    def data_infos(self):
+        """Sequence[dict]: The annotations in MMSelfSup's form."""
+        return self.samples if isinstance(self.samples, list) else DataInfos(self)
+
+    def get_filename(self, idx):
+        """Path of the sample's file."""
+        sample = self.samples[idx]
+        prefix = self.data_prefix
+        if isinstance(sample, dict):
+            prefix, sample = sample.get('img_prefix'), sample['img_info']['filename']
+        return osp.join(prefix, sample) if prefix else sample
+
+    def get_img(self, idx):
+        """Read and decode one image.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            ndarray: uint8, H x W x C.
+
+        Raises:
+            BrokenImageError: The file cannot be read or decoded.
+        """
+        if self.file_client is None:
+            self.file_client = mmcv.FileClient(**self.file_client_args)
+        filename = self.get_filename(idx)
+        try:
+            data = bytes(self.file_client.get(filename))
+        except OSError as error:
+            raise BrokenImageError(filename, f'{type(error).__name__}: {error}') from error
+        return decode_image(data, self.color_type, self.channel_order, filename)
+
+    def get_cat_ids(self, idx):
+        """Label of one sample, -1 = unlabelled."""
+        return int(self.labels[idx])
+
+    def get_gt_labels(self):
+        """ndarray: Labels of all samples, -1 = unlabelled."""
+        return self.labels
+
+    @property
+    def class_to_idx(self):
+        """dict[str, int]: Label by name of the class."""
+        return {name: i for i, name in enumerate(self.CLASSES or ())}
+
+    @classmethod
+    def get_classes(cls, classes=None):
+        """Names of the classes.
+
+        Args:
+            classes (str | Sequence[str], optional): The names, or a file with one name a line. None: `cls.CLASSES`.
+
+        Returns:
+            Sequence[str] | None: The names.
+        """
+        if classes is None:
+            return cls.CLASSES
+        if isinstance(classes, str):
+            return [line for _, line in read_lines(classes)]
+        if isinstance(classes, (list, tuple)):
+            return classes
+        raise ConfigError(f'classes must be a file name or a list of names, got {classes!r}')
+
+
+class ArraySource(BaseDataSource):
+    """A source whose images are in memory: `load_annotations` returns uint8 N x H x W x C and the labels."""
+
+    def get_filename(self, idx):
+        return f'image {idx} of {type(self).__name__}'
+
+    def get_img(self, idx):
+        img = self.samples[idx]
+        if self.color_type == 'color' and img.shape[2] == 1:
+            return np.repeat(img, 3, axis=2)
+        if self.color_type == 'grayscale' and img.shape[2] == 3:
+            return np.round(img @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]  # luma of ITU-R BT.601
+        # a copy: a step that works in place must not change the data set
+        return img[..., ::-1].copy() if self.channel_order == 'bgr' else img.copy()

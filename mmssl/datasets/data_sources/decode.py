@@ -1,0 +1,146 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Bytes of an image file -> uint8 array, whatever kind of image it is."""
+import io
+import struct
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+COLOR_TYPES = ('color', 'grayscale', 'unchanged')
+CHANNEL_ORDERS = ('rgb', 'bgr')
+
+_ORIENTATION_TAG = 0x0112
+_UNDO_ORIENTATION = {
+    2: lambda img: img[:, ::-1],
+    3: lambda img: img[::-1, ::-1],
+    4: lambda img: img[::-1],
+    5: lambda img: img.transpose(1, 0, 2),
+    6: lambda img: np.rot90(img, -1),
+    7: lambda img: img[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda img: np.rot90(img),
+}
+
+
+class BrokenImageError(ValueError):
+    """An image that cannot be read.
+
+    Args:
+        filename (str): The file.
+        reason (str): What is wrong with it.
+    """
+
+    def __init__(self, filename, reason=''):
+        # both stay in `args`, so that the error survives its way from a worker process
+        super().__init__(filename, reason)
+        self.filename = filename
+        self.reason = reason
+
+    def __str__(self):
+        return f'cannot read the image {self.filename}: {self.reason}' if self.reason else str(self.filename)
+
+
+def exif_orientation(data):
+    """Orientation that the EXIF header of a JPEG file states.
+
+    Args:
+        data (bytes): The file; its first 64 KiB count.
+
+    Returns:
+        int: 1 (upright, also where nothing is stated) to 8.
+    """
+    tiff = data.find(b'Exif\0\0', 0, 1 << 16) + 6
+    if tiff == 5:
+        return 1
+    order = {b'II': '<', b'MM': '>'}.get(data[tiff:tiff + 2])
+    if order is None:
+        return 1
+    try:
+        directory = tiff + struct.unpack_from(order + 'I', data, tiff + 4)[0]
+        for i in range(struct.unpack_from(order + 'H', data, directory)[0]):
+            tag, kind, count, value = struct.unpack_from(order + 'HHIH', data, directory + 2 + 12 * i)
+            if tag == _ORIENTATION_TAG:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # the directory points behind the end of the file
+        pass
+    return 1
+
+
+def _decode_jpeg(data, color_type, channel_order):
+    """The image, or None where it takes Pillow: four colours, or bytes between segments that do no harm."""
+    space = simplejpeg.decode_jpeg_header(data)[2]
+    if space not in ('Gray', 'YCbCr', 'RGB'):
+        return None
+    if color_type == 'grayscale' or (color_type == 'unchanged' and space == 'Gray'):
+        if space == 'RGB':
+            return None
+        target = 'GRAY'
+    else:
+        target = channel_order.upper()
+    try:
+        img = simplejpeg.decode_jpeg(data, colorspace=target)
+    except ValueError as error:
+        if 'extraneous bytes' in str(error):
+            return None
+        raise
+    undo = _UNDO_ORIENTATION.get(exif_orientation(data))
+    return img if undo is None else np.ascontiguousarray(undo(img))
+
+
+def _to_8_bits(values):
+    """Grey values of more than 8 bits, scaled to 0..255."""
+    if values.dtype == np.uint16 or (values.dtype.kind == 'i' and values.min() >= 0 and values.max() <= 65535):
+        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    # the file states no range: floats are within 0..1 by custom, anything else is stretched to what is there
+    low, high = (0, 1) if values.min() >= 0 and values.max() <= 1 else (values.min(), values.max())
+    return np.round((values.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _decode_with_pillow(data, color_type, channel_order):
+    img = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if img.mode[0] in 'IF':
+        img = Image.fromarray(_to_8_bits(np.asarray(img)))
+    elif img.mode in ('P', 'PA'):
+        img = img.convert('RGBA' if img.mode == 'PA' or 'transparency' in img.info else 'RGB')
+    elif img.mode == '1':
+        img = img.convert('L')
+    target = dict(color='RGB', grayscale='L', unchanged=img.mode)[color_type]
+    if target == 'L' and img.mode == 'LA':
+        img = img.getchannel('L')
+    elif img.mode != target:
+        img = img.convert('RGB').convert(target)  # alpha is dropped
+    img = np.array(img)
+    if img.ndim == 2:
+        return img[..., None]
+    if channel_order == 'bgr' and img.shape[2] >= 3:
+        img[..., :3] = img[..., 2::-1].copy()
+    return img
+
+
+def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes>'):
+    """Decode an image file.
+
+    The EXIF orientation is applied, an alpha channel is dropped for 'color' and 'grayscale', palettes are looked up,
+    16-bit grey is scaled to 8 bits. Baseline and progressive JPEG files go through libjpeg-turbo, everything else
+    through Pillow.
+
+    Args:
+        data (bytes): The file.
+        color_type (str): 'color' for three channels, 'grayscale' for one, 'unchanged' for as many as are stored.
+        channel_order (str): 'rgb' or 'bgr'.
+        filename (str): For the error.
+
+    Returns:
+        ndarray: uint8, H x W x C.
+
+    Raises:
+        BrokenImageError: No image, a truncated one, or damaged data.
+    """
+    try:
+        img = None
+        if data[:3] == b'\xff\xd8\xff':
+            img = _decode_jpeg(data, color_type, channel_order)
+        return _decode_with_pillow(data, color_type, channel_order) if img is None else img
+    except Exception as error:  # the decoders raise a dozen kinds of errors, struct.error and SyntaxError among them
+        reason = 'the file is empty' if not data else f'{type(error).__name__}: {error}'
+        raise BrokenImageError(filename, reason) from error

@@ -1,0 +1,94 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""ImageNet and every data set laid out like it."""
+import os.path as osp
+from array import array
+
+import numpy as np
+
+from mmssl.utils.errors import ConfigError
+from ..builder import DATASOURCES
+from .base import BaseDataSource, CompactStrings, read_lines
+from .folder import IMG_EXTENSIONS, find_images, has_file_allowed_extension, sorted_entries
+
+__all__ = ['ImageNet', 'find_folders', 'get_samples', 'has_file_allowed_extension']
+
+
+def find_folders(root):
+    """Class folders of a data set.
+
+    Args:
+        root (str): Folder with one folder a class.
+
+    Returns:
+        dict[str, int]: Label by folder name; the folders are counted by name.
+    """
+    return {e.name: i for i, e in enumerate(e for e in sorted_entries(root) if e.is_dir())}
+
+
+def get_samples(root, folder_to_idx, extensions=IMG_EXTENSIONS, recursive=True):
+    """Yield each image in class folders with its label.
+
+    Args:
+        root (str): Folder with the class folders.
+        folder_to_idx (dict[str, int]): Label by folder name.
+        extensions (Sequence[str]): Lower-case ends of names that count as images.
+        recursive (bool): Also look into folders in a class folder.
+
+    Yields:
+        tuple[str, int]: Path relative to `root`, and label.
+    """
+    for folder, label in sorted(folder_to_idx.items()):
+        for name in find_images(root, folder, recursive, extensions):
+            yield name, label
+
+
+def compact(samples):
+    """(name, label) pairs, read once -> CompactStrings and int32 labels."""
+    labels = array('i')
+
+    def names():
+        for name, label in samples:
+            labels.append(label)
+            yield name
+
+    names = CompactStrings(names())
+    return names, np.array(labels, np.int32)
+
+
+@DATASOURCES.register_module()
+class ImageNet(BaseDataSource):
+    """Images in class folders, or listed in an annotation file.
+
+    With `ann_file`, each of its lines is a file name relative to `data_prefix`, a space and a class id, such as
+    `n01440764/n01440764_10026.JPEG 0`. Without, each folder in `data_prefix` is a class, counted by name.
+
+    Args: see BaseDataSource.
+    """
+
+    recursion_subdir = True
+
+    def load_annotations(self):
+        if self.ann_file is None:
+            return self._load_folders()
+        if not isinstance(self.ann_file, str):
+            raise ConfigError(f'ann_file of {type(self).__name__} must be one file name, got {self.ann_file!r}')
+        return compact(self._read_line(number, line) for number, line in read_lines(self.ann_file))
+
+    def _load_folders(self):
+        folders = find_folders(self.data_prefix)
+        names, labels = compact(get_samples(self.data_prefix, folders, recursive=self.recursion_subdir))
+        if not names:
+            raise FileNotFoundError(
+                f'no images in class folders of {osp.abspath(self.data_prefix)}; it holds {len(folders)} folders. '
+                'Images without class folders are read by the data source Folder')
+        self.folder_to_idx = folders
+        if self.CLASSES is None:
+            self.CLASSES = tuple(folders)
+        return names, labels
+
+    def _read_line(self, number, line):
+        name, _, label = line.rpartition(' ')
+        if not name or not label.isdecimal():
+            raise ValueError(f'{self.ann_file}, line {number}: expected a file name and a class id, such as '
+                             f'"folder/1.jpg 0", got {line!r}. Unlabelled lists are read by the data source ImageList')
+        return name.rstrip(), int(label)

@@ -1,0 +1,65 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""ImageNet-21k: as ImageNet, with several labels an image if wanted."""
+from array import array
+
+import numpy as np
+
+from mmssl.utils.errors import ConfigError
+from ..builder import DATASOURCES
+from .imagenet import ImageNet
+
+
+@DATASOURCES.register_module()
+class ImageNet21k(ImageNet):
+    """ImageNet with 14 million images in 21,841 classes.
+
+    Args:
+        data_prefix (str): Folder that file names are relative to.
+        classes (str | Sequence[str], optional): See BaseDataSource.
+        ann_file (str, optional): Annotation file as of ImageNet.
+        multi_label (bool): The lines of `ann_file` end with one or more class ids, separated by commas, such as
+            `1.jpg 3,17`. `get_cat_ids` then returns them all and `get_gt_labels` the first of each.
+        recursion_subdir (bool): Without `ann_file`: look into folders in the class folders too.
+        test_mode (bool): See BaseDataSource, as for the rest.
+    """
+
+    def __init__(self,
+                 data_prefix,
+                 classes=None,
+                 ann_file=None,
+                 multi_label=False,
+                 recursion_subdir=False,
+                 test_mode=False,
+                 color_type='color',
+                 channel_order='rgb',
+                 file_client_args=dict(backend='disk')):
+        if multi_label and ann_file is None:
+            raise ConfigError('multi_label=True needs an ann_file: folders give one label an image')
+        self.multi_label = multi_label
+        self.recursion_subdir = recursion_subdir
+        super().__init__(data_prefix, classes, ann_file, test_mode, color_type, channel_order, file_client_args)
+
+    def load_annotations(self):
+        if not self.multi_label:
+            return super().load_annotations()
+        self._values, self._ends = array('i'), array('q', [0])
+        loaded = super().load_annotations()
+        self._values, self._ends = np.array(self._values, np.int32), np.array(self._ends, np.int64)
+        return loaded
+
+    def _read_line(self, number, line):
+        if not self.multi_label:
+            return super()._read_line(number, line)
+        first, *rest = line.rpartition(' ')[2].split(',')
+        name, label = super()._read_line(number, f'{line.rpartition(" ")[0]} {first}')
+        if not all(r.isdecimal() for r in rest):
+            raise ValueError(f'{self.ann_file}, line {number}: expected class ids separated by commas, got {line!r}')
+        self._values.extend([label, *map(int, rest)])
+        self._ends.append(len(self._values))
+        return name, label
+
+    def get_cat_ids(self, idx):
+        """Label of one sample, or the list of all its labels with `multi_label`."""
+        if not self.multi_label:
+            return super().get_cat_ids(idx)
+        return self._values[self._ends[idx]:self._ends[idx + 1]].tolist()

@@ -1,0 +1,346 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""From a data set to batches on the device: keyed randomness, broken images, collation, normalisation."""
+import logging
+import math
+from collections import deque
+from itertools import islice
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+
+from mmssl.utils.dist import default_device
+from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.logger import get_root_logger
+from .data_sources.decode import BrokenImageError
+from .pipelines.rng import seed_sample
+
+_MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
+_MIN_SEEN = 100  # samples before which a share of broken ones says nothing
+
+
+class EpochBatchSampler(Sampler):
+    """Batches of (epoch, index) keys, beginning at any batch of an epoch.
+
+    Args:
+        sampler (Sampler): Yields indices; its `set_epoch` is called where it has one.
+        batch_size (int): Samples in a batch.
+        drop_last (bool): Leave out a last batch that is not full.
+    """
+
+    def __init__(self, sampler, batch_size, drop_last=False):
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.start = 0
+        self._epoch = 0
+        self._done = None
+
+    @property
+    def epoch(self):
+        return getattr(self.sampler, 'epoch', self._epoch)
+
+    def set_epoch(self, epoch, start=0):
+        """Say which epoch comes next.
+
+        Args:
+            epoch (int): The epoch, from 0.
+            start (int): Number of its batches to leave out, since they are done already.
+        """
+        if not 0 <= start <= len(self):
+            raise ValueError(f'start must be 0 to {len(self)} batches, got {start}')
+        self._epoch = epoch
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+        self.start = start
+        self._done = None
+
+    def __iter__(self):
+        # an epoch that nobody announced is the next one: no stream is ever repeated by accident
+        if self._done == self.epoch:
+            self.set_epoch(self.epoch + 1)
+        epoch, start = self.epoch, self.start
+        self._done, self.start = epoch, 0
+        return self._batches(epoch, start)
+
+    def _batches(self, epoch, start):
+        indices = islice(self.sampler, start * self.batch_size, None)
+        while batch := [(epoch, idx) for idx in islice(indices, self.batch_size)]:
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def __len__(self):
+        n = len(self.sampler)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+class KeyedDataset(Dataset):
+    """What a worker sees: batches by keys, with seeded randomness and broken images replaced.
+
+    Args:
+        dataset (Dataset): Any dataset; it is asked for plain integers.
+        seed (int): The seed of the run.
+        replace_broken (bool): Take another sample for a broken image; else its error goes on.
+    """
+
+    def __init__(self, dataset, seed, replace_broken):
+        self.dataset = dataset
+        self.seed = seed
+        self.replace_broken = replace_broken
+
+    def __getitems__(self, keys):
+        """One batch.
+
+        Args:
+            keys (list[tuple[int, int]]): Epoch and index of each sample.
+
+        Returns:
+            tuple[list, list]: The samples, and (file name, reason) of each broken image.
+        """
+        broken = []
+        return [self._get(epoch, idx, broken) for epoch, idx in keys], broken
+
+    def _get(self, epoch, idx, broken):
+        # the key stays that of the place in the epoch when the image is another: a batch that has the replacement
+        # twice then shows two different augmentations of it
+        seed_sample(self.seed, epoch, idx)
+        try:
+            return self.dataset[idx]
+        except BrokenImageError as error:
+            if not self.replace_broken:
+                raise
+            broken.append((error.filename, error.reason))
+        rng = np.random.default_rng((self.seed, epoch, idx))
+        for _ in range(_MAX_DRAWS):
+            seed_sample(self.seed, epoch, idx)
+            try:
+                return self.dataset[int(rng.integers(len(self.dataset)))]
+            except BrokenImageError as error:
+                broken.append((error.filename, error.reason))
+        raise RuntimeError(f'{_MAX_DRAWS + 1} broken images in a row; the last: ' +
+                           '; '.join(f'{name} ({reason})' for name, reason in broken[-3:]))
+
+
+def _stack(arrays):
+    """Stack uint8 arrays to a tensor; in a worker right in the memory that it shares with the main process."""
+    shape = (len(arrays), *arrays[0].shape)
+    new_storage = torch.UntypedStorage._new_shared if get_worker_info() else torch.UntypedStorage
+    out = torch.empty(0, dtype=torch.uint8).set_(new_storage(math.prod(shape)), 0, shape)
+    np.stack(arrays, out=out.numpy())
+    return out
+
+
+def collate_images(views):
+    """Stack images.
+
+    Args:
+        views (list): One entry a sample: uint8 arrays H x W x C, tensors, or lists and tuples of these.
+
+    Returns:
+        Tensor | list: N x C x H x W (of uint8 arrays: a view of N x H x W x C), for lists and tuples one entry each.
+    """
+    first = views[0]
+    if isinstance(first, (list, tuple)):
+        return [collate_images(view) for view in zip(*views)]
+    shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
+    if len(shapes) > 1:
+        raise ConfigError(f'images of one batch differ in shape: {sorted(shapes)[:4]}; the pipeline must end with one '
+                          'size, for example through RandomResizedCrop, or Resize((height, width))')
+    if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim == 3:
+        return _stack(views).permute(0, 3, 1, 2)
+    return default_collate(views)
+
+
+def collate(samples):
+    """Samples -> batch: images under the key `img` by collate_images, all else as torch does it.
+
+    Args:
+        samples (list[dict] | list): What the dataset returned.
+
+    Returns:
+        dict: The batch.
+    """
+    if not isinstance(samples[0], dict) or 'img' not in samples[0]:
+        return default_collate(samples)
+    return {key: (collate_images if key == 'img' else default_collate)([s[key] for s in samples]) for key in samples[0]}
+
+
+def _collate_keyed(batch):
+    samples, broken = batch
+    return collate(samples), len(samples) + len(broken), broken
+
+
+class EpochLoader:
+    """torch's DataLoader with epochs that begin anywhere, keyed randomness and a count of broken images.
+
+    Args:
+        dataset (Dataset): The data set.
+        sampler (Sampler): Yields the indices of this process.
+        batch_size (int): Samples of this process in a batch.
+        drop_last (bool): Leave out a last batch that is not full.
+        seed (int): With epoch, index and view it determines every random choice.
+        broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key) or 'raise';
+            `max_share`, the share of broken images beyond which training stops. Default: replace, 0.01.
+        kwargs: Arguments of torch.utils.data.DataLoader.
+
+    Attributes:
+        broken (int): Number of broken images met so far by this process.
+        seen (int): Number of images asked for so far by this process.
+    """
+
+    def __init__(self, dataset, sampler, batch_size, drop_last=False, seed=0, broken_images=None, **kwargs):
+        options = dict(policy='replace', max_share=0.01)
+        for name in broken_images or {}:
+            if name not in options:
+                raise ConfigError(f'broken_images has no option {name!r}; {nearest(name, options)}', broken_images)
+        options.update(broken_images or {})
+        if options['policy'] not in ('replace', 'raise'):
+            raise ConfigError(f"broken_images.policy must be 'replace' or 'raise', got {options['policy']!r}",
+                              broken_images)
+        self.dataset = dataset
+        self.sampler = sampler
+        self.max_share = options['max_share']
+        self.broken = 0
+        self.seen = 0
+        self._named = set()
+        self._last = deque(maxlen=3)
+        self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
+        self.loader = DataLoader(
+            KeyedDataset(dataset, seed, options['policy'] == 'replace'),
+            batch_sampler=self.batch_sampler,
+            collate_fn=_collate_keyed,
+            generator=torch.Generator(),  # so that an iterator leaves the global generator alone: resume is exact
+            **kwargs)
+
+    def set_epoch(self, epoch, start=0):
+        """Say which epoch comes next, and how many of its batches are done. Without it epochs follow each other."""
+        self.batch_sampler.set_epoch(epoch, start)
+
+    def __len__(self):
+        return len(self.batch_sampler)
+
+    def __iter__(self):
+        for batch, seen, broken in self.loader:
+            self._count(seen, broken)
+            yield batch
+
+    def _count(self, seen, broken):
+        self.seen += seen
+        self.broken += len(broken)
+        for name, reason in broken:
+            self._last.append(f'{name} ({reason})')
+            if name not in self._named:
+                self._named.add(name)
+                _warn('broken image, replaced by another: %s (%s)', name, reason)
+        limit = self.max_share * self.seen
+        if self.seen < len(self.sampler):
+            limit += 3 * math.sqrt(limit)  # the first pass is not over: so many more may be chance
+        if self.seen >= _MIN_SEEN and self.broken > limit:
+            raise RuntimeError(
+                f'{self.broken} of {self.seen} images are broken, a share of {self.broken / self.seen:.3f}; '
+                f'broken_images.max_share allows {self.max_share}. The last: ' + '; '.join(self._last))
+
+
+def _warn(message, *args):
+    get_root_logger()  # it has the handlers
+    logger = logging.getLogger('mmssl.data')
+    logger.setLevel(logging.WARNING)  # on every rank: each sees other files
+    logger.warning(message, *args)
+
+
+class PrefetchLoader:
+    """Batches on the device, uint8 images normalised there; on a GPU one batch ahead, on a stream of its own.
+
+    Args:
+        loader (EpochLoader | Iterable): Yields batches.
+        mean (Sequence[float], optional): Mean of each channel, of values scaled to 0..1. Default 0.
+        std (Sequence[float], optional): Standard deviation of each channel. Default 1.
+        device (torch.device | str, optional): Where batches go; None: this process's GPU where there is one.
+        channels_last (bool): Memory format of the images.
+    """
+
+    def __init__(self, loader, mean=None, std=None, device=None, channels_last=False):
+        self.loader = loader
+        self.device = torch.device(device) if device is not None else default_device()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        mean, std = (
+            torch.tensor(v, dtype=torch.float64) for v in (0. if mean is None else mean, 1. if std is None else std))
+        if (std <= 0).any():
+            raise ConfigError(f'std must be positive, got {std.tolist()}')
+        if mean.numel() > 1 and mean.max() > 10:
+            raise ConfigError(f'mean and std are of values scaled to 0..1, got mean={mean.tolist()}: divide by 255')
+        # (x / 255 - mean) / std = x * scale + shift
+        self.scale, self.shift = ((v.float().reshape(-1, 1, 1).to(self.device) for v in (1 / (255 * std), -mean / std)))
+
+    @property
+    def sampler(self):
+        return self.loader.sampler
+
+    @property
+    def batch_sampler(self):
+        return self.loader.batch_sampler
+
+    @property
+    def dataset(self):
+        return self.loader.dataset
+
+    @property
+    def broken(self):
+        return self.loader.broken
+
+    def set_epoch(self, epoch, start=0):
+        """See EpochLoader."""
+        self.loader.set_epoch(epoch, start)
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        if self.device.type != 'cuda':
+            for batch in self.loader:
+                yield self.prepare(batch)
+            return
+        stream = torch.cuda.Stream(self.device)
+        batches = iter(self.loader)
+        ahead = self._load(batches, stream)
+        while ahead is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(stream)
+            # the allocator must not give the memory away while the other stream still reads it
+            _map_tensors(ahead, lambda t: t.record_stream(current))
+            batch, ahead = ahead, self._load(batches, stream)
+            yield batch
+
+    def _load(self, batches, stream):
+        batch = next(batches, None)
+        if batch is not None:
+            with torch.cuda.stream(stream):
+                batch = self.prepare(batch)
+        return batch
+
+    def prepare(self, batch):
+        """Batch on the device, with uint8 images normalised to float32."""
+        batch = _map_tensors(batch, lambda t: t.to(self.device, non_blocking=True))
+        if isinstance(batch, dict) and 'img' in batch:
+            batch['img'] = _map_tensors(batch['img'], self._image)
+        return batch
+
+    def _image(self, img):
+        if img.dim() != 4:  # masks and targets that come with the image
+            return img
+        if img.dtype != torch.uint8:
+            return img.contiguous(memory_format=self.memory_format)
+        for values in (self.scale, self.shift):
+            if len(values) not in (1, img.shape[1]):
+                raise ConfigError(f'mean and std are of {len(values)} channels, the images have {img.shape[1]}')
+        return img.to(torch.float32, memory_format=self.memory_format).mul_(self.scale).add_(self.shift)
+
+
+def _map_tensors(data, function):
+    if isinstance(data, torch.Tensor):
+        return function(data)
+    if isinstance(data, dict):
+        return {key: _map_tensors(value, function) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_map_tensors(value, function) for value in data]
+    return data

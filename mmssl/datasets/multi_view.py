@@ -1,0 +1,49 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Several views of each image."""
+from mmssl.utils.errors import ConfigError
+from .base import BaseDataset
+from .builder import DATASETS
+from .pipelines.compose import Compose
+from .pipelines.rng import seed_view
+
+
+@DATASETS.register_module()
+class MultiViewDataset(BaseDataset):
+    """Several views of each image; it is read and decoded once.
+
+    Args:
+        data_source (dict | BaseDataSource): Where images come from.
+        num_views (list[int]): Number of views that each pipeline makes.
+        pipelines (list[list[dict | Callable]]): The pipelines. `num_views=[2], pipelines=[p]` gives 2 views,
+            `num_views=[2, 6], pipelines=[p1, p2]` gives 8.
+        prefetch (bool): See BaseDataset.
+    """
+
+    def __init__(self, data_source, num_views, pipelines, prefetch=False):
+        if not all(isinstance(arg, (list, tuple)) for arg in (num_views, pipelines)) \
+                or len(num_views) != len(pipelines) or not all(isinstance(p, (list, tuple)) for p in pipelines):
+            raise ConfigError('num_views and pipelines must be lists of one length, one number and one pipeline (a list'
+                              f' of steps) each, such as num_views=[2], pipelines=[pipeline]; got num_views={num_views}'
+                              f' and {len(pipelines) if isinstance(pipelines, (list, tuple)) else pipelines} pipelines')
+        if not num_views or not all(isinstance(n, int) and n > 0 for n in num_views):
+            raise ConfigError(f'num_views must hold positive integers, got {num_views}')
+        super().__init__(data_source, pipelines[0], prefetch)
+        self.num_views = list(num_views)
+        self.pipelines = [self.pipeline, *map(Compose, pipelines[1:])]
+        self._pipeline_of_view = [p for n, p in zip(num_views, self.pipelines) for _ in range(n)]
+
+    def __getitem__(self, idx):
+        img = self.data_source.get_img(idx)
+        views = []
+        for number, pipeline in enumerate(self._pipeline_of_view):
+            seed_view(number)
+            views.append(self.finish(pipeline(img)))
+        return dict(img=views, idx=idx)
+
+    def evaluate(self, results, logger=None):
+        """There is nothing to measure: views have no labels.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('views have no labels to compare with; evaluate with SingleViewDataset')
