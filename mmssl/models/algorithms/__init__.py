@@ -1,0 +1,9 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+from .base import BaseModel
+from .byol import BYOL
+from .classification import Classification
+from .moco import MoCo
+from .simclr import SimCLR
+from .simsiam import SimSiam
+
+__all__ = ['BYOL', 'BaseModel', 'Classification', 'MoCo', 'SimCLR', 'SimSiam']

@@ -1,0 +1,46 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Supervised classification, also of frozen features."""
+from ..builder import ALGORITHMS, build_backbone, build_head
+from ..utils.sobel import Sobel
+from .base import BaseModel
+
+
+@ALGORITHMS.register_module()
+class Classification(BaseModel):
+    """A backbone and a classifier.
+
+    Args:
+        backbone (dict): Config of the backbone; its `frozen_stages` make this a linear probe.
+        with_sobel (bool): Give the backbone edges, two channels, instead of the image.
+        head (dict, optional): Config of the head (ClsHead, MultiClsHead); without it only features can be extracted.
+        train_cfg (dict, optional): `augments`: config of mmcls's batch augmentations (Mixup, CutMix).
+        init_cfg (dict, optional): Initialisation.
+    """
+
+    def __init__(self, backbone, with_sobel=False, head=None, train_cfg=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.sobel_layer = Sobel() if with_sobel else None
+        self.backbone = build_backbone(backbone)
+        self.head = None if head is None else build_head(head)
+        if self.with_head:
+            self.loss_names = getattr(self.head, 'loss_names', self.loss_names)
+        self.augments = None
+        if train_cfg and train_cfg.get('augments'):
+            from mmcls.models.utils.augment import Augments
+            self.augments = Augments(train_cfg['augments'])
+
+    def extract_feat(self, img):
+        """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
+        return self.backbone(img if self.sobel_layer is None else self.sobel_layer(img))
+
+    def forward_train(self, img, label, **kwargs):
+        """Images (N x C x H x W) and labels (N, -1 = unlabelled) to losses and accuracies."""
+        if self.augments is not None:
+            img, label = self.augments(img, label)
+        return self.head.loss(self.head(self.extract_feat(img)), label)
+
+    def forward_test(self, img, **kwargs):
+        """Images to scores (N x num_classes, on the CPU) by head: head0 or, of several stages, head<stage>."""
+        scores = [score.cpu() for score in self.head(self.extract_feat(img))]
+        stages = getattr(self.backbone, 'out_indices', None) or range(len(scores))
+        return {f'head{stage}': score for stage, score in zip(stages, scores)}

@@ -1,0 +1,74 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""MoCo v1 and v2."""
+import torch
+from torch.nn import functional as F
+
+from mmssl.utils.dist import batch_shuffle_ddp, batch_unshuffle_ddp, concat_all_gather, get_world_size
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..losses import similarities
+from ..memories import enqueue, new_queue
+from ..utils.momentum_encoder import MomentumEncoder
+from ..utils.norm import SplitBatchNorm
+from .base import BaseModel, two_views
+
+
+@ALGORITHMS.register_module()
+class MoCo(BaseModel):
+    """Momentum Contrast, v1 <https://arxiv.org/abs/1911.05722> and v2 <https://arxiv.org/abs/2003.04297>.
+
+    The two differ in neck, temperature and augmentation, which the config gives.
+
+    Args:
+        backbone (dict): Config of the backbone. In one process `norm_cfg=dict(type='SplitBN')` takes the place of
+            shuffling between GPUs.
+        neck (dict): Config of the projector.
+        head (dict): Config of the loss.
+        queue_len (int): Number of keys in the queue.
+        feat_dim (int): Dimension of the projection.
+        momentum (float): Share of the key encoder that stays at an update.
+        init_cfg (dict, optional): Initialisation.
+    """
+    renamed_keys = {'encoder_q.0.': 'backbone.', 'encoder_q.1.': 'neck.'}
+
+    def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=128, momentum=0.999, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.neck = build_neck(neck)
+        self.encoder_k = MomentumEncoder(self.backbone, self.neck)
+        self.head = build_head(head)
+        self.momentum = momentum
+        queue, queue_ptr = new_queue(feat_dim, queue_len)
+        self.register_buffer('queue', queue)  # feat_dim x queue_len
+        self.register_buffer('queue_ptr', queue_ptr)
+        self.split_bn = any(isinstance(m, SplitBatchNorm) for m in self.modules())
+
+    def init_weights(self):
+        super().init_weights()
+        self.encoder_k.copy_from(self.backbone, self.neck)
+
+    def forward_train(self, img, **kwargs):
+        """Two views (list of B x C x H x W) to the loss."""
+        img_q, img_k = two_views(img)
+        q = F.normalize(self.neck(self.backbone(img_q))[0].float(), dim=1)  # B x D
+        k = self.compute_keys(img_k)  # B x D
+
+        pos = (q * k).sum(1, keepdim=True)  # B x 1
+        # a copy, because the queue changes before the backward pass reads it
+        neg = similarities(q, self.queue.clone().T)  # B x K
+        enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
+        return self.head(pos, neg)
+
+    @torch.no_grad()
+    def compute_keys(self, img):
+        """Keys of B images, normalised, B x D. The key encoder takes its momentum step first."""
+        if self.is_update_iter:
+            self.encoder_k.follow(self.backbone, self.neck, momentum=self.momentum)
+        # batch statistics must not tell which query belongs to a key
+        shuffle = get_world_size() > 1 or self.split_bn
+        if shuffle:
+            img, undo = batch_shuffle_ddp(img)
+        k = F.normalize(self.encoder_k(img)[0].float(), dim=1)
+        return batch_unshuffle_ddp(k, undo) if shuffle else k
+
+    def compile_parts(self):
+        return [*super().compile_parts(), *self.encoder_k]

@@ -1,0 +1,35 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimCLR."""
+import torch
+from torch.nn import functional as F
+
+from mmssl.utils.dist import gather_with_grad, get_rank
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..losses import pairs_of_views
+from .base import BaseModel, two_views
+
+
+@ALGORITHMS.register_module()
+class SimCLR(BaseModel):
+    """A Simple Framework for Contrastive Learning of Visual Representations <https://arxiv.org/abs/2002.05709>.
+
+    Args:
+        backbone (dict): Config of the backbone.
+        neck (dict): Config of the projector.
+        head (dict): Config of the loss.
+        init_cfg (dict, optional): Initialisation.
+    """
+
+    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.neck = build_neck(neck)
+        self.head = build_head(head)
+
+    def forward_train(self, img, **kwargs):
+        """Two views (list of B x C x H x W) to the loss."""
+        # both views in one pass, as published: batch norm sees 2B images
+        z = self.neck(self.backbone(torch.cat(two_views(img))))[0]  # 2B x D
+        z = F.normalize(z.float(), dim=1)
+        keys = gather_with_grad(z)  # 2BW x D, the anchors of all W processes
+        return self.head(*pairs_of_views(z, keys, first=get_rank() * len(z)))

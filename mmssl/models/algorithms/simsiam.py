@@ -1,0 +1,31 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimSiam."""
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from .base import BaseModel, two_views
+
+
+@ALGORITHMS.register_module()
+class SimSiam(BaseModel):
+    """Exploring Simple Siamese Representation Learning <https://arxiv.org/abs/2011.10566>.
+
+    Args:
+        backbone (dict): Config of the backbone.
+        neck (dict): Config of the projector.
+        head (dict): Config of the head, which holds the predictor and stops the gradient of its target.
+        init_cfg (dict, optional): Initialisation.
+    """
+    renamed_keys = {'encoder.0.': 'backbone.', 'encoder.1.': 'neck.'}
+
+    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.neck = build_neck(neck)
+        self.head = build_head(head)
+
+    def forward_train(self, img, **kwargs):
+        """Two views (list of B x C x H x W) to the loss."""
+        img_1, img_2 = two_views(img)
+        # one pass a view, as published: batch norm sees one view at a time
+        z_1 = self.neck(self.backbone(img_1))[0]  # B x D
+        z_2 = self.neck(self.backbone(img_2))[0]
+        return dict(loss=0.5 * (self.head(z_1, z_2)['loss'] + self.head(z_2, z_1)['loss']))

@@ -1,0 +1,58 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Linear classifier on one stage."""
+from mmcv.runner import BaseModule
+from torch import nn
+
+from ..builder import HEADS
+from ..losses import cross_entropy
+from ..utils.accuracy import accuracy
+
+
+@HEADS.register_module()
+class ClsHead(BaseModule):
+    """A linear classifier with cross-entropy.
+
+    Args:
+        with_avg_pool (bool): Average over positions first; without it maps are flattened.
+        in_channels (int): Dimension of the features after that.
+        num_classes (int): Number of classes.
+        vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
+        init_cfg (dict | list[dict]): Initialisation.
+    """
+    loss_names = ('loss', )
+
+    def __init__(self,
+                 with_avg_pool=False,
+                 in_channels=2048,
+                 num_classes=1000,
+                 vit_backbone=False,
+                 init_cfg=[
+                     dict(type='Normal', std=0.01, layer='Linear'),
+                     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+                 ]):
+        super().__init__(init_cfg)
+        self.with_avg_pool = with_avg_pool
+        self.vit_backbone = vit_backbone
+        self.num_classes = num_classes
+        self.fc_cls = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x):
+        """Features (the last of a tuple or list; N x C x H x W or N x C) to [scores, N x num_classes]."""
+        x = x[-1]
+        if self.vit_backbone:
+            x = x[-1]
+        if self.with_avg_pool and x.dim() == 4:
+            x = x.mean((2, 3))
+        return [self.fc_cls(x.flatten(1))]
+
+    def loss(self, cls_score, labels):
+        """Loss and accuracy.
+
+        Args:
+            cls_score (list[Tensor]): What `forward` returned.
+            labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+
+        Returns:
+            dict[str, Tensor]: `loss`, and `acc` in percent.
+        """
+        return dict(loss=cross_entropy(cls_score[0], labels), acc=accuracy(cls_score[0], labels))

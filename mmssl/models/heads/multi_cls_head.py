@@ -1,0 +1,73 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Linear classifiers on several stages at once."""
+from mmcv.cnn import build_norm_layer
+from mmcv.runner import BaseModule
+from torch import nn
+
+from ..builder import HEADS
+from ..losses import cross_entropy
+from ..utils.accuracy import accuracy
+from ..utils.multi_pooling import MultiPooling, stage_channels
+
+
+@HEADS.register_module()
+class MultiClsHead(BaseModule):
+    """A linear classifier for each of several stages of a ResNet, each with pooling and batch norm before it.
+
+    Args:
+        pool_type (str): See MultiPooling.
+        in_indices (Sequence[int]): The stages that the input comes from, 0 (stem) to 4.
+        with_last_layer_unpool (bool): One more classifier on the last stage's 7 x 7 map as it is.
+        backbone (str): Name of the ResNet, such as 'resnet50'.
+        norm_cfg (dict): Kind of norm; dict(type='null') for none.
+        num_classes (int): Number of classes.
+        init_cfg (dict | list[dict]): Initialisation.
+    """
+
+    def __init__(self,
+                 pool_type='adaptive',
+                 in_indices=(0, ),
+                 with_last_layer_unpool=False,
+                 backbone='resnet50',
+                 norm_cfg=dict(type='BN'),
+                 num_classes=1000,
+                 init_cfg=[
+                     dict(type='Normal', std=0.01, layer='Linear'),
+                     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+                 ]):
+        super().__init__(init_cfg)
+        channels = stage_channels(backbone)
+        self.with_last_layer_unpool = with_last_layer_unpool
+        self.multi_pooling = MultiPooling(pool_type, in_indices, backbone)
+        self.norms = nn.ModuleList([
+            nn.Identity() if norm_cfg['type'] == 'null' else build_norm_layer(norm_cfg, channels[i])[1]
+            for i in in_indices
+        ])
+        dims = list(self.multi_pooling.dims)
+        if with_last_layer_unpool:
+            dims.append(channels[-1] * 7 * 7)
+        self.fcs = nn.ModuleList([nn.Linear(dim, num_classes) for dim in dims])
+        self.loss_names = tuple(f'loss.{i}' for i in range(1, len(dims) + 1))
+
+    def forward(self, x):
+        """Maps of the stages (tuple or list of N x C x H x W) to a list of scores (N x num_classes each)."""
+        feats = [norm(pooled) for norm, pooled in zip(self.norms, self.multi_pooling(x))]
+        if self.with_last_layer_unpool:
+            feats.append(x[-1])
+        return [fc(feat.flatten(1)) for fc, feat in zip(self.fcs, feats)]
+
+    def loss(self, cls_score, labels):
+        """Loss and accuracy of each classifier.
+
+        Args:
+            cls_score (list[Tensor]): What `forward` returned.
+            labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+
+        Returns:
+            dict[str, Tensor]: `loss.i`, and `acc.i` in percent, i from 1.
+        """
+        losses = {}
+        for i, score in enumerate(cls_score, 1):
+            losses[f'loss.{i}'] = cross_entropy(score, labels)
+            losses[f'acc.{i}'] = accuracy(score, labels)
+        return losses

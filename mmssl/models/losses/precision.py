@@ -1,0 +1,23 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Losses are computed in float32 under autocast: half-precision exp overflows, and its sums round."""
+import functools
+
+import torch
+
+
+def _widen(value):
+    return value.float() if torch.is_tensor(value) and value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def in_float32(func):
+    """Decorator: half-precision tensors become float32, and autocast is off inside.
+
+    The first argument of `func` is a tensor.
+    """
+
+    @functools.wraps(func)
+    def wrapper(first, *args, **kwargs):
+        with torch.autocast(first.device.type, enabled=False):
+            return func(*map(_widen, (first, *args)), **{k: _widen(v) for k, v in kwargs.items()})
+
+    return wrapper

@@ -1,0 +1,12 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+from .accuracy import Accuracy, accuracy
+from .momentum_encoder import MomentumEncoder, ema_update
+from .multi_pooling import MultiPooling
+from .norm import SplitBatchNorm, SyncBatchNorm
+from .pretrained import PretrainedInit
+from .sobel import Sobel
+
+__all__ = [
+    'Accuracy', 'MomentumEncoder', 'MultiPooling', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm',
+    'accuracy', 'ema_update'
+]

@@ -1,0 +1,41 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Top-k accuracy as percent."""
+import torch
+from mmcv.runner import BaseModule
+
+
+@torch.no_grad()
+def accuracy(pred, target, topk=1):
+    """Share of samples whose label is among the k highest scores, in percent.
+
+    Args:
+        pred (Tensor): Scores, N x C.
+        target (Tensor): Labels, N (-1 = unlabelled, left out), or soft labels, N x C, whose largest entry counts.
+        topk (int | tuple[int]): Each k; more than C counts as C.
+
+    Returns:
+        Tensor | list[Tensor]: A 0-dim tensor, or one for each k of a tuple.
+    """
+    ks = (topk, ) if isinstance(topk, int) else topk
+    if target.dim() == 2:
+        target = target.argmax(1)
+    highest = pred.topk(min(max(ks), pred.shape[1]), dim=1).indices  # N x max(k), best first
+    hits = highest == target[:, None]
+    share = 100 / (target >= 0).sum().clamp(min=1)
+    results = [hits[:, :k].sum() * share for k in ks]
+    return results[0] if isinstance(topk, int) else results
+
+
+class Accuracy(BaseModule):
+    """Module around `accuracy`.
+
+    Args:
+        topk (tuple[int] | int): Each k.
+    """
+
+    def __init__(self, topk=(1, )):
+        super().__init__()
+        self.topk = topk
+
+    def forward(self, pred, target):
+        return accuracy(pred, target, self.topk)

@@ -1,0 +1,62 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Exponential moving averages of tensors and of networks."""
+import copy
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def ema_update(targets, sources, momentum):
+    """Move tensors towards others: target = momentum * target + (1 - momentum) * source.
+
+    Floating tensors go through one multi-tensor call without temporaries and without a host sync; others, such as
+    counters, are copied.
+
+    Args:
+        targets (Iterable[Tensor]): Changed in place.
+        sources (Iterable[Tensor]): As many tensors of the same shapes and kinds.
+        momentum (float): From 0 (take the sources) to 1 (keep the targets).
+    """
+    averaged, copied = ([], []), ([], [])
+    for target, source in zip(targets, sources, strict=True):
+        targets_sources = averaged if target.is_floating_point() else copied
+        targets_sources[0].append(target)
+        targets_sources[1].append(source)
+    if averaged[0]:
+        torch._foreach_lerp_(*averaged, 1 - momentum)
+    if copied[0]:
+        torch._foreach_copy_(*copied)
+
+
+def _tensors(modules):
+    for module in modules:
+        yield from module.parameters()
+        yield from module.buffers()
+
+
+class MomentumEncoder(nn.Sequential):
+    """Copies of modules, run one after the other without gradient, that follow the originals slowly.
+
+    An algorithm calls `copy_from` once its weights are initialised and `follow` after each change of them.
+
+    Args:
+        modules (nn.Module): The online modules, such as backbone and neck. They are copied, not kept.
+    """
+
+    def __init__(self, *modules):
+        super().__init__(*copy.deepcopy(modules))
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+    @torch.no_grad()
+    def copy_from(self, *modules):
+        """Take over all parameters and buffers of the online modules."""
+        torch._foreach_copy_(list(_tensors(self)), list(_tensors(modules)))
+
+    def follow(self, *modules, momentum):
+        """One step of the moving average over all parameters and buffers; see ema_update."""
+        ema_update(_tensors(self), _tensors(modules), momentum)

@@ -1,0 +1,82 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Batch normalisation over several processes (on any device) and over parts of a batch."""
+import torch
+from mmcv.cnn import NORM_LAYERS
+from torch import nn
+from torch.nn import functional as F
+
+from mmssl.utils.dist import gather_with_grad, get_world_size
+
+
+@NORM_LAYERS.register_module('SyncBN', force=True)
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """Batch norm with the statistics of all processes.
+
+    In one process it is plain batch norm, on a GPU torch's own kernel; torch has none for several processes on CPUs,
+    so this class computes that case itself. Takes N x C or N x C x ... tensors. Arguments are those of
+    torch.nn.SyncBatchNorm; `process_group` counts on GPUs only, CPU processes always synchronise all together.
+    """
+
+    def forward(self, x):
+        if x.is_cuda or not self.training or get_world_size() == 1:
+            return super().forward(x)
+        dims = [d for d in range(x.dim()) if d != 1]
+        var, mean = torch.var_mean(x.float(), dims, correction=0)
+        count = mean.new_tensor([x.numel() // x.shape[1]])
+        # one collective forward and one backward carry everything: W rows of mean, variance and count
+        rows = gather_with_grad(torch.cat([mean, var, count])[None])
+        means, variances, counts = rows.split([self.num_features, self.num_features, 1], dim=1)
+        total = counts.sum()
+        share = counts / total
+        mean = (means * share).sum(0)
+        # parts of a variance: within the processes and between them (no cancellation, unlike E[x^2] - E[x]^2)
+        var = ((variances + (means - mean)**2) * share).sum(0)
+        if self.track_running_stats:
+            self._track(mean.detach(), (var * total / (total - 1)).detach())
+        scale = torch.rsqrt(var + self.eps)
+        shift = -mean * scale
+        if self.affine:
+            scale, shift = scale * self.weight, shift * self.weight + self.bias
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        return torch.addcmul(shift.view(shape), x.float(), scale.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean, unbiased_var):
+        self.num_batches_tracked += 1
+        # momentum None means a cumulative average
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(unbiased_var, momentum)
+
+
+@NORM_LAYERS.register_module('SplitBN')
+class SplitBatchNorm(nn.BatchNorm2d):
+    """Batch norm over parts of the batch, as if each part stood on a GPU of its own.
+
+    MoCo needs batch statistics of few samples each, shuffled between queries and keys; on one device this gives it
+    what shuffling over GPUs gives elsewhere: `norm_cfg=dict(type='SplitBN', num_splits=8)`. Evaluation and running
+    statistics are those of plain batch norm.
+
+    Args:
+        num_features (int): Channels.
+        num_splits (int): Number of parts. A batch that it does not divide makes parts that differ by one sample.
+        kwargs: Those of torch.nn.BatchNorm2d.
+    """
+
+    def __init__(self, num_features, num_splits=8, eps=1e-5, momentum=0.1, affine=True):
+        super().__init__(num_features, eps, momentum, affine)
+        self.num_splits = num_splits
+
+    def forward(self, x):
+        if not self.training:
+            return super().forward(x)
+        parts = [part for part in x.tensor_split(self.num_splits) if len(part)]
+        means, variances = self.running_mean.repeat(len(parts), 1), self.running_var.repeat(len(parts), 1)
+        out = [
+            F.batch_norm(part, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
+            for part, mean, var in zip(parts, means, variances)
+        ]
+        self.num_batches_tracked += 1
+        self.running_mean.copy_(means.mean(0))
+        self.running_var.copy_(variances.mean(0))
+        return torch.cat(out)
