@@ -1,1 +1,27 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+"""Helpers without knowledge of models or data. Names are looked up on first use, so that importing this is cheap."""
+import importlib
+
+_HOMES = {
+    'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'load_weights', 'read_checkpoint',
+                   'save_checkpoint'),
+    'collect_env': ('collect_env', ),
+    'config': ('DictAction', 'load_config'),
+    'dist':
+    ('batch_shuffle_ddp', 'batch_unshuffle_ddp', 'concat_all_gather', 'get_dist_info', 'init_dist', 'sync_random_seed'),
+    'errors': ('ConfigError', ),
+    'logger': ('get_root_logger', ),
+    'misc': ('atomic_write', 'run_tool', 'tensor2imgs'),
+    'registry': ('Registry', ),
+    'setup_env': ('setup_multi_processes', ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
+    globals()[name] = value  # over the submodule of the same name, which the import has just set
+    return value

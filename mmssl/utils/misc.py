@@ -1,0 +1,88 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Small things that the tools share: atomic files, one-line errors, images of tensors. Imports nothing heavy."""
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode='w'):
+    """Open a file that appears under its name only when it is complete.
+
+    The content goes to a temporary name in the same folder, is flushed to the disk and then renamed. After an error,
+    or a crash at any moment, `path` is what it was before.
+
+    Args:
+        path (str | Path): The file. Its folder is made where there is none.
+        mode (str): 'w' or 'wb'.
+
+    Yields:
+        file: Write into it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_symlink(target, link):
+    """Make or replace the symbolic link `link` to `target` in one step; there is no moment without it."""
+    link = Path(link)
+    temporary = link.with_name(f'{link.name}.{os.getpid()}.tmp')
+    temporary.unlink(missing_ok=True)
+    os.symlink(target, temporary)
+    os.replace(temporary, link)
+    _sync_folder(link.parent)
+
+
+def _sync_folder(folder):
+    """A rename is safe from a power cut only when the folder is on the disk too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def run_tool(main):
+    """Run a tool's main function; what the user can mend is told in one line instead of a traceback.
+
+    MMSSL_DEBUG=1 in the environment brings the traceback back.
+
+    Args:
+        main (callable): Without arguments.
+    """
+    from .errors import ConfigError
+    try:
+        main()
+    except (ConfigError, FileNotFoundError) as error:
+        if os.environ.get('MMSSL_DEBUG', '0') != '0':
+            raise
+        sys.exit(f'error: {error}')
+
+
+def tensor2imgs(tensor, mean=(0, 0, 0), std=(1, 1, 1), to_rgb=True):
+    """Turn normalised images back into uint8 arrays.
+
+    Args:
+        tensor (Tensor): N x 3 x H x W.
+        mean (Sequence[float]): What was subtracted from each channel, on the scale 0 to 255.
+        std (Sequence[float]): What each channel was divided by, on the same scale.
+        to_rgb (bool): Whether the images are RGB; the arrays are BGR then, as OpenCV writes them.
+
+    Returns:
+        list[ndarray]: N images, H x W x 3, uint8.
+    """
+    import torch
+    images = tensor.detach().cpu().float().permute(0, 2, 3, 1)
+    images = (images * torch.tensor(std) + torch.tensor(mean)).round().clamp(0, 255).to(torch.uint8).numpy()
+    return [image[..., ::-1].copy() if to_rgb else image.copy() for image in images]
