@@ -1,0 +1,259 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The one loop that extracts features: any stage, in data-set order, in one process or several."""
+import contextlib
+import random
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmssl.datasets.loader import EpochLoader, PrefetchLoader
+from mmssl.utils import dist
+from mmssl.utils.checkpoint import unwrap
+
+_BLOCK = 64 * 2**20  # bytes of features that travel between processes at once
+
+
+@dataclass
+class Features:
+    """Features of a data set, in its order.
+
+    Attributes:
+        layers (dict[str, ndarray]): For each layer asked for N x D, or N x C x H x W for one that is not pooled.
+        labels (ndarray): N int64, -1 where unlabelled.
+        index (ndarray): N int64, the `idx` of each sample in the data set.
+    """
+    layers: dict
+    labels: np.ndarray
+    index: np.ndarray
+
+    def __getitem__(self, layer):
+        return self.layers[layer]
+
+    def __len__(self):
+        return len(self.index)
+
+
+@torch.no_grad()
+def extract_features(model,
+                     dataset,
+                     *,
+                     layers=('pooled', ),
+                     batch_size=256,
+                     workers=0,
+                     device=None,
+                     dtype='float32',
+                     img_norm_cfg=None,
+                     progress=False):
+    """Features of all samples of a data set.
+
+    Each process takes one contiguous part of the data set, and every process gets all features: each sample once,
+    in order, whatever the number of processes. The model is as before afterwards (training flags, stages given out),
+    and so are the global random generators.
+
+    Args:
+        model (nn.Module | None): An algorithm, or a backbone alone; wrapped by DDP or not. None will do for 'pixels'.
+        dataset (Dataset): Its items are dicts with `img` (one image) and `idx`, and optionally `label`.
+        layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'stage0'...'stage4' (the map of that
+            index in the backbone's `out_indices`, averaged), 'stage3_map' (the same, not averaged), 'neck' (first
+            output of the neck) or 'pixels' (the image as the model gets it, flattened).
+        batch_size (int): Samples in a batch.
+        workers (int): Loader processes.
+        device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
+        dtype (str): 'float32' or 'float16', how features are stored.
+        img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1; needed for those only.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        Features: On every process.
+
+    Raises:
+        ValueError: An unknown layer, an empty data set, or features with NaN or infinity; the sample is named.
+        Exception: What reading a broken image raises: here no image is replaced by another.
+    """
+    if dtype not in ('float32', 'float16'):
+        raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
+    layers = (layers, ) if isinstance(layers, str) else tuple(layers)
+    for layer in layers:
+        if not re.fullmatch(r'pooled|neck|pixels|stage\d+(_map)?', layer):
+            raise ValueError(f'unknown layer {layer!r}; there are pooled, neck, pixels, stageN and stageN_map')
+    if not len(dataset):
+        raise ValueError('the data set is empty')
+    model = unwrap(model)
+    if model is None and set(layers) != {'pixels'}:
+        raise ValueError(f"without a model there are the layers ('pixels',) only, got {layers!r}")
+    if device is None:
+        device = next((p.device for p in model.parameters()), torch.device('cpu')) if model is not None else 'cpu'
+
+    rank, world_size = dist.get_dist_info()
+    bounds = [len(dataset) * r // world_size for r in range(world_size + 1)]
+    mine, error = {}, None
+    try:
+        with _random_state_kept(), _evaluating(model, layers) as forward:
+            mine = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers,
+                                 torch.device(device), dtype, img_norm_cfg, progress and rank == 0)
+    except Exception as e:
+        error = e
+    # one process that fails must not leave the others waiting for its features
+    errors = dist.all_gather_object(error and f'process {rank}: {type(error).__name__}: {error}')
+    if error:
+        raise error
+    if any(errors):
+        raise RuntimeError('; '.join(filter(None, errors)))
+
+    shapes = dist.all_gather_object({name: part.shape[1:] for name, part in mine.items()})
+    shapes = next(s for s in shapes if s)  # a process beyond the last sample has none
+    gathered = {}
+    for name in ('idx', 'label', *layers):
+        kind = np.dtype('int64' if name in ('idx', 'label') else dtype)
+        part = mine.get(name, np.empty((0, *shapes[name]), kind))
+        gathered[name] = _gather(part, bounds, torch.device(device))
+    return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'])
+
+
+def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, img_norm_cfg, progress):
+    """'idx', 'label' and the layers of the samples `part` as arrays; {} for an empty part."""
+    if not part:
+        return {}
+    # keyed randomness even here: steps that draw give the same features every time
+    loader = EpochLoader(
+        dataset,
+        part,
+        batch_size,
+        broken_images=dict(policy='raise'),
+        num_workers=workers,
+        pin_memory=device.type == 'cuda')
+    loader = PrefetchLoader(_checked(loader, img_norm_cfg), device=device, **(img_norm_cfg or {}))
+    arrays, done = {}, 0
+    for batch in _with_progress(loader, len(part)) if progress else loader:
+        img = batch['img']
+        found = {'idx': batch['idx'], 'label': batch.get('label', torch.full((len(img), ), -1)), **forward(img)}
+        for name, values in found.items():
+            if name not in arrays:
+                kind = dtype if values.is_floating_point() else 'int64'
+                arrays[name] = np.empty((len(part), *values.shape[1:]), kind)
+            arrays[name][done:done + len(img)] = values.cpu().numpy()
+            bad = np.flatnonzero(~np.isfinite(arrays[name][done:done + len(img)].reshape(len(img), -1)).all(1))
+            if len(bad):
+                raise ValueError(f'the {name} features of {_name_sample(dataset, part[done + bad[0]])} hold NaN or '
+                                 'infinity' + (' (in float16)' if dtype == 'float16' else ''))
+        done += len(img)
+    return arrays
+
+
+def _checked(loader, img_norm_cfg):
+    """The batches of `loader`, if images are one a sample, and uint8 only where they can be normalised."""
+    for batch in loader:
+        img = batch['img']
+        if not torch.is_tensor(img):
+            raise ValueError(f'features are those of one image a sample; this data set gives {len(img)} views: '
+                             'evaluate on a SingleViewDataset')
+        if img.dtype == torch.uint8 and img_norm_cfg is None:
+            raise ValueError('images leave the data set as uint8 (prefetch=True) and need img_norm_cfg='
+                             'dict(mean=[...], std=[...]), on the scale of 0 to 1')
+        yield batch
+
+
+def _with_progress(loader, samples):
+    from tqdm import tqdm
+    with tqdm(total=samples, desc='features', unit='img') as bar:
+        for batch in loader:
+            yield batch
+            bar.update(len(batch['idx']))
+
+
+def _name_sample(dataset, idx):
+    """'sample 7 (path/of/the/file.jpg)', the file where the data source knows it."""
+    name = f'sample {idx}'
+    while isinstance(dataset, torch.utils.data.Subset):
+        dataset, idx = dataset.dataset, dataset.indices[idx]
+    source = getattr(dataset, 'data_source', None)
+    file = source.get_filename(idx) if hasattr(source, 'get_filename') else None
+    return f'{name} ({file})' if file else name
+
+
+def _gather(part, bounds, device):
+    """Join the parts of all processes, block by block, so that no copy of the whole is needed on a device."""
+    if len(bounds) == 2:
+        return part
+    whole = np.empty((bounds[-1], *part.shape[1:]), part.dtype)
+    rows = max(1, _BLOCK // max(1, part.itemsize * int(np.prod(part.shape[1:]))))
+    longest = max(stop - start for start, stop in zip(bounds, bounds[1:]))
+    for first in range(0, longest, rows):
+        blocks = dist.gather_variable(torch.from_numpy(part[first:first + rows]).to(device))
+        for start, block in zip(bounds, blocks):
+            whole[start + first:start + first + len(block)] = block.cpu().numpy()
+    return whole
+
+
+@contextlib.contextmanager
+def _random_state_kept():
+    """Put the global random generators back: steps of users draw from them, and so may loaders."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        # drawing on another GPU than this process's own would be a fault of its own
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _evaluating(model, layers):
+    """Give a function image -> {layer: features} of a model in eval mode; leave the model as it was."""
+    if model is None:
+        yield lambda img: {'pixels': img.flatten(1)}
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    extract = getattr(model, 'extract_feat', model)
+    backbone = getattr(model, 'backbone', model)
+    stages = {int(layer[5:].removesuffix('_map')) for layer in layers if layer.startswith('stage')}
+    given = getattr(backbone, 'out_indices', None)
+    if stages and not isinstance(given, (tuple, list)):
+        raise ValueError(f'{type(backbone).__name__} has no out_indices: it gives no stages, only pooled and neck')
+    neck = getattr(model, 'neck', None)
+    if 'neck' in layers and neck is None:
+        raise ValueError(f'{type(model).__name__} has no neck')
+
+    def forward(img):
+        maps = extract(img)
+        maps = list(maps) if isinstance(maps, (tuple, list)) else [maps]
+        by_stage = dict(zip(indices, maps)) if stages else {}
+        own = [by_stage[i] for i in given] if stages else maps
+        found = {}
+        for layer in layers:
+            if layer == 'pixels':
+                found[layer] = img.flatten(1)
+            elif layer == 'neck':
+                output = neck(own)
+                found[layer] = output[0] if isinstance(output, (tuple, list)) else output
+            elif layer == 'pooled':
+                found[layer] = pool(own[-1])
+            elif layer.endswith('_map'):
+                found[layer] = by_stage[int(layer[5:-4])]
+            else:
+                found[layer] = pool(by_stage[int(layer[5:])])
+        return found
+
+    try:
+        model.eval()
+        if stages:
+            indices = sorted({*given, *stages})
+            backbone.out_indices = type(given)(indices)
+        yield forward
+    finally:
+        if stages:
+            backbone.out_indices = given
+        for module, mode in modes:
+            module.training = mode
+
+
+def pool(features):
+    """Average over positions: N x C x H x W or N x L x C to N x C. Of several outputs, as a ViT's, the first."""
+    if isinstance(features, (tuple, list)):
+        features = features[0]
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features

@@ -1,0 +1,190 @@
+"""Feature extraction: which features, in which order, and what it leaves untouched."""
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmcv.runner import BaseModule
+from torch import nn
+
+from mmssl.datasets.data_sources.decode import BrokenImageError
+from mmssl.evaluation import extract_features
+from mmssl.models.backbones.resnet import ResNet_CIFAR
+
+NORM = dict(mean=[0.3, 0.4, 0.5], std=[0.2, 0.25, 0.3])
+
+
+class Pictures(torch.utils.data.Dataset):
+    """A real photograph cut into small uint8 images, as a data set with prefetch=True gives them."""
+
+    def __init__(self, n=11, draw=False, broken=None):
+        from sklearn.datasets import load_sample_images
+        photo = load_sample_images().images[0]
+        self.images = [np.ascontiguousarray(photo[9 * i:9 * i + 16, 13 * i:13 * i + 16]) for i in range(n)]
+        self.draw = draw
+        self.broken = broken
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, idx):
+        if idx == self.broken:
+            raise BrokenImageError('cat.jpg', 'torn')
+        if self.draw:  # as a step written by a user does
+            random.random(), np.random.rand(), torch.rand(1)
+        return dict(img=self.images[idx], idx=idx, label=idx % 3)
+
+
+class Neck(nn.Sequential):
+
+    def forward(self, x):
+        return [super().forward(x[-1])]
+
+
+def make_model():
+    torch.manual_seed(3)
+    model = BaseModule()
+    model.backbone = ResNet_CIFAR(10, stem_channels=4, base_channels=4)
+    model.neck = Neck(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5), nn.BatchNorm1d(5))
+    model.extract_feat = model.backbone.forward
+    model.backbone.init_weights()
+    with torch.no_grad():  # running statistics unlike those of any batch
+        for module in model.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def batch_of(dataset):
+    """All images at once, normalised by torch's own arithmetic."""
+    images = torch.stack([torch.from_numpy(img) for img in dataset.images]).permute(0, 3, 1, 2).double() / 255
+    mean, std = (torch.tensor(NORM[k], dtype=torch.float64).view(3, 1, 1) for k in ('mean', 'std'))
+    return ((images - mean) / std).float()
+
+
+def test_every_layer_against_a_plain_forward():
+    """In data-set order, by running statistics ("frozen" backbones whose batch norm moves are a known fault)."""
+    model, dataset = make_model(), Pictures()
+    layers = ('pooled', 'stage0', 'stage3_map', 'stage4', 'neck', 'pixels')
+    found = extract_features(model.train(), dataset, layers=layers, batch_size=4, img_norm_cfg=NORM)
+    images = batch_of(dataset)
+    model.eval()
+    model.backbone.out_indices = (0, 3, 4)
+    with torch.no_grad():
+        stem, third, last = model.backbone(images)
+        expected = dict(
+            pooled=last.mean((2, 3)),
+            stage0=stem.mean((2, 3)),
+            stage3_map=third,
+            stage4=last.mean((2, 3)),
+            neck=model.neck([last])[0],
+            pixels=images.flatten(1))
+    assert list(found.layers) == list(layers)
+    for layer in layers:
+        np.testing.assert_allclose(found[layer], expected[layer].numpy(), rtol=1e-4, atol=1e-5)
+    assert found.index.tolist() == list(range(11)) and len(found) == 11
+    assert found.labels.tolist() == [i % 3 for i in range(11)]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_nothing_else_changes(workers):
+    """Flags of every module, stages, weights and buffers, and the global generators are as before."""
+    model = make_model()
+    model.train()
+    model.backbone.layer2.eval()  # a mixed state, which train() or eval() alone would not bring back
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    state = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    extract_features(model, Pictures(draw=True), layers=('stage1', ), batch_size=4, workers=workers, img_norm_cfg=NORM)
+    assert [module.training for module in model.modules()] == modes
+    assert model.backbone.out_indices == (4, )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert random.getstate() == state[0]
+    assert np.array_equal(np.random.get_state()[1], state[1]) and torch.equal(torch.get_rng_state(), state[2])
+    with pytest.raises(ValueError):  # also after an error
+        extract_features(model, Pictures(), layers=('stage1', ))
+    assert [module.training for module in model.modules()] == modes and model.backbone.out_indices == (4, )
+
+
+def extract_on_rank(rank, world_size, sizes):
+    found = [
+        extract_features(make_model(), Pictures(n), layers=('pooled', 'stage1_map'), batch_size=2, img_norm_cfg=NORM)
+        for n in sizes
+    ]
+    error = None
+    if world_size > 1:
+        with pytest.raises(Exception) as error:
+            extract_features(make_model(), Pictures(4, broken=3), img_norm_cfg=NORM)
+    return found, error and (error.type.__name__, str(error.value))
+
+
+def test_two_processes_equal_one(run_distributed):
+    """In order, nothing twice, nothing left out, even with fewer samples than processes (a known fault).
+
+    And a broken image, which one process alone meets, ends both.
+    """
+    sizes = (1, 7, 8)
+    expected, _ = extract_on_rank(0, 1, sizes)
+    (found_0, error_0), (found_1, error_1) = run_distributed(extract_on_rank, sizes)
+    for found in (found_0, found_1):
+        for a, b in zip(found, expected):
+            assert a.index.tolist() == b.index.tolist() and a.labels.tolist() == b.labels.tolist()
+            for layer in a.layers:
+                np.testing.assert_allclose(a[layer], b[layer], rtol=1e-5, atol=1e-6)
+    assert error_0[0] == 'RuntimeError' and 'process 1: BrokenImageError' in error_0[1] and 'cat.jpg' in error_0[1]
+    assert error_1[0] == 'BrokenImageError' and 'cat.jpg' in error_1[1]
+
+
+def test_broken_image_is_never_replaced():
+    """Elsewhere a broken image is replaced by another sample; features of the wrong image would go unnoticed."""
+    with pytest.raises(BrokenImageError, match='cat.jpg'):
+        extract_features(make_model(), Pictures(broken=5), img_norm_cfg=NORM)
+
+
+def test_nan_names_the_sample():
+    dataset, model = Pictures(), make_model()
+    extract = model.extract_feat
+
+    def spoilt(img):
+        maps = extract(img)
+        maps[0][len(img) - 1, 2] = float('nan')
+        return maps
+
+    model.extract_feat = spoilt
+    with pytest.raises(ValueError, match='the pooled features of sample 3 hold NaN'):
+        extract_features(model, dataset, batch_size=4, img_norm_cfg=NORM)
+    with pytest.raises(ValueError, match='the pooled features of sample 2 hold NaN'):
+        extract_features(model, torch.utils.data.Subset(dataset, [5, 1, 9]), batch_size=4, img_norm_cfg=NORM)
+
+
+def test_models_without_all_parts():
+    """A backbone alone, one of another library, and no model at all."""
+    import torchvision
+    dataset, model = Pictures(5), make_model()
+    whole = extract_features(model, dataset, img_norm_cfg=NORM)['pooled']
+    np.testing.assert_allclose(extract_features(model.backbone, dataset, img_norm_cfg=NORM)['pooled'], whole)
+    foreign = torchvision.models.mobilenet_v3_small().features
+    found = extract_features(foreign, dataset, img_norm_cfg=NORM, dtype='float16')['pooled']
+    assert found.dtype == np.float16 and found.shape == (5, 576)
+    with pytest.raises(ValueError, match='Sequential has no out_indices'):
+        extract_features(foreign, dataset, layers=('stage1', ), img_norm_cfg=NORM)
+    with pytest.raises(ValueError, match='ResNet_CIFAR has no neck'):
+        extract_features(model.backbone, dataset, layers=('neck', ), img_norm_cfg=NORM)
+    pixels = extract_features(None, dataset, layers=('pixels', ), img_norm_cfg=NORM)['pixels']
+    np.testing.assert_allclose(pixels, batch_of(dataset).flatten(1).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(layers=('stage', )), "unknown layer 'stage'"),
+    (dict(dtype='int8'), "dtype must be 'float32' or 'float16', got 'int8'"),
+    (dict(model=None), "without a model there are the layers"),
+    (dict(img_norm_cfg=None), 'need img_norm_cfg'),
+    (dict(dataset=torch.utils.data.Subset(Pictures(1), [])), 'the data set is empty'),
+    (dict(dataset=[dict(img=[np.zeros((4, 4, 3), np.uint8)] * 2, idx=0)]), 'this data set gives 2 views'),
+])
+def test_errors(arguments, message):
+    arguments = {**dict(model=make_model(), dataset=Pictures(1), img_norm_cfg=NORM), **arguments}
+    with pytest.raises(ValueError, match=message):
+        extract_features(arguments.pop('model'), arguments.pop('dataset'), **arguments)
