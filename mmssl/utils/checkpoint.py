@@ -138,10 +138,16 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
     weights = get_state_dict(path_or_state_dict)
     weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     own = model.state_dict()
-    common = [key for key in own if key in weights]
-    report = LoadReport([key for key in common if own[key].shape == weights[key].shape],
-                        [key for key in own if key not in weights], [key for key in weights if key not in own],
-                        [key for key in common if own[key].shape != weights[key].shape])
+    mismatched = []
+    try:
+        fit = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # shapes that differ; a module may know a key by an old name, so torch finds them
+        mismatched = re.findall(r'size mismatch for ([^:]+):', str(error))
+        if not mismatched:
+            raise
+        fit = model.load_state_dict({**weights, **{key: own[key] for key in mismatched}}, strict=False)
+    left = {*fit.missing_keys, *mismatched}
+    report = LoadReport([key for key in own if key not in left], fit.missing_keys, fit.unexpected_keys, mismatched)
     say = logger.info if logger else print
     say(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
     for kind in ('missing', 'unexpected', 'mismatched'):
@@ -153,8 +159,6 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
                               f'the checkpoint {list(weights)[:3]}')
     if strict and (report.missing or report.unexpected or report.mismatched):
         raise CheckpointError(f'{source} does not fit the model exactly: {report}')
-    # not model.load_state_dict: modules may rename old keys in their hooks, and shapes that differ are left out
-    model.load_state_dict({key: weights[key] for key in report.matched}, strict=False)
     return report
 
 

@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import os
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, find_path, nearest
 
 TOP_LEVEL = ('model', 'data', 'img_norm_cfg', 'prefetch', 'optimizer', 'optimizer_config', 'lr_config',
              'momentum_config', 'runner', 'checkpoint_config', 'log_config', 'custom_hooks', 'custom_imports',
@@ -153,8 +153,8 @@ def config_section(cfg, name):
     try:
         yield
     except ConfigError as error:
-        before = error.place
-        error.locate_in(cfg._cfg_dict)
-        if error.place == before and not before.startswith(name):
-            error.place = '.'.join(filter(None, [name, before]))
+        if error.cfg is not None and find_path(cfg._cfg_dict, error.cfg) is not None:
+            error.locate_in(cfg._cfg_dict)
+        else:
+            error.place = '.'.join(filter(None, [name, error.place]))
         raise

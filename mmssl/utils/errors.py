@@ -19,7 +19,7 @@ class ConfigError(ValueError):
 
     def locate_in(self, outer):
         """Extend the place by the path that leads from an outer config to the faulty part."""
-        path = find_path(outer, self.cfg)
+        path = '' if self.cfg is None else find_path(outer, self.cfg)
         if path is not None:
             self.place = '.'.join(filter(None, [path, self.place]))
             self.cfg = outer

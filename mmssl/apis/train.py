@@ -1,0 +1,211 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""From a config to a training that runs. Names no algorithm."""
+import contextlib
+import copy
+import inspect
+import random
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
+from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset
+from mmssl.utils.config import config_section
+from mmssl.utils.dist import default_device, sync_random_seed
+from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.logger import get_root_logger
+
+_AMP_DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
+
+
+def init_random_seed(seed=None, device='cuda'):
+    """One seed for all processes.
+
+    Args:
+        seed (int, optional): Returned as it is; without it one is drawn and sent to all.
+        device (str): Accepted for old calls.
+
+    Returns:
+        int: The seed.
+    """
+    return sync_random_seed(seed, device)
+
+
+def set_random_seed(seed, deterministic=False):
+    """Seed python, numpy and torch.
+
+    Args:
+        seed (int): The seed.
+        deterministic (bool): Have cuDNN take deterministic kernels only, which may be slower.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+
+def precision(cfg):
+    """What the switches `amp` and `fp16` of a config ask for.
+
+    Args:
+        cfg (mmcv.Config): With amp=dict(dtype='bfloat16' | 'float16', [loss_scale]) or fp16=dict(loss_scale=...), or
+            neither.
+
+    Returns:
+        tuple: torch.dtype of autocast or None, and the loss scale or None.
+    """
+    amp, fp16 = cfg.get('amp'), cfg.get('fp16')
+    if amp and fp16:
+        raise ConfigError('the config has both amp and fp16: keep one of them')
+    if fp16 is not None:
+        return torch.float16, fp16.get('loss_scale', 512.)
+    if not amp:
+        return None, None
+    for key in amp:
+        if key not in ('dtype', 'loss_scale'):
+            raise ConfigError(f'amp has the unknown key {key!r}; {nearest(key, ("dtype", "loss_scale"))}', amp)
+    if amp.get('dtype') not in _AMP_DTYPES:
+        raise ConfigError(f"amp.dtype is 'bfloat16' or 'float16', got {amp.get('dtype')!r}", amp)
+    dtype = _AMP_DTYPES[amp['dtype']]
+    # bfloat16 has float32's range, so its gradients need no scaling
+    return dtype, amp.get('loss_scale', 'dynamic') if dtype == torch.float16 else None
+
+
+def build_loader(dataset, cfg, distributed=False, **changes):
+    """The loader of a data set, as a config's `data` says, with batches on the device.
+
+    Args:
+        dataset (Dataset): The data set.
+        cfg (mmcv.Config): The whole config.
+        distributed (bool): Whether each process gets its share.
+        changes: Arguments of build_dataloader that override the config's.
+
+    Returns:
+        PrefetchLoader: The loader.
+    """
+    own = {key: value for key, value in cfg.data.items() if key not in ('train', 'val', 'test')}
+    known = {*inspect.signature(build_dataloader).parameters, *inspect.signature(DataLoader).parameters}
+    for key in own:
+        if key not in known:
+            raise ConfigError(f'data has the unknown key {key!r}; {nearest(key, {*known, "train", "val", "test"})}')
+    arguments = {
+        'seed': cfg.get('seed'),
+        'persistent_workers': cfg.get('persistent_workers', True),
+        'broken_images': cfg.get('broken_images'),
+        **own,
+        **changes
+    }
+    norm = cfg.get('img_norm_cfg', {})
+    return PrefetchLoader(
+        build_dataloader(dataset, dist=distributed, **arguments),
+        norm.get('mean'),
+        norm.get('std'),
+        channels_last=cfg.get('channels_last', False))
+
+
+def autocast(cfg):
+    """Context of the precision that a config asks for, for evaluation."""
+    dtype = precision(cfg)[0]
+    return contextlib.nullcontext() if dtype is None else torch.autocast(default_device().type, dtype)
+
+
+def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=None):
+    """Train a model as its config says.
+
+    Args:
+        model (nn.Module): An algorithm, built and initialised.
+        dataset (Dataset | list[Dataset]): One for each phase of the workflow.
+        cfg (mmcv.Config): The whole config.
+        distributed (bool): Whether there is a process group, over which gradients are averaged.
+        timestamp (str, optional): Name of the log files.
+        meta (dict, optional): What checkpoints shall hold besides: seed, text of the config, environment.
+
+    Returns:
+        BaseRunner: The runner, when the training is over.
+    """
+    logger = get_root_logger(log_level=cfg.get('log_level', 'INFO'))
+    datasets = dataset if isinstance(dataset, (list, tuple)) else [dataset]
+    workflow = [tuple(phase) for phase in cfg.get('workflow', [('train', 1)])]
+    with config_section(cfg, 'data'):
+        loaders = [
+            build_loader(d, cfg, distributed, **({} if mode == 'train' else dict(shuffle=False, drop_last=False)))
+            for d, (mode, _) in zip(datasets, workflow)
+        ]
+
+    device = default_device()
+    model = model.to(device)
+    if cfg.get('channels_last'):
+        model = model.to(memory_format=torch.channels_last)
+    if cfg.get('compile'):
+        for part in model.compile_parts():
+            part.compile()
+    with config_section(cfg, 'optimizer'):
+        optimizer = build_optimizer(model, cfg.optimizer)
+    if distributed:
+        model = DistributedDataParallel(
+            model,
+            device_ids=[device.index] if device.type == 'cuda' else None,
+            broadcast_buffers=cfg.get('broadcast_buffers', False),
+            find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+    with config_section(cfg, 'runner'):
+        runner = build_runner(cfg.runner,
+                              dict(model=model, optimizer=optimizer, work_dir=cfg.work_dir, logger=logger, meta=meta))
+    runner.timestamp = timestamp or runner.timestamp
+    with config_section(cfg, 'amp'):
+        runner.amp_dtype, loss_scale = precision(cfg)
+    _register_hooks(runner, cfg, loss_scale, distributed)
+
+    if cfg.get('resume_from'):
+        runner.resume(cfg.resume_from)
+    elif cfg.get('load_from'):
+        runner.load_checkpoint(cfg.load_from)
+    runner.run(loaders, workflow)
+    return runner
+
+
+def _register_hooks(runner, cfg, loss_scale, distributed):
+    """Register the hooks of each section, those of custom_hooks last."""
+    by_epoch = runner.max_epochs is not None
+    optimizer_config = dict(cfg.get('optimizer_config') or {})
+    if loss_scale is not None:
+        optimizer_config.setdefault('loss_scale', loss_scale)
+    for name, register, section in (
+        ('lr_config', runner.register_lr_hook, _by_epoch(cfg.get('lr_config'), by_epoch)),
+        ('momentum_config', runner.register_momentum_hook, _by_epoch(cfg.get('momentum_config'), by_epoch)),
+        ('optimizer_config', runner.register_optimizer_hook, optimizer_config),
+        ('checkpoint_config', runner.register_checkpoint_hook, _by_epoch(cfg.get('checkpoint_config'), by_epoch)),
+        ('timer', runner.register_timer_hook, dict(type='IterTimerHook')),
+        ('evaluation', lambda section: _register_evaluation(runner, cfg, section, distributed),
+         _by_epoch(cfg.get('evaluation'), by_epoch)),
+        ('log_config', runner.register_logger_hooks, _log_config(cfg.get('log_config'), by_epoch)),
+        ('profiler_config', runner.register_profiler_hook, cfg.get('profiler_config')),
+        ('custom_hooks', runner.register_custom_hooks, copy.deepcopy(cfg.get('custom_hooks'))),
+    ):
+        with config_section(cfg, name):
+            register(section)
+
+
+def _by_epoch(section, by_epoch):
+    """IterBasedRunner counts everything in iterations unless a section says otherwise."""
+    if section is None or by_epoch:
+        return section
+    return {'by_epoch': False, **section}
+
+
+def _log_config(section, by_epoch):
+    return section and {**section, 'hooks': [_by_epoch(hook, by_epoch) for hook in section['hooks']]}
+
+
+def _register_evaluation(runner, cfg, section, distributed):
+    if section is None:
+        return
+    if cfg.data.get('val') is None:
+        raise ConfigError('evaluation needs data.val, the data set that it runs on')
+    dataset = build_dataset(cfg.data.val)
+    loader = build_loader(dataset, cfg, distributed, shuffle=False, drop_last=False)
+    arguments = {key: value for key, value in section.items() if key != 'type'}
+    runner.register_hook(EvalHook(loader, **arguments), 'LOW')

@@ -1,0 +1,18 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+from .checkpoint_hook import CheckpointHook
+from .collapse_monitor import CollapseMonitorHook
+from .cosine_annealing import StepFixCosineAnnealingLrUpdaterHook
+from .ema_hook import EMAHook
+from .eval_hook import DistEvalHook, EvalHook
+from .knn_eval import KNNEvalHook
+from .momentum_update_hook import MomentumUpdateHook
+from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
+from .progress_bar import ProgressBarLoggerHook
+from .simsiam_hook import SimSiamHook
+from .text_logger import TextLoggerHook
+
+__all__ = [
+    'CheckpointHook', 'CollapseMonitorHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
+    'GradAccumFp16OptimizerHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ProgressBarLoggerHook', 'SimSiamHook',
+    'StepFixCosineAnnealingLrUpdaterHook', 'TextLoggerHook'
+]

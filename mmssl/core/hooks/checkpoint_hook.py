@@ -1,0 +1,99 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Checkpoints at intervals."""
+import os
+
+from mmcv.runner.hooks import Hook
+
+from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.errors import ConfigError
+from ..builder import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Write a checkpoint every so many epochs or iterations, and remove old ones.
+
+    The file is written when all hooks of the iteration are done, also those of lower priority. While gradients
+    accumulate it waits for the optimizer's next step, as gradients are not saved.
+
+    Args:
+        interval (int): Epochs, or iterations, between checkpoints; -1 writes only the last.
+        by_epoch (bool): Whether `interval` counts epochs; the files are epoch_N.pth, else iter_N.pth.
+        save_optimizer (bool): Whether to save the optimizer, without which there is no resuming.
+        out_dir (str, optional): Folder in which one with the name of the work_dir is made; the work_dir itself if
+            not given.
+        max_keep_ckpts (int): How many of the files of this hook to keep, -1 for all.
+        save_last (bool): Whether to write one at the end in any case.
+        filename_tmpl (str, optional): Name with '{}' for the number.
+        create_symlink (bool): Whether `latest.pth` leads to the newest.
+        sync_buffer (bool): Accepted for old configs: buffers that matter are equal on all ranks, see
+            DistributedDataParallel.
+    """
+
+    def __init__(self,
+                 interval=-1,
+                 by_epoch=True,
+                 save_optimizer=True,
+                 out_dir=None,
+                 max_keep_ckpts=-1,
+                 save_last=True,
+                 filename_tmpl=None,
+                 create_symlink=True,
+                 sync_buffer=False):
+        if not isinstance(interval, int):
+            raise ConfigError(f'checkpoint_config.interval is an integer, got {interval!r}')
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.save_optimizer = save_optimizer
+        self.out_dir = out_dir
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_last = save_last
+        self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        self.create_symlink = create_symlink
+        self._due = False
+        self._written = []
+
+    def before_run(self, runner):
+        folder = runner.work_dir
+        if self.out_dir:
+            folder = os.path.join(self.out_dir, os.path.basename(runner.work_dir))
+        self.out_dir = folder
+        os.makedirs(folder, exist_ok=True)
+        self._written = [file for file in self._written if os.path.exists(os.path.join(folder, file))]
+
+    def state_dict(self):
+        return dict(written=self._written)
+
+    def load_state_dict(self, state):
+        self._written = list(state['written'])
+
+    def after_train_iter(self, runner):
+        if self.by_epoch:
+            return
+        last = self.save_last and self.is_last_iter(runner)
+        self._due |= self.every_n_iters(runner, self.interval) or last
+        if self._due and (last or getattr(unwrap(runner.model), 'is_update_iter', True)):
+            runner.defer(lambda: self._save(runner, runner.iter))
+
+    def after_train_epoch(self, runner):
+        if self.by_epoch and (self.every_n_epochs(runner, self.interval) or
+                              (self.save_last and self.is_last_epoch(runner))):
+            runner.defer(lambda: self._save(runner, runner.epoch))
+
+    def _save(self, runner, number):
+        self._due = False
+        name = self.filename_tmpl.format(number)
+        old = [file for file in self._written if file != name]
+        keep = self.max_keep_ckpts - 1 if self.max_keep_ckpts > 0 else len(old)
+        self._written = old[len(old) - keep:] + [name]
+        path = os.path.join(self.out_dir, name)
+        runner.logger.info('Saving checkpoint %s', path)
+        if runner.meta is not None:
+            runner.meta.setdefault('hook_msgs', {})['last_ckpt'] = path
+        runner.save_checkpoint(
+            self.out_dir, filename_tmpl=name, save_optimizer=self.save_optimizer, create_symlink=self.create_symlink)
+        # the old ones go only when the new one is safe on the disk
+        if runner.rank == 0:
+            for file in old[:len(old) - keep]:
+                if os.path.exists(os.path.join(self.out_dir, file)):
+                    os.remove(os.path.join(self.out_dir, file))

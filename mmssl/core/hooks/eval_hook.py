@@ -1,0 +1,111 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Evaluation on the validation set while training."""
+import os
+
+from mmcv.runner.hooks import Hook
+from mmcv.runner.hooks.logger import LoggerHook
+
+from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.registry import accepted_arguments
+from ..builder import HOOKS
+from ..evaluation import collect_outputs
+
+
+@HOOKS.register_module()
+class EvalHook(Hook):
+    """Evaluate every so many epochs or iterations by the data set's `evaluate`, in one process or several.
+
+    Args:
+        dataloader: Loader of the validation set.
+        start (int, optional): First epoch (or iteration) to evaluate; later ones are counted from it.
+        interval (int): Epochs (or iterations) between evaluations.
+        by_epoch (bool): Which of the two.
+        save_best (str, optional): Metric whose best checkpoint is kept as best_METRIC_epoch_N.pth; 'auto' takes the
+            first metric.
+        rule (str, optional): 'greater' or 'less', whichever is better; by default less for names with 'loss'.
+        metric (str): Accepted for old configs, 'accuracy' alone.
+        metric_options (dict, optional): As eval_kwargs, for old configs.
+        eval_kwargs: Passed to the data set's evaluate, such as topk=(1, 5).
+    """
+
+    def __init__(self,
+                 dataloader,
+                 start=None,
+                 interval=1,
+                 by_epoch=True,
+                 save_best=None,
+                 rule=None,
+                 metric='accuracy',
+                 metric_options=None,
+                 **eval_kwargs):
+        if not isinstance(interval, int) or interval < 1:
+            raise ConfigError(f'evaluation.interval is a positive integer, got {interval!r}')
+        if rule not in (None, 'greater', 'less'):
+            raise ConfigError(f"evaluation.rule is 'greater' or 'less', got {rule!r}")
+        if metric != 'accuracy':
+            raise ConfigError(f"evaluation.metric is 'accuracy', got {metric!r}")
+        eval_kwargs = {**(metric_options or {}), **eval_kwargs}
+        known, open_ended = accepted_arguments(dataloader.dataset.evaluate)
+        for name in () if open_ended else eval_kwargs:
+            if name not in known:
+                raise ConfigError(f'evaluation: {type(dataloader.dataset).__name__}.evaluate takes no {name!r}; '
+                                  f'{nearest(name, known)}')
+        self.dataloader = dataloader
+        self.start = start
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.save_best = save_best
+        self.rule = rule
+        self.eval_kwargs = eval_kwargs
+
+    def _due(self, current):
+        start = self.interval if self.start is None else max(1, self.start)
+        return current >= start and (current - start) % self.interval == 0
+
+    def after_train_iter(self, runner):
+        if not self.by_epoch and self._due(runner.iter + 1):
+            # what the loggers have of this iteration goes out first, then the metrics on a line of their own
+            for hook in runner.hooks:
+                if isinstance(hook, LoggerHook):
+                    hook.after_train_iter(runner)
+            runner.log_buffer.clear()
+            self._evaluate(runner, f'iter_{runner.iter + 1}')
+
+    def after_train_epoch(self, runner):
+        if self.by_epoch and self._due(runner.epoch + 1):
+            self._evaluate(runner, f'epoch_{runner.epoch + 1}')
+
+    def _evaluate(self, runner, when):
+        with runner.autocast():
+            outputs = collect_outputs(runner.model, self.dataloader)
+        metrics = self.dataloader.dataset.evaluate(outputs, logger=runner.logger, **self.eval_kwargs)
+        metrics = {name: float(value) for name, value in metrics.items()}
+        runner.log_buffer.output.update(metrics, eval_iter_num=len(self.dataloader))
+        runner.log_buffer.ready = True
+        if self.save_best is not None:
+            name = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
+            if name not in metrics:
+                raise ConfigError(f'evaluation.save_best: there is no metric {name!r}; {nearest(name, metrics)}')
+            self._keep_best(runner, name, metrics[name], when)
+
+    def _keep_best(self, runner, name, score, when):
+        messages = runner.meta.setdefault('hook_msgs', {})
+        less = self.rule == 'less' or (self.rule is None and 'loss' in name)
+        best = messages.get('best_score')
+        if best is not None and (score >= best if less else score <= best):
+            return
+        old, new = messages.get('best_ckpt'), f'best_{name}_{when}.pth'
+        messages.update(best_score=score, best_ckpt=os.path.join(runner.work_dir, new))
+
+        def save():
+            runner.save_checkpoint(runner.work_dir, filename_tmpl=new, create_symlink=False)
+            if runner.rank == 0 and old and os.path.exists(old):
+                os.remove(old)
+            runner.logger.info('Best %s is %.4f, saved as %s', name, score, new)
+
+        runner.defer(save)
+
+
+@HOOKS.register_module()
+class DistEvalHook(EvalHook):
+    """EvalHook under its old name for several processes; EvalHook serves both."""

@@ -1,0 +1,51 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Schedule and update of a momentum encoder."""
+import math
+
+from mmcv.runner.hooks import Hook
+
+from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.errors import ConfigError
+from ..builder import HOOKS
+
+
+@HOOKS.register_module(name=['MomentumUpdateHook', 'BYOLHook'])
+class MomentumUpdateHook(Hook):
+    """Raise the momentum from the model's `base_momentum` to `end_momentum` along a half cosine, and update.
+
+    In iteration k of K of the whole training the momentum is
+    `end - (end - base) * (cos(pi * k / K) + 1) / 2`; with an end of 1 that is equation in section 3.3 of BYOL
+    (https://arxiv.org/abs/2006.07733). The encoder is updated whenever the optimizer has made a step, so that
+    gradients which accumulate over n iterations go with one update in n.
+
+    Args:
+        end_momentum (float): Momentum at the end of the training.
+        update_interval (int): The optimizer hook's update_interval, which it must equal.
+    """
+
+    def __init__(self, end_momentum=1.0, update_interval=1):
+        self.end_momentum = end_momentum
+        self.update_interval = update_interval
+
+    def before_run(self, runner):
+        model = unwrap(runner.model)
+        for name in ('base_momentum', 'momentum', 'momentum_update'):
+            if not hasattr(model, name):
+                raise ConfigError(f'{type(self).__name__} drives a momentum encoder, and {type(model).__name__} has '
+                                  f'no {name!r}; take the hook out of custom_hooks')
+        for hook in runner.hooks:
+            interval = getattr(hook, 'update_interval', None)
+            if hasattr(hook, 'grad_clip') and interval not in (None, self.update_interval):
+                raise ConfigError(f'the optimizer makes a step every {interval} iterations (optimizer_config.'
+                                  f'update_interval), the momentum encoder is updated every {self.update_interval} '
+                                  f'({type(self).__name__}.update_interval): set both to {interval}')
+
+    def before_train_iter(self, runner):
+        model = unwrap(runner.model)
+        falling = (math.cos(math.pi * runner.iter / runner.max_iters) + 1) / 2
+        model.momentum = self.end_momentum - (self.end_momentum - model.base_momentum) * falling
+
+    def after_train_iter(self, runner):
+        model = unwrap(runner.model)
+        if model.is_update_iter:
+            model.momentum_update()

@@ -1,0 +1,149 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The backward pass and the optimizer's step: accumulation, clipping, frozen layers, loss scaling."""
+import torch
+from mmcv.runner.hooks import OptimizerHook as _OptimizerHook
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.errors import ConfigError
+from ..builder import HOOKS
+
+
+@HOOKS.register_module(name=['DistOptimizerHook', 'OptimizerHook'])
+class DistOptimizerHook(_OptimizerHook):
+    """Backward pass and optimizer step, on one device or several.
+
+    With `update_interval` k the gradients of k iterations are averaged before a step, as from one k times larger
+    batch (batch norm sees the small batches). Groups of k are counted from the start of each epoch (for
+    IterBasedRunner, of the training); where k does not divide its length, the last group is smaller, and its mean is
+    taken over the batches that it has. Several processes exchange gradients in the last iteration of a group only.
+    The model's attribute `is_update_iter` says afterwards whether the weights have changed.
+
+    Args:
+        update_interval (int): Iterations a step.
+        grad_clip (dict, optional): Arguments of torch.nn.utils.clip_grad_norm_, such as dict(max_norm=35,
+            norm_type=2). The norm is logged as grad_norm.
+        coalesce (bool): Accepted for old configs: the wrapper of torch always gathers gradients in buckets.
+        bucket_size_mb (int): Accepted for old configs.
+        frozen_layers_cfg (dict): Iterations by a part of parameter names: those parameters get no gradient, hence no
+            step, before that many iterations.
+        loss_scale (float | str | dict, optional): For float16: a fixed factor, 'dynamic', or the arguments of
+            torch.amp.GradScaler.
+        detect_anomalous_params (bool): Log parameters that the loss does not depend on, each iteration. Slow.
+    """
+
+    def __init__(self,
+                 update_interval=1,
+                 grad_clip=None,
+                 coalesce=True,
+                 bucket_size_mb=-1,
+                 frozen_layers_cfg=dict(),
+                 loss_scale=None,
+                 detect_anomalous_params=False):
+        if not isinstance(update_interval, int) or update_interval < 1:
+            raise ConfigError(f'update_interval counts iterations and is at least 1, got {update_interval!r}')
+        super().__init__(grad_clip, detect_anomalous_params)
+        self.update_interval = update_interval
+        self.frozen_layers_cfg = frozen_layers_cfg
+        self.loss_scale = loss_scale
+        self.scaler = None
+        self._scaler_state = None
+
+    def has_batch_norm(self, module):
+        """Whether there is batch norm in a module."""
+        return any(isinstance(m, _BatchNorm) for m in module.modules())
+
+    def before_run(self, runner):
+        if self.loss_scale is not None:
+            self.scaler = self._build_scaler(next(runner.model.parameters()).device.type)
+            if self._scaler_state:
+                self.scaler.load_state_dict(self._scaler_state)
+        if self.update_interval > 1 and self.has_batch_norm(runner.model):
+            runner.logger.info('gradients accumulate over %d iterations, batch norm still sees single batches',
+                               self.update_interval)
+        names = [name for name, _ in runner.model.named_parameters()]
+        unknown = [key for key in self.frozen_layers_cfg if not any(key in name for name in names)]
+        if unknown:
+            raise ConfigError(f'frozen_layers_cfg: no parameter has {unknown[0]!r} in its name')
+
+    def _build_scaler(self, device):
+        if self.loss_scale == 'dynamic':
+            return torch.amp.GradScaler(device)
+        if isinstance(self.loss_scale, dict):
+            return torch.amp.GradScaler(device, **self.loss_scale)
+        if isinstance(self.loss_scale, (int, float)):
+            return torch.amp.GradScaler(device, init_scale=float(self.loss_scale))
+        raise ConfigError(f"loss_scale is a number, 'dynamic' or a dict, got {self.loss_scale!r}")
+
+    def state_dict(self):
+        return dict(scaler=self.scaler.state_dict() if self.scaler else {})
+
+    def load_state_dict(self, state):
+        self._scaler_state = state['scaler']
+
+    def _group(self, runner):
+        """Number of iterations in the current group, and whether this one begins and ends it."""
+        done, total = (runner.iter, runner.max_iters) if runner.max_epochs is None else \
+            (runner.inner_iter, len(runner.data_loader))
+        index = done % self.update_interval
+        size = min(self.update_interval, total - done + index)
+        return size, index == 0, index == size - 1
+
+    def before_train_iter(self, runner):
+        # as DistributedDataParallel.no_sync(), which cannot span two hooks
+        if hasattr(runner.model, 'require_backward_grad_sync'):
+            runner.model.require_backward_grad_sync = self._group(runner)[2]
+
+    def after_train_iter(self, runner):
+        size, first, last = self._group(runner)
+        if first:
+            runner.optimizer.zero_grad()
+        loss = runner.outputs['loss']
+        if self.detect_anomalous_params:
+            self.detect_anomalous_parameters(loss, runner)
+        if size > 1:
+            loss = loss / size
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        if last:
+            self._update(runner)
+        unwrap(runner.model).is_update_iter = last
+
+    def _update(self, runner):
+        frozen = [key for key, until in self.frozen_layers_cfg.items() if runner.iter < until]
+        if frozen:
+            for name, parameter in runner.model.named_parameters():
+                if any(key in name for key in frozen):
+                    parameter.grad = None
+        if self.grad_clip is not None:
+            if self.scaler:
+                self.scaler.unscale_(runner.optimizer)
+            norm = self.clip_grads(runner.model.parameters())
+            if norm is not None:
+                runner.log_buffer.update({'grad_norm': norm}, runner.outputs['num_samples'])
+        if self.scaler:
+            self.scaler.step(runner.optimizer)
+            # a number keeps the scale where it is
+            self.scaler.update(float(self.loss_scale) if isinstance(self.loss_scale, (int, float)) else None)
+        else:
+            runner.optimizer.step()
+
+
+@HOOKS.register_module(name=['GradAccumFp16OptimizerHook', 'Fp16OptimizerHook'])
+class GradAccumFp16OptimizerHook(DistOptimizerHook):
+    """DistOptimizerHook in float16: the forward pass under autocast, the loss scaled.
+
+    Args:
+        update_interval (int): Iterations a step.
+        frozen_layers_cfg (dict): See DistOptimizerHook.
+        loss_scale (float | str | dict): See DistOptimizerHook.
+        distributed (bool): Accepted for old configs: the process group tells.
+        kwargs: Of DistOptimizerHook.
+    """
+
+    def __init__(self, update_interval=1, frozen_layers_cfg=dict(), loss_scale=512., distributed=True, **kwargs):
+        super().__init__(update_interval, frozen_layers_cfg=frozen_layers_cfg, loss_scale=loss_scale, **kwargs)
+
+    def before_run(self, runner):
+        super().before_run(runner)
+        if runner.amp_dtype is None:
+            runner.amp_dtype = torch.float16

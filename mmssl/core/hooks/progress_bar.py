@@ -1,0 +1,63 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A progress bar in place of log lines."""
+import sys
+
+from mmcv.runner.hooks.logger import LoggerHook
+
+from ..builder import HOOKS
+from .text_logger import check_finite, images_per_second
+
+
+@HOOKS.register_module()
+class ProgressBarLoggerHook(LoggerHook):
+    """Show loss, images/s and the time left on one line that renews itself.
+
+    Where the output is no terminal, plain lines appear, about twenty in a training.
+
+    Args:
+        interval (int): Iterations between refreshes of the figures.
+        ignore_last (bool): See mmcv's LoggerHook.
+        reset_flag (bool): See mmcv's LoggerHook.
+        by_epoch (bool): Whether the interval is counted from the start of each epoch.
+    """
+
+    def __init__(self, interval=10, ignore_last=True, reset_flag=False, by_epoch=True):
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        self.bar = None
+        self._plain = -1
+
+    def before_run(self, runner):
+        super().before_run(runner)
+        self._terminal = sys.stderr.isatty()
+        if runner.rank == 0 and self._terminal:
+            from tqdm import tqdm
+            self.bar = tqdm(total=runner.max_iters, initial=runner.iter, unit='it', dynamic_ncols=True)
+
+    def after_train_iter(self, runner):
+        if self.bar is not None:
+            self.bar.update()
+        super().after_train_iter(runner)
+
+    def log(self, runner):
+        output = runner.log_buffer.output
+        if self.get_mode(runner) != 'train':
+            return
+        check_finite(runner)
+        if runner.rank != 0:
+            return
+        speed = images_per_second(runner)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f'loss {output["loss"]:.4f}, {speed:.0f} img/s')
+            return
+        twentieth = 20 * (runner.iter + 1) // runner.max_iters
+        if twentieth > self._plain:
+            self._plain = twentieth
+            left = (runner.max_iters - runner.iter - 1) * output['time']
+            print(
+                f'{(runner.iter + 1) / runner.max_iters:4.0%}  iteration {runner.iter + 1}/{runner.max_iters}  '
+                f'loss {output["loss"]:.4f}  {speed:.0f} img/s  {left:.0f} s left',
+                flush=True)
+
+    def after_run(self, runner):
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,98 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Log lines for people and a JSON log for programs."""
+import datetime
+import math
+import resource
+
+import torch
+from mmcv.runner.hooks import TextLoggerHook as _TextLoggerHook
+
+from ..builder import HOOKS
+
+
+def peak_memory():
+    """Most memory that this process has used in MB: of the GPU where there is one, else its resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+
+
+def images_per_second(runner):
+    """Training images a second on all devices together, over the last log interval."""
+    return runner.outputs['num_samples'] * runner.world_size / max(1e-9, runner.log_buffer.output['time'])
+
+
+def check_finite(runner):
+    """Stop a training whose loss is no number any more.
+
+    Raises:
+        FloatingPointError: The mean loss over the log interval is NaN or infinite.
+    """
+    loss = runner.log_buffer.output.get('loss', 0.)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f'the loss is {loss} in the log interval that ends at iteration {runner.iter + 1} '
+                                 f'(epoch {runner.epoch + 1}): a lower learning rate, a longer warm-up, grad_clip, or '
+                                 'bfloat16 instead of float16 may help')
+
+
+@HOOKS.register_module()
+class TextLoggerHook(_TextLoggerHook):
+    """Print loss terms, learning rate, images/s, share of time spent waiting for data, memory and time left.
+
+    The same goes as one JSON object a line to TIME.log.json in the work_dir. Arguments are those of mmcv's hook; its
+    keys are kept, and img_per_sec, data_share and broken (images replaced since the start) are new. Stops the
+    training when the loss is NaN or infinite.
+    """
+
+    def log(self, runner):
+        output = runner.log_buffer.output
+        mode = self.get_mode(runner)
+        iteration = output.pop('eval_iter_num', None) or self.get_iter(runner, inner_iter=True)
+        rates = runner.current_lr()
+        log = dict(mode=mode, epoch=self.get_epoch(runner), iter=iteration)
+        log['lr'] = {k: v[0] for k, v in rates.items()} if isinstance(rates, dict) else rates[0]
+        if mode == 'train':
+            check_finite(runner)
+            log['memory'] = peak_memory()
+            log['img_per_sec'] = images_per_second(runner)
+            log['data_share'] = output['data_time'] / max(1e-9, output['time'])
+            broken = getattr(runner.data_loader, 'broken', 0)
+            if broken:
+                log['broken'] = int(broken)
+        log.update(output)
+        if runner.rank == 0:
+            self._log_info(log, runner)
+        self._dump_log(log, runner)
+        return log
+
+    def _log_info(self, log_dict, runner):
+        log = dict(log_dict)
+        mode, epoch, iteration, lr = (log.pop(key) for key in ('mode', 'epoch', 'iter', 'lr'))
+        if mode == 'train':
+            head = f'Epoch [{epoch}][{iteration}/{len(runner.data_loader)}]' if self.by_epoch else \
+                f'Iter [{iteration}/{runner.max_iters}]'
+            rates = lr.items() if isinstance(lr, dict) else [('', lr)]
+            items = [f'lr{"_" + name if name else ""}: {rate:.3e}' for name, rate in rates]
+            self.time_sec_tot += log['time'] * self.interval
+            left = self.time_sec_tot / (runner.iter - self.start_iter + 1) * (runner.max_iters - runner.iter - 1)
+            items += [
+                f'eta: {datetime.timedelta(seconds=int(left))}', f'time: {log.pop("time"):.3f}',
+                f'img/s: {log.pop("img_per_sec"):.1f}', f'data wait: {log.pop("data_share"):.0%}',
+                f'memory: {log.pop("memory")}'
+            ]
+            log.pop('data_time')
+        else:
+            head = f'Epoch({mode}) [{epoch}][{iteration}]' if self.by_epoch else f'Iter({mode}) [{iteration}]'
+            items = []
+        items += [
+            f'{name}: {value:.4f}' if isinstance(value, float) else f'{name}: {value}' for name, value in log.items()
+        ]
+        runner.logger.info(f'{head}\t' + ', '.join(items))
+
+    def _round_float(self, items):
+        # six digits of a small learning rate, not five decimals
+        if isinstance(items, dict):
+            return {key: self._round_float(value) for key, value in items.items()}
+        if isinstance(items, list):
+            return [self._round_float(item) for item in items]
+        return float(f'{items:.6g}') if isinstance(items, float) else items

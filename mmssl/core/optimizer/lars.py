@@ -1,0 +1,111 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""LARS by multi-tensor operations."""
+import torch
+from torch.optim import Optimizer
+
+from ..builder import OPTIMIZERS
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling (https://arxiv.org/abs/1708.03888), algorithm 1.
+
+    For a parameter w with gradient g the local rate is `eta * |w| / (|g| + weight_decay * |w| + eps)`, or 1 where |w|
+    or |g| is zero; the velocity is `v = momentum * v + lr * local * (g + weight_decay * w)` and the step `w - v`.
+    All parameters of a group go through each operation together, and no value is moved to the host.
+
+    Args:
+        params (iterable): Parameters or groups of them. A group with `lars_exclude=True` has a local rate of 1 (plain
+            SGD), the usual choice for biases and norm parameters.
+        lr (float): Learning rate.
+        momentum (float): Momentum.
+        weight_decay (float): Weight decay.
+        dampening (float): Share of the new step that the velocity leaves out, but in a parameter's first step.
+        eta (float): Trust coefficient.
+        nesterov (bool): Whether to look ahead along the velocity; needs momentum and no dampening.
+        eps (float): Added to the denominator of the local rate.
+    """
+
+    def __init__(self, params, lr, momentum=0, weight_decay=0, dampening=0, eta=0.001, nesterov=False, eps=1e-8):
+        for name, value in dict(lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps).items():
+            if value < 0:
+                raise ValueError(f'LARS takes no negative {name}, got {value}')
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError(f'nesterov needs a momentum and zero dampening, got {momentum} and {dampening}')
+        super().__init__(
+            params,
+            dict(
+                lr=lr,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                dampening=dampening,
+                eta=eta,
+                nesterov=nesterov,
+                eps=eps,
+                lars_exclude=False))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Make one step.
+
+        Args:
+            closure (callable, optional): Computes the loss and its gradients again.
+
+        Returns:
+            The loss of `closure`, else None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            # fresh velocities are not dampened; apart, so that each call has one factor
+            for fresh in (True, False):
+                params = [
+                    p for p in group['params']
+                    if p.grad is not None and ('momentum_buffer' not in self.state[p]) == fresh
+                ]
+                if params:
+                    self._update(params, group, 1. if fresh else 1. - group['dampening'])
+        return loss
+
+    def _update(self, params, group, share):
+        """Steps of some parameters of a group; `share` is 1 - dampening."""
+        grads = [p.grad for p in params]
+        momentum = group['momentum']
+        rates = None if group['lars_exclude'] else self._rates(params, grads, group)
+        if momentum == 0:
+            steps = [torch.zeros_like(p) for p in params]
+            self._add_step(steps, params, grads, rates, group)
+        else:
+            for p in params:
+                if 'momentum_buffer' not in self.state[p]:
+                    self.state[p]['momentum_buffer'] = torch.zeros_like(p)
+            velocities = steps = [self.state[p]['momentum_buffer'] for p in params]
+            torch._foreach_mul_(velocities, momentum)
+            self._add_step(velocities, params, grads, rates, group, share)
+            if group['nesterov']:
+                steps = torch._foreach_mul(velocities, momentum)
+                self._add_step(steps, params, grads, rates, group)
+        torch._foreach_sub_(params, steps)
+
+    @staticmethod
+    def _rates(params, grads, group):
+        """Learning rate times local rate of each parameter, a vector on the device."""
+        weight_norm = torch.stack(torch._foreach_norm(params))
+        grad_norm = torch.stack(torch._foreach_norm(grads))
+        local = group['eta'] * weight_norm / (grad_norm + group['weight_decay'] * weight_norm + group['eps'])
+        return group['lr'] * torch.where((weight_norm > 0) & (grad_norm > 0), local, 1.)
+
+    @staticmethod
+    def _add_step(sums, params, grads, rates, group, share=1.):
+        """Add rate * (gradient + weight_decay * parameter) to `sums` in place."""
+        decay = group['weight_decay']
+        if rates is None:
+            torch._foreach_add_(sums, grads, alpha=share * group['lr'])
+            if decay:
+                torch._foreach_add_(sums, params, alpha=share * group['lr'] * decay)
+        else:
+            torch._foreach_addcmul_(sums, grads, list((share * rates).unbind()))
+            if decay:
+                torch._foreach_addcmul_(sums, params, list((share * decay * rates).unbind()))

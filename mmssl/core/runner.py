@@ -1,0 +1,428 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""mmcv's runners without their sleeps, resuming at the very iteration, with mixed precision and lazy logs."""
+import contextlib
+import itertools
+import time
+from pathlib import Path
+
+import mmcv
+import torch
+from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
+from mmcv.runner import IterBasedRunner as _IterBasedRunner
+from mmcv.runner import get_host_info
+
+from mmssl import __version__
+from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
+from mmssl.utils.dist import all_gather_object
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.misc import atomic_symlink
+from mmssl.utils.registry import build_from_cfg
+from .builder import HOOKS, RUNNERS
+from .log_buffer import LogBuffer
+from .rng import get_rng_state, set_rng_state
+
+
+def _batches(loader, epoch, start):
+    """Iterate over one epoch of a loader from its batch `start` on."""
+    if hasattr(loader, 'set_epoch'):
+        loader.set_epoch(epoch, start)
+        return iter(loader)
+    if hasattr(getattr(loader, 'sampler', None), 'set_epoch'):
+        loader.sampler.set_epoch(epoch)
+    return itertools.islice(loader, start, None)
+
+
+class _Machine:
+    """What the two runners share. See mmcv's BaseRunner for the arguments.
+
+    Attributes:
+        amp_dtype (torch.dtype, optional): Type of autocast around each step, None for full precision.
+        epoch_batches (int): Batches of the current epoch that are done, the position in the data.
+    """
+
+    def __init__(self,
+                 model,
+                 batch_processor=None,
+                 optimizer=None,
+                 work_dir=None,
+                 logger=None,
+                 meta=None,
+                 max_iters=None,
+                 max_epochs=None):
+        super().__init__(model, batch_processor, optimizer, work_dir, logger, meta, max_iters, max_epochs)
+        self.log_buffer = LogBuffer()
+        self.amp_dtype = None
+        self.epoch_batches = 0
+        self._stage = None
+        self._deferred = []
+        self._rng_state = None
+        self._resumed_length = None
+
+    # ---- hooks
+
+    def register_lr_hook(self, lr_config):
+        self._register_updater(lr_config, 'LrUpdaterHook', 'VERY_HIGH')
+
+    def register_momentum_hook(self, momentum_config):
+        self._register_updater(momentum_config, 'MomentumUpdaterHook', 'HIGH')
+
+    def _register_updater(self, cfg, suffix, priority):
+        if cfg is None:
+            return
+        if isinstance(cfg, dict):
+            cfg = dict(cfg)
+            if 'policy' not in cfg:
+                raise ConfigError(f'the schedule {cfg} has no "policy", such as "CosineAnnealing" or "step"')
+            policy = cfg.pop('policy')
+            # 'step' means StepLrUpdaterHook, names with capitals are taken as they are
+            cfg['type'] = (policy.title() if policy == policy.lower() else policy) + suffix
+        self._register(cfg, priority)
+
+    def register_optimizer_hook(self, optimizer_config):
+        self._register(optimizer_config, 'ABOVE_NORMAL', 'DistOptimizerHook')
+
+    def register_checkpoint_hook(self, checkpoint_config):
+        self._register(checkpoint_config, 'NORMAL', 'CheckpointHook')
+
+    def register_timer_hook(self, timer_config):
+        self._register(timer_config, 'LOW')
+
+    def register_profiler_hook(self, profiler_config):
+        self._register(profiler_config, 'NORMAL', 'ProfilerHook')
+
+    def register_logger_hooks(self, log_config):
+        if log_config is not None:
+            for cfg in log_config['hooks']:
+                self._register(cfg, 'VERY_LOW', interval=log_config['interval'])
+
+    def register_hook_from_cfg(self, hook_cfg):
+        cfg = dict(hook_cfg)
+        priority = cfg.pop('priority', 'NORMAL')
+        self._register(cfg, priority)
+
+    def _register(self, cfg, priority, default_type=None, **defaults):
+        if cfg is None:
+            return
+        if isinstance(cfg, dict):
+            if default_type is not None:
+                defaults['type'] = default_type
+            cfg = build_from_cfg(cfg, HOOKS, defaults)
+        self.register_hook(cfg, priority)
+
+    def call_hook(self, fn_name):
+        self._stage = fn_name
+        super().call_hook(fn_name)
+        self._stage = None
+
+    def defer(self, action):
+        """Have `action()` called when all hooks of this stage are done and the position is counted up.
+
+        A checkpoint written by one hook in the midst of the others would lack what the later ones do, such as the
+        update of a momentum encoder.
+        """
+        self._deferred.append(action)
+
+    def _run_deferred(self):
+        actions, self._deferred = self._deferred, []
+        for action in actions:
+            action()
+
+    # ---- steps
+
+    def autocast(self):
+        """Context of the forward pass in the precision that was chosen."""
+        if self.amp_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(next(self.model.parameters()).device.type, self.amp_dtype)
+
+    def _step(self, data_batch):
+        """One training iteration with its hooks."""
+        self.data_batch = data_batch
+        self.call_hook('before_train_iter')
+        with self.autocast():
+            self.outputs = self.model.train_step(data_batch, self.optimizer)
+        self._log_outputs()
+        self.call_hook('after_train_iter')
+        self.data_batch = None
+        self._iter += 1
+        self.epoch_batches += 1
+
+    @torch.no_grad()
+    def _val_step(self, data_batch):
+        self.data_batch = data_batch
+        self.call_hook('before_val_iter')
+        with self.autocast():
+            self.outputs = self.model.val_step(data_batch, self.optimizer)
+        self._log_outputs()
+        self.call_hook('after_val_iter')
+        self.data_batch = None
+
+    def _log_outputs(self):
+        if not isinstance(self.outputs, dict):
+            raise TypeError(f'train_step() and val_step() return a dict, got a {type(self.outputs).__name__}')
+        if 'log_vars' in self.outputs:
+            self.log_buffer.update(self.outputs['log_vars'], self.outputs['num_samples'])
+
+    def _announce(self, data_loaders, workflow, length):
+        if len(data_loaders) != len(workflow):
+            raise ConfigError(f'workflow {workflow} has {len(workflow)} phases for {len(data_loaders)} data loaders')
+        for phase in workflow:
+            if len(phase) != 2 or phase[0] not in ('train', 'val'):
+                raise ConfigError(f'a phase of workflow is ("train", n) or ("val", n), got {phase!r}')
+        self.logger.info('Start running, host: %s, work_dir: %s', get_host_info(), self.work_dir or 'NONE')
+        self.logger.info('Hooks will be executed in the following order:\n%s', self.get_hook_info())
+        self.logger.info('workflow: %s, max: %s', workflow, length)
+        self.call_hook('before_run')
+
+    # ---- checkpoints
+
+    def _position(self):
+        """Epoch, iteration and batch of the epoch that come next, also while hooks of the last one still run."""
+        epoch, iteration, batches = self._epoch, self._iter, self.epoch_batches
+        if self._stage == 'after_train_iter':
+            iteration, batches = iteration + 1, batches + 1
+        elif self._stage == 'after_train_epoch':
+            epoch, batches = epoch + 1, 0
+        return epoch, iteration, batches
+
+    def _epoch_length(self):
+        loader = getattr(self, 'data_loader', None)
+        return len(loader) if loader is not None else 0
+
+    def save_checkpoint(self, out_dir, filename_tmpl=None, save_optimizer=True, meta=None, create_symlink=True):
+        """Write a checkpoint to resume from. All ranks call it, as it holds the random state of each; rank 0 writes.
+
+        Args:
+            out_dir (str): Folder.
+            filename_tmpl (str, optional): Name, '{}' in it becomes the number of epochs (or iterations).
+            save_optimizer (bool): Whether to save the state of the optimizer; without it there is no resuming.
+            meta (dict, optional): More to save under 'meta'.
+            create_symlink (bool): Whether `latest.pth` in the folder shall lead to the file.
+        """
+        epoch, iteration, batches = self._position()
+        rng_states = all_gather_object(get_rng_state())
+        if self.rank != 0:
+            return
+        model = unwrap(self.model)
+        meta = {
+            **(meta or {}),
+            **(self.meta or {}), 'epoch': epoch,
+            'iter': iteration,
+            'epoch_batches': batches,
+            'epoch_length': self._epoch_length(),
+            'mmssl_version': __version__,
+            'mmcv_version': mmcv.__version__,
+            'time': time.asctime()
+        }
+        if getattr(model, 'CLASSES', None) is not None:
+            meta['CLASSES'] = list(model.CLASSES)
+        checkpoint = dict(meta=meta, state_dict=model.state_dict(), rng_states=rng_states)
+        if save_optimizer and self.optimizer is not None:
+            checkpoint['optimizer'] = {k: o.state_dict() for k, o in self.optimizer.items()} \
+                if isinstance(self.optimizer, dict) else self.optimizer.state_dict()
+        checkpoint['hooks'] = {
+            type(hook).__name__: hook.state_dict()
+            for hook in self.hooks if hasattr(hook, 'state_dict')
+        }
+        name = (filename_tmpl or self._filename_tmpl).format(self._number(epoch, iteration, batches))
+        save_checkpoint(checkpoint, Path(out_dir) / name)
+        if create_symlink:
+            atomic_symlink(name, Path(out_dir) / 'latest.pth')
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None):
+        """Load weights only, of this toolbox or another; see mmssl.utils.load_weights."""
+        return load_weights(unwrap(self.model), str(filename), strict=strict, logger=self.logger)
+
+    def resume(self, checkpoint, resume_optimizer=True, map_location='cpu'):
+        """Go on with a training where a checkpoint was written: weights, optimizer, schedules, random states, data.
+
+        Args:
+            checkpoint (str): Path.
+            resume_optimizer (bool): Whether to restore the optimizer.
+            map_location: Where the file is read to.
+
+        Raises:
+            CheckpointError: The checkpoint is not one of this model and this optimizer.
+        """
+        path, checkpoint = checkpoint, read_checkpoint(checkpoint, map_location)
+        meta = checkpoint.get('meta', {})
+        if 'iter' not in meta or 'state_dict' not in checkpoint:
+            raise CheckpointError(f'{path} holds weights only and no position to resume from; use load_from instead')
+        load_weights(unwrap(self.model), checkpoint, strict=True, logger=self.logger)
+        if resume_optimizer and self.optimizer is not None:
+            if 'optimizer' not in checkpoint:
+                raise CheckpointError(f'{path} has no state of the optimizer; use load_from for its weights alone')
+            self._load_optimizer(path, checkpoint['optimizer'])
+        self._epoch, self._iter = meta['epoch'], meta['iter']
+        self.epoch_batches, self._resumed_length = meta.get('epoch_batches', 0), meta.get('epoch_length', 0)
+        states = checkpoint.get('hooks', {})
+        for hook in self.hooks:
+            if type(hook).__name__ in states and hasattr(hook, 'load_state_dict'):
+                hook.load_state_dict(states[type(hook).__name__])
+        rng_states = checkpoint.get('rng_states', [])
+        if len(rng_states) != self.world_size:
+            self.logger.warning(
+                '%s was written by %d processes, this training has %d: going on, but not with the '
+                'same random numbers', path, len(rng_states), self.world_size)
+        if self.rank < len(rng_states):
+            self._rng_state = rng_states[self.rank]
+        if self.meta is None:
+            self.meta = {}
+        self.meta.setdefault('hook_msgs', {}).update(meta.get('hook_msgs', {}))
+        self.logger.info('resumed from %s at epoch %d, batch %d, iteration %d', path, self._epoch + 1,
+                         self.epoch_batches, self._iter)
+
+    def _load_optimizer(self, path, state):
+        optimizers = self.optimizer if isinstance(self.optimizer, dict) else {None: self.optimizer}
+        for name, optimizer in optimizers.items():
+            rates = [group['lr'] for group in optimizer.param_groups]
+            try:
+                optimizer.load_state_dict(state if name is None else state[name])
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(f'the optimizer in {path} does not fit this one: {error}') from error
+            # a group without it would take the rate at which the checkpoint was written for its first one
+            for group, rate in zip(optimizer.param_groups, rates):
+                group.setdefault('initial_lr', rate)
+
+    def _restore_rng(self):
+        if self._rng_state is not None:
+            set_rng_state(self._rng_state)
+            self._rng_state = None
+
+    def _refit_position(self, length):
+        """Another number of processes or another batch size makes another number of batches an epoch."""
+        old, self._resumed_length = self._resumed_length, None
+        if old and old != length:
+            self.epoch_batches = self.epoch_batches * length // old
+            self._iter = self._epoch * length + self.epoch_batches
+            self.logger.warning('an epoch has %d batches instead of %d: going on at iteration %d', length, old,
+                                self._iter)
+
+
+@RUNNERS.register_module()
+class EpochBasedRunner(_Machine, _EpochBasedRunner):
+    """Trains for `max_epochs` epochs.
+
+    Args:
+        max_epochs (int): Length of the training.
+        kwargs: As of mmcv's BaseRunner.
+    """
+
+    _filename_tmpl = 'epoch_{}.pth'
+
+    def _number(self, epoch, iteration, batches):
+        return epoch + (batches > 0)
+
+    def run(self, data_loaders, workflow):
+        """Train and validate by turns until `max_epochs` epochs are done.
+
+        Args:
+            data_loaders (list): One a phase.
+            workflow (list[tuple[str, int]]): Phases, such as [('train', 1), ('val', 1)]; the number counts epochs.
+        """
+        length = next((len(loader) for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train'), 0)
+        self._refit_position(length)
+        self._max_iters = self._max_epochs * length
+        self._announce(data_loaders, workflow, f'{self._max_epochs} epochs')
+        while self.epoch < self._max_epochs:
+            for loader, (mode, epochs) in zip(data_loaders, workflow):
+                for _ in range(epochs):
+                    if mode == 'val' or self.epoch < self._max_epochs:
+                        getattr(self, mode)(loader)
+        self.call_hook('after_run')
+
+    def train(self, data_loader):
+        """One epoch, or what is left of it after a resume."""
+        self.model.train()
+        self.mode, self.data_loader = 'train', data_loader
+        start = self._inner_iter = self.epoch_batches
+        # the random state of a checkpoint is that before the hooks of a new epoch, or after them in the midst of one
+        if start == 0:
+            self._restore_rng()
+        self.call_hook('before_train_epoch')
+        self._restore_rng()
+        for self._inner_iter, data_batch in enumerate(_batches(data_loader, self.epoch, start), start):
+            self._step(data_batch)
+            self._run_deferred()
+        self.call_hook('after_train_epoch')
+        self._epoch += 1
+        self.epoch_batches = 0
+        self._run_deferred()
+
+    def val(self, data_loader):
+        """One pass over the validation data."""
+        self.model.eval()
+        self.mode, self.data_loader = 'val', data_loader
+        self.call_hook('before_val_epoch')
+        for self._inner_iter, data_batch in enumerate(data_loader):
+            self._val_step(data_batch)
+        self.call_hook('after_val_epoch')
+
+
+@RUNNERS.register_module()
+class IterBasedRunner(_Machine, _IterBasedRunner):
+    """Trains for `max_iters` iterations, through the data as often as that takes.
+
+    Args:
+        max_iters (int): Length of the training.
+        kwargs: As of mmcv's BaseRunner.
+    """
+
+    _filename_tmpl = 'iter_{}.pth'
+
+    def _number(self, epoch, iteration, batches):
+        return iteration
+
+    def run(self, data_loaders, workflow):
+        """Train and validate by turns until `max_iters` iterations are done.
+
+        Args:
+            data_loaders (list): One a phase.
+            workflow (list[tuple[str, int]]): Phases; the number counts iterations.
+        """
+        train_loader = next(loader for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train')
+        self._refit_position(len(train_loader))
+        self._announce(data_loaders, workflow, f'{self._max_iters} iterations')
+        self.data_loader, self.mode = train_loader, 'train'
+        batches = [self._endless(loader, mode == 'train') for loader, (mode, _) in zip(data_loaders, workflow)]
+        self.call_hook('before_train_epoch')
+        self._restore_rng()
+        while self.iter < self._max_iters:
+            for loader, stream, (mode, iterations) in zip(data_loaders, batches, workflow):
+                self._inner_iter = 0
+                for _ in range(iterations):
+                    if mode == 'val' or self.iter < self._max_iters:
+                        self.data_loader, self.mode = loader, mode
+                        self.model.train(mode == 'train')
+                        (self._step if mode == 'train' else self._val_step)(next(stream))
+                        self._inner_iter += 1
+                        self._run_deferred()
+        self.call_hook('after_epoch')
+        self.call_hook('after_run')
+
+    def _endless(self, loader, counts):
+        """Batches without end; with `counts` the epochs and batches are the runner's position."""
+        for epoch in itertools.count(self._epoch):
+            start = self.epoch_batches if counts else 0
+            for batch in _batches(loader, epoch, start):
+                yield batch
+                # here the step with this batch is done
+                if counts and self.epoch_batches == len(loader):
+                    self._epoch, self.epoch_batches = epoch + 1, 0
+
+    def _position(self):
+        epoch, iteration, batches = super()._position()
+        return (epoch + 1, iteration, 0) if batches == self._epoch_length() else (epoch, iteration, batches)
+
+
+def build_runner(cfg, default_args=None):
+    """Build the runner of a config.
+
+    Args:
+        cfg (dict): `type` and either max_epochs or max_iters.
+        default_args (dict, optional): model, optimizer, work_dir, logger and meta.
+
+    Returns:
+        BaseRunner: The runner.
+    """
+    return build_from_cfg(cfg, RUNNERS, default_args)

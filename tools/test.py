@@ -1,0 +1,55 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Evaluate a classification model on its test set."""
+import argparse
+import json
+
+from mmssl.utils.config import add_cfg_options
+from mmssl.utils.misc import run_tool
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Evaluate a model on data.test, or data.val where there is no test')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', '--work_dir', help='folder for metrics.json; none is written by default')
+    parser.add_argument('--out', metavar='FILE.json', help='write the metrics to this file')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    # the arguments are right: now the heavy imports
+    from mmssl.apis import init_model, single_gpu_test
+    from mmssl.apis.train import autocast, build_loader
+    from mmssl.datasets import build_dataset
+    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.utils.dist import get_rank, init_dist
+    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.setup_env import setup_multi_processes
+
+    cfg = load_config(args.config, args.cfg_options)
+    part = 'test' if cfg.get('data', {}).get('test') else 'val'
+    check_sections(cfg, ('model', f'data.{part}', 'data.samples_per_gpu'))
+    setup_multi_processes(cfg)
+    init_dist(args.launcher, **cfg.get('dist_params', {}))
+    model = init_model(cfg, args.checkpoint)
+    with config_section(cfg, f'data.{part}'):
+        dataset = build_dataset(cfg.data[part])
+    loader = build_loader(dataset, cfg, args.launcher != 'none', shuffle=False, drop_last=False)
+    with autocast(cfg):
+        metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
+    if get_rank() == 0:
+        for name, value in metrics.items():
+            print(f'{name}: {value:.4f}')
+        out = args.out or (args.work_dir and f'{args.work_dir}/metrics.json')
+        if out:
+            with atomic_write(out) as file:
+                json.dump(metrics, file, indent=2)
+
+
+if __name__ == '__main__':
+    run_tool(main)

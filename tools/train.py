@@ -1,0 +1,103 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Pre-train, or train, as a config says."""
+import argparse
+import os
+import time
+from pathlib import Path
+
+from mmssl.utils.config import add_cfg_options
+from mmssl.utils.misc import run_tool
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', '--work_dir', help='folder of logs and checkpoints; work_dirs/CONFIG by default')
+    parser.add_argument('--resume-from', metavar='CHECKPOINT', help='go on where this checkpoint was written')
+    parser.add_argument(
+        '--auto-resume',
+        action='store_true',
+        help='go on from the newest checkpoint in the work_dir, '
+        'or start where there is none')
+    parser.add_argument('--load-from', metavar='CHECKPOINT', help='begin with the weights of this checkpoint')
+    parser.add_argument('--seed', type=int, help='seed of all random numbers; drawn and logged by default')
+    parser.add_argument('--diff-seed', '--diff_seed', action='store_true', help='add the rank to the seed')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic kernels of cuDNN')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    # the arguments are right: now the heavy imports
+    import torch
+
+    from mmssl import __version__
+    from mmssl.apis import init_random_seed, set_random_seed, train_model
+    from mmssl.datasets import build_dataset
+    from mmssl.models import build_algorithm
+    from mmssl.utils.checkpoint import find_latest_checkpoint
+    from mmssl.utils.collect_env import collect_env
+    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.utils.dist import broadcast_object, get_rank, init_dist
+    from mmssl.utils.logger import get_root_logger
+    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.setup_env import setup_multi_processes
+
+    cfg = load_config(args.config, args.cfg_options)
+    check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
+    setup_multi_processes(cfg)
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    distributed = args.launcher != 'none'
+    init_dist(args.launcher, **cfg.get('dist_params', {}))
+
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    timestamp = broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
+    logger = get_root_logger(f'{cfg.work_dir}/{timestamp}.log', cfg.get('log_level', 'INFO'))
+    cfg.load_from = args.load_from or cfg.get('load_from')
+    cfg.resume_from = args.resume_from or cfg.get('resume_from')
+    if args.auto_resume and not args.resume_from:
+        # rank 0 looks, so that all agree
+        latest = find_latest_checkpoint(cfg.work_dir) if get_rank() == 0 else None
+        cfg.resume_from = broadcast_object(latest) or cfg.resume_from
+    seed = init_random_seed(args.seed if args.seed is not None else cfg.get('seed'))
+    cfg.seed = seed
+    set_random_seed(seed + get_rank() if args.diff_seed else seed, args.deterministic
+                    or cfg.get('deterministic', False))
+    text = cfg.pretty_text
+    if get_rank() == 0:
+        with atomic_write(Path(cfg.work_dir) / Path(args.config).with_suffix('.py').name) as file:
+            file.write(text)
+
+    env = collect_env()
+    logger.info('Environment:\n%s', '\n'.join(f'{name}: {value}' for name, value in env.items()))
+    logger.info('Distributed training: %s, seed: %d, deterministic: %s', distributed, seed, args.deterministic)
+    logger.info('Config:\n%s', text)
+
+    with config_section(cfg, 'model'):
+        model = build_algorithm(cfg.model)
+    model.init_weights()
+    sections = dict(train='data.train', val='data.val')
+    datasets = []
+    for mode, _ in cfg.get('workflow', [('train', 1)]):
+        check_sections(cfg, [sections.get(mode, mode)])
+        with config_section(cfg, sections[mode]):
+            datasets.append(build_dataset(cfg.data[mode]))
+    meta = dict(
+        config=text,
+        env_info='\n'.join(f'{name}: {value}' for name, value in env.items()),
+        exp_name=Path(args.config).name,
+        seed=seed,
+        mmssl_version=__version__)
+    if getattr(datasets[0], 'CLASSES', None) is not None:
+        meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
+    train_model(model, datasets, cfg, distributed, timestamp, meta)
+
+
+if __name__ == '__main__':
+    run_tool(main)
