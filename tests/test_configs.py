@@ -4,6 +4,7 @@ from pathlib import Path
 
 import mmcv
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / 'configs' / 'selfsup').glob('[!_]*/*.py'))
@@ -158,3 +159,58 @@ def test_three_levels_at_most(path):
     head = ast.get_docstring(ast.parse(path.read_text()))
     assert str(path.relative_to(ROOT)) in head
     assert all(f'\n{word}: ' in head for word in ('Command', 'Hardware', 'Known'))
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_two_iterations(path, photo_folder, tmp_path):
+    """Each recipe trains on images of a folder, with its own hooks, optimizer and precision, on this machine."""
+    from mmssl.apis import set_random_seed, train_model
+    from mmssl.datasets import build_dataset
+    from mmssl.models import build_algorithm
+    from mmssl.utils.config import load_config
+    cfg = load_config(str(path), {'data.train.data_source.data_prefix': str(photo_folder), **SMALL})
+    cfg.work_dir = str(tmp_path)
+    if cfg.data.train.data_source.type == 'ImageNet':
+        cfg.data.train.data_source.ann_file = None  # the class folders give the labels
+    for pipeline in cfg.data.train.pipelines:
+        pipeline[0].size = 32
+    for part, channels in (('neck', 64), ('head.predictor', None)):
+        shrink(cfg.model, part, channels)
+    if cfg.model.type == 'MoCo':
+        cfg.model.queue_len = 48
+    set_random_seed(0)
+    model = build_algorithm(cfg.model)
+    model.init_weights()
+    before = {name: value.clone() for name, value in model.backbone.named_parameters()}
+    runner = train_model(model, build_dataset(cfg.data.train), cfg)
+    assert runner.iter == 2
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    assert all(not torch.equal(value, before[name]) for name, value in model.backbone.named_parameters())
+    groups = {g['weight_decay'] for g in runner.optimizer.param_groups}
+    assert groups == ({0., cfg.optimizer.weight_decay}
+                      if cfg.optimizer.type == 'LARS' else {cfg.optimizer.weight_decay})
+    if cfg.model.type == 'MoCo':
+        assert int(model.queue_ptr) == 24  # the keys of two batches of 12
+
+
+# 24 photographs make two batches
+SMALL = {
+    'data.samples_per_gpu': 12,
+    'data.workers_per_gpu': 0,
+    'runner.max_epochs': 1,
+    'checkpoint_config': None,
+    'model.backbone.depth': 18,
+    'model.backbone.stem_channels': 8,
+    'model.backbone.base_channels': 8,
+    'seed': 0,
+}
+
+
+def shrink(model, part, in_channels):
+    """Make a projector or predictor of a config small, and fit for what comes before."""
+    for key in part.split('.'):
+        model = model.get(key, {})
+    if 'hid_channels' in model:
+        model.hid_channels = 32
+    if 'in_channels' in model and in_channels:
+        model.in_channels = in_channels
