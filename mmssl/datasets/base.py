@@ -3,7 +3,6 @@
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import Dataset
 
 from mmssl.utils.errors import ConfigError
@@ -54,25 +53,18 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
         """
 
     def finish(self, view):
-        """The view in the form that leaves the data set.
+        """The view as it leaves the data set, after a look whether pipeline and `prefetch` fit.
 
         Args:
-            view (ndarray | Tensor | PIL.Image.Image | tuple): What the pipeline made; masks may come with the image.
+            view (ndarray | Tensor | tuple): What the pipeline made; in a tuple, the image comes first.
 
         Returns:
-            ndarray | Tensor | tuple: uint8 H x W x C with `prefetch`, else whatever the pipeline made.
+            ndarray | Tensor | tuple: The view.
 
         Raises:
-            ConfigError: Pipeline and `prefetch` do not fit.
+            ConfigError: `prefetch` is set, but the image is not uint8 any more.
         """
         img = view[0] if isinstance(view, (tuple, list)) else view
-        if isinstance(img, Image.Image):
-            if not self.prefetch:
-                raise ConfigError('the pipeline ends with an image: add dict(type="ToTensor") and dict(type="Normalize"'
-                                  ', mean=..., std=...), or set prefetch=True')
-            img = np.array(img)
-            img = img if img.ndim == 3 else img[..., None]
-            return (img, *view[1:]) if isinstance(view, (tuple, list)) else img
         if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
             raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '
                               f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it')

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections import deque
+from contextlib import nullcontext
 from itertools import islice
 
 import numpy as np
@@ -13,7 +14,8 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.logger import get_root_logger
 from .data_sources.decode import BrokenImageError
-from .pipelines.rng import seed_sample
+from .dataset_wrappers import ConcatDataset, RepeatDataset
+from .pipelines.rng import global_generators, reseed, seed_sample
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
 _MIN_SEEN = 100  # samples before which a share of broken ones says nothing
@@ -34,7 +36,7 @@ class EpochBatchSampler(Sampler):
         self.drop_last = drop_last
         self.start = 0
         self._epoch = 0
-        self._done = None
+        self._begun = None
 
     @property
     def epoch(self):
@@ -53,25 +55,35 @@ class EpochBatchSampler(Sampler):
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
         self.start = start
-        self._done = None
+        self._begun = None
+
+    def begin(self):
+        """Settle which epoch is next: one that nobody announced is the one behind the last."""
+        if self._begun == self.epoch:
+            self.set_epoch(self.epoch + 1)
+        elif self._begun is not None:  # a hook has announced it to the sampler alone
+            self.start = 0
+        self._begun = self.epoch
 
     def __iter__(self):
-        # an epoch that nobody announced is the next one: no stream is ever repeated by accident
-        if self._done == self.epoch:
-            self.set_epoch(self.epoch + 1)
-        epoch, start = self.epoch, self.start
-        self._done, self.start = epoch, 0
-        return self._batches(epoch, start)
-
-    def _batches(self, epoch, start):
-        indices = islice(self.sampler, start * self.batch_size, None)
-        while batch := [(epoch, idx) for idx in islice(indices, self.batch_size)]:
-            if len(batch) == self.batch_size or not self.drop_last:
+        epoch, size = self.epoch, self.batch_size
+        indices = islice(self.sampler, self.start * size, None)
+        while batch := [(epoch, idx) for idx in islice(indices, size)]:
+            if len(batch) == size or not self.drop_last:
                 yield batch
 
     def __len__(self):
         n = len(self.sampler)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+def _keys_itself(dataset):
+    """Whether all randomness of a dataset is that of its pipelines, which key what they draw."""
+    if isinstance(dataset, ConcatDataset):
+        return all(map(_keys_itself, dataset.datasets))
+    if isinstance(dataset, RepeatDataset):
+        return _keys_itself(dataset.dataset)
+    return type(dataset).__getitem__.__module__.startswith('mmssl.')
 
 
 class KeyedDataset(Dataset):
@@ -87,6 +99,8 @@ class KeyedDataset(Dataset):
         self.dataset = dataset
         self.seed = seed
         self.replace_broken = replace_broken
+        # datasets written by users may draw from the global generators
+        self._generators = nullcontext if _keys_itself(dataset) else global_generators
 
     def __getitems__(self, keys):
         """One batch.
@@ -98,23 +112,29 @@ class KeyedDataset(Dataset):
             tuple[list, list]: The samples, and (file name, reason) of each broken image.
         """
         broken = []
-        return [self._get(epoch, idx, broken) for epoch, idx in keys], broken
+        try:
+            return [self._get(epoch, idx, broken) for epoch, idx in keys], broken
+        finally:
+            reseed()  # in the main process: whoever asks the dataset for a sample next shall get a random view of it
+
+    def _read(self, epoch, place, idx):
+        # the key is that of the place in the epoch, also when the image is another one than planned: a batch in
+        # which an image stands in for a broken one shows two different augmentations of it
+        seed_sample(self.seed, epoch, place)
+        with self._generators():
+            return self.dataset[idx]
 
     def _get(self, epoch, idx, broken):
-        # the key stays that of the place in the epoch when the image is another: a batch that has the replacement
-        # twice then shows two different augmentations of it
-        seed_sample(self.seed, epoch, idx)
         try:
-            return self.dataset[idx]
+            return self._read(epoch, idx, idx)
         except BrokenImageError as error:
             if not self.replace_broken:
                 raise
             broken.append((error.filename, error.reason))
         rng = np.random.default_rng((self.seed, epoch, idx))
         for _ in range(_MAX_DRAWS):
-            seed_sample(self.seed, epoch, idx)
             try:
-                return self.dataset[int(rng.integers(len(self.dataset)))]
+                return self._read(epoch, idx, int(rng.integers(len(self.dataset))))
             except BrokenImageError as error:
                 broken.append((error.filename, error.reason))
         raise RuntimeError(f'{_MAX_DRAWS + 1} broken images in a row; the last: ' +
@@ -220,6 +240,7 @@ class EpochLoader:
         return len(self.batch_sampler)
 
     def __iter__(self):
+        self.batch_sampler.begin()
         for batch, seen, broken in self.loader:
             self._count(seen, broken)
             yield batch
@@ -253,8 +274,9 @@ class PrefetchLoader:
 
     Args:
         loader (EpochLoader | Iterable): Yields batches.
-        mean (Sequence[float], optional): Mean of each channel, of values scaled to 0..1. Default 0.
-        std (Sequence[float], optional): Standard deviation of each channel. Default 1.
+        mean (Sequence[float], optional): Mean of each channel, of values scaled to 0..1; one number serves for all.
+            Only batches of float images do without.
+        std (Sequence[float], optional): Standard deviation of each channel.
         device (torch.device | str, optional): Where batches go; None: this process's GPU where there is one.
         channels_last (bool): Memory format of the images.
     """
@@ -263,14 +285,17 @@ class PrefetchLoader:
         self.loader = loader
         self.device = torch.device(device) if device is not None else default_device()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        mean, std = (
-            torch.tensor(v, dtype=torch.float64) for v in (0. if mean is None else mean, 1. if std is None else std))
+        self.scale = self.shift = None
+        if mean is None or std is None:
+            return
+        mean, std = (torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (mean, std))
         if (std <= 0).any():
-            raise ConfigError(f'std must be positive, got {std.tolist()}')
-        if mean.numel() > 1 and mean.max() > 10:
-            raise ConfigError(f'mean and std are of values scaled to 0..1, got mean={mean.tolist()}: divide by 255')
+            raise ConfigError(f'std must be positive, got {std.flatten().tolist()}')
+        if mean.max() > 5:
+            raise ConfigError(f'mean and std are of values scaled to 0..1, got mean={mean.flatten().tolist()}: divide '
+                              'by 255')
         # (x / 255 - mean) / std = x * scale + shift
-        self.scale, self.shift = ((v.float().reshape(-1, 1, 1).to(self.device) for v in (1 / (255 * std), -mean / std)))
+        self.scale, self.shift = (v.float().to(self.device) for v in (1 / (255 * std), -mean / std))
 
     @property
     def sampler(self):
@@ -330,6 +355,9 @@ class PrefetchLoader:
             return img
         if img.dtype != torch.uint8:
             return img.contiguous(memory_format=self.memory_format)
+        if self.scale is None:
+            raise ConfigError('uint8 images need img_norm_cfg=dict(mean=..., std=...) and prefetch=True; or let the '
+                              'pipeline end with ToTensor and Normalize')
         for values in (self.scale, self.shift):
             if len(values) not in (1, img.shape[1]):
                 raise ConfigError(f'mean and std are of {len(values)} channels, the images have {img.shape[1]}')

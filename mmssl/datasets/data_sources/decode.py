@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
@@ -142,5 +142,7 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
             img = _decode_jpeg(data, color_type, channel_order)
         return _decode_with_pillow(data, color_type, channel_order) if img is None else img
     except Exception as error:  # the decoders raise a dozen kinds of errors, struct.error and SyntaxError among them
-        reason = 'the file is empty' if not data else f'{type(error).__name__}: {error}'
+        reason = f'{type(error).__name__}: {error}'
+        if isinstance(error, UnidentifiedImageError):
+            reason = 'no known kind of image' if data else 'the file is empty'
         raise BrokenImageError(filename, reason) from error

@@ -1,0 +1,337 @@
+import logging
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from mmssl.datasets import (ConcatDataset, DistributedSampler, Folder, MultiViewDataset, PrefetchLoader, RepeatDataset,
+                            SingleViewDataset, build_dataloader)
+from mmssl.datasets.loader import EpochLoader, collate
+from mmssl.utils.errors import ConfigError
+
+VIEW = [
+    dict(type='RandomResizedCrop', size=24),
+    dict(type='RandomHorizontalFlip'),
+    dict(type='RandomAppliedTrans', transforms=[dict(type='ColorJitter', brightness=0.4, hue=0.1)], p=0.8),
+    dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=0.5),
+]
+
+
+class Noise:
+    """A step as users write them: on Pillow images, drawing from all three global generators."""
+
+    def __call__(self, img):
+        shift = random.randrange(40) + np.random.randint(40) + int(torch.randint(40, ()))
+        return img.point(lambda v: (v + shift) % 256)
+
+
+@pytest.fixture
+def two_views(photo_folder):
+    return MultiViewDataset(
+        dict(type='Folder', data_prefix=str(photo_folder)), [1, 1], [VIEW, [*VIEW, Noise()]], prefetch=True)
+
+
+def loader_of(dataset, workers=0, size=5, **kwargs):
+    return build_dataloader(dataset, samples_per_gpu=size, workers_per_gpu=workers, dist=False, seed=11, **kwargs)
+
+
+def content(batches):
+    """Everything in some batches as plain comparable values, one entry a sample."""
+    out = []
+    for batch in batches:
+        views = batch['img'] if isinstance(batch['img'], list) else [batch['img']]
+        out += [(int(i), *(v[n].numpy().tobytes() for v in views)) for n, i in enumerate(batch['idx'])]
+    return out
+
+
+def test_images_depend_on_neither_workers_nor_interruption(two_views):
+    """Pitfalls: the stream of augmentations repeats each epoch; resume does not restore the position in the data."""
+    reference = {}
+    for workers in (0, 1, 3):
+        loader = loader_of(two_views, workers)
+        for epoch in (0, 1):
+            loader.set_epoch(epoch)
+            got = content(loader)
+            assert got == reference.setdefault(epoch, got) and len(got) == 24
+        loader.set_epoch(1, start=3)  # resumed within an epoch, with workers that have done other things before
+        assert content(loader) == reference[1][15:] and len(loader) == 5
+        next(iter(loader))  # an epoch that is abandoned leaves nothing behind
+        loader.set_epoch(0)
+        assert content(loader) == reference[0]
+    # another epoch: another order, and no image is augmented as before; the same for the two views
+    first, second = (dict((i, images) for i, *images in reference[e]) for e in (0, 1))
+    assert [s[0] for s in reference[0]] != [s[0] for s in reference[1]] and sorted(first) == sorted(second)
+    assert all(first[i][v] != second[i][v] for i in first for v in (0, 1)) and all(a != b for a, b in first.values())
+    # nobody announces epochs: they follow each other
+    loader = loader_of(two_views)
+    assert [content(loader) for _ in range(2)] == [reference[0], reference[1]]
+    # another seed
+    assert content(build_dataloader(two_views, samples_per_gpu=5, workers_per_gpu=0, seed=12)) != reference[0]
+
+
+def _train_order(rank, world_size, folder, size):
+    data = MultiViewDataset(dict(type='Folder', data_prefix=folder), [2], [VIEW], prefetch=True)
+    loader = build_dataloader(data, samples_per_gpu=size, workers_per_gpu=1, seed=11, drop_last=True)
+    loader.set_epoch(2, start=1)
+    return [content([batch]) for batch in loader]
+
+
+def test_two_processes_see_the_batches_of_one(photo_folder, run_distributed):
+    """Pitfall: every rank gets the same augmentation stream. Two processes together see what one process sees."""
+    one = _train_order(0, 1, str(photo_folder), 6)
+    two = run_distributed(_train_order, str(photo_folder), 3)
+    assert len(one) == 3 and [a + b for a, b in zip(*two)] == one
+
+
+def test_without_a_seed_processes_agree(run_distributed):
+    a, b = run_distributed(_drawn_order)
+    assert not set(a) & set(b) and len({*a, *b}) == 360
+
+
+def _drawn_order(rank, world_size):
+    data = SingleViewDataset(dict(type='Digits', split='test'), [], prefetch=True)
+    return torch.cat([b['idx'] for b in build_dataloader(data, samples_per_gpu=60, workers_per_gpu=0)]).tolist()
+
+
+def test_repetitions_differ(photo_folder):
+    part = MultiViewDataset(dict(type='Folder', data_prefix=str(photo_folder)), [1], [VIEW], prefetch=True)
+    got = content(loader_of(RepeatDataset(part, 3)))
+    assert len(got) == 72 == len(set(got)) and np.bincount([i for i, _ in got]).tolist() == [3] * 24
+
+
+class DrawsGlobally(Dataset):
+    """A dataset as users write them."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, idx):
+        assert type(idx) is int
+        return dict(img=torch.rand(2), idx=idx, other=np.random.rand() + random.random())
+
+
+def test_dataset_that_draws_from_global_generators():
+    wrapped = ConcatDataset([RepeatDataset(DrawsGlobally(), 1)])
+    runs = [[torch.cat([b['img'][:, 0] + b['other'] for b in loader_of(data, workers)]) for _ in range(1)][0].tolist()
+            for data in (DrawsGlobally(), wrapped) for workers in (0, 2)]
+    assert runs[0] == runs[1] == runs[2] == runs[3] and len(set(runs[0])) == 12
+
+
+def test_global_generators_are_left_alone(two_views):
+    """Resume is exact only if neither making an iterator nor loading in the main process draws a number."""
+
+    def state():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    before = state()
+    for workers in (0, 1):
+        for _ in range(2):
+            list(loader_of(two_views, workers))
+    assert state() == before
+    # and who asks the dataset itself afterwards gets random views
+    assert not np.array_equal(two_views[0]['img'][0], two_views[0]['img'][0])
+
+
+def test_spawned_workers(two_views):
+    loader = loader_of(two_views, 1, size=12, multiprocessing_context='spawn')
+    assert content(loader) == content(loader_of(two_views, size=12))
+
+
+@pytest.fixture
+def warnings_of_data():
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logging.getLogger('mmssl').addHandler(handler)
+    yield records
+    logging.getLogger('mmssl').removeHandler(handler)
+
+
+@pytest.fixture
+def broken_folder(photo_folder, tmp_path):
+    """21 good images and three broken ones: a truncated JPEG, an empty file, and a text with the name of a JPEG."""
+    good = sorted(photo_folder.rglob('*.jpg'))
+    for i, path in enumerate(good):
+        (tmp_path / f'{i:02d}.jpg').write_bytes(path.read_bytes())
+    (tmp_path / '03.jpg').write_bytes(good[3].read_bytes()[:5000])
+    (tmp_path / '10.jpg').write_bytes(b'')
+    (tmp_path / '17.jpg').write_text('not an image')
+    assert len(Folder(str(tmp_path))) == 24
+    return tmp_path
+
+
+@pytest.fixture
+def partly_broken(broken_folder):
+    return MultiViewDataset(dict(type='Folder', data_prefix=str(broken_folder)), [2], [VIEW], prefetch=True)
+
+
+def test_broken_images_are_replaced(partly_broken, warnings_of_data):
+    """Pitfall: a broken image ends the run after hours, or trains on grey squares."""
+    reference, counts = None, []
+    for workers in (0, 1, 3):
+        loader = loader_of(partly_broken, workers, broken_images=dict(max_share=0.5))
+        warnings_of_data.clear()
+        epochs = [content(loader) for _ in range(2)]
+        reference = reference or epochs
+        assert epochs == reference and all(len(e) == 24 for e in epochs)
+        # those in their places are valid ones, with a label and an index of their own, in another augmentation
+        assert all({i for i, *_ in e} <= set(range(24)) - {3, 10, 17} and len(set(e)) == 24 for e in epochs)
+        counts.append((loader.broken, PrefetchLoader(loader).broken, loader.seen - loader.broken))
+        # one warning a file
+        assert len(warnings_of_data) == 3
+        for name, reason in (('03.jpg', 'Premature end'), ('10.jpg', 'empty'), ('17.jpg', 'no known kind')):
+            assert len([w for w in warnings_of_data if name in w and reason in w]) == 1
+    assert len(set(counts)) == 1 and counts[0][0] >= 6 and counts[0][2] == 48
+    # the valid ones are what they would be without their neighbours
+    loader = loader_of(partly_broken.__class__(partly_broken.data_source, [2], [[]]))
+    assert {s for s in reference[0]} - {s for s in reference[1]} == set(reference[0]) and len(loader) == 5
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_broken_images_end_the_run_if_so_wanted(partly_broken, workers):
+    with pytest.raises(ValueError, match=r'cannot read the image .*(03|10|17)\.jpg'):
+        list(loader_of(partly_broken, workers, broken_images=dict(policy='raise')))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_too_many_broken_images(partly_broken, workers):
+    loader = loader_of(partly_broken, workers, broken_images=dict(max_share=0.05))
+    with pytest.raises(RuntimeError, match=r'a share of 0\.1\d+; broken_images.max_share allows 0.05. The last: .*jpg'):
+        for _ in range(6):
+            list(loader)
+    assert 100 <= loader.seen < 200
+
+
+def test_chance_alone_does_not_end_the_first_pass():
+    loader = loader_of(SingleViewDataset(dict(type='Digits'), [], prefetch=True), broken_images=dict(max_share=0.01))
+    loader._count(128, [('a', 'torn'), ('b', 'torn')])  # 1.6 per cent, but one more or less is chance
+    with pytest.raises(RuntimeError, match='12 of 138 images'):
+        loader._count(10, [(str(i), 'torn') for i in range(10)])
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_nothing_but_broken_images(tmp_path, workers):
+    for i in range(4):
+        (tmp_path / f'{i}.jpg').write_text('no')
+    data = SingleViewDataset(Folder(str(tmp_path)), [], prefetch=True)
+    with pytest.raises(RuntimeError, match=r'21 broken images in a row; the last: .*\d\.jpg'):
+        list(loader_of(data, workers))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(polcy='raise'), "did you mean 'policy'"),
+    (dict(policy='skip'), "must be 'replace' or 'raise', got 'skip'"),
+])
+def test_wrong_options_for_broken_images(options, message):
+    with pytest.raises(ConfigError, match=message):
+        loader_of(DrawsGlobally(), broken_images=options)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_collation(photo_folder, workers):
+    """uint8 images are stacked once and viewed as N x C x H x W."""
+    source = dict(type='ImageNet', data_prefix=str(photo_folder))
+    data = SingleViewDataset(source, [dict(type='Resize', size=(10, 14))], prefetch=True)
+    batch = next(iter(loader_of(data, workers, shuffle=False)))
+    img = batch['img']
+    assert img.shape == (5, 3, 10, 14) and img.dtype == torch.uint8
+    assert img.is_contiguous(memory_format=torch.channels_last) and img.is_shared() == bool(workers)
+    np.testing.assert_array_equal(img[2].permute(1, 2, 0).numpy(), data[2]['img'])
+    assert batch['label'].dtype == batch['idx'].dtype == torch.int64
+    assert batch['idx'].tolist() == [0, 1, 2, 3, 4] and batch['label'].tolist() == [0] * 5
+
+
+def test_collation_of_other_things():
+    uint8 = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    samples = [
+        dict(img=(uint8[:, ::-1], torch.ones(2), np.ones((5, 5), bool)), idx=i, weight=0.5, name='a', box=uint8)
+        for i in range(3)
+    ]
+    batch = collate(samples)
+    assert [tuple(part.shape) for part in batch['img']] == [(3, 4, 2, 3), (3, 2), (3, 5, 5)]
+    np.testing.assert_array_equal(batch['img'][0][1].permute(1, 2, 0), uint8[:, ::-1])
+    assert batch['weight'].dtype == torch.float64 and batch['name'] == ['a'] * 3 and batch['box'].shape == (3, 2, 3, 4)
+    assert collate([1, 2]).tolist() == [1, 2]
+    with pytest.raises(ConfigError, match=r'differ in shape: \[\(2, 3, 4\), \(4, 3, 4\)\]'):
+        collate([dict(img=uint8), dict(img=np.concatenate([uint8, uint8]))])
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_normalisation(channels, channels_last):
+    rng = np.random.default_rng(0)
+    mean, std = rng.uniform(0.3, 0.6, channels), rng.uniform(0.1, 0.3, channels)
+    arrays = rng.integers(256, size=(2, 4, 6, 5, channels), dtype=np.uint8)
+    batch = dict(img=[torch.from_numpy(a).permute(0, 3, 1, 2) for a in arrays], idx=torch.arange(4))
+    loader = PrefetchLoader([batch], mean.tolist(), std.tolist(), channels_last=channels_last)
+    got, = loader
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    for view, array in zip(got['img'], arrays):
+        reference = ((array / 255. - mean) / std).transpose(0, 3, 1, 2)
+        assert view.dtype == torch.float32 and view.is_contiguous(memory_format=form)
+        np.testing.assert_allclose(view.numpy(), reference, atol=2e-6)
+    assert batch['img'][0].dtype == torch.uint8 and len(loader) == 1
+    # one number for all channels
+    one, = PrefetchLoader([batch], 0.5, 0.2)
+    np.testing.assert_allclose(one['img'][1].permute(0, 2, 3, 1), (arrays[1] / 255. - 0.5) / 0.2, atol=2e-6)
+
+
+def test_prefetch_equals_the_pipeline_that_normalises(photo_folder):
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    source = Folder(str(photo_folder))
+    floats = MultiViewDataset(source, [2], [[*VIEW, dict(type='ToTensor'), dict(type='Normalize', mean=mean, std=std)]])
+    bytes_ = MultiViewDataset(source, [2], [VIEW], prefetch=True)
+    for a, b in zip(
+            PrefetchLoader(loader_of(floats)), loader_of(bytes_, prefetch=True, img_norm_cfg=dict(mean=mean, std=std))):
+        for x, y in zip(a['img'], b['img']):
+            torch.testing.assert_close(x, y, atol=2e-6, rtol=0)
+
+
+def test_wrong_normalisation():
+    batch = dict(img=torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match='of 3 channels, the images have 1'):
+        list(PrefetchLoader([batch], [0.5] * 3, [0.2] * 3))
+    with pytest.raises(ConfigError, match='uint8 images need img_norm_cfg'):
+        list(PrefetchLoader([batch]))
+    with pytest.raises(ConfigError, match='divide by 255'):
+        PrefetchLoader([batch], [123., 117., 104.], [58., 57., 57.])
+    with pytest.raises(ConfigError, match='std must be positive'):
+        PrefetchLoader([batch], 0.5, 0.)
+
+
+def test_prefetch_loader_passes_everything_on(two_views):
+    inner = loader_of(two_views)
+    loader = PrefetchLoader(inner, 0.5, 0.2)
+    assert loader.dataset is two_views and loader.sampler is inner.sampler and len(loader) == 5
+    loader.set_epoch(4, start=2)
+    assert inner.sampler.epoch == 4 and len(list(loader)) == 3
+    floats = dict(img=torch.rand(2, 3, 4, 4), mask=torch.ones(2, 4), names=['a', 'b'])
+    got, = PrefetchLoader([floats], 0.5, 0.2)
+    assert torch.equal(got['img'], floats['img']) and got['names'] == ['a', 'b'] and torch.equal(
+        got['mask'], floats['mask'])
+
+
+@pytest.mark.parametrize('arguments, sizes', [
+    (dict(samples_per_gpu=5), [5, 5, 2]),
+    (dict(imgs_per_gpu=5), [5, 5, 2]),
+    (dict(samples_per_gpu=5, drop_last=True), [5, 5]),
+    (dict(samples_per_gpu=2, num_gpus=3, dist=False), [6, 6]),
+    (dict(samples_per_gpu=12, sampler=DistributedSampler(range(12), 4, 1, shuffle=False)), [3]),
+])
+def test_build_dataloader(arguments, sizes):
+    loader = build_dataloader(DrawsGlobally(), workers_per_gpu=0, **arguments)
+    assert [len(b['idx']) for b in loader] == sizes and len(loader) == len(sizes)
+    assert isinstance(loader, EpochLoader)
+
+
+@pytest.mark.parametrize('arguments, error, message', [
+    (dict(), ConfigError, 'samples_per_gpu must be a positive integer, got None'),
+    (dict(samples_per_gpu=0), ConfigError, 'samples_per_gpu'),
+    (dict(samples_per_gpu=1, workers_per_gpu=-1), ConfigError, 'workers_per_gpu'),
+    (dict(samples_per_gpu=1, prefech=True), TypeError, 'prefech'),
+])
+def test_build_dataloader_with_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        build_dataloader(DrawsGlobally(), **arguments)
