@@ -133,6 +133,7 @@ def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, im
             if name not in arrays:
                 kind = dtype if values.is_floating_point() else 'int64'
                 arrays[name] = np.empty((len(part), *values.shape[1:]), kind)
+            values = values.float() if values.is_floating_point() else values  # numpy has no bfloat16
             arrays[name][done:done + len(img)] = values.cpu().numpy()
             bad = np.flatnonzero(~np.isfinite(arrays[name][done:done + len(img)].reshape(len(img), -1)).all(1))
             if len(bad):

@@ -68,8 +68,10 @@ class KNNEvalHook(Hook):
 
     def _evaluate(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        bank, queries = (
-            extract_features(runner.model, d, **self.extraction) for d in (self.train_dataset, self.val_dataset))
+        with runner.autocast():
+            bank, queries = (
+                extract_features(runner.model, dataset, **self.extraction)
+                for dataset in (self.train_dataset, self.val_dataset))
         device = next(runner.model.parameters()).device
         found = knn.run(
             bank['pooled'], bank.labels, queries['pooled'], queries.labels, self.k, self.temperature, device=device)

@@ -1,0 +1,209 @@
+"""Hooks that look at features while training: what they log, and that training does not notice them."""
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl.core.builder import HOOKS
+from mmssl.core.hooks import CollapseMonitorHook, KNNEvalHook
+from mmssl.core.runner import EpochBasedRunner
+from mmssl.datasets import build_dataset
+from mmssl.datasets.loader import EpochLoader, PrefetchLoader
+from mmssl.evaluation import extract_features, knn, representation
+from mmssl.models import build_algorithm
+
+NORM = dict(mean=[0.3], std=[0.35])
+SOURCE = dict(type='Digits', color_type='grayscale', num_images=60)
+VIEW = [dict(type='RandomResizedCrop', size=8, scale=(0.5, 1.))]
+MODEL = dict(
+    type='SimCLR',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4),
+    neck=dict(type='NonLinearNeck', in_channels=32, hid_channels=16, out_channels=8, norm_cfg=dict(type='BN')),
+    head=dict(type='ContrastiveHead', temperature=0.2))
+BYOL = dict(
+    MODEL,
+    type='BYOL',
+    head=dict(
+        type='LatentPredictHead',
+        predictor=dict(
+            type='NonLinearNeck',
+            in_channels=8,
+            hid_channels=8,
+            out_channels=8,
+            norm_cfg=dict(type='BN'),
+            with_avg_pool=False)))
+
+
+def single(**source):
+    return dict(type='SingleViewDataset', data_source=dict(SOURCE, **source), pipeline=[], prefetch=True)
+
+
+class Watch:
+    """Stands for all loggers: takes what is there to be logged after each iteration and epoch."""
+
+    def __init__(self):
+        self.lines = []
+
+    def hook(self):
+        from mmcv.runner import Hook
+        watch = self
+
+        class Take(Hook):
+
+            def after_train_iter(self, runner):
+                self.take(runner)
+
+            def after_train_epoch(self, runner):
+                self.take(runner)
+
+            def take(self, runner):
+                if runner.log_buffer.output:
+                    watch.lines.append((runner.iter, dict(runner.log_buffer.output)))
+                runner.log_buffer.clear_output()
+
+        return Take()
+
+
+def train(hooks=(), epochs=2, model=MODEL, watch=None, meta=None):
+    torch.manual_seed(5)
+    model = build_algorithm(model)
+    model.init_weights()
+    dataset = build_dataset(
+        dict(type='MultiViewDataset', data_source=SOURCE, num_views=[2], pipelines=[VIEW], prefetch=True))
+    loader = PrefetchLoader(EpochLoader(dataset, range(60), 20, drop_last=True, seed=1), **NORM)
+    logger = logging.getLogger('test_eval_hooks')
+    runner = EpochBasedRunner(
+        model, optimizer=torch.optim.SGD(model.parameters(), 0.05), logger=logger, meta=meta, max_epochs=epochs)
+    runner.register_optimizer_hook(dict())
+    for hook in hooks:
+        runner.register_hook(HOOKS.build(hook) if isinstance(hook, dict) else hook)
+    if watch:
+        runner.register_hook(watch.hook(), 'VERY_LOW')
+    runner.run([loader], [('train', 1)])
+    return runner
+
+
+def knn_hook(**arguments):
+    return dict(
+        type='KNNEvalHook',
+        train_dataset=single(),
+        val_dataset=single(test_mode=True),
+        k=5,
+        img_norm_cfg=NORM,
+        **arguments)
+
+
+def test_training_does_not_notice_the_hooks():
+    """Bit for bit the same weights and statistics, the same state of the generators."""
+    plain = train().model.state_dict()
+    state = torch.get_rng_state()
+    watched = train([knn_hook(), knn_hook(by_epoch=False, interval=2), dict(type='CollapseMonitorHook', interval=1)])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, plain[name]) for name, value in watched.model.state_dict().items())
+    assert all(module.training for module in watched.model.modules())
+
+
+def test_knn_hook_logs_what_evaluation_afterwards_gives():
+    watch, meta = Watch(), {}
+    runner = train([knn_hook(interval=2)], epochs=4, watch=watch, meta=meta)
+    lines = [(i, line) for i, line in watch.lines if 'knn_top1' in line]
+    assert [i for i, _ in lines] == [6, 12]  # after the epochs 2 and 4 of 3 iterations
+    bank, queries = (
+        extract_features(runner.model, build_dataset(d), img_norm_cfg=NORM) for d in (single(), single(test_mode=True)))
+    expected = knn.run(bank['pooled'], bank.labels, queries['pooled'], queries.labels, k=5)
+    last = lines[-1][1]
+    assert (last['knn_top1'], last['knn_top5']) == (expected['k5_T0.07_top1'], expected['k5_T0.07_top5'])
+    assert last['knn_best'] == max(line['knn_top1'] for _, line in lines) == meta['hook_msgs']['knn_best']
+
+
+def test_knn_hook_takes_part_of_a_large_bank():
+    """Evenly spaced: the first samples of a set that is sorted by class would be of one class."""
+    hook = KNNEvalHook(single(), single(test_mode=True), max_train=7, img_norm_cfg=NORM)
+    assert hook.train_dataset.indices == [0, 9, 19, 29, 39, 49, 59]
+    assert len(KNNEvalHook(single(), single(), max_train=60).train_dataset) == 60
+    with pytest.raises(ValueError, match='interval must be at least 1, got 0'):
+        KNNEvalHook(single(), single(), interval=0)
+
+
+@pytest.mark.parametrize('model', [MODEL, BYOL])
+def test_collapse_monitor_against_the_projections_themselves(model):
+    """Both where the two views pass the neck together (SimCLR) and one after the other (BYOL)."""
+    watch, seen = Watch(), []
+
+    class Spy(CollapseMonitorHook):
+
+        def before_run(self, runner):
+            super().before_run(runner)
+            runner.model.neck.register_forward_hook(lambda m, i, output: seen.append(output[0].detach()))
+
+    train([Spy(interval=3)], model=model, watch=watch)
+    lines = [(i, line) for i, line in watch.lines if 'feature_std' in line]
+    assert [i for i, _ in lines] == [2, 5]
+    z = torch.cat(seen[-1:] if model is MODEL else seen[-2:])
+    expected = representation.run(z[:20], z[20:])
+    assert {name: lines[-1][1][name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_collapse_is_reported_once(caplog):
+    """"Is this loss normal?" had no answer elsewhere."""
+    runner = train(epochs=1)
+    with torch.no_grad():
+        runner.model.neck.bn1.weight.zero_()
+        runner.model.neck.bn1.bias.fill_(1)
+    hook = CollapseMonitorHook(interval=1)
+    runner.register_hook(hook)
+    runner._max_epochs, runner._hooks = 2, [hook]
+    with caplog.at_level(logging.WARNING, logger='test_eval_hooks'):
+        runner.run([runner.data_loader], [('train', 1)])
+    messages = [r.getMessage() for r in caplog.records if 'collapsed' in r.getMessage()]
+    assert len(messages) == 1
+    assert 'at iteration 4: feature_std 0.000' in messages[0] and 'effective rank 1.00 of at most 8' in messages[0]
+
+
+def test_collapse_monitor_of_the_backbone():
+    watch = Watch()
+    train([dict(type='CollapseMonitorHook', interval=6, part='backbone', max_samples=10)], watch=watch)
+    line = next(line for _, line in watch.lines if 'feature_std' in line)
+    assert 1 < line['effective_rank'] <= 10
+    with pytest.raises(ValueError, match="part must be 'neck' or 'backbone', got 'head'"):
+        CollapseMonitorHook(part='head')
+
+
+def train_on_rank(rank, world_size):
+    watch, meta = Watch(), {}
+    torch.manual_seed(rank)
+    model = build_algorithm(MODEL)
+    model.init_weights()
+    for p in model.parameters():
+        torch.distributed.broadcast(p.data, 0)
+    runner = EpochBasedRunner(
+        model,
+        optimizer=torch.optim.SGD(model.parameters(), 0.05),
+        logger=logging.getLogger('x'),
+        meta=meta,
+        max_epochs=1)
+    for hook in (knn_hook(), dict(type='CollapseMonitorHook', interval=1)):
+        runner.register_hook(HOOKS.build(hook))
+    runner.register_hook(watch.hook(), 'VERY_LOW')
+    # each rank sees other images, so that the statistics of its batch norm differ
+    dataset = build_dataset(
+        dict(type='MultiViewDataset', data_source=SOURCE, num_views=[2], pipelines=[VIEW], prefetch=True))
+    loader = EpochLoader(dataset, range(rank, 60, world_size), 10, seed=1)
+    runner.run([PrefetchLoader(loader, **NORM)], [('train', 1)])
+    accuracy = next(line for _, line in watch.lines if 'knn_top1' in line)
+    monitored = any('feature_std' in line for _, line in watch.lines)
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    return accuracy['knn_top1'], monitored, state
+
+
+def test_two_processes(run_distributed):
+    """Each extracts its share with the statistics of rank 0, which are saved: one process gets the same accuracy."""
+    (accuracy, monitored, state), (accuracy_1, monitored_1, _) = run_distributed(train_on_rank)
+    assert accuracy == accuracy_1 and monitored and not monitored_1
+    model = build_algorithm(MODEL)
+    model.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in state.items()})
+    bank, queries = (
+        extract_features(model, build_dataset(d), img_norm_cfg=NORM) for d in (single(), single(test_mode=True)))
+    expected = knn.run(bank['pooled'], bank.labels, queries['pooled'], queries.labels, k=5)['k5_T0.07_top1']
+    assert accuracy == pytest.approx(expected, abs=1 / 60)

@@ -1,0 +1,155 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Pre-train, then show what was learned: figures against raw pixels and random weights, and pictures."""
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+from mmssl.utils.config import add_cfg_options
+from mmssl.utils.misc import run_tool
+
+KINDS = dict(raw_pixels='raw pixels', random_init='random weights', pretrained='pre-trained')
+PICTURES = ('views.png', 'loss.png', 'tsne.png', 'neighbours.png')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file with a section `demo`: the data sets of the evaluation')
+    parser.add_argument('--work-dir', '--work_dir', help='folder of results (default: that of the config)')
+    parser.add_argument('--seed', type=int, help='seed of all random numbers (default: that of the config)')
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def fast_bfloat16():
+    """Whether bfloat16 is worth it: a GPU from Ampere on, or a CPU with instructions for it."""
+    import torch
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def read_curves(log, key):
+    """Epochs (with fractions) and values of what the JSON log holds under `key`."""
+    rows = [row for row in map(json.loads, log.read_text().splitlines()) if key in row]
+    length = max(row['iter'] for row in rows) if rows else 0
+    epochs = [row['epoch'] - 1 + row['iter'] / length if row['mode'] == 'train' else row['epoch'] for row in rows]
+    return epochs, [row[key] for row in rows]
+
+
+def main():
+    args = parse_args()
+    # the arguments are right: now the heavy imports
+    from mmssl.apis import set_random_seed, train_model
+    from mmssl.datasets import build_dataset
+    from mmssl.evaluation import extract_features, few_label, knn
+    from mmssl.models import build_algorithm
+    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.utils.logger import get_root_logger
+    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.setup_env import setup_multi_processes
+
+    cfg = load_config(args.config, args.cfg_options)
+    check_sections(cfg, ('model', 'data.train', 'optimizer', 'runner', 'demo.train', 'demo.test'))
+    setup_multi_processes(cfg)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or 'work_dirs/demo'
+    cfg.seed = args.seed if args.seed is not None else cfg.get('seed', 0)
+    set_random_seed(cfg.seed)
+    if cfg.get('amp') and not fast_bfloat16():
+        cfg.amp = None
+    out = Path(cfg.work_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ('metrics.json', *PICTURES):  # what an earlier run left is not the result of this one
+        (out / name).unlink(missing_ok=True)
+    timestamp = time.strftime('%Y%m%d_%H%M%S')
+    logger = get_root_logger(str(out / f'{timestamp}.log'), cfg.get('log_level', 'INFO'))
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.WARNING)  # the terminal is the progress bar's
+    logging.getLogger('mmcv').setLevel(logging.WARNING)
+
+    with config_section(cfg, 'model'):
+        model = build_algorithm(cfg.model)
+    model.init_weights()
+    with config_section(cfg, 'data.train'):
+        dataset = build_dataset(cfg.data.train)
+    sets = {}
+    for name in ('train', 'test'):
+        with config_section(cfg, f'demo.{name}'):
+            sets[name] = build_dataset(cfg.demo[name])
+
+    def extract(model, layer):
+        return {
+            name: extract_features(model, d, layers=(layer, ), img_norm_cfg=cfg.get('img_norm_cfg'))[layer]
+            for name, d in sets.items()
+        }
+
+    print(f'{args.config}: {len(dataset)} images, results go to {out}')
+    features = dict(raw_pixels=extract(None, 'pixels'), random_init=extract(model, 'pooled'))
+    start = time.time()
+    train_model(model, dataset, cfg, timestamp=timestamp, meta=dict(config=cfg.pretty_text, seed=cfg.seed))
+    train_seconds = time.time() - start
+    features['pretrained'] = extract(model, 'pooled')
+
+    start = time.time()
+    labels = {name: d.gt_labels for name, d in sets.items()}
+    per_class, k = cfg.demo.get('labels_per_class', 10), cfg.demo.get('k', 20)
+    metrics, spread = dict(few_label={}, knn={}), {}
+    for kind, found in features.items():
+        arguments = found['train'], labels['train'], found['test'], labels['test']
+        few = few_label.run(*arguments, labels_per_class=per_class)
+        metrics['few_label'][kind], spread[kind] = few['mean'], few['std']
+        metrics['knn'][kind] = knn.run(*arguments, k=k)[f'k{k}_T0.07_top1']
+    metrics['train_seconds'] = round(train_seconds, 1)
+    draw_pictures(out, cfg, dataset, sets, features, out / f'{timestamp}.log.json')
+    with atomic_write(out / 'metrics.json') as file:
+        json.dump(metrics, file, indent=2)
+
+    print(f'\n{"accuracy on " + str(len(sets["test"])) + " test images":32}{per_class} labels per class    {k}-NN')
+    for kind, title in KINDS.items():
+        few, neighbours = (100 * metrics[task][kind] for task in ('few_label', 'knn'))
+        print(f'  {title:30}{few:7.1f} % +- {100 * spread[kind]:.1f}   {neighbours:10.1f} %')
+    print(f'\n{train_seconds:.0f} s of pre-training, {time.time() - start:.0f} s of evaluation. '
+          f'In {out}: metrics.json, {", ".join(PICTURES)}')
+
+
+def draw_pictures(out, cfg, dataset, sets, features, log):
+    """The augmented views, the curves of training, the features in the plane, and nearest neighbours."""
+    import numpy as np
+    import torch
+
+    from mmssl.datasets.pipelines.rng import seed_sample
+    from mmssl.evaluation import knn, plots
+    bank, test = sets['train'], sets['test']
+    labels = np.asarray(test.gt_labels)
+
+    picked, views = np.linspace(0, len(dataset) - 1, 6).astype(int).tolist(), []
+    for idx in picked:
+        views.append([])
+        for epoch in range(4):
+            seed_sample(cfg.seed, epoch, idx)
+            views[-1] += list(dataset[idx]['img'])
+    plots.plot_views([dataset.data_source.get_img(i) for i in picked], views, out / 'views.png')
+
+    plots.plot_loss(*read_curves(log, 'loss'), out / 'loss.png', knn=read_curves(log, 'knn_top1'))
+
+    shown = np.linspace(0, len(test) - 1, min(len(test), 1000)).astype(int)
+    embeddings = {
+        title: plots.embed_tsne(features[kind]['test'][shown], cfg.seed)
+        for title, kind in (('before: random weights', 'random_init'), ('after pre-training', 'pretrained'))
+    }
+    plots.plot_embeddings(embeddings, labels[shown], test.CLASSES, out / 'tsne.png', 't-SNE of the test images')
+
+    queries = [np.flatnonzero(labels == c)[0] for c in np.unique(labels)[:10]]  # the first of each class
+    blocks = {}
+    for kind in ('pretrained', 'raw_pixels'):
+        bank_features, test_features = (torch.from_numpy(features[kind][name]) for name in ('train', 'test'))
+        nearest = knn.nearest_neighbours(bank_features, test_features[queries], 7)[1].numpy()
+        right = np.asarray(bank.gt_labels)[nearest] == labels[queries][:, None]
+        blocks[KINDS[kind]] = [[bank.data_source.get_img(i) for i in row] for row in nearest], right
+    plots.plot_neighbours([test.data_source.get_img(i) for i in queries], blocks, out / 'neighbours.png')
+
+
+if __name__ == '__main__':
+    run_tool(main)
