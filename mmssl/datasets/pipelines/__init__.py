@@ -1,0 +1,16 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+from .base import Step
+from .blur import GaussianBlur
+from .color import ColorJitter, Grayscale, Lighting, RandomGrayscale, Solarization
+from .compose import Compose, RandomAppliedTrans, RandomAug
+from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomResizedCropAndInterpolationWithTwoPic, Resize
+from .format import Normalize, ToTensor
+from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
+from .rng import seed_sample, seed_view
+
+__all__ = [
+    'CenterCrop', 'ColorJitter', 'Compose', 'GaussianBlur', 'Grayscale', 'Lighting', 'Normalize', 'Pad',
+    'RandomAppliedTrans', 'RandomAug', 'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip',
+    'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip',
+    'Resize', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
+]

@@ -1,0 +1,108 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The form of a native step, and of one that is applied to each of several images."""
+import numpy as np
+
+from .rng import rng
+
+
+class Step:
+    """A native step: uint8 H x W x C array in, such an array out, and the input is left as it was.
+
+    A subclass says in `draw` what is random and in `apply` what is done. Colours are RGB; the axis C is always there.
+    """
+    native = True
+
+    def draw(self, img):
+        """Draw the parameters.
+
+        Args:
+            img (ndarray): uint8, H x W x C.
+
+        Returns:
+            tuple | None: Arguments of `apply`; None leaves the image as it is.
+        """
+        return ()
+
+    def apply(self, img, *params):
+        """The step with given parameters.
+
+        Args:
+            img (ndarray): uint8, H x W x C.
+            params: What `draw` returns.
+
+        Returns:
+            ndarray: uint8, H x W x C.
+        """
+        raise NotImplementedError
+
+    def __call__(self, img):
+        params = self.draw(img)
+        return img if params is None else self.apply(img, *params)
+
+    def __repr__(self):
+        args = ', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k[0] != '_')
+        return f'{type(self).__name__}({args})'
+
+
+class RandomStep(Step):
+    """A native step without other parameters that is done with a probability.
+
+    Args:
+        p (float): The probability.
+    """
+
+    def __init__(self, p=0.5):
+        self.p = check_probability(p, type(self).__name__)
+
+    def draw(self, img):
+        return () if rng().random() < self.p else None
+
+
+def check_probability(p, name):
+    """The probability as a float.
+
+    Raises:
+        ValueError: Not within 0..1.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f'{name}: the probability p must be within 0..1, got {p}')
+    return float(p)
+
+
+def check_range(value, name):
+    """A pair of numbers in order.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    if len(value) != 2 or value[0] > value[1]:
+        raise ValueError(f'{name} must be a pair (from, to) with from <= to, got {value}')
+    return tuple(map(float, value))
+
+
+def check_size(size, name='size'):
+    """Height and width in pixels.
+
+    Args:
+        size (int | Sequence[int]): One number or one in a list for a square, or (height, width).
+
+    Raises:
+        ValueError: Anything else.
+    """
+    pair = (size, ) if np.isscalar(size) else tuple(size)
+    pair = pair * 2 if len(pair) == 1 else pair
+    if len(pair) != 2 or any(isinstance(n, str) or n != int(n) or n < 1 for n in pair):
+        raise ValueError(f'{name} must be a positive integer or a pair (height, width) of them, got {size!r}')
+    return int(pair[0]), int(pair[1])
+
+
+def each(function):
+    """Let a method that takes one image take a tuple or list as well, and then do it to each entry."""
+
+    def method(self, img):
+        if isinstance(img, (tuple, list)):
+            return tuple(function(self, i) for i in img)
+        return function(self, img)
+
+    method.__doc__ = function.__doc__
+    return method

@@ -1,0 +1,140 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Steps that move pixels: flips, rotation, erasing."""
+import math
+
+import cv2
+import numpy as np
+import torch
+
+from ..builder import PIPELINES
+from .base import RandomStep, Step, check_probability, check_range
+from .resample import interpolation_name
+from .rng import rng
+
+_WARP = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC)
+
+
+@PIPELINES.register_module()
+class RandomHorizontalFlip(RandomStep):
+    """Swap left and right.
+
+    Args:
+        p (float): Probability.
+    """
+
+    def apply(self, img):
+        return cv2.flip(img, 1).reshape(img.shape)
+
+
+@PIPELINES.register_module()
+class RandomVerticalFlip(RandomStep):
+    """Swap top and bottom.
+
+    Args:
+        p (float): Probability.
+    """
+
+    def apply(self, img):
+        return cv2.flip(img, 0).reshape(img.shape)
+
+
+@PIPELINES.register_module()
+class RandomRotation(Step):
+    """Turn an image.
+
+    Args:
+        degrees (float | Sequence[float]): Range of the angle, counter-clockwise; one number d stands for (-d, d).
+        interpolation (str | int): 'nearest', 'bilinear' or 'bicubic', or Pillow's number of it.
+        expand (bool): Make the image as large as all of it needs.
+        center (Sequence[float], optional): x and y in pixels from the upper left corner; default: the middle.
+        fill (int | Sequence[int]): Grey level of what was outside, for all channels or for each.
+    """
+
+    def __init__(self, degrees, interpolation='nearest', expand=False, center=None, fill=0):
+        if np.isscalar(degrees) and degrees < 0:
+            raise ValueError(f'degrees must not be negative where it is one number, got {degrees}')
+        self.degrees = check_range((-degrees, degrees) if np.isscalar(degrees) else degrees, 'degrees')
+        self.interpolation = interpolation_name(interpolation)
+        if self.interpolation not in _WARP:
+            raise ValueError(f'RandomRotation takes {", ".join(_WARP)}; got interpolation={interpolation!r}')
+        self.expand = expand
+        self.center = center
+        self.fill = fill
+
+    def draw(self, img):
+        return self.degrees[0] + rng().random() * (self.degrees[1] - self.degrees[0]),
+
+    def apply(self, img, angle):
+        h, w, c = img.shape
+        turn = math.radians(-angle)
+        cos, sin = math.cos(turn), math.sin(turn)
+        x, y = self.center or (w / 2, h / 2)
+        # where in the image, in pixels from its corner, the colour of a place in the result comes from
+        matrix = np.array([[cos, sin, x - x * cos - y * sin], [-sin, cos, y + x * sin - y * cos]])
+        width, height = w, h
+        if self.expand:
+            corners = np.array([[0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]]) @ matrix.T
+            # the four corners are taken the same way as pixels are: the extent is that of the opposite turn as well
+            low, high = np.floor(corners.min(0) + 1e-9), np.ceil(corners.max(0) - 1e-9)
+            width, height = (int(n) for n in high - low)
+            matrix[:, 2] = matrix @ [-(width - w) / 2, -(height - h) / 2, 1]
+        matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from the middle of the first pixel
+        fill = [float(f) for f in np.broadcast_to(self.fill, c)] if c <= 4 else float(np.ravel(self.fill)[0])
+        out = cv2.warpAffine(
+            img,
+            matrix, (width, height),
+            flags=_WARP[self.interpolation] | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=fill)
+        return out.reshape(height, width, c)
+
+
+@PIPELINES.register_module()
+class RandomErasing(Step):
+    """Paint a random rectangle over. It stands before ToTensor, or behind it as torchvision's.
+
+    Args:
+        p (float): Probability.
+        scale (Sequence[float]): Range of the rectangle's share of the area.
+        ratio (Sequence[float]): Range of height / width, its logarithm drawn uniformly.
+        value (float | Sequence[float] | str): What is painted, for all channels or for each, as it stands in the
+            array (0..255) or tensor; 'random' for noise: normal in a tensor, uniform over 0..255 in an array.
+        inplace (bool): Paint into the tensor that came in.
+    """
+
+    def __init__(self, p=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0, inplace=False):
+        self.p = check_probability(p, 'RandomErasing')
+        self.scale = check_range(scale, 'scale')
+        self.ratio = check_range(ratio, 'ratio')
+        if isinstance(value, str) and value != 'random':
+            raise ValueError(f"value must be a number, one for each channel, or 'random'; got {value!r}")
+        self.value = value
+        self.inplace = inplace
+
+    def draw(self, img):
+        random = rng().random
+        if random() >= self.p:
+            return None
+        height, width = img.shape[-2:] if isinstance(img, torch.Tensor) else img.shape[:2]
+        (scale, scale_to), (ratio, ratio_to) = self.scale, map(math.log, self.ratio)
+        for _ in range(10):
+            area = height * width * (scale + random() * (scale_to - scale))
+            shape = math.exp(ratio + random() * (ratio_to - ratio))
+            h, w = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if h < height and w < width:
+                return int(random() * (height - h + 1)), int(random() * (width - w + 1)), h, w
+        return None
+
+    def apply(self, img, top, left, h, w):
+        if isinstance(img, torch.Tensor):
+            img = img if self.inplace else img.clone()
+            part = img[..., top:top + h, left:left + w]
+            if self.value == 'random':
+                part.copy_(torch.from_numpy(rng().standard_normal(part.shape, np.float32)))
+            else:
+                part.copy_(torch.as_tensor(self.value, dtype=img.dtype).reshape(-1, 1, 1))
+            return img
+        img = img.copy()
+        part = img[top:top + h, left:left + w]
+        part[:] = rng().integers(0, 256, part.shape, np.uint8) if self.value == 'random' else self.value
+        return img
