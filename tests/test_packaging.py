@@ -124,7 +124,7 @@ def test_wheel_holds_what_mim_looks_for(clone, tmp_path):
 
 
 def test_editable_install_links_what_mim_looks_for(clone, tmp_path):
-    pip('install', '--use-pep517', '--prefix', str(tmp_path), '--editable', str(clone))
+    pip('install', '--ignore-installed', '--use-pep517', '--prefix', str(tmp_path), '--editable', str(clone))
     mim = clone / 'mmssl' / '.mim'
     assert (mim / 'configs').is_symlink() and (mim / 'tools').is_symlink()
     assert (mim / 'model-index.yml').resolve() == clone / 'model-index.yml'

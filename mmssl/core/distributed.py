@@ -25,6 +25,9 @@ class DistributedDataParallel(_DistributedDataParallel):
     def val_step(self, data, optimizer=None):
         return self.module.val_step(data, optimizer)
 
+    def _passing_sync_batchnorm_handle(self, module):
+        """torch refuses SyncBatchNorm on a CPU here; ours computes that case itself (mmssl.models.utils.norm)."""
+
 
 @torch.no_grad()
 def broadcast_batch_norm(model):
