@@ -1,0 +1,169 @@
+"""The scripts for Slurm, on a real Slurm of one node that the test starts and stops."""
+import json
+import os
+import runpy
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+DAEMONS = ('munged', 'slurmctld', 'slurmd')
+PATH = os.environ['PATH'] + ':/usr/sbin:/sbin'
+MISSING = [name for name in (*DAEMONS, 'srun') if not shutil.which(name, path=PATH)]
+
+pytestmark = [
+    pytest.mark.skipif(
+        bool(MISSING), reason=f'Slurm is not installed: no {", ".join(MISSING)} (packages slurm-wlm, '
+        'munge)'),
+    pytest.mark.skipif(os.geteuid() != 0, reason='the daemons of Slurm need root'),
+]
+
+CONFIG = f"""
+_base_ = '{ROOT}/configs/selfsup/_base_/default_runtime.py'
+img_norm_cfg = dict(mean=[0.3], std=[0.35])
+prefetch = True
+model = dict(
+    type='Classification',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=8, base_channels=8, out_indices=[4],
+                  norm_cfg=dict(type='SyncBN')),
+    head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=10))
+digits = dict(type='SingleViewDataset', data_source=dict(type='Digits', color_type='grayscale'),
+              pipeline=[dict(type='RandomCrop', size=8, padding=1)], prefetch=True)
+test = dict(digits, data_source=dict(digits['data_source'], test_mode=True), pipeline=[dict(type='Resize', size=8)])
+data = dict(samples_per_gpu=32, workers_per_gpu=0, train=digits, test=test)
+optimizer = dict(type='SGD', lr=0.1, momentum=0.9)
+optimizer_config = dict()
+lr_config = dict(policy='fixed')
+runner = dict(type='EpochBasedRunner', max_epochs=1)
+checkpoint_config = dict(interval=1)
+log_config = dict(interval=5)
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope='module')
+def slurm(tmp_path_factory):
+    """Environment of a Slurm of this machine alone; every file of it lies in a temporary folder."""
+    folder = tmp_path_factory.mktemp('slurm')
+    for name in ('state', 'spool'):
+        (folder / name).mkdir()
+    host = socket.gethostname().split('.')[0]
+    (folder / 'slurm.conf').write_text(f"""
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={free_port()}
+SlurmdPort={free_port()}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser=root
+ReturnToService=2
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=debug Nodes={host} Default=YES MaxTime=10 State=UP
+""")
+    env = {**os.environ, 'PATH': PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
+    key = folder / 'munge.key'
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    commands = [
+        [
+            'munged', '--foreground', '--force', f'--key-file={key}', f'--socket={folder}/munge.socket',
+            f'--pid-file={folder}/munged.pid', f'--log-file={folder}/munged.log', f'--seed-file={folder}/munged.seed'
+        ],
+        ['slurmctld', '-D'],
+        ['slurmd', '-D'],
+    ]
+    started = []
+    try:
+        for command in commands:
+            with open(folder / f'{command[0]}.out', 'w') as out:
+                started.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
+            time.sleep(0.5)
+        for _ in range(60):
+            shown = subprocess.run(['sinfo', '-h', '-o', '%T'], env=env, capture_output=True, text=True)
+            if shown.stdout.strip() == 'idle':
+                break
+            time.sleep(0.5)
+        else:
+            told = '\n'.join(f'{path.name}: {path.read_text()[-1500:]}' for path in folder.glob('*.out'))
+            pytest.fail(f'Slurm did not become idle: {shown.stdout} {shown.stderr}\n{told}')
+        yield env
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(20)
+
+
+def test_train_and_test(slurm, run_tool, tmp_path, monkeypatch):
+    """Two CPU tasks under srun train to the very weights of two processes under torchrun, and evaluate like one."""
+    (tmp_path / 'config.py').write_text(CONFIG)
+    env = {
+        **slurm, 'GPUS': '2',
+        'GPUS_PER_NODE': '0',
+        'CPUS_PER_TASK': '1',
+        'SRUN_ARGS': '--time=5',
+        'PY_ARGS': '--seed 1',
+        'PYTHON': sys.executable
+    }
+    run_tool('tools/slurm_train.sh', 'debug', 'job', tmp_path / 'config.py', tmp_path / 'slurm', env=env)
+    run_tool(
+        'tools/dist_train.sh',
+        tmp_path / 'config.py',
+        2,
+        '--work-dir',
+        tmp_path / 'torchrun',
+        '--seed',
+        1,
+        env={
+            'PYTHON': sys.executable,
+            'PORT': str(free_port())
+        })
+    ours, theirs = (
+        torch.load(tmp_path / name / 'latest.pth', weights_only=True)['state_dict'] for name in ('slurm', 'torchrun'))
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key]), key
+
+    env['PY_ARGS'] = ''
+    checkpoint = str(tmp_path / 'slurm' / 'latest.pth')
+    run_tool(
+        'tools/slurm_test.sh',
+        'debug',
+        'job',
+        tmp_path / 'config.py',
+        checkpoint,
+        '--out',
+        tmp_path / 'two.json',
+        env=env)
+    arguments = ['test.py', str(tmp_path / 'config.py'), checkpoint, '--out', str(tmp_path / 'one.json')]
+    monkeypatch.setattr(sys, 'argv', arguments)
+    runpy.run_path(str(ROOT / 'tools' / 'test.py'), run_name='__main__')
+    two, one = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('two', 'one'))
+    assert two == pytest.approx(one, abs=1e-6)
+    assert max(one.values()) > 0.5
+
+
+def test_scripts_say_how_they_are_called(run_tool):
+    for script in ('tools/slurm_train.sh', 'tools/slurm_test.sh'):
+        done = run_tool(script, 'debug', 'job', check=False)
+        assert done.returncode == 2 and Path(script).name in done.stderr
