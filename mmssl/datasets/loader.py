@@ -164,8 +164,10 @@ def collate_images(views):
         return [collate_images(view) for view in zip(*views)]
     shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
     if len(shapes) > 1:
-        raise ConfigError(f'images of one batch differ in shape: {sorted(shapes)[:4]}; the pipeline must end with one '
-                          'size, for example through RandomResizedCrop, or Resize((height, width))')
+        raise ConfigError(
+            f'images of one batch differ in shape: {sorted(shapes)[:4]}; the pipeline must end with one size, for '
+            'example through RandomResizedCrop or Resize((height, width)), and color_type of the data source must not '
+            "be 'unchanged' where the number of channels differs")
     if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim == 3:
         return _stack(views).permute(0, 3, 1, 2)
     return default_collate(views)
@@ -270,7 +272,9 @@ def _warn(message, *args):
 
 
 class PrefetchLoader:
-    """Batches on the device, uint8 images normalised there; on a GPU one batch ahead, on a stream of its own.
+    """Batches on the device, uint8 images normalised there.
+
+    On a GPU both happen on a stream of their own, while the last batch is still computed on.
 
     Args:
         loader (EpochLoader | Iterable): Yields batches.
@@ -326,22 +330,15 @@ class PrefetchLoader:
                 yield self.prepare(batch)
             return
         stream = torch.cuda.Stream(self.device)
-        batches = iter(self.loader)
-        ahead = self._load(batches, stream)
-        while ahead is not None:
-            current = torch.cuda.current_stream(self.device)
-            current.wait_stream(stream)
-            # the allocator must not give the memory away while the other stream still reads it
-            _map_tensors(ahead, lambda t: t.record_stream(current))
-            batch, ahead = ahead, self._load(batches, stream)
-            yield batch
-
-    def _load(self, batches, stream):
-        batch = next(batches, None)
-        if batch is not None:
+        for batch in self.loader:
+            # the host runs ahead of the device: this happens while the device still computes on the last batch
             with torch.cuda.stream(stream):
                 batch = self.prepare(batch)
-        return batch
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(stream)
+            # the allocator must not hand the memory to the next batch while this one is in use
+            _map_tensors(batch, lambda t: t.record_stream(current))
+            yield batch
 
     def prepare(self, batch):
         """Batch on the device, with uint8 images normalised to float32."""

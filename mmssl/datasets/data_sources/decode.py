@@ -44,14 +44,19 @@ def exif_orientation(data):
     """Orientation that the EXIF header of a JPEG file states.
 
     Args:
-        data (bytes): The file; its first 64 KiB count.
+        data (bytes): The file.
 
     Returns:
         int: 1 (upright, also where nothing is stated) to 8.
     """
-    tiff = data.find(b'Exif\0\0', 0, 1 << 16) + 6
-    if tiff == 5:
+    at = 2
+    while data[at:at + 1] == b'\xff' and (data[at + 1] & 0xf0 == 0xe0 or data[at + 1] == 0xfe):  # APPn, comment
+        if data[at + 1] == 0xe1 and data[at + 4:at + 10] == b'Exif\0\0':
+            break
+        at += 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+    else:
         return 1
+    tiff = at + 10
     order = {b'II': '<', b'MM': '>'}.get(data[tiff:tiff + 2])
     if order is None:
         return 1
@@ -67,8 +72,11 @@ def exif_orientation(data):
 
 
 def _decode_jpeg(data, color_type, channel_order):
-    """The image, or None where it takes Pillow: four colours, or bytes between segments that do no harm."""
-    space = simplejpeg.decode_jpeg_header(data)[2]
+    """The image, or None where Pillow is to try: four colours, rare subsampling, stray bytes that do no harm."""
+    try:
+        space = simplejpeg.decode_jpeg_header(data)[2]
+    except ValueError:
+        return None
     if space not in ('Gray', 'YCbCr', 'RGB'):
         return None
     if color_type == 'grayscale' or (color_type == 'unchanged' and space == 'Gray'):

@@ -117,7 +117,11 @@ class DistributedSampler(EpochSampler):
             return np.arange(n)
         if self.labels is not None:
             return self._uniform_indices()
-        return self.rng().integers(n, size=n) if self.replace else self.rng().permutation(n)
+        if self.replace:
+            return self.rng().integers(n, size=n)
+        order = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)  # half the memory
+        self.rng().shuffle(order)
+        return order
 
     generate_new_list = global_indices  # its name in MMSelfSup
 
