@@ -1,11 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """MoCo v1 and v2."""
 import torch
-from torch.nn import functional as F
 
 from mmssl.utils.dist import batch_shuffle_ddp, batch_unshuffle_ddp, concat_all_gather, get_world_size
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from ..losses import similarities
+from ..losses import similarities, unit_vectors
 from ..memories import enqueue, new_queue
 from ..utils.momentum_encoder import MomentumEncoder
 from ..utils.norm import SplitBatchNorm
@@ -49,7 +48,7 @@ class MoCo(BaseModel):
     def forward_train(self, img, **kwargs):
         """Two views (list of B x C x H x W) to the loss."""
         img_q, img_k = two_views(img)
-        q = F.normalize(self.neck(self.backbone(img_q))[0].float(), dim=1)  # B x D
+        q = unit_vectors(self.neck(self.backbone(img_q))[0])  # B x D
         k = self.compute_keys(img_k)  # B x D
 
         pos = (q * k).sum(1, keepdim=True)  # B x 1
@@ -67,7 +66,7 @@ class MoCo(BaseModel):
         shuffle = get_world_size() > 1 or self.split_bn
         if shuffle:
             img, undo = batch_shuffle_ddp(img)
-        k = F.normalize(self.encoder_k(img)[0].float(), dim=1)
+        k = unit_vectors(self.encoder_k(img)[0])
         return batch_unshuffle_ddp(k, undo) if shuffle else k
 
     def compile_parts(self):

@@ -1,11 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """SimCLR."""
 import torch
-from torch.nn import functional as F
 
 from mmssl.utils.dist import gather_with_grad, get_rank
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from ..losses import pairs_of_views
+from ..losses import pairs_of_views, unit_vectors
 from .base import BaseModel, two_views
 
 
@@ -30,6 +29,6 @@ class SimCLR(BaseModel):
         """Two views (list of B x C x H x W) to the loss."""
         # both views in one pass, as published: batch norm sees 2B images
         z = self.neck(self.backbone(torch.cat(two_views(img))))[0]  # 2B x D
-        z = F.normalize(z.float(), dim=1)
+        z = unit_vectors(z)
         keys = gather_with_grad(z)  # 2BW x D, the anchors of all W processes
         return self.head(*pairs_of_views(z, keys, first=get_rank() * len(z)))

@@ -23,10 +23,7 @@ def _tokens_to_map(tokens, size=None, num_prefix=None):
 
 class _Wrapper(nn.Module):
     """A network that has initialised itself: `init_weights` changes nothing unless there is an init_cfg."""
-
-    def __init__(self, init_cfg):
-        super().__init__()
-        self.init_cfg = init_cfg
+    init_cfg = None
 
     def init_weights(self):
         if self.init_cfg:
@@ -56,7 +53,8 @@ class TIMMBackbone(_Wrapper):
                  init_cfg=None,
                  **kwargs):
         import timm
-        super().__init__(init_cfg)
+        super().__init__()
+        self.init_cfg = init_cfg
         # names with a tag or a hub address, 'resnet18.a1_in1k' or 'hf-hub:...', are timm's to judge
         if not timm.is_model(model_name) and not set(model_name) & set('.:'):
             raise ValueError(f'timm {timm.__version__} has no model {model_name!r}; '
@@ -101,7 +99,8 @@ class TorchvisionBackbone(_Wrapper):
     def __init__(self, model_name, weights=None, in_channels=3, return_nodes=None, init_cfg=None, **kwargs):
         from torchvision.models import get_model
         from torchvision.models.feature_extraction import create_feature_extractor
-        super().__init__(init_cfg)
+        super().__init__()
+        self.init_cfg = init_cfg
         model = get_model(model_name, weights=weights, **kwargs)
         if in_channels != 3:
             self._replace_first_conv(model, in_channels)

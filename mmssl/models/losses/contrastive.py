@@ -1,8 +1,15 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Contrastive losses."""
 import torch
+from torch.nn import functional as F
 
 from .precision import in_float32
+
+
+@in_float32
+def unit_vectors(x):
+    """Rows of N x D divided by their lengths, in float32 whatever autocast says."""
+    return F.normalize(x, dim=1)
 
 
 @in_float32
@@ -15,7 +22,8 @@ def similarities(queries, keys):
 def info_nce(pos, neg, temperature=0.1):
     """InfoNCE: cross-entropy of picking the positive key among all keys.
 
-    The log of the sum over all keys is taken from the two parts, without joining them into one large tensor.
+    With the negatives summed up as one logit n, the cross-entropy against the positive one p is softplus(n - p);
+    there is no need to join both into one large tensor.
 
     Args:
         pos (Tensor): Similarity of each query to its positive key, N x 1.
@@ -25,8 +33,7 @@ def info_nce(pos, neg, temperature=0.1):
     Returns:
         Tensor: Mean over queries, 0-dim.
     """
-    pos = pos[:, 0] / temperature
-    return (torch.logaddexp(pos, torch.logsumexp(neg / temperature, dim=1)) - pos).mean()
+    return F.softplus(torch.logsumexp(neg / temperature, dim=1) - pos[:, 0] / temperature).mean()
 
 
 def pairs_of_views(z, keys, first=0):

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Losses on the angle between predictions and targets."""
-from torch.nn import functional as F
-
+from .contrastive import unit_vectors
 from .precision import in_float32
 
 
@@ -16,4 +15,4 @@ def negative_cosine(pred, target):
     Returns:
         Tensor: From -1 (same direction) to 1, 0-dim.
     """
-    return -(F.normalize(pred, dim=1) * F.normalize(target.detach(), dim=1)).sum(1).mean()
+    return -(unit_vectors(pred) * unit_vectors(target.detach())).sum(1).mean()

@@ -6,7 +6,9 @@ import torch
 
 
 def _widen(value):
-    return value.float() if torch.is_tensor(value) and value.dtype in (torch.float16, torch.bfloat16) else value
+    if torch.is_tensor(value) and value.is_floating_point():
+        return value.to(torch.promote_types(value.dtype, torch.float32))
+    return value
 
 
 def in_float32(func):

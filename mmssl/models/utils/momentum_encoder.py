@@ -18,15 +18,12 @@ def ema_update(targets, sources, momentum):
         sources (Iterable[Tensor]): As many tensors of the same shapes and kinds.
         momentum (float): From 0 (take the sources) to 1 (keep the targets).
     """
-    averaged, copied = ([], []), ([], [])
-    for target, source in zip(targets, sources, strict=True):
-        targets_sources = averaged if target.is_floating_point() else copied
-        targets_sources[0].append(target)
-        targets_sources[1].append(source)
-    if averaged[0]:
-        torch._foreach_lerp_(*averaged, 1 - momentum)
-    if copied[0]:
-        torch._foreach_copy_(*copied)
+    pairs = list(zip(targets, sources, strict=True))
+    floating = [pair for pair in pairs if pair[0].is_floating_point()]
+    if floating:
+        torch._foreach_lerp_(*map(list, zip(*floating)), 1 - momentum)
+    if len(floating) < len(pairs):
+        torch._foreach_copy_(*map(list, zip(*(pair for pair in pairs if not pair[0].is_floating_point()))))
 
 
 def _tensors(modules):

@@ -20,8 +20,10 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     def forward(self, x):
         if x.is_cuda or not self.training or get_world_size() == 1:
             return super().forward(x)
+        kind = x.dtype
+        x = x.to(torch.promote_types(kind, torch.float32))
         dims = [d for d in range(x.dim()) if d != 1]
-        var, mean = torch.var_mean(x.float(), dims, correction=0)
+        var, mean = torch.var_mean(x, dims, correction=0)
         count = mean.new_tensor([x.numel() // x.shape[1]])
         # one collective forward and one backward carry everything: W rows of mean, variance and count
         rows = gather_with_grad(torch.cat([mean, var, count])[None])
@@ -38,7 +40,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         if self.affine:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
         shape = [1, -1] + [1] * (x.dim() - 2)
-        return torch.addcmul(shift.view(shape), x.float(), scale.view(shape)).to(x.dtype)
+        return torch.addcmul(shift.view(shape), x, scale.view(shape)).to(kind)
 
     @torch.no_grad()
     def _track(self, mean, unbiased_var):

@@ -1,0 +1,323 @@
+"""Algorithms in one process: their losses step by step, what trains, what checkpoints hold."""
+import copy
+
+import pytest
+import tiny
+import torch
+from torch.nn import functional as F
+
+from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
+
+ALL = list(tiny.CONFIGS)
+
+
+def gradients(model):
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def step(model, data, lr=0.1):
+    """A plain SGD step; returns the loss."""
+    model.zero_grad()
+    out = model.train_step(data, None)
+    out['loss'].backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.grad is not None:
+                p -= lr * p.grad
+    return out['loss'].detach()
+
+
+def cosine(a, b):
+    return sum(x.dot(y) / x.norm() / y.norm() for x, y in zip(a, b)) / len(a)
+
+
+def project(model, img, encoder=None):
+    return (encoder(img) if encoder is not None else model.neck(model.backbone(img)))[0]
+
+
+def test_simclr_step_by_step():
+    model, data = tiny.build('SimCLR'), tiny.batch('SimCLR', 6)
+    z = F.normalize(project(copy.deepcopy(model), torch.cat(data['img'])), dim=1).double()
+    sim = (z @ z.T / 0.2).exp()
+    expected = -sum(torch.log(sim[i, (i + 6) % 12] / (sim[i].sum() - sim[i, i])) for i in range(12)) / 12
+    torch.testing.assert_close(model(**data)['loss'].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def manual_moco(model, data, queue):
+    """Loss and keys of MoCo from the model's own networks, after its momentum step."""
+    model = copy.deepcopy(model)
+    q = F.normalize(project(model, data['img'][0]), dim=1).double()
+    online = [*model.backbone.state_dict().values(), *model.neck.state_dict().values()]
+    with torch.no_grad():
+        for slow, fast in zip(model.encoder_k.state_dict().values(), online, strict=True):
+            slow.copy_(0.9 * slow + 0.1 * fast if slow.is_floating_point() else fast)
+        k = F.normalize(project(model, data['img'][1], model.encoder_k), dim=1)
+    losses = []
+    for i in range(len(q)):
+        logits = torch.stack([q[i].dot(key.double()) for key in [k[i], *queue]]) / 0.2
+        losses.append(-logits.log_softmax(0)[0])
+    return sum(losses) / len(losses), k, model.encoder_k
+
+
+def test_moco_step_by_step():
+    """Four iterations, one with a partial batch: losses, key encoder, and a queue (length 20) that wraps around.
+
+    Pitfall: a queue that only takes batches which divide its length.
+    """
+    model = tiny.build('MoCo')
+    queue, position = list(model.queue.T.clone()), 0
+    for i, size in enumerate((8, 8, 5, 8)):
+        data = tiny.batch('MoCo', size, seed=i)
+        expected, keys, encoder = manual_moco(model, data, queue)
+        loss = step(model, data)
+        torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+        for slow, reference in zip(model.encoder_k.state_dict().values(), encoder.state_dict().values()):
+            torch.testing.assert_close(slow, reference, rtol=1e-5, atol=1e-6)
+        for key in keys:
+            queue[position] = key
+            position = (position + 1) % 20
+        torch.testing.assert_close(model.queue, torch.stack(queue).T, rtol=1e-4, atol=1e-5)
+        assert model.queue_ptr.tolist() == [position]
+
+
+def test_moco_updates_its_key_encoder_only_after_optimizer_steps():
+    """Pitfall: moving averages that run on every iteration although gradients accumulate."""
+    model = tiny.build('MoCo')
+    step(model, tiny.batch('MoCo'))
+    model.is_update_iter = False
+    before = [p.clone() for p in model.encoder_k.parameters()]
+    model(**tiny.batch('MoCo'))
+    assert all(a.equal(b) for a, b in zip(model.encoder_k.parameters(), before))
+    model.is_update_iter = True
+    model(**tiny.batch('MoCo'))
+    assert not all(a.equal(b) for a, b in zip(model.encoder_k.parameters(), before))
+
+
+def test_byol_step_by_step():
+    """Targets are constants: the gradient is that of the predictions alone."""
+    model, data = tiny.build('BYOL'), tiny.batch('BYOL')
+    model.target_net[0].conv1.weight.data.mul_(1.5)  # away from the online network
+    naive = copy.deepcopy(model)
+    loss = 0
+    online = [project(naive, img) for img in data['img']]
+    targets = [project(naive, img, naive.target_net) for img in data['img']]
+    for z, target in zip(online, reversed(targets)):
+        loss = loss - 2 * cosine(naive.head.predictor([z])[0], target)
+    loss.backward()
+    out = model.train_step(data, None)
+    out['loss'].backward()
+    torch.testing.assert_close(out['loss'], loss)
+    assert set(gradients(model)) == {n for n, _ in model.named_parameters() if not n.startswith('target_net')}
+    for name, grad in gradients(naive).items():
+        torch.testing.assert_close(gradients(model)[name], grad, rtol=1e-3, atol=1e-5)
+
+
+def test_byol_momentum_update():
+    model = tiny.build('BYOL')
+    step(model, tiny.batch('BYOL'))
+    online = [*model.backbone.state_dict().values(), *model.neck.state_dict().values()]
+    expected = [
+        0.75 * slow + 0.25 * fast if slow.is_floating_point() else fast
+        for slow, fast in zip(model.target_net.state_dict().values(), online, strict=True)
+    ]
+    assert model.momentum == model.base_momentum == 0.9
+    model.momentum = 0.75
+    model.momentum_update()
+    for tensor, reference in zip(model.target_net.state_dict().values(), expected):
+        torch.testing.assert_close(tensor, reference)
+
+
+def test_simsiam_step_by_step():
+    """The gradient is that of fixed targets, and differs from that without the stop."""
+    model, data = tiny.build('SimSiam'), tiny.batch('SimSiam')
+
+    def naive_gradients(stop):
+        naive = copy.deepcopy(model)
+        z_1, z_2 = (project(naive, img) for img in data['img'])
+        t_1, t_2 = (z_1.detach(), z_2.detach()) if stop else (z_1, z_2)
+        loss = -(cosine(naive.head.predictor([z_1])[0], t_2) + cosine(naive.head.predictor([z_2])[0], t_1)) / 2
+        loss.backward()
+        return loss, gradients(naive)
+
+    loss, expected = naive_gradients(stop=True)
+    out = model.train_step(data, None)
+    out['loss'].backward()
+    torch.testing.assert_close(out['loss'], loss)
+    for name, grad in gradients(model).items():
+        torch.testing.assert_close(grad, expected[name], rtol=1e-3, atol=1e-5)
+    unstopped = naive_gradients(stop=False)[1]
+    assert (unstopped['neck.fc0.weight'] -
+            expected['neck.fc0.weight']).norm() > 0.1 * expected['neck.fc0.weight'].norm()
+
+
+def test_classification_step_by_step():
+    model, data = tiny.build('Classification'), tiny.batch('Classification')
+    data['label'][1] = -1
+    naive = copy.deepcopy(model)
+    feats = naive.backbone(data['img'])[0].mean((2, 3))
+    scores = naive.head.fc_cls(feats)
+    keep = data['label'] >= 0
+    out = model.train_step(data, None)
+    torch.testing.assert_close(out['loss'], F.cross_entropy(scores[keep], data['label'][keep]))
+    assert set(out['log_vars']) == {'loss', 'acc'} and out['num_samples'] == 8
+    model.eval(), naive.eval()
+    tested = model(data['img'], mode='test')
+    torch.testing.assert_close(tested['head4'], naive.head.fc_cls(naive.backbone(data['img'])[0].mean((2, 3))))
+
+
+def test_classification_of_several_stages_with_sobel_and_frozen_backbone():
+    """Pitfall: frozen backbones whose statistics move. The declared losses of all heads are summed."""
+    backbone = dict(type='ResNet', depth=18, in_channels=2, out_indices=(0, 4), frozen_stages=4)
+    model = build_algorithm(
+        dict(
+            type='Classification',
+            backbone=backbone,
+            with_sobel=True,
+            head=dict(type='MultiClsHead', in_indices=(0, 4), backbone='resnet18', num_classes=4)))
+    model.init_weights()
+    model.train()
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    data = tiny.batch('Classification')
+    out = model.train_step(data, None)
+    torch.testing.assert_close(out['loss'], out['log_vars']['loss.1'] + out['log_vars']['loss.2'])
+    step(model, data)
+    assert all(v.equal(before[k]) for k, v in model.backbone.state_dict().items())
+    assert all(name.startswith('head.') for name in gradients(model))
+    assert set(model(data['img'], mode='test')) == {'head0', 'head4'}
+
+
+def test_classification_with_mixup():
+    augments = [dict(type='BatchMixup', alpha=1., num_classes=4, prob=1.)]
+    model = tiny.build('Classification', train_cfg=dict(augments=augments))
+    out = model.train_step(tiny.batch('Classification'), None)
+    assert out['loss'].isfinite() and 0 <= out['log_vars']['acc'] <= 100
+
+
+@pytest.mark.parametrize('name, slow', [('MoCo', 'encoder_k'), ('BYOL', 'target_net')])
+def test_momentum_encoder_starts_as_a_copy(name, slow):
+    """Pitfall: the online half is initialised again after it was copied, so that the two start different."""
+    model = tiny.build(name)
+    online = [*model.backbone.state_dict().values(), *model.neck.state_dict().values()]
+    copies = getattr(model, slow)
+    assert isinstance(copies, MomentumEncoder)
+    for a, b in zip(online, copies.state_dict().values(), strict=True):
+        assert a.equal(b) and a.data_ptr() != b.data_ptr()
+    assert model.backbone.bn1.weight.equal(torch.ones(8)) and not any(p.requires_grad for p in copies.parameters())
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_no_key_twice(name):
+    """Pitfall: a module registered under two names doubles its keys."""
+    state = tiny.build(name).state_dict()
+    tensors = [t.data_ptr() for t in state.values() if t.numel()]
+    assert len(set(tensors)) == len(tensors)
+    assert 'backbone.conv1.weight' in state
+
+
+@pytest.mark.parametrize('name, old', [('MoCo', 'encoder_q'), ('BYOL', 'online_net'), ('SimSiam', 'encoder')])
+@pytest.mark.parametrize('both', [True, False])
+def test_checkpoints_of_mmselfsup_load(name, old, both):
+    """They hold the online networks as items of a sequence, mostly besides `backbone` and `neck`."""
+    source, model = tiny.build(name, seed=1), tiny.build(name, seed=2)
+    state = {}
+    for key, value in source.state_dict().items():
+        renamed = key.replace('backbone.', f'{old}.0.').replace('neck.', f'{old}.1.')
+        state[renamed] = value
+        if both:
+            state[key] = value
+    model.load_state_dict(state)
+    for a, b in zip(model.state_dict().values(), source.state_dict().values()):
+        assert a.equal(b)
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_bfloat16_autocast(name):
+    """Losses in float32, near those without autocast; every parameter that trains gets a gradient."""
+    data = tiny.batch(name)
+    expected = tiny.build(name).train_step(data, None)['loss']
+    model = tiny.build(name)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = model.train_step(data, None)
+    out['loss'].backward()
+    assert out['loss'].dtype == torch.float32
+    torch.testing.assert_close(out['loss'], expected, rtol=0.05, atol=0.05)
+    assert set(gradients(model)) == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert all(g.isfinite().all() for g in gradients(model).values())
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_channels_last_gives_the_same_loss(name):
+    plain, model, data = tiny.build(name), tiny.build(name).to(memory_format=torch.channels_last), tiny.batch(name)
+    last = dict(data)
+    last['img'] = [v.contiguous(memory_format=torch.channels_last) for v in data['img']] \
+        if name != 'Classification' else data['img'].contiguous(memory_format=torch.channels_last)
+    for _ in range(2):
+        torch.testing.assert_close(step(model, last), step(plain, data), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_train_step_contract(name):
+    model, data = tiny.build(name), tiny.batch(name)
+    out = model.train_step(data, None)
+    assert set(out) == {'loss', 'log_vars', 'num_samples'} and out['num_samples'] == 8
+    assert out['loss'].requires_grad and out['loss'].dim() == 0
+    assert out['log_vars']['loss'].equal(out['loss'].detach())
+    assert all(v.dim() == 0 and not v.requires_grad for v in out['log_vars'].values())
+    wrapped = model.train_step(data, None, forward=lambda **batch: dict(loss=torch.tensor(3.)))
+    assert wrapped['loss'] == 3
+    feats = model(data['img'][0] if name != 'Classification' else data['img'], mode='extract')
+    assert isinstance(feats, tuple) and feats[0].shape == (8, 64, 1, 1)
+    parts = model.compile_parts()
+    assert model.backbone in parts and len({id(p) for p in parts}) == len(parts)
+
+
+def test_losses_are_those_declared():
+    """Pitfall: summing every key that merely contains "loss"."""
+
+    class Model(BaseModel):
+        loss_names = ('loss_a', 'b')
+
+    loss, logged = Model().parse_losses(
+        dict(loss_a=torch.tensor([1., 3.]), b=torch.tensor(4.), loss_scale=torch.tensor(100.), ratio=0.5))
+    assert loss == 6
+    assert {k: v.item() for k, v in logged.items()} == dict(loss_a=2, b=4, loss_scale=100, ratio=0.5, loss=6)
+    with pytest.raises(KeyError, match="declares 'b'"):
+        Model().parse_losses(dict(loss_a=torch.tensor(1.)))
+
+
+def test_errors_say_what_is_right():
+    model = tiny.build('SimCLR')
+    with pytest.raises(ValueError, match="mode must be one of .*got 'trian'"):
+        model([], mode='trian')
+    with pytest.raises(ValueError, match='compares 2 views .* gives 3 views'):
+        model([torch.zeros(2, 3, 32, 32)] * 3)
+    with pytest.raises(ValueError, match='gives one tensor'):
+        model(torch.zeros(2, 3, 32, 32))
+    with pytest.raises(NotImplementedError, match='SimCLR predicts nothing'):
+        model(torch.zeros(2, 3, 32, 32), mode='test')
+
+
+def test_pretrained_initialisation(tmp_path, capsys):
+    """Pitfall: a conversion that silently loads nothing."""
+    source = tiny.build('SimCLR', seed=5)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'a.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'), prefix='backbone.')
+    model = tiny.build('MoCo', backbone=dict(tiny.BACKBONE, init_cfg=init_cfg))
+    assert all(a.equal(b) for a, b in zip(model.backbone.state_dict().values(), source.backbone.state_dict().values()))
+    assert model.encoder_k[0].conv1.weight.equal(source.backbone.conv1.weight)
+    assert f'{len(source.backbone.state_dict())} matched' in capsys.readouterr().out
+    init_cfg['prefix'] = 'bakbone.'
+    with pytest.raises(ValueError):
+        tiny.build('MoCo', backbone=dict(tiny.BACKBONE, init_cfg=init_cfg))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ALL)
+def test_compiled_parts_give_the_same_loss(name):
+    plain, model, data = tiny.build(name), tiny.build(name), tiny.batch(name)
+    keys = list(model.state_dict())
+    for part in model.compile_parts():
+        part.compile()
+    assert list(model.state_dict()) == keys
+    for _ in range(2):
+        torch.testing.assert_close(step(model, data), step(plain, data), rtol=1e-4, atol=1e-4)

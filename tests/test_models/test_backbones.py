@@ -1,0 +1,211 @@
+"""Backbones against torchvision, timm and mmcls with the same weights."""
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+
+from mmssl.models import ResNet, ResNet_CIFAR, ResNetV1d, ResNeXt, TIMMBackbone, TorchvisionBackbone, build_backbone
+from mmssl.utils.errors import ConfigError
+
+
+def torchvision_stages(model, x):
+    x = model.relu(model.bn1(model.conv1(x)))
+    outs = [x]
+    x = model.maxpool(x)
+    for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+        x = layer(x)
+        outs.append(x)
+    return outs
+
+
+def randomise(model):
+    """Give the norms other values than their initial ones, so that nothing hides behind ones and zeros."""
+    for name, tensor in model.state_dict().items():
+        if tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize('name, kind, depth', [('resnet18', ResNet, 18), ('resnet50', ResNet, 50),
+                                               ('resnext50_32x4d', ResNeXt, 50)])
+def test_keys_and_outputs_are_torchvisions(name, kind, depth):
+    reference = randomise(torchvision.models.get_model(name))
+    model = kind(depth, out_indices=(0, 1, 2, 3, 4))
+    weights = {k: v for k, v in reference.state_dict().items() if not k.startswith('fc.')}
+    assert set(model.state_dict()) == set(weights)
+    model.load_state_dict(weights)
+    x = torch.randn(2, 3, 64, 64)
+    for training in (True, False):
+        reference.train(training), model.train(training)
+        with torch.no_grad():
+            for out, expected in zip(model(x), torchvision_stages(reference, x), strict=True):
+                torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('kind, depth, kwargs', [
+    ('ResNetV1d', 50, {}),
+    ('ResNet', 50, dict(style='caffe', strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))),
+    ('ResNet', 34, dict(avg_down=True, in_channels=1, base_channels=16, stem_channels=32)),
+    ('ResNet', 50,
+     dict(norm_cfg=dict(type='GN', num_groups=4), num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), expansion=2)),
+    ('ResNet_CIFAR', 18, {}),
+    ('ResNeXt', 50, dict(groups=8, width_per_group=8)),
+])
+def test_variants_are_those_of_mmcls(kind, depth, kwargs):
+    import mmcls.models
+    last = kwargs.get('num_stages', 4)
+    reference = randomise(getattr(mmcls.models, kind)(depth=depth, out_indices=(last - 1, ), **kwargs))
+    reference.eval()
+    model = build_backbone(dict(type=kind, depth=depth, out_indices=(last, ), **kwargs)).eval()
+    model.load_state_dict(reference.state_dict())
+    assert list(model.state_dict()) == list(reference.state_dict())
+    x = torch.randn(2, kwargs.get('in_channels', 3), 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x)[0], reference(x)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('depth, blocks', [(10, 4), (18, 8), (34, 16), (50, 16), (101, 33), (152, 50)])
+def test_depths(depth, blocks):
+    model = ResNet(depth, base_channels=4, stem_channels=4).eval()
+    assert sum(len(getattr(model, name)) for name in model.res_layers) == blocks
+    assert model(torch.zeros(1, 3, 32, 32))[0].shape == (1, model.feat_dim, 1, 1)
+
+
+def test_cifar_keeps_the_size_in_the_stem():
+    outs = ResNet_CIFAR(18, base_channels=4, stem_channels=8, out_indices=(0, 1, 4))(torch.zeros(1, 3, 32, 32))
+    assert [tuple(o.shape[1:]) for o in outs] == [(8, 32, 32), (4, 32, 32), (32, 4, 4)]
+
+
+def test_zero_init_residual_starts_with_identities():
+    model = ResNet(18, base_channels=8, stem_channels=8, zero_init_residual=True)
+    model.init_weights()
+    x = torch.rand(1, 8, 4, 4)
+    assert model.layer1(x).equal(x)
+    model = ResNet(50, base_channels=8, stem_channels=8)
+    model.init_weights()
+    assert model.layer1[0].bn3.weight.equal(torch.ones(32))
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
+@pytest.mark.parametrize('kind', [ResNet, ResNetV1d])
+def test_frozen_stages_do_not_move(kind, frozen):
+    """Pitfall: "frozen" backbones whose batch-norm statistics still move."""
+    model = kind(depth=18, base_channels=4, stem_channels=8, frozen_stages=frozen)
+    model.train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad] or [torch.zeros(1)], lr=0.1)
+    out = model(torch.randn(4, 3, 32, 32))[0]
+    if out.requires_grad:
+        out.square().mean().backward()
+        optimizer.step()
+    names = ['stem', 'conv1', 'bn1'][:3 * (frozen >= 0)] + [f'layer{i}' for i in range(1, frozen + 1)]
+    for key, value in model.state_dict().items():
+        assert value.equal(before[key]) == (key.split('.')[0] in names), key
+    assert all(p.grad is None for n, p in model.named_parameters() if n.split('.')[0] in names)
+
+
+def test_norm_eval_keeps_all_statistics():
+    model = ResNet(18, base_channels=4, stem_channels=4, norm_eval=True).train()
+    before = [b.clone() for b in model.buffers()]
+    model(torch.randn(4, 3, 32, 32))[0].mean().backward()
+    assert all(b.equal(a) for b, a in zip(model.buffers(), before))
+    assert model.conv1.weight.grad is not None
+
+
+def test_recomputing_gives_the_same_gradients():
+    plain = ResNet(18, base_channels=4, stem_channels=4)
+    saving = ResNet(18, base_channels=4, stem_channels=4, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    x = torch.randn(4, 3, 32, 32)
+    for model in (plain, saving):
+        model(x)[0].square().mean().backward()
+    for a, b in zip(plain.parameters(), saving.parameters()):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_drop_path_skips_the_residual_branch():
+    model = ResNet(18, base_channels=8, stem_channels=8, drop_path_rate=0.5).layer1[1]
+    x = torch.rand(64, 8, 4, 4)
+    kept = model(x)
+    skipped = [torch.equal(a, b) for a, b in zip(kept, x)]
+    assert 15 < sum(skipped) < 49
+    model.eval()
+    torch.testing.assert_close(model(x), (x + model.bn2(model.conv2(model.bn1(model.conv1(x)).relu()))).relu())
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(depth=20), 'depth must be one of .*got 20'),
+    (dict(depth=18, out_indices=(5, )), r'out_indices must be some of 0 \(stem\) to 4, got \(5,\)'),
+    (dict(depth=18, frozen_stages=5), 'frozen_stages .*got 5'),
+    (dict(depth=18, style='keras'), "style must be .*got 'keras'"),
+    (dict(depth=18, strides=(1, 2)), r'strides=\(1, 2\)'),
+])
+def test_wrong_arguments_are_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ResNet(**kwargs)
+
+
+@pytest.mark.parametrize('kind, args', [('ResNeXt', dict(depth=50, width_per_grop=4)),
+                                        ('ResNetV1d', dict(depth=50, norm_evall=True))])
+def test_misspelt_arguments_are_found_through_subclasses(kind, args):
+    """Pitfall: typos swallowed by **kwargs."""
+    with pytest.raises(ConfigError, match='did you mean'):
+        build_backbone(dict(type=kind, **args))
+
+
+def test_timm_backbone():
+    import timm
+    model = build_backbone(dict(type='TIMMBackbone', model_name='resnet18', in_channels=1, drop_path_rate=0.1)).eval()
+    model.init_weights()  # keeps timm's own initialisation
+    reference = timm.create_model('resnet18', in_chans=1).eval()
+    reference.load_state_dict(model.timm_model.state_dict(), strict=False)
+    x = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x)[0], reference.forward_features(x))
+        pyramid = TIMMBackbone('resnet18', features_only=True, out_indices=(1, 4))(x.expand(-1, 3, -1, -1))
+    assert [tuple(m.shape[1:]) for m in pyramid] == [(64, 16, 16), (512, 2, 2)]
+
+
+@pytest.mark.parametrize('name', ['vit_tiny_patch16_224', 'swin_tiny_patch4_window7_224'])
+def test_timm_transformers_return_maps(name):
+    model = TIMMBackbone(name).eval()
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        maps, = model(x)
+        tokens = model.timm_model.forward_features(x)
+    if tokens.dim() == 3:
+        tokens = tokens[:, 1:].reshape(1, 14, 14, -1)
+    torch.testing.assert_close(maps, tokens.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize('name, tail', [
+    ('resnet18', lambda m, x: torchvision_stages(m, x)[-1]),
+    ('mobilenet_v3_small', lambda m, x: m.features(x)),
+    ('squeezenet1_0', lambda m, x: m.features(x)),
+])
+def test_torchvision_backbone(name, tail):
+    model = TorchvisionBackbone(name).eval()
+    model.init_weights()
+    reference = torchvision.models.get_model(name).eval()
+    reference.load_state_dict(model.model.state_dict(), strict=False)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x)[0], tail(reference, x))
+
+
+def test_torchvision_backbone_options():
+    model = TorchvisionBackbone('resnet18', in_channels=2, return_nodes=['layer2', 'layer4'])
+    assert [tuple(m.shape[1:]) for m in model(torch.randn(1, 2, 64, 64))] == [(128, 8, 8), (512, 2, 2)]
+
+
+def test_unknown_timm_name():
+    with pytest.raises(ValueError, match="timm .* has no model 'resnet19'; did you mean 'resnet18'"):
+        TIMMBackbone('resnet19')
+
+
+def test_import_brings_no_optional_package():
+    code = 'import sys, mmssl.models; print([m for m in ("timm", "mmcls", "sklearn", "faiss") if m in sys.modules])'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'

@@ -1,0 +1,122 @@
+"""Losses against double loops over samples in float64."""
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmssl.models import (Accuracy, ContrastiveHead, LatentPredictHead, accuracy, cross_entropy, info_nce,
+                          negative_cosine, nt_xent)
+
+
+def unit(*shape, dtype=torch.float64):
+    return F.normalize(torch.randn(*shape, dtype=dtype), dim=-1).requires_grad_()
+
+
+def naive_info_nce(pos, neg, temperature):
+    losses = []
+    for i in range(len(pos)):
+        own = math.e**(pos[i, 0] / temperature)
+        others = sum(math.e**(neg[i, j] / temperature) for j in range(neg.shape[1]))
+        losses.append(-torch.log(own / (own + others)))
+    return sum(losses) / len(losses)
+
+
+def naive_nt_xent(z, temperature):
+    """Pair (i, i + B): minus the log of the share that the other view has among all but the sample itself."""
+    total, half = 0, len(z) // 2
+    for i in range(len(z)):
+        weights = [math.e**(z[i].dot(z[j]) / temperature) for j in range(len(z))]
+        total = total - torch.log(weights[(i + half) % len(z)] / (sum(weights) - weights[i]))
+    return total / len(z)
+
+
+@pytest.mark.parametrize('temperature', [0.07, 0.5])
+def test_info_nce(temperature):
+    pos, neg = torch.randn(5, 1).double().requires_grad_(), torch.randn(5, 9).double().requires_grad_()
+    expected = naive_info_nce(pos, neg, temperature)
+    loss = info_nce(pos, neg, temperature=temperature)
+    torch.testing.assert_close(loss, expected)
+    for got, want in zip(torch.autograd.grad(loss, (pos, neg)), torch.autograd.grad(expected, (pos, neg))):
+        torch.testing.assert_close(got, want)
+    torch.testing.assert_close(ContrastiveHead(temperature)(pos, neg)['loss'], expected)
+
+
+@pytest.mark.parametrize('size', [1, 2, 7])
+def test_nt_xent(size):
+    z = unit(2 * size, 6)
+    expected, loss = naive_nt_xent(z, 0.3), nt_xent(z, temperature=0.3)
+    torch.testing.assert_close(loss, expected)
+    got, want = torch.autograd.grad(loss, z)[0], torch.autograd.grad(expected, z)[0]
+    torch.testing.assert_close(got, want)
+
+
+def test_nt_xent_of_local_anchors_against_gathered_keys():
+    """Pitfalls: masks without a rank offset, labels offset without gathering, and whole matrices on every rank."""
+    z = unit(12, 6).detach()  # two ranks of 3 samples each: rows 0-5 and 6-11, views stacked within
+    whole = torch.cat([z[0:3], z[6:9], z[3:6], z[9:12]])
+    of_ranks = [nt_xent(z[first:first + 6], z, first, temperature=0.3) for first in (0, 6)]
+    torch.testing.assert_close(sum(of_ranks) / 2, naive_nt_xent(whole, 0.3))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_overflow(dtype):
+    """Pitfall: exp overflows in fp16, and masks of -1e9 do not fit."""
+    z = unit(16, 8, dtype=torch.float32).detach().to(dtype).requires_grad_()
+    loss = nt_xent(z, temperature=0.01)  # exp(1 / 0.01) is 1e43
+    assert loss.dtype == torch.float32
+    loss.backward()
+    torch.testing.assert_close(loss, nt_xent(z.detach().double(), temperature=0.01).float(), rtol=1e-4, atol=1e-4)
+    assert z.grad.isfinite().all()
+    head = ContrastiveHead(temperature=0.001)
+    loss = head(torch.ones(3, 1, dtype=dtype), torch.ones(3, 4, dtype=dtype))['loss']
+    assert loss.item() == pytest.approx(math.log(5), rel=1e-5)
+
+
+def test_autocast_does_not_round_the_loss():
+    z = unit(16, 8, dtype=torch.float32)
+    plain = nt_xent(z)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert nt_xent(z).equal(plain)
+
+
+def test_negative_cosine_and_its_stopped_gradient():
+    pred, target = torch.randn(5, 7).double().requires_grad_(), torch.randn(5, 7).double().requires_grad_()
+    expected = sum(-p.dot(t.detach()) / p.norm() / t.detach().norm() for p, t in zip(pred, target)) / 5
+    loss = negative_cosine(pred, target)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert target.grad is None
+    torch.testing.assert_close(pred.grad, torch.autograd.grad(expected, pred)[0])
+
+
+def test_latent_predict_head():
+    head = LatentPredictHead(
+        dict(type='NonLinearNeck', in_channels=6, hid_channels=8, out_channels=6, with_avg_pool=False))
+    x, target = torch.randn(5, 6), torch.randn(5, 6, requires_grad=True)
+    loss = head(x, target)['loss']
+    torch.testing.assert_close(loss, -F.cosine_similarity(head.predictor([x])[0], target).mean())
+    loss.backward()
+    assert target.grad is None
+
+
+def test_cross_entropy_leaves_unlabelled_samples_out():
+    scores, labels = torch.randn(5, 4).double(), torch.tensor([0, -1, 3, 2, -1])
+    expected = -sum(scores[i].log_softmax(0)[labels[i]] for i in (0, 2, 3)) / 3
+    torch.testing.assert_close(cross_entropy(scores, labels), expected)
+    assert cross_entropy(scores, torch.full((5, ), -1)) == 0
+    soft = torch.rand(5, 4).double()
+    torch.testing.assert_close(cross_entropy(scores, soft), -(soft * scores.log_softmax(1)).sum(1).mean())
+
+
+def test_accuracy():
+    scores = torch.tensor([[.1, .7, .2], [.5, .3, .2], [.2, .3, .5], [.9, 0., .1]])
+    labels = torch.tensor([1, 1, 0, -1])
+    assert accuracy(scores, labels).item() == pytest.approx(100 / 3)
+    assert [a.item() for a in Accuracy((1, 2, 5))(scores, labels)] == pytest.approx([100 / 3, 200 / 3, 100])
+    assert accuracy(scores, F.one_hot(labels.clamp(min=0)).float()).item() == 50
+
+
+def test_wrong_temperature_is_named():
+    with pytest.raises(ValueError, match='temperature must be positive, got 0'):
+        ContrastiveHead(temperature=0)

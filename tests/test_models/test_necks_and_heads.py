@@ -1,0 +1,167 @@
+"""Necks, classification heads, pooling, Sobel, the queue and the moving average."""
+import pytest
+import torch
+from torch import nn
+
+from mmssl.models import (AvgPool2dNeck, LinearNeck, MoCoV2Neck, MomentumEncoder, MultiClsHead, MultiPooling,
+                          NonLinearNeck, Sobel, build_head, ema_update, enqueue, new_queue)
+
+
+def test_neck_layouts_are_the_known_ones():
+    """Checkpoints of MMSelfSup load: fc, mlp.0/2, fc<i> and bn<i>."""
+    bn = ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+    assert list(LinearNeck(8, 4).state_dict()) == ['fc.weight', 'fc.bias']
+    assert list(MoCoV2Neck(8, 6, 4).state_dict()) == ['mlp.0.weight', 'mlp.0.bias', 'mlp.2.weight', 'mlp.2.bias']
+    assert list(NonLinearNeck(
+        8, 6, 4).state_dict()) == ['fc0.weight', *(f'bn0.{k}' for k in bn), 'fc1.weight', *(f'bn1.{k}' for k in bn)]
+    neck = NonLinearNeck(8, 6, 4, num_layers=3, with_bias=True, with_last_bn=False, with_last_bias=True)
+    assert [k for k in neck.state_dict() if 'bn' not in k or k.endswith('weight')] == [
+        'fc0.weight', 'fc0.bias', 'bn0.weight', 'fc1.weight', 'fc1.bias', 'bn1.weight', 'fc2.weight', 'fc2.bias'
+    ]
+    assert NonLinearNeck(8, 6, 4, with_last_bn_affine=False).bn1.weight is None
+
+
+def test_nonlinear_neck():
+    maps = torch.randn(6, 8, 3, 3)
+    neck = NonLinearNeck(8, 10, 4, num_layers=3, norm_cfg=dict(type='BN'))
+    reference = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), neck.fc0, nn.BatchNorm1d(10), nn.ReLU(), neck.fc1, nn.BatchNorm1d(10),
+        nn.ReLU(), neck.fc2, nn.BatchNorm1d(4))
+    torch.testing.assert_close(neck((maps, ))[0], reference(maps))
+    assert all(fc.bias is None for fc in (neck.fc0, neck.fc1, neck.fc2))
+
+
+def test_other_necks():
+    maps = torch.randn(5, 8, 4, 4)
+    linear, mlp = LinearNeck(8, 3), MoCoV2Neck(8, 6, 3)
+    mean = maps.mean((2, 3))
+    torch.testing.assert_close(linear([maps])[0], linear.fc(mean))
+    torch.testing.assert_close(linear([mean])[0], linear.fc(mean))
+    torch.testing.assert_close(mlp([maps])[0], mlp.mlp[2](mlp.mlp[0](mean).relu()))
+    flat = LinearNeck(128, 3, with_avg_pool=False)
+    torch.testing.assert_close(flat([maps])[0], flat.fc(maps.flatten(1)))
+    torch.testing.assert_close(AvgPool2dNeck()([maps])[0], mean)
+    torch.testing.assert_close(
+        AvgPool2dNeck(2)([maps])[0][:, :4].reshape(5, 2, 2)[:, 0, 0], maps[:, 0, :2, :2].mean((1, 2)))
+    token = torch.randn(5, 8)
+    vit = NonLinearNeck(8, 6, 3, vit_backbone=True, with_avg_pool=False, norm_cfg=dict(type='LN'))
+    torch.testing.assert_close(vit([(maps, token)])[0], vit.bn1(vit.fc1(vit.bn0(vit.fc0(token)).relu())))
+
+
+def test_neck_errors():
+    with pytest.raises(ValueError, match='num_layers must be at least 2, got 1'):
+        NonLinearNeck(8, 6, 4, num_layers=1)
+    with pytest.raises(TypeError, match='got Tensor'):
+        LinearNeck(8, 4)(torch.zeros(2, 8))
+
+
+def test_cls_head():
+    head = build_head(dict(type='ClsHead', with_avg_pool=True, in_channels=8, num_classes=3))
+    maps, labels = torch.randn(6, 8, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2])
+    scores = head((maps, ))
+    torch.testing.assert_close(scores[0], maps.mean((2, 3)) @ head.fc_cls.weight.T + head.fc_cls.bias)
+    losses = head.loss(scores, labels)
+    torch.testing.assert_close(losses['loss'], nn.functional.cross_entropy(scores[0], labels))
+    assert losses['acc'] == 100 * (scores[0].argmax(1) == labels).float().mean()
+    assert list(head.state_dict()) == ['fc_cls.weight', 'fc_cls.bias']
+
+
+@pytest.mark.parametrize('pool_type', ['adaptive', 'specified'])
+def test_multi_pooling(pool_type):
+    """Both kinds give the known dimensions on the maps of a ResNet-50 at 224 px."""
+    shapes = [(64, 112), (256, 56), (512, 28), (1024, 14), (2048, 7)]
+    pool = MultiPooling(pool_type, (0, 1, 2, 3, 4), 'resnet50')
+    outs = pool([torch.randn(1, channels, size, size) for channels, size in shapes])
+    assert [out.numel() for out in outs] == pool.dims == [9216, 9216, 8192, 9216, 8192]
+    assert MultiPooling(pool_type, (0, 4), 'resnet18').dims == [9216, 2048]
+
+
+def test_multi_cls_head():
+    head = MultiClsHead(in_indices=(1, 4), with_last_layer_unpool=True, backbone='resnet18', num_classes=3)
+    maps = [torch.randn(4, 64, 12, 12), torch.randn(4, 512, 7, 7)]
+    labels = torch.tensor([0, 1, 2, -1])
+    scores = head(maps)
+    pooled = nn.functional.adaptive_avg_pool2d(maps[0], 6)
+    normed = (pooled - pooled.mean((0, 2, 3), keepdim=True)) / (pooled.var(
+        (0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(scores[0], head.fcs[0](normed.flatten(1)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scores[2], head.fcs[2](maps[1].flatten(1)))
+    losses = head.loss(scores, labels)
+    assert head.loss_names == ('loss.1', 'loss.2', 'loss.3')
+    assert list(losses) == ['loss.1', 'acc.1', 'loss.2', 'acc.2', 'loss.3', 'acc.3']
+    torch.testing.assert_close(losses['loss.2'], nn.functional.cross_entropy(scores[1][:3], labels[:3]))
+    with pytest.raises(ValueError, match='2 maps are pooled'):
+        head(maps[:1])
+    with pytest.raises(ValueError, match="backbone must be one of .*got 'vgg16'"):
+        MultiClsHead(backbone='vgg16')
+
+
+def test_sobel():
+    image = torch.arange(25.).reshape(1, 1, 5, 5).expand(1, 3, 5, 5)  # +1 a column, +5 a row
+    edges = Sobel()(image)
+    assert edges.shape == (1, 2, 5, 5)
+    assert (edges[0, 0, 1:-1, 1:-1] == -8).all() and (edges[0, 1, 1:-1, 1:-1] == -40).all()
+    assert not Sobel().state_dict()
+
+
+@pytest.mark.parametrize('sizes', [(4, 4, 4, 4), (3, 5, 2, 7), (10, ), (4, 25, 3)])
+def test_queue_is_first_in_first_out(sizes):
+    """Pitfall: batches that do not divide the queue, the last partial one, and batches larger than the queue."""
+    queue, ptr = new_queue(3, 10)
+    torch.testing.assert_close(queue.norm(dim=0), torch.ones(10))
+    slots, position = list(queue.T.clone()), 0
+    for size in sizes:
+        keys = torch.randn(size, 3)
+        enqueue(queue, ptr, keys)
+        for key in keys:
+            slots[position] = key
+            position = (position + 1) % 10
+        assert queue.T.equal(torch.stack(slots)) and ptr.tolist() == [position]
+
+
+def test_queue_errors_show_values():
+    with pytest.raises(ValueError, match='length=0'):
+        new_queue(3, 0)
+    queue, ptr = new_queue(3, 10)
+    with pytest.raises(ValueError, match=r'dimension 3 .*\(2, 4\)'):
+        enqueue(queue, ptr, torch.zeros(2, 4))
+
+
+def test_queue_starts_the_same_in_every_process():
+    torch.manual_seed(1)
+    first = new_queue(3, 10)[0]
+    torch.manual_seed(2)
+    assert new_queue(3, 10)[0].equal(first)
+
+
+def some_network():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+
+
+def test_moving_average_against_a_loop():
+    """Pitfall: moving averages that skip buffers or biases."""
+    online, encoder = some_network(), None
+    encoder = MomentumEncoder(online)
+    expected = {k: v.double() for k, v in encoder[0].state_dict().items()}
+    for step in range(4):
+        for tensor in online.state_dict().values():
+            tensor.add_(1 if not tensor.is_floating_point() else torch.randn_like(tensor))
+        momentum = 0.5 + step / 10
+        encoder.follow(online, momentum=momentum)
+        for key, source in online.state_dict().items():
+            counts = not source.is_floating_point()
+            expected[key] = source if counts else expected[key] * momentum + source.double() * (1 - momentum)
+    for key, tensor in encoder[0].state_dict().items():
+        torch.testing.assert_close(tensor, expected[key].to(tensor.dtype), rtol=1e-6, atol=1e-6)
+    assert not any(p.requires_grad for p in encoder.parameters())
+    assert not encoder[0][2](torch.zeros(1, 4)).requires_grad
+    encoder.copy_from(online)
+    assert all(a.equal(b) for a, b in zip(encoder[0].state_dict().values(), online.state_dict().values()))
+
+
+def test_ema_update_needs_as_many_sources_as_targets():
+    with pytest.raises(ValueError):
+        ema_update([torch.zeros(1), torch.zeros(1)], [torch.zeros(1)], 0.9)
+    target = [torch.zeros(2)]
+    ema_update(target, [torch.ones(2)], 0.75)
+    assert target[0].tolist() == [0.25, 0.25]

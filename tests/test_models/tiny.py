@@ -1,0 +1,45 @@
+"""Small models of every algorithm, as the tests use them."""
+import torch
+
+from mmssl.models import build_algorithm
+
+DIM = 16
+BACKBONE = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='SyncBN'))
+NECK = dict(type='NonLinearNeck', in_channels=64, hid_channels=32, out_channels=DIM)
+PREDICTOR = dict(type='LatentPredictHead', predictor=dict(NECK, in_channels=DIM, with_last_bn=False))
+CONTRAST = dict(type='ContrastiveHead', temperature=0.2)
+CONFIGS = dict(
+    SimCLR=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
+    MoCo=dict(
+        type='MoCo',
+        backbone=BACKBONE,
+        neck=dict(type='MoCoV2Neck', in_channels=64, hid_channels=32, out_channels=DIM),
+        head=CONTRAST,
+        queue_len=20,
+        feat_dim=DIM,
+        momentum=0.9),
+    BYOL=dict(type='BYOL', backbone=BACKBONE, neck=NECK, head=PREDICTOR, base_momentum=0.9),
+    SimSiam=dict(type='SimSiam', backbone=BACKBONE, neck=dict(NECK, num_layers=3), head=PREDICTOR),
+    Classification=dict(
+        type='Classification',
+        backbone=BACKBONE,
+        head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)))
+TWO_VIEWS = [name for name in CONFIGS if name != 'Classification']
+
+
+def build(name, seed=0, **changes):
+    """An initialised model of the algorithm of this name."""
+    torch.manual_seed(seed)
+    model = build_algorithm(dict(CONFIGS[name], **changes))
+    model.init_weights()
+    return model
+
+
+def batch(name, size=8, seed=0, start=0, stop=None):
+    """Rows `start` to `stop` of a random batch, as a loader gives it."""
+    generator = torch.Generator().manual_seed(seed)
+    views = [torch.randn(size, 3, 32, 32, generator=generator)[start:stop] for _ in range(2)]
+    idx = torch.arange(size)[start:stop]
+    if name == 'Classification':
+        return dict(img=views[0], label=idx % 4, idx=idx)
+    return dict(img=views, idx=idx)
