@@ -146,7 +146,9 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
         if not mismatched:
             raise
         fit = model.load_state_dict({**weights, **{key: own[key] for key in mismatched}}, strict=False)
-    left = {*fit.missing_keys, *mismatched}
+    # torch makes up the counters of batch norms that are absent, and does not call them missing
+    made_up = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
+    left = {*fit.missing_keys, *mismatched, *made_up}
     report = LoadReport([key for key in own if key not in left], fit.missing_keys, fit.unexpected_keys, mismatched)
     say = logger.info if logger else print
     say(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
