@@ -161,7 +161,7 @@ def collate_images(views):
     """
     first = views[0]
     if isinstance(first, (list, tuple)):
-        return [collate_images(view) for view in zip(*views)]
+        return [collate_images(view) for view in zip(*views, strict=True)]
     shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
     if len(shapes) > 1:
         raise ConfigError(
