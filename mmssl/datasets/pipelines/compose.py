@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pipelines: native steps on arrays and steps of others on Pillow images, one after another."""
 import numpy as np
-import torch
 from PIL import Image
 
 from mmssl.utils.errors import ConfigError
@@ -143,11 +142,7 @@ class RandomAppliedTrans(Step):
 
     def __init__(self, transforms, p=0.5):
         self.p = check_probability(p, 'RandomAppliedTrans')
-        try:
-            self.transforms = Compose(transforms)
-        except ConfigError as error:
-            error.locate_in(dict(transforms=transforms))
-            raise
+        self.transforms = Compose(transforms)
 
     def draw(self, img):
         return () if rng().random() < self.p else None

@@ -66,6 +66,9 @@ class RandomRotation(Step):
 
     def apply(self, img, angle):
         h, w, c = img.shape
+        quarters = angle / 90
+        if quarters == int(quarters) and self.center is None and (quarters % 2 == 0 or self.expand or h == w):
+            return np.rot90(img, int(quarters))
         turn = math.radians(-angle)
         cos, sin = math.cos(turn), math.sin(turn)
         x, y = self.center or (w / 2, h / 2)
@@ -74,8 +77,7 @@ class RandomRotation(Step):
         width, height = w, h
         if self.expand:
             corners = np.array([[0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]]) @ matrix.T
-            # the four corners are taken the same way as pixels are: the extent is that of the opposite turn as well
-            low, high = np.floor(corners.min(0) + 1e-9), np.ceil(corners.max(0) - 1e-9)
+            low, high = np.floor(corners.min(0)), np.ceil(corners.max(0))
             width, height = (int(n) for n in high - low)
             matrix[:, 2] = matrix @ [-(width - w) / 2, -(height - h) / 2, 1]
         matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from the middle of the first pixel
