@@ -56,7 +56,8 @@ def test_count_parameters(run_tool):
     assert RESNET50_MULTIPLY_ADDS in printed
 
 
-@pytest.mark.parametrize('layout', ['backbone.', 'module.backbone.', 'encoder_q.0.', 'online_net.0.', 'other.trunk.'])
+@pytest.mark.parametrize(
+    'layout', ['backbone.', 'module.backbone.', 'encoder_q.0.', 'online_net.0.', 'encoder.0.', 'other.trunk.'])
 def test_extracted_backbone_fits_torchvision(layout, resnet50, run_main, tmp_path):
     """Pitfall: a conversion that silently loads nothing. All layouts of old checkpoints are known, counts are told."""
     weights = {layout + key: value for key, value in resnet50.items() if not key.startswith('fc.')}
@@ -109,6 +110,7 @@ def test_published_model_is_small_and_named_by_its_hash(run_main, tmp_path):
 @pytest.fixture
 def run_main(monkeypatch, capsys):
     """Run a tool in this process, which saves the seconds of importing torch; returns what it prints."""
+
     def run(script, *args):
         monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
         runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')

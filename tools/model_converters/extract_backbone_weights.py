@@ -7,8 +7,8 @@ import argparse
 
 from mmssl.utils.misc import run_tool
 
-# Where the backbone stands: here and in MMSelfSup, in OpenSelfSup's and early MMSelfSup's MoCo, in their BYOL
-PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.')
+# Where the backbone stands: here, and in MMSelfSup's and OpenSelfSup's MoCo, BYOL and SimSiam
+PREFIXES = ('backbone.', 'encoder_q.0.', 'online_net.0.', 'encoder.0.')
 
 
 def parse_args():

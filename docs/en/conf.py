@@ -1,0 +1,17 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Settings of Sphinx: pip install -r requirements/docs.txt, then sphinx-build docs/en docs/_build/en."""
+from pathlib import Path
+
+version_file = Path(__file__).resolve().parents[2] / 'mmssl' / 'version.py'
+scope = {}
+exec(version_file.read_text(encoding='utf-8'), scope)
+
+project = 'mmssl'
+author = 'mmssl contributors'
+copyright = author
+release = scope['__version__']
+extensions = ['myst_parser']
+myst_heading_anchors = 3
+source_suffix = {'.md': 'markdown'}
+exclude_patterns = ['_build']
+html_theme = 'alabaster'
