@@ -17,7 +17,9 @@ class DistributedDataParallel(_DistributedDataParallel):
     """
 
     def __init__(self, module, broadcast_buffers=False, **kwargs):
-        super().__init__(module, broadcast_buffers=broadcast_buffers, **kwargs)
+        super().__init__(module, **kwargs)
+        # set afterwards, so that the buffers of rank 0, such as a random queue, are still sent to all at the start
+        self.broadcast_buffers = broadcast_buffers
 
     def train_step(self, data, optimizer):
         return self.module.train_step(data, optimizer, forward=self)

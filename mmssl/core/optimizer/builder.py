@@ -41,15 +41,11 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         cfg['params'] = gather_groups(named)
         if not cfg['params']:
             raise ConfigError('the model has no trainable parameter')
-        if 'fused' in arguments and _fused_pays(cls, cfg):
-            cfg.setdefault('fused', True)
+        # torch's own choice on the CPU is a loop over parameters
+        fast = dict(SGD='foreach', Adam='fused', AdamW='fused').get(cls.__name__) if cls is not None else None
+        if fast in arguments and not {'foreach', 'fused', 'differentiable', 'capturable'} & {*cfg}:
+            cfg[fast] = True  # for SGD not fused, which cannot take parameters whose first gradient comes late
         return build_from_cfg(cfg, OPTIMIZERS)
-
-
-def _fused_pays(cls, cfg):
-    """torch's own choice is a loop over parameters on the CPU and multi-tensor operations on a GPU."""
-    return cls.__name__ in ('SGD', 'Adam',
-                            'AdamW') and not any(cfg.get(k) for k in ('foreach', 'differentiable', 'capturable'))
 
 
 def build_optimizer(model, optimizer_cfg):

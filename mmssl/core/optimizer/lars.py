@@ -59,14 +59,14 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            # fresh velocities are not dampened; apart, so that each call has one factor
-            for fresh in (True, False):
-                params = [
-                    p for p in group['params']
-                    if p.grad is not None and ('momentum_buffer' not in self.state[p]) == fresh
-                ]
-                if params:
-                    self._update(params, group, 1. if fresh else 1. - group['dampening'])
+            # velocities that are new are not dampened; they go apart, so that each call has one factor
+            params = [p for p in group['params'] if p.grad is not None]
+            new = [p for p in params if 'momentum_buffer' not in self.state[p]]
+            old = [p for p in params if 'momentum_buffer' in self.state[p]]
+            if new:
+                self._update(new, group, 1.)
+            if old:
+                self._update(old, group, 1. - group['dampening'])
         return loss
 
     def _update(self, params, group, share):

@@ -1,0 +1,307 @@
+"""Runners: hooks in order, no sleeps, exact resume in process, accumulation, logs."""
+import copy
+import logging
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmcv.runner.hooks import Hook
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmssl.apis import set_random_seed, train_model
+from mmssl.core import build_optimizer, build_runner
+from mmssl.core.log_buffer import LogBuffer
+from mmssl.datasets import build_dataset
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
+from mmssl.utils.config import load_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+
+
+class Interrupt(Hook):
+    """Stop as an unexpected error would, after all hooks of an iteration."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def before_train_iter(self, runner):
+        if runner.iter == self.at:
+            raise KeyboardInterrupt
+
+
+def train(cfg, work_dir, distributed=False):
+    """A training as tools/train.py runs it; returns the runner."""
+    cfg = copy.deepcopy(cfg)
+    cfg.work_dir = str(work_dir)
+    set_random_seed(cfg.seed)
+    model = build_algorithm(cfg.model)
+    model.init_weights()
+    return train_model(model, build_dataset(cfg.data.train), cfg, distributed, meta=dict(seed=cfg.seed))
+
+
+def resumed(cfg, folder, at, distributed=False):
+    """The same training, stopped before iteration `at` and resumed."""
+    stopped = copy.deepcopy(cfg)
+    stopped.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=Interrupt, at=at)]
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, folder, distributed)
+    cfg = copy.deepcopy(cfg)
+    cfg.resume_from = find_latest_checkpoint(folder)
+    torch.rand(7)  # a resumed process has other random states
+    return train(cfg, folder, distributed)
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def assert_same_training(a, b):
+    assert a.iter == b.iter
+    assert same(a.model.state_dict(), b.model.state_dict())
+    assert same(a.optimizer.state_dict(), b.optimizer.state_dict())
+    assert same([h.state_dict() for h in a.hooks if type(h).__name__ == 'EMAHook'],
+                [h.state_dict() for h in b.hooks if type(h).__name__ == 'EMAHook'])
+
+
+@pytest.mark.parametrize('runner, interval', [(dict(type='EpochBasedRunner', max_epochs=2), 7),
+                                              (dict(type='IterBasedRunner', max_iters=40), 22)])
+def test_resume_is_exact(tmp_path, runner, interval):
+    """PITFALLS: state outside the checkpoint, random states, EMA on every iteration of an accumulation.
+
+    BYOL with drop path, LARS, accumulation over 3 iterations (so that checkpoints wait for a step), a momentum encoder
+    updated by a hook of lower priority than the checkpoint's, and EMAHook.
+    """
+    cfg = load_config(CONFIGS / 'digits_byol.py')
+    cfg.runner, cfg.checkpoint_config.interval = runner, interval
+    assert_same_training(train(cfg, tmp_path / 'a'), resumed(cfg, tmp_path / 'b', 35))
+
+
+def test_resume_at_the_end_of_an_epoch(tmp_path):
+    cfg = load_config(CONFIGS / 'digits_byol.py', {'checkpoint_config': dict(_delete_=True, interval=1)})
+    cfg.model.backbone.drop_path_rate = 0.5
+    whole = train(cfg, tmp_path / 'a')
+    assert sorted(p.name for p in (tmp_path / 'a').glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth', 'latest.pth']
+    assert_same_training(whole, resumed(cfg, tmp_path / 'b', 30))
+
+
+def _two_ranks(rank, world_size, folder):
+    cfg = load_config(CONFIGS / 'digits_byol.py')
+    cfg.data.samples_per_gpu = 32
+    if rank == 0:  # the ranks have different random numbers, and each gets its own back
+        torch.rand(3)
+    whole = train(cfg, f'{folder}/a', True)
+    torch.distributed.barrier()
+    return same(whole.model.state_dict(), resumed(cfg, f'{folder}/b', 35, True).model.state_dict())
+
+
+def test_resume_is_exact_in_two_processes(run_distributed, tmp_path):
+    assert run_distributed(_two_ranks, str(tmp_path)) == [True, True]
+
+
+def test_no_sleep_between_epochs_and_old_files_removed(tmp_path):
+    """PITFALLS: mmcv's runners sleep 2 s an epoch."""
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=20))
+    runner.register_training_hooks(None, dict(), dict(interval=1, max_keep_ckpts=2))
+    start = time.time()
+    runner.run([numbers(4)], [
+        ('train', 1),
+    ][:1])
+    assert time.time() - start < 2
+    files = sorted(p.name for p in tmp_path.glob('*.pth'))
+    assert files == ['epoch_19.pth', 'epoch_20.pth', 'latest.pth']
+    assert (tmp_path / 'latest.pth').resolve().name == 'epoch_20.pth'
+
+
+class Linear(nn.Module):
+    """A least-squares model with a train_step."""
+
+    def __init__(self, features=3):
+        super().__init__()
+        self.layer = nn.Linear(features, 1)
+
+    def forward(self, data):
+        return (self.layer(data)**2).mean()
+
+    def train_step(self, data, optimizer, forward=None):
+        loss = (forward or self)(data)
+        return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(data))
+
+    val_step = train_step
+
+
+def numbers(n, batch_size=4):
+    return DataLoader(torch.randn(n * batch_size, 3, generator=torch.Generator().manual_seed(0)), batch_size)
+
+
+def plain_runner(work_dir, cfg, model=None, optimizer=dict(type='SGD', lr=0.1)):
+    model = model or Linear()
+    logger = logging.getLogger('test')
+    return build_runner(
+        cfg,
+        dict(model=model, optimizer=build_optimizer(model, optimizer), work_dir=str(work_dir), logger=logger, meta={}))
+
+
+def test_hook_order(tmp_path):
+    """Rows HK-01 and HK-02: default priorities, custom hooks at NORMAL after the default ones."""
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.register_training_hooks(
+        dict(policy='step', step=[1]),
+        dict(grad_clip=None),
+        dict(interval=1),
+        dict(interval=1, hooks=[dict(type='TextLoggerHook')]),
+        dict(policy='cyclic'),
+        custom_hooks_config=[dict(type='EMAHook', priority='HIGH'),
+                             dict(type='SimSiamHook', fix_pred_lr=True, lr=1.)])
+    assert [(type(h).__name__, int(h.priority)) for h in runner.hooks] == [('StepLrUpdaterHook', 10),
+                                                                           ('CyclicMomentumUpdaterHook', 30),
+                                                                           ('EMAHook', 30), ('DistOptimizerHook', 40),
+                                                                           ('CheckpointHook', 50), ('SimSiamHook', 50),
+                                                                           ('IterTimerHook', 70),
+                                                                           ('TextLoggerHook', 90)]
+    assert 'ABOVE_NORMAL' in runner.get_hook_info()
+
+
+@pytest.mark.parametrize('k, batches', [(4, 4), (3, 7)])
+def test_accumulation_equals_a_larger_batch(tmp_path, k, batches):
+    """k batches of B give the gradient of one of k * B; an incomplete last group is a step of its own mean."""
+    model, loader = Linear(), numbers(batches)
+    reference = copy.deepcopy(model)
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=2), model)
+    runner.register_training_hooks(None, dict(type='DistOptimizerHook', update_interval=k))
+    runner.run([loader], [('train', 1)])
+    optimizer = torch.optim.SGD(reference.parameters(), 0.1)
+    data = list(loader)
+    for _ in range(2):
+        for start in range(0, batches, k):
+            optimizer.zero_grad()
+            reference.train_step(torch.cat(data[start:start + k]), None)['loss'].backward()
+            optimizer.step()
+    for a, b in zip(model.parameters(), reference.parameters()):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
+
+
+def _accumulate_on_two_ranks(rank, world_size):
+    from mmssl.core import DistributedDataParallel
+    torch.manual_seed(5)
+    model = DistributedDataParallel(Linear())
+    start = copy.deepcopy(model.module)
+    data = list(numbers(8))
+    runner = plain_runner('/tmp', dict(type='EpochBasedRunner', max_epochs=1), model)
+    runner.register_training_hooks(None, dict(update_interval=2))
+    loader = DataLoader(torch.cat(data[rank::2]), 4)
+    runner.run([loader], [('train', 1)])
+    optimizer = torch.optim.SGD(start.parameters(), 0.1)
+    for group in (data[:4], data[4:]):
+        optimizer.zero_grad()
+        start.train_step(torch.cat(group), None)['loss'].backward()
+        optimizer.step()
+    return [(a - b).abs().max().item() for a, b in zip(model.module.parameters(), start.parameters())]
+
+
+def test_accumulation_on_two_ranks(run_distributed):
+    for result in run_distributed(_accumulate_on_two_ranks):
+        assert max(result) < 1e-6
+
+
+def test_frozen_layers(tmp_path):
+    """HK-12: no step before that many iterations, also not by weight decay or momentum."""
+    model = Linear()
+    weight, bias = model.layer.weight.clone(), model.layer.bias.clone()
+    sgd = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1)
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), model, sgd)
+    runner.register_training_hooks(None, dict(frozen_layers_cfg={'layer.bias': 3}))
+    runner.run([numbers(3)], [('train', 1)])
+    assert torch.equal(model.layer.bias, bias) and not torch.equal(model.layer.weight, weight)
+    runner._max_epochs = 2
+    runner.run([numbers(3)], [('train', 1)])
+    assert not torch.equal(model.layer.bias, bias)
+
+
+@pytest.mark.parametrize('scale', [512., 'dynamic'])
+def test_loss_scale_is_undone(tmp_path, scale):
+    """The scaler changes neither step nor clipping, and its state is in the checkpoint."""
+    models = [Linear(), Linear()]
+    models[1].load_state_dict(models[0].state_dict())
+    for i, model in enumerate(models):
+        runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), model)
+        options = dict(loss_scale=scale) if i else {}
+        runner.register_training_hooks(None, dict(grad_clip=dict(max_norm=0.05), **options), dict(interval=1))
+        runner.run([numbers(3)], [('train', 1)])
+    torch.testing.assert_close(models[0].layer.weight, models[1].layer.weight)
+    state = read_checkpoint(tmp_path / 'latest.pth')['hooks']['DistOptimizerHook']['scaler']
+    assert state['scale'] == (512. if scale == 512. else 65536.)
+
+
+def test_bfloat16_step(tmp_path):
+    model = Linear()
+    seen = []
+    model.layer.register_forward_hook(lambda m, i, o: seen.append(o.dtype))
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), model)
+    runner.amp_dtype = torch.bfloat16
+    runner.register_training_hooks(None, dict())
+    runner.run([numbers(2)], [('train', 1)])
+    assert seen == [torch.bfloat16] * 2 and model.layer.weight.grad.dtype == torch.float32
+
+
+def _average(rank, world_size):
+    buffer = LogBuffer()
+    for i in range(4):
+        buffer.update(dict(loss=torch.tensor(float(10 * rank + i)), time=float(rank)), 1 + rank)
+    buffer.average(2)
+    return dict(buffer.output)
+
+
+def test_log_is_averaged_over_ranks(run_distributed):
+    """Tensors over interval and ranks, weighted by samples; numbers in each process."""
+    first, second = run_distributed(_average)
+    expected = (2 + 3 + 2 * 12 + 2 * 13) / 6
+    assert first == dict(loss=pytest.approx(expected), time=0.) and second == dict(loss=first['loss'], time=1.)
+
+
+def test_nan_stops_the_training(tmp_path):
+    model = Linear()
+    model.layer.weight.data.fill_(float('nan'))
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), model)
+    runner.register_training_hooks(None, dict(), None, dict(interval=2, hooks=[dict(type='TextLoggerHook')]))
+    with pytest.raises(FloatingPointError, match='loss is nan .* iteration 2 '):
+        runner.run([numbers(3)], [('train', 1)])
+
+
+def test_resume_refuses_weights_and_another_model(tmp_path):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.save_checkpoint(str(tmp_path), 'a.pth')
+    other = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), Linear(5))
+    with pytest.raises(CheckpointError, match='does not fit the model exactly|nothing in'):
+        other.resume(str(tmp_path / 'a.pth'))
+    torch.save(dict(state_dict=Linear().state_dict()), tmp_path / 'b.pth')
+    with pytest.raises(CheckpointError, match='load_from'):
+        runner.resume(str(tmp_path / 'b.pth'))
+
+
+def test_resume_keeps_the_schedule(tmp_path):
+    """PITFALLS: resume starts with a wrong LR (mmdetection #6572)."""
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=4))
+    lr_config = dict(policy='step', step=[1, 2], gamma=0.1, warmup='linear', warmup_iters=2)
+    runner.register_training_hooks(lr_config, dict(), dict(interval=3))
+    runner.run([numbers(3)], [('train', 1)])
+    rates = []
+
+    class Record(Hook):
+
+        def before_train_iter(self, runner):
+            rates.append(runner.current_lr()[0])
+
+    again = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=4))
+    again.register_training_hooks(lr_config, dict(), None, custom_hooks_config=[Record()])
+    again.resume(str(tmp_path / 'epoch_3.pth'))
+    again.run([numbers(3)], [('train', 1)])
+    assert rates == pytest.approx([0.001] * 3)
