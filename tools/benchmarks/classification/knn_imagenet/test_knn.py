@@ -56,6 +56,7 @@ def main():
     args = parse_args()
 
     import json
+    import os
     import os.path as osp
     import time
 
@@ -76,6 +77,8 @@ def main():
     from mmssl.utils.misc import atomic_write
 
     dist.init_dist(args.launcher, **cfg.get('dist_params', {}))
+    if args.work_dir:
+        os.makedirs(args.work_dir, exist_ok=True)
     log_file = osp.join(args.work_dir, time.strftime('knn_%Y%m%d_%H%M%S.log')) if args.work_dir else None
     logger = get_root_logger(log_file, cfg.get('log_level', 'INFO'))
     with config_section(cfg, 'model'):
