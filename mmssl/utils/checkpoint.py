@@ -4,6 +4,7 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,16 +79,21 @@ def read_checkpoint(path, map_location='cpu'):
     if not Path(path).is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
+                torn = archive.testzip()
+            if torn:
+                raise EOFError(f'the check sum of {torn} is wrong')
         with torch.serialization.safe_globals(_SAFE):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r'GLOBAL ([\w.]+)', str(error))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).partition('\n')[0] or 'it ends too early'
+        foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'GLOBAL ([\w.]+)', str(error))
         if foreign:
-            raise CheckpointError(f'checkpoint {path} holds an object of type {foreign[1]}, and loading it could run '
-                                  'foreign code; convert it to a dict of tensors where you trust it') from error
-        raise CheckpointError(f'{path} is torn or no checkpoint: {str(error).splitlines()[0]}') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{path} is torn or no checkpoint: {str(error).splitlines()[0]}') from error
+            reason = (f'holds an object of type {foreign[1]}, and loading it could run foreign code; convert it to a '
+                      'dict of tensors where you trust it')
+            raise CheckpointError(f'checkpoint {path} {reason}') from error
+        raise CheckpointError(f'{path} is torn or no checkpoint: {reason}') from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
     return checkpoint
@@ -138,18 +144,20 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
     weights = get_state_dict(path_or_state_dict)
     weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     own = model.state_dict()
-    mismatched = []
+    found, mismatched = [], []
+    handle = model.register_load_state_dict_post_hook(lambda module, keys: found.extend(map(list, keys)))
     try:
-        fit = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # shapes that differ; a module may know a key by an old name, so torch finds them
+        model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        # all else is loaded by now; torch tells the names, as a module may know a key by an old name
         mismatched = re.findall(r'size mismatch for ([^:]+):', str(error))
         if not mismatched:
             raise
-        fit = model.load_state_dict({**weights, **{key: own[key] for key in mismatched}}, strict=False)
-    # torch makes up the counters of batch norms that are absent, and does not call them missing
-    made_up = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
-    left = {*fit.missing_keys, *mismatched, *made_up}
-    report = LoadReport([key for key in own if key not in left], fit.missing_keys, fit.unexpected_keys, mismatched)
+    finally:
+        handle.remove()
+    missing, unexpected = found
+    left = {*missing, *mismatched}
+    report = LoadReport([key for key in own if key not in left], missing, unexpected, mismatched)
     say = logger.info if logger else print
     say(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
     for kind in ('missing', 'unexpected', 'mismatched'):
