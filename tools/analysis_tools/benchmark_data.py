@@ -1,0 +1,37 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Images per second of one worker: a config's training pipeline, each of its steps, decoding, torchvision on Pillow."""
+import argparse
+import json
+
+from mmssl.utils.config import add_cfg_options, check_sections, load_config
+from mmssl.utils.misc import atomic_write, run_tool
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--data-prefix',
+        metavar='FOLDER',
+        help='folder of images to measure with; default: 500x375 JPEGs made of the photographs that scikit-learn '
+        'carries, or the images of a small source such as Digits')
+    parser.add_argument('--num', type=int, default=100, help='number of samples, each timed five times')
+    parser.add_argument('--out', metavar='FILE.json', help='write the result there as well')
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    check_sections(cfg, ['data.train'])
+    from mmssl.datasets.pipelines.benchmark import benchmark_dataset, format_table
+    result = benchmark_dataset(cfg.data.train, args.data_prefix, args.num)
+    print(format_table(result))
+    if args.out:
+        with atomic_write(args.out) as file:
+            json.dump(result, file, indent=1)
+
+
+if __name__ == '__main__':
+    run_tool(main)
