@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.core import build_optimizer, build_runner
-from mmssl.core.log_buffer import LogBuffer
 from mmssl.datasets import build_dataset
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
@@ -91,20 +90,6 @@ def test_resume_at_the_end_of_an_epoch(tmp_path):
     whole = train(cfg, tmp_path / 'a')
     assert sorted(p.name for p in (tmp_path / 'a').glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth', 'latest.pth']
     assert_same_training(whole, resumed(cfg, tmp_path / 'b', 30))
-
-
-def _two_ranks(rank, world_size, folder):
-    cfg = load_config(CONFIGS / 'digits_byol.py')
-    cfg.data.samples_per_gpu = 32
-    if rank == 0:  # the ranks have different random numbers, and each gets its own back
-        torch.rand(3)
-    whole = train(cfg, f'{folder}/a', True)
-    torch.distributed.barrier()
-    return same(whole.model.state_dict(), resumed(cfg, f'{folder}/b', 35, True).model.state_dict())
-
-
-def test_resume_is_exact_in_two_processes(run_distributed, tmp_path):
-    assert run_distributed(_two_ranks, str(tmp_path)) == [True, True]
 
 
 def test_no_sleep_between_epochs_and_old_files_removed(tmp_path):
@@ -189,29 +174,6 @@ def test_accumulation_equals_a_larger_batch(tmp_path, k, batches):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
 
 
-def _accumulate_on_two_ranks(rank, world_size):
-    from mmssl.core import DistributedDataParallel
-    torch.manual_seed(5)
-    model = DistributedDataParallel(Linear())
-    start = copy.deepcopy(model.module)
-    data = list(numbers(8))
-    runner = plain_runner('/tmp', dict(type='EpochBasedRunner', max_epochs=1), model)
-    runner.register_training_hooks(None, dict(update_interval=2))
-    loader = DataLoader(torch.cat(data[rank::2]), 4)
-    runner.run([loader], [('train', 1)])
-    optimizer = torch.optim.SGD(start.parameters(), 0.1)
-    for group in (data[:4], data[4:]):
-        optimizer.zero_grad()
-        start.train_step(torch.cat(group), None)['loss'].backward()
-        optimizer.step()
-    return [(a - b).abs().max().item() for a, b in zip(model.module.parameters(), start.parameters())]
-
-
-def test_accumulation_on_two_ranks(run_distributed):
-    for result in run_distributed(_accumulate_on_two_ranks):
-        assert max(result) < 1e-6
-
-
 def test_frozen_layers(tmp_path):
     """HK-12: no step before that many iterations, also not by weight decay or momentum."""
     model = Linear()
@@ -250,21 +212,6 @@ def test_bfloat16_step(tmp_path):
     runner.register_training_hooks(None, dict())
     runner.run([numbers(2)], [('train', 1)])
     assert seen == [torch.bfloat16] * 2 and model.layer.weight.grad.dtype == torch.float32
-
-
-def _average(rank, world_size):
-    buffer = LogBuffer()
-    for i in range(4):
-        buffer.update(dict(loss=torch.tensor(float(10 * rank + i)), time=float(rank)), 1 + rank)
-    buffer.average(2)
-    return dict(buffer.output)
-
-
-def test_log_is_averaged_over_ranks(run_distributed):
-    """Tensors over interval and ranks, weighted by samples; numbers in each process."""
-    first, second = run_distributed(_average)
-    expected = (2 + 3 + 2 * 12 + 2 * 13) / 6
-    assert first == dict(loss=pytest.approx(expected), time=0.) and second == dict(loss=first['loss'], time=1.)
 
 
 def test_nan_stops_the_training(tmp_path):
