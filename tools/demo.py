@@ -145,9 +145,10 @@ def draw_pictures(out, cfg, dataset, sets, features, log):
     blocks = {}
     for kind in ('pretrained', 'raw_pixels'):
         bank_features, test_features = (torch.from_numpy(features[kind][name]) for name in ('train', 'test'))
-        nearest = knn.nearest_neighbours(bank_features, test_features[queries], 7)[1].numpy()
-        right = np.asarray(bank.gt_labels)[nearest] == labels[queries][:, None]
-        blocks[KINDS[kind]] = [[bank.data_source.get_img(i) for i in row] for row in nearest], right
+        nearest = knn.nearest_neighbours(bank_features, test_features, 7)[1].numpy()
+        right = np.asarray(bank.gt_labels)[nearest] == labels[:, None]
+        images = [[bank.data_source.get_img(i) for i in row] for row in nearest[queries].tolist()]
+        blocks[f'{KINDS[kind]} ({right.mean():.1%} right over all queries)'] = images, right[queries]
     plots.plot_neighbours([test.data_source.get_img(i) for i in queries], blocks, out / 'neighbours.png')
 
 

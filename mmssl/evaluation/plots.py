@@ -145,7 +145,7 @@ def plot_neighbours(queries, neighbours, path, title='Nearest neighbours: same c
 
     Args:
         queries (Sequence[ndarray]): Images, uint8 H x W x C.
-        neighbours (dict[str, tuple]): By the name of the features: for each query the images of its neighbours,
+        neighbours (dict[str, tuple]): Under the heading of each kind of features: for each query the images of its neighbours,
             nearest first, and for each query whether each of them is of its class.
         path (str): PNG file.
         title (str): Above the picture.
@@ -165,12 +165,11 @@ def plot_neighbours(queries, neighbours, path, title='Nearest neighbours: same c
         row[0].axis('on')
         _show(row[0], query)
     grid[0][0].set_title('query', fontsize=9, color=_MUTED)
-    for block, (name, (images, right)) in enumerate(neighbours.items()):
+    for block, (heading, (images, right)) in enumerate(neighbours.items()):
         first = 2 + block * (shown + 1)
         for row, row_images, row_right in zip(grid, images, right):
             for axes, image, same in zip(row[first:], row_images, row_right):
                 axes.axis('on')
                 _show(axes, image, _RIGHT if same else _WRONG)
-        share = np.mean(np.asarray(right, dtype=float))
-        _head(grid[0][first], f'{name}: {share:.0%} of these right')
+        _head(grid[0][first], heading)
     _save(figure, path)
