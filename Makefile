@@ -7,6 +7,7 @@ REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requiremen
 	requirements/optional.txt requirements/gpu.txt requirements/tests.txt setup.py
 # faiss for the GPU where there is one
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements/gpu.txt,requirements/optional.txt)
+SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -25,9 +26,9 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
 
 lint: $(STAMP)
-	$(BIN)/flake8 mmssl tools tests configs setup.py
-	$(BIN)/isort --check-only --diff mmssl tools tests configs setup.py
-	$(BIN)/yapf --diff --recursive --parallel mmssl tools tests configs setup.py
+	$(BIN)/flake8 $(SOURCES)
+	$(BIN)/isort --check-only --diff $(SOURCES)
+	$(BIN)/yapf --diff --recursive --parallel $(SOURCES)
 
 install: $(STAMP)
 

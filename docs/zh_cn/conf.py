@@ -16,3 +16,5 @@ source_suffix = {'.md': 'markdown'}
 exclude_patterns = ['_build']
 language = 'zh_CN'
 html_theme = 'alabaster'
+# the links to the English pages are for readers of the repository
+suppress_warnings = ['myst.xref_missing']
