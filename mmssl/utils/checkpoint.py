@@ -156,7 +156,9 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
     finally:
         handle.remove()
     missing, unexpected = found
-    left = {*missing, *mismatched}
+    # torch makes up absent counters of batch norms and does not call them missing: they are no match
+    made_up = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
+    left = {*missing, *mismatched, *made_up}
     report = LoadReport([key for key in own if key not in left], missing, unexpected, mismatched)
     say = logger.info if logger else print
     say(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
