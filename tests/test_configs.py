@@ -193,6 +193,18 @@ def test_two_iterations(path, photo_folder, tmp_path):
         assert int(model.queue_ptr) == 24  # the keys of two batches of 12
 
 
+def test_too_few_images_are_an_error(photo_folder, tmp_path):
+    """A folder with less than a batch used to train on nothing, without a word."""
+    from mmssl.apis import train_model
+    from mmssl.datasets import build_dataset
+    from mmssl.utils.config import load_config
+    options = {**SMALL, 'data.train.data_source.data_prefix': str(photo_folder), 'data.samples_per_gpu': 25}
+    cfg = load_config(str(next(path for path in RECIPES if path.stem.endswith('folder'))), options)
+    cfg.work_dir = str(tmp_path)
+    with pytest.raises(ValueError, match='24 samples make no batch: data.samples_per_gpu is 25'):
+        train_model(torch.nn.Linear(1, 1), build_dataset(cfg.data.train), cfg)
+
+
 # 24 photographs make two batches
 SMALL = {
     'data.samples_per_gpu': 12,

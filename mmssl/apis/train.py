@@ -134,6 +134,10 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
             build_loader(d, cfg, distributed, **({} if mode == 'train' else dict(shuffle=False, drop_last=False)))
             for d, (mode, _) in zip(datasets, workflow)
         ]
+        for d, loader, (mode, _) in zip(datasets, loaders, workflow):
+            if mode == 'train' and len(loader) == 0:
+                raise ConfigError(f'{len(d)} samples make no batch: data.samples_per_gpu is '
+                                  f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     device = default_device()
     model = model.to(device)
