@@ -1,4 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from mmssl.utils.dist import GatherLayer
 from .accuracy import Accuracy, accuracy
 from .momentum_encoder import MomentumEncoder, ema_update
 from .multi_pooling import MultiPooling
@@ -7,6 +8,6 @@ from .pretrained import PretrainedInit
 from .sobel import Sobel
 
 __all__ = [
-    'Accuracy', 'MomentumEncoder', 'MultiPooling', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm',
-    'accuracy', 'ema_update'
+    'Accuracy', 'GatherLayer', 'MomentumEncoder', 'MultiPooling', 'PretrainedInit', 'Sobel', 'SplitBatchNorm',
+    'SyncBatchNorm', 'accuracy', 'ema_update'
 ]
