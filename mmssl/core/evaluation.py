@@ -33,10 +33,12 @@ def collect_outputs(model, data_loader):
     order, first = torch.unique(order, return_inverse=True)
     place = torch.full((len(order), ), len(first), device=first.device)
     place.scatter_reduce_(0, first, torch.arange(len(first), device=first.device), 'amin')
-    return {
-        name: torch.cat(gather_variable(torch.cat([out[name] for out in outputs]).float()))[place].cpu()
-        for name in outputs[0]
-    }
+    found = {}
+    for name in outputs[0]:
+        # where the collectives of this training are: an algorithm may have moved its outputs to the CPU
+        mine = torch.cat([output[name] for output in outputs]).float().to(order.device)
+        found[name] = torch.cat(gather_variable(mine))[place].cpu()
+    return found
 
 
 def single_gpu_test(model, data_loader):

@@ -74,11 +74,11 @@ channels_last = True
     assert '120 matched, 2 missing' in done.stderr
     lines = [json.loads(line) for line in open(next(two.glob('*.log.json')))]
     found = [line for line in lines if line.get('mode') == 'val']
-    assert len(found) == 3 and found[-1]['head0_top1'] <= found[-1]['head0_top2']
-    best = max(line['head0_top1'] for line in found)
-    (best_file, ) = two.glob('best_head0_top1_epoch_*.pth')
+    assert len(found) == 3 and found[-1]['head4_top1'] <= found[-1]['head4_top2']
+    best = max(line['head4_top1'] for line in found)
+    (best_file, ) = two.glob('best_head4_top1_epoch_*.pth')
     done = run_tool('tools/test.py', config, best_file, '--out', tmp_path / 'metrics.json')
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
-    assert metrics['head0_top1'] == pytest.approx(best, abs=1e-3)
+    assert metrics['head4_top1'] == pytest.approx(best, abs=1e-3)
     train = [line for line in lines if line.get('mode') == 'train']
     assert {'lr', 'loss', 'time', 'data_time', 'data_share', 'img_per_sec', 'memory'} <= train[0].keys()
