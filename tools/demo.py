@@ -79,18 +79,21 @@ def main():
         with config_section(cfg, f'demo.{name}'):
             sets[name] = build_dataset(cfg.demo[name])
 
-    def extract(model, layer):
+    def extract(model, layer, norm):
         return {
-            name: extract_features(model, d, layers=(layer, ), img_norm_cfg=cfg.get('img_norm_cfg'))[layer]
+            name: extract_features(model, d, layers=(layer, ), img_norm_cfg=norm)[layer]
             for name, d in sets.items()
         }
 
     print(f'{args.config}: {len(dataset)} images, results go to {out}')
-    features = dict(raw_pixels=extract(None, 'pixels'), random_init=extract(model, 'pooled'))
+    norm = cfg.get('img_norm_cfg')
+    # raw as they are, 0 to 1: taking a mean off changes their cosine similarities
+    features = dict(
+        raw_pixels=extract(None, 'pixels', dict(mean=[0.], std=[1.])), random_init=extract(model, 'pooled', norm))
     start = time.time()
     train_model(model, dataset, cfg, timestamp=timestamp, meta=dict(config=cfg.pretty_text, seed=cfg.seed))
     train_seconds = time.time() - start
-    features['pretrained'] = extract(model, 'pooled')
+    features['pretrained'] = extract(model, 'pooled', norm)
 
     start = time.time()
     labels = {name: d.gt_labels for name, d in sets.items()}
