@@ -60,6 +60,7 @@ class RandomRotation(Step):
         self.expand = expand
         self.center = center
         self.fill = fill
+        self._border = [float(fill)] * 4 if np.isscalar(fill) else [float(f) for f in fill]
 
     def draw(self, img):
         return self.degrees[0] + rng().random() * (self.degrees[1] - self.degrees[0]),
@@ -68,26 +69,28 @@ class RandomRotation(Step):
         h, w, c = img.shape
         quarters = angle / 90
         if quarters == int(quarters) and self.center is None and (quarters % 2 == 0 or self.expand or h == w):
-            return np.rot90(img, int(quarters))
+            return np.ascontiguousarray(np.rot90(img, int(quarters)))
         turn = math.radians(-angle)
         cos, sin = math.cos(turn), math.sin(turn)
         x, y = self.center or (w / 2, h / 2)
-        # where in the image, in pixels from its corner, the colour of a place in the result comes from
-        matrix = np.array([[cos, sin, x - x * cos - y * sin], [-sin, cos, y + x * sin - y * cos]])
+        # where in the image, in pixels from its corner, the colour of a place in the result comes from:
+        # (cos * x + sin * y + right, -sin * x + cos * y + down)
+        right, down = x - x * cos - y * sin, y + x * sin - y * cos
         width, height = w, h
         if self.expand:
-            corners = np.array([[0, 0, 1], [w, 0, 1], [0, h, 1], [w, h, 1]]) @ matrix.T
-            low, high = np.floor(corners.min(0)), np.ceil(corners.max(0))
-            width, height = (int(n) for n in high - low)
-            matrix[:, 2] = matrix @ [-(width - w) / 2, -(height - h) / 2, 1]
-        matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from the middle of the first pixel
-        fill = [float(f) for f in np.broadcast_to(self.fill, c)] if c <= 4 else float(np.ravel(self.fill)[0])
+            xs, ys = (0, w * cos, h * sin, w * cos + h * sin), (0, -w * sin, h * cos, h * cos - w * sin)
+            width = math.ceil(max(xs) + right) - math.floor(min(xs) + right)
+            height = math.ceil(max(ys) + down) - math.floor(min(ys) + down)
+            margin_x, margin_y = (width - w) / 2, (height - h) / 2
+            right, down = right - margin_x * cos - margin_y * sin, down + margin_x * sin - margin_y * cos
+        # OpenCV counts from the middle of the first pixel
+        right, down = right + (cos + sin - 1) / 2, down + (cos - sin - 1) / 2
         out = cv2.warpAffine(
             img,
-            matrix, (width, height),
+            np.array([[cos, sin, right], [-sin, cos, down]]), (width, height),
             flags=_WARP[self.interpolation] | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=fill)
+            borderValue=self._border)
         return out.reshape(height, width, c)
 
 

@@ -8,7 +8,8 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import InterpolationMode
 
 import mmssl.datasets.pipelines as P
-from mmssl.datasets.pipelines.color import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
+from mmssl.datasets.pipelines.color import (_turn_in_rgb, adjust_brightness, adjust_contrast, adjust_hue,
+                                            adjust_saturation)
 from mmssl.datasets.pipelines.resample import resize
 
 CROPS = [(10, 20, 350, 450), (100, 200, 224, 300), (50, 60, 180, 400), (200, 300, 90, 110), (0, 0, 427, 640)]
@@ -239,3 +240,21 @@ def test_two_sizes_of_one_crop(photographs):
         for _ in range(30)
     }
     assert choices == {'bilinear', 'bicubic'}
+
+
+@pytest.mark.parametrize('turns', np.linspace(-0.5, 0.5, 31))
+def test_hue_is_turned_exactly(turns):
+    """On random colours, against the textbook's HSV in floats."""
+    import colorsys
+    img = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    exact = np.empty(img.shape)
+    for place in np.ndindex(img.shape[:2]):
+        h, s, v = colorsys.rgb_to_hsv(*img[place] / 255)
+        exact[place] = colorsys.hsv_to_rgb((h + turns) % 1, s, v)
+    assert np.abs(_turn_in_rgb(img, turns) - 255 * exact).max() < 0.51
+
+
+def test_hue_of_small_and_large_images_agrees(photographs):
+    for photo in photographs:
+        small, large = adjust_hue(photo[:90, :90], 0.1), adjust_hue(photo[:300, :300], 0.1)[:90, :90]
+        assert difference(np.ascontiguousarray(large), small)[0] < 1
