@@ -5,6 +5,7 @@ import pytest
 import tiny
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
 
@@ -269,6 +270,35 @@ def test_train_step_contract(name):
     assert isinstance(feats, tuple) and feats[0].shape == (8, 64, 1, 1)
     parts = model.compile_parts()
     assert model.backbone in parts and len({id(p) for p in parts}) == len(parts)
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what makes the host wait for the device: reading a number, and shapes that depend on values."""
+    waiting = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique', 'is_nonzero', 'equal')
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if any(name.startswith(w) for w in self.waiting):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_no_host_sync_in_an_iteration(name):
+    """Pitfall: per-tensor .item() calls; losses, queues and moving averages stay on the device."""
+    model, data = tiny.build(name), tiny.batch(name)
+    with HostReads() as reads:
+        model.train_step(data, None)['loss'].backward()
+        if hasattr(model, 'momentum_update'):
+            model.momentum_update()
+    assert reads.seen == []
+    with HostReads() as reads:
+        torch.ones(1).item()
+    assert reads.seen == ['_local_scalar_dense']
 
 
 def test_losses_are_those_declared():

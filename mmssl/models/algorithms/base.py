@@ -113,7 +113,9 @@ class BaseModel(BaseModule):
         img = data['img']
         return dict(loss=loss, log_vars=log_vars, num_samples=len(img[0] if isinstance(img, (list, tuple)) else img))
 
-    val_step = train_step
+    def val_step(self, data, optimizer=None):
+        """The losses of a batch, as train_step."""
+        return self.train_step(data, optimizer)
 
     def compile_parts(self):
         """The networks that `compile=True` compiles in place: all but the loss and what draws or communicates."""
