@@ -145,8 +145,8 @@ def plot_neighbours(queries, neighbours, path, title='Nearest neighbours: same c
 
     Args:
         queries (Sequence[ndarray]): Images, uint8 H x W x C.
-        neighbours (dict[str, tuple]): Under the heading of each kind of features: for each query the images of its neighbours,
-            nearest first, and for each query whether each of them is of its class.
+        neighbours (dict[str, tuple]): Under the heading of each kind of features: for each query the images of its
+            neighbours, nearest first, and for each query whether each of them is of its class.
         path (str): PNG file.
         title (str): Above the picture.
     """
