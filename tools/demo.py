@@ -27,7 +27,8 @@ def fast_bfloat16():
     import torch
     if torch.cuda.is_available():
         return torch.cuda.get_device_capability() >= (8, 0)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    # not in every release of torch: then bool() stands in, which is False
+    return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
 
 
 def read_curves(log, key):
