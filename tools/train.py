@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from mmssl.utils.config import add_cfg_options
+from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
 from mmssl.utils.misc import run_tool
 
 
@@ -32,6 +32,8 @@ def parse_args():
 
 def main():
     args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
     # the arguments are right: now the heavy imports
     import torch
 
@@ -41,14 +43,11 @@ def main():
     from mmssl.models import build_algorithm
     from mmssl.utils.checkpoint import find_latest_checkpoint
     from mmssl.utils.collect_env import collect_env
-    from mmssl.utils.config import check_sections, config_section, load_config
     from mmssl.utils.dist import broadcast_object, get_rank, init_dist
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import atomic_write
     from mmssl.utils.setup_env import setup_multi_processes
 
-    cfg = load_config(args.config, args.cfg_options)
-    check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
     setup_multi_processes(cfg)
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
