@@ -46,8 +46,9 @@ def check_stack():
     if problems:
         raise ImportError('mmssl cannot run on what is installed here:\n  ' + '\n  '.join(problems) +
                           '\nThis installs what was tried together (from a clone of mmssl):\n'
-                          '  PIP_CONSTRAINT=requirements/constraints.txt pip install -r requirements/runtime.txt '
-                          '-r requirements/mminstall.txt')
+                          '  export PIP_CONSTRAINT=$PWD/requirements/constraints.txt\n'
+                          '  pip install "setuptools<80" wheel -r requirements/runtime.txt\n'
+                          '  pip install --no-build-isolation -r requirements/mminstall.txt')
 
 
 check_stack()
