@@ -35,6 +35,12 @@ class Pictures(torch.utils.data.Dataset):
         return dict(img=self.images[idx], idx=idx, label=idx % 3)
 
 
+class TwoViews(Pictures):
+
+    def __getitem__(self, idx):
+        return dict(img=[self.images[idx]] * 2, idx=idx)
+
+
 class Neck(nn.Sequential):
 
     def forward(self, x):
@@ -182,7 +188,7 @@ def test_models_without_all_parts():
     (dict(model=None), "without a model there are the layers"),
     (dict(img_norm_cfg=None), 'need img_norm_cfg'),
     (dict(dataset=torch.utils.data.Subset(Pictures(1), [])), 'the data set is empty'),
-    (dict(dataset=[dict(img=[np.zeros((4, 4, 3), np.uint8)] * 2, idx=0)]), 'this data set gives 2 views'),
+    (dict(dataset=TwoViews(1)), 'this data set gives 2 views'),
 ])
 def test_errors(arguments, message):
     arguments = {**dict(model=make_model(), dataset=Pictures(1), img_norm_cfg=NORM), **arguments}
