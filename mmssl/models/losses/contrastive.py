@@ -22,9 +22,6 @@ def similarities(queries, keys):
 def info_nce(pos, neg, temperature=0.1):
     """InfoNCE: cross-entropy of picking the positive key among all keys.
 
-    With the negatives summed up as one logit n, the cross-entropy against the positive one p is softplus(n - p);
-    there is no need to join both into one large tensor.
-
     Args:
         pos (Tensor): Similarity of each query to its positive key, N x 1.
         neg (Tensor): Similarities to the negative keys, N x K; -inf leaves a key out.
@@ -33,7 +30,8 @@ def info_nce(pos, neg, temperature=0.1):
     Returns:
         Tensor: Mean over queries, 0-dim.
     """
-    return F.softplus(torch.logsumexp(neg / temperature, dim=1) - pos[:, 0] / temperature).mean()
+    logits = torch.cat([pos, neg], dim=1) / temperature  # N x (1 + K), the right answer first
+    return F.cross_entropy(logits, torch.zeros(len(pos), dtype=torch.long, device=pos.device))
 
 
 def pairs_of_views(z, keys, first=0):
