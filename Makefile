@@ -42,4 +42,4 @@ $(STAMP): $(REQUIREMENTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info mmssl/.mim
