@@ -8,6 +8,7 @@ from torch import nn
 
 from mmssl.core import LARS, build_optimizer
 from mmssl.core.hooks import StepFixCosineAnnealingLrUpdaterHook
+from mmssl.core.optimizer import lars
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
 
@@ -38,17 +39,22 @@ def naive_lars(params, grads_of_steps, excluded, lr, momentum, decay, dampening,
     dict(momentum=0.9, weight_decay=1e-3, nesterov=True, eta=0.02),
     dict(weight_decay=1e-2, eps=1e-2),
 ])
-def test_lars_is_the_formula(options):
-    """Also for parameters that are zero, whose gradient is zero, or whose first gradient comes late."""
+@pytest.mark.parametrize('one_pass', [True, False])
+@pytest.mark.parametrize('channels_last', [True, False])
+def test_lars_is_the_formula(options, channels_last, one_pass, monkeypatch):
+    """Also for parameters that are zero, whose gradient is zero or of another layout, or comes late."""
+    monkeypatch.setattr(lars, 'ONE_PASS_ON_CPU', one_pass)
+    options = dict(options)
     shapes = [(4, 3), (5, ), (2, 3, 3, 3), (1, ), (3, )]
     start = [torch.randn(s) for s in shapes]
     start[1].zero_()
     steps = [[torch.randn(s) for s in shapes] for _ in range(4)]
     for grads in steps:
-        grads[2].zero_()
+        grads[3].zero_()
     steps[0][4] = None
     params = [nn.Parameter(p.clone()) for p in start]
-    params[2].data = params[2].data.to(memory_format=torch.channels_last)
+    if channels_last:  # its gradient is not
+        params[2].data = params[2].data.to(memory_format=torch.channels_last)
     excluded = options.pop('lars_exclude', False)
     optimizer = LARS([dict(params=params, lars_exclude=excluded)], lr=0.5, **options)
     for grads in steps:
@@ -63,7 +69,8 @@ def test_lars_is_the_formula(options):
 
 
 def test_lars_makes_no_host_sync(monkeypatch):
-    """PITFALLS: two host syncs a parameter."""
+    """PITFALLS: two host syncs a parameter. This is what runs on a GPU."""
+    monkeypatch.setattr(lars, 'ONE_PASS_ON_CPU', False)
     params = [nn.Parameter(torch.randn(3, 3)) for _ in range(3)]
     for p in params:
         p.grad = torch.randn(3, 3)

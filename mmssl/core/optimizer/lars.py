@@ -5,6 +5,9 @@ from torch.optim import Optimizer
 
 from ..builder import OPTIMIZERS
 
+# torch's fused SGD reads and writes each value once, where multi-tensor operations pass over the memory four times
+ONE_PASS_ON_CPU = torch._C._dispatch_has_kernel_for_dispatch_key('aten::_fused_sgd_', 'CPU')
+
 
 @OPTIMIZERS.register_module()
 class LARS(Optimizer):
@@ -12,7 +15,8 @@ class LARS(Optimizer):
 
     For a parameter w with gradient g the local rate is `eta * |w| / (|g| + weight_decay * |w| + eps)`, or 1 where |w|
     or |g| is zero; the velocity is `v = momentum * v + lr * local * (g + weight_decay * w)` and the step `w - v`.
-    All parameters of a group go through each operation together, and no value is moved to the host.
+    On a GPU all parameters of a group go through each operation together, and no value is moved to the host; on a
+    CPU each goes through all operations at once.
 
     Args:
         params (iterable): Parameters or groups of them. A group with `lars_exclude=True` has a local rate of 1 (plain
@@ -82,12 +86,31 @@ class LARS(Optimizer):
                 if 'momentum_buffer' not in self.state[p]:
                     self.state[p]['momentum_buffer'] = torch.zeros_like(p)
             velocities = steps = [self.state[p]['momentum_buffer'] for p in params]
+            if self._fits_one_pass(params, grads, velocities, group):
+                for p, g, v, rate in zip(params, grads, velocities, rates.tolist()):
+                    # v = momentum * v + (1 - dampening) * (g + weight_decay * p), p = p - lr * v
+                    torch._fused_sgd_([p], [g], [v],
+                                      weight_decay=group['weight_decay'],
+                                      momentum=momentum,
+                                      lr=1.,
+                                      dampening=1 - share * rate,
+                                      nesterov=False,
+                                      maximize=False,
+                                      is_first_step=False)
+                return
             torch._foreach_mul_(velocities, momentum)
             self._add_step(velocities, params, grads, rates, group, share)
             if group['nesterov']:
                 steps = torch._foreach_mul(velocities, momentum)
                 self._add_step(steps, params, grads, rates, group)
         torch._foreach_sub_(params, steps)
+
+    @staticmethod
+    def _fits_one_pass(params, grads, velocities, group):
+        """Whether the kernel of the CPU, which goes through the memory regardless of strides, can be used."""
+        return ONE_PASS_ON_CPU and not group['lars_exclude'] and not group['nesterov'] and all(
+            p.device.type == 'cpu' and p.dtype == g.dtype and p.stride() == g.stride() == v.stride()
+            for p, g, v in zip(params, grads, velocities))
 
     @staticmethod
     def _rates(params, grads, group):
