@@ -25,6 +25,7 @@ def parse_args():
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels of cuDNN')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument('--gpu-id', '--gpu-ids', type=int, metavar='N', help='GPU of a training in one process')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     add_cfg_options(parser)
     return parser.parse_args()
@@ -52,6 +53,8 @@ def main():
     torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.gpu_id is not None and torch.cuda.is_available():
+        torch.cuda.set_device(args.gpu_id)
     distributed = args.launcher != 'none'
     init_dist(args.launcher, **cfg.get('dist_params', {}))
 
@@ -96,6 +99,8 @@ def main():
     if getattr(datasets[0], 'CLASSES', None) is not None:
         meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
     train_model(model, datasets, cfg, distributed, timestamp, meta)
+    if distributed:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':

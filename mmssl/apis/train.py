@@ -58,7 +58,7 @@ def precision(cfg):
         tuple: torch.dtype of autocast or None, and the loss scale or None.
     """
     amp, fp16 = cfg.get('amp'), cfg.get('fp16')
-    if amp and fp16:
+    if amp and fp16 is not None:
         raise ConfigError('the config has both amp and fp16: keep one of them')
     if fp16 is not None:
         return torch.float16, fp16.get('loss_scale', 512.)

@@ -252,3 +252,22 @@ def test_resume_keeps_the_schedule(tmp_path):
     again.resume(str(tmp_path / 'epoch_3.pth'))
     again.run([numbers(3)], [('train', 1)])
     assert rates == pytest.approx([0.001] * 3)
+
+
+def test_progress_lines_without_a_terminal(tmp_path, capsys):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=2))
+    runner.register_training_hooks(None, dict(), None, dict(interval=5, hooks=[dict(type='ProgressBarLoggerHook')]))
+    runner.run([numbers(10)], [('train', 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [[f'{25 * i}%', 'iteration', f'{5 * i}/20'] for i in range(1, 5)]
+    assert 'img/s' in lines[0]
+
+
+def test_small_rates_survive_in_the_json_log(tmp_path):
+    import json
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), optimizer=dict(type='SGD', lr=1.5e-7))
+    runner.register_training_hooks(None, dict(), None, dict(interval=2, hooks=[dict(type='TextLoggerHook')]))
+    runner.run([numbers(2)], [('train', 1)])
+    (log, ) = tmp_path.glob('*.log.json')
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert line['lr'] == 1.5e-7 and line['mode'] == 'train' and 0 <= line['data_share'] <= 1
