@@ -2,6 +2,9 @@
 """SimCLR on the hand-written digits that scikit-learn carries, in minutes on two cores of a CPU.
 
 Command:  make demo, or tools/demo.py configs/demo/simclr_digits.py
+Hardware: a CPU; 95 s of computing, pictures included, on one core with AVX512-BF16.
+Result:   with 10 labels per class 95.1 %, 20-NN 98.3 %; raw pixels 89.4 and 97.5, random weights 85.0 and 90.0 (one
+          run, seed 0).
 """
 _base_ = '../selfsup/_base_/default_runtime.py'
 
@@ -15,13 +18,13 @@ model = dict(
         type='ResNet_CIFAR',
         depth=10,
         in_channels=1,
-        stem_channels=32,
-        base_channels=32,
+        stem_channels=16,
+        base_channels=16,
         out_indices=[4],
         norm_cfg=dict(type='BN')),
     neck=dict(
         type='NonLinearNeck',
-        in_channels=256,
+        in_channels=128,
         hid_channels=256,
         out_channels=64,
         num_layers=2,
@@ -31,7 +34,7 @@ model = dict(
 # a mirrored digit is none, so there is no flip
 train_pipeline = [
     dict(type='RandomRotation', degrees=15, interpolation='bilinear'),
-    dict(type='RandomResizedCrop', size=32, scale=(0.4, 1.0)),
+    dict(type='RandomResizedCrop', size=32, scale=(0.6, 1.0)),
     dict(
         type='RandomAppliedTrans',
         transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0., hue=0.)],
@@ -62,7 +65,7 @@ optimizer = dict(type='AdamW', lr=2e-3, weight_decay=1e-4)
 optimizer_config = dict()
 lr_config = dict(
     policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=20, warmup_ratio=0.1, by_epoch=False)
-runner = dict(type='EpochBasedRunner', max_epochs=40)
+runner = dict(type='EpochBasedRunner', max_epochs=50)
 
 # used where the CPU (or GPU) computes fast in bfloat16; tools/demo.py drops it elsewhere
 amp = dict(dtype='bfloat16')
@@ -76,7 +79,7 @@ custom_hooks = [
         type='KNNEvalHook',
         train_dataset=demo['train'],
         val_dataset=demo['test'],
-        interval=4,
+        interval=5,
         k=demo['k'],
         img_norm_cfg=img_norm_cfg),
     dict(type='CollapseMonitorHook', interval=5),
