@@ -30,7 +30,7 @@ def blur_kernel(sigma):
     box[[0, -1]] = edge
     box /= box.sum()
     kernel = np.convolve(np.convolve(box, box), box)
-    seen = np.flatnonzero(kernel > 1 / 1024)  # a weight below a quarter of a grey level leaves no trace
+    seen = np.flatnonzero(kernel > 1 / 128)  # smaller weights cost time and change next to nothing
     kernel = kernel[seen[0]:seen[-1] + 1]
     kernel = kernel + kernel[::-1]  # symmetric to the last bit, or OpenCV takes a slower way
     return kernel / kernel.sum()

@@ -19,6 +19,8 @@ _GREY = np.zeros((3, 4), np.float32)
 _GREY[:, :3] = _LUMA
 _OFFSET = np.zeros((3, 4), np.float32)
 _OFFSET[:, 3] = 1
+_COLOUR = _KEEP - _GREY
+_CUT_GREY = _GREY + _CUT * _OFFSET
 
 
 def _on_colours(adjust):
@@ -87,7 +89,7 @@ def adjust_saturation(img, factor):
     if factor == 1 or img.shape[2] == 1:
         return img
     _check_rgb(img, 'saturation')
-    return cv2.transform(img, factor * _KEEP + (1 - factor) * _GREY + _CUT * _OFFSET)
+    return cv2.transform(img, factor * _COLOUR + _CUT_GREY)
 
 
 @lru_cache(maxsize=1024)
@@ -135,7 +137,7 @@ def _turn_in_rgb(img, turns):
         np.subtract(high + low, planes[:3], out=planes[:3])  # wraps around twice, so it is right
     planes[3] = planes[0]
     x, y, flat = planes[:3], planes[1:], (3 * h, w)
-    step = cv2.convertScaleAbs(high - low, alpha=abs(rest))
+    step = cv2.addWeighted(high, abs(rest), low, -abs(rest), 0)
 
     change = np.maximum(y, low + step)
     change -= y

@@ -183,7 +183,7 @@ def test_blur(photo, sigma):
     assert difference(ours, theirs)[0] < 0.5
     # Pillow continues the border anew in each of three passes
     inside = slice(16, -16), slice(16, -16)
-    assert difference(ours[inside], theirs[inside])[1] <= 4
+    assert difference(ours[inside], theirs[inside])[1] <= 6
     assert abs(ours.mean() - photo.mean()) < 0.3
 
 
