@@ -83,7 +83,8 @@ def _keys_itself(dataset):
         return all(map(_keys_itself, dataset.datasets))
     if isinstance(dataset, RepeatDataset):
         return _keys_itself(dataset.dataset)
-    return type(dataset).__getitem__.__module__.startswith('mmssl.')
+    # that of a plain list is written in C and belongs to no module
+    return getattr(type(dataset).__getitem__, '__module__', '').startswith('mmssl.')
 
 
 class KeyedDataset(Dataset):

@@ -119,6 +119,15 @@ def test_dataset_that_draws_from_global_generators():
     assert runs[0] == runs[1] == runs[2] == runs[3] and len(set(runs[0])) == 12
 
 
+def test_a_list_is_a_dataset_too():
+    loader = build_dataloader([dict(img=torch.full((3, 2, 2), float(i)), idx=i) for i in range(4)],
+                              samples_per_gpu=2,
+                              workers_per_gpu=0,
+                              shuffle=False,
+                              dist=False)
+    assert [batch['idx'].tolist() for batch in loader] == [[0, 1], [2, 3]]
+
+
 def test_global_generators_are_left_alone(two_views):
     """Resume is exact only if neither making an iterator nor loading in the main process draws a number."""
 
