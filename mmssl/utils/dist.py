@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Everything that knows of several processes. Each function is a no-op, or the identity, in one process."""
+import atexit
 import functools
 import os
 import socket
@@ -105,6 +106,13 @@ def init_dist(launcher, backend=None, port=None, **kwargs):
     else:
         backend = 'gloo'
     dist.init_process_group(backend=backend, **kwargs)
+    # a process that ends with the threads of its group alive is sometimes aborted
+    atexit.register(_leave_group)
+
+
+def _leave_group():
+    if is_distributed():
+        dist.destroy_process_group()
 
 
 def barrier():
