@@ -8,6 +8,7 @@ from pathlib import Path
 import mmcv
 import torch
 from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
+from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
 from mmcv.runner import get_host_info
 
@@ -107,6 +108,8 @@ class _Machine:
             if default_type is not None:
                 defaults['type'] = default_type
             cfg = build_from_cfg(cfg, HOOKS, defaults)
+        elif not isinstance(cfg, Hook):
+            raise ConfigError(f'a hook is a dict with a "type", got {cfg!r}')
         self.register_hook(cfg, priority)
 
     def call_hook(self, fn_name):

@@ -16,6 +16,7 @@ from mmssl.datasets import build_dataset
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
 from mmssl.utils.config import load_config
+from mmssl.utils.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -221,6 +222,12 @@ def test_nan_stops_the_training(tmp_path):
     runner.register_training_hooks(None, dict(), None, dict(interval=2, hooks=[dict(type='TextLoggerHook')]))
     with pytest.raises(FloatingPointError, match='loss is nan .* iteration 2 '):
         runner.run([numbers(3)], [('train', 1)])
+
+
+def test_a_hook_that_is_none(tmp_path):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    with pytest.raises(ConfigError, match='a hook is a dict with a "type", got \'TextLoggerHook\''):
+        runner.register_logger_hooks(dict(interval=1, hooks=['TextLoggerHook']))
 
 
 def test_resume_refuses_weights_and_another_model(tmp_path):

@@ -67,7 +67,8 @@ def read_lines(path):
     """Lines of a text file with their numbers from 1, blank ones left out; from any of mmcv's file backends."""
     if mmcv.FileClient.parse_uri_prefix(path) is None:
         if not osp.isfile(path):
-            raise FileNotFoundError(f'no such file: {path}')
+            raise FileNotFoundError(f'no such list: {path}; a folder of images needs none: set ann_file=None, and '
+                                    "type='Folder' where its subfolders are no classes")
         file = open(path, encoding='utf-8', errors='surrogateescape')
     else:
         file = io.StringIO(mmcv.FileClient.infer_client(uri=path).get_text(path))
