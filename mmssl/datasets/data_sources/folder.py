@@ -5,6 +5,7 @@ import os.path as osp
 
 import numpy as np
 
+from mmssl.utils.errors import ConfigError
 from ..builder import DATASOURCES
 from .base import BaseDataSource, CompactStrings
 
@@ -57,15 +58,20 @@ def find_images(root, folder='', recursive=True, extensions=IMG_EXTENSIONS):
 class Folder(BaseDataSource):
     """Any tree of images: nested as it likes, no labels, no class folders, no annotation file.
 
-    Args: see BaseDataSource; `ann_file` and `classes` are of no use here.
+    Args: see BaseDataSource. `ann_file` is None: it is there so that a config for lists becomes one for a folder by
+        two options, `type=Folder ann_file=None`.
     """
 
     def __init__(self,
                  data_prefix,
+                 ann_file=None,
                  color_type='color',
                  channel_order='rgb',
                  test_mode=False,
                  file_client_args=dict(backend='disk')):
+        if ann_file is not None:
+            raise ConfigError(f'Folder takes every image below data_prefix and no list: set ann_file=None instead of '
+                              f'{ann_file!r}, or use ImageList')
         super().__init__(
             data_prefix,
             test_mode=test_mode,

@@ -110,6 +110,13 @@ def test_image_list(photo_folder, tmp_path):
         ImageList(str(photo_folder))
 
 
+def test_folder_in_place_of_a_list(photo_folder):
+    config = dict(type='Folder', data_prefix=str(photo_folder), ann_file=None)
+    assert len(build_datasource(config)) == 24
+    with pytest.raises(ConfigError, match="set ann_file=None instead of 'train.txt'"):
+        build_datasource(dict(config, ann_file='train.txt'))
+
+
 def test_folder(photo_folder, tmp_path):
     """Pitfall: unlabelled data needed fake class folders."""
     jpeg = (photo_folder / 'china' / '00.jpg').read_bytes()
