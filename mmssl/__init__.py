@@ -10,8 +10,8 @@ from importlib import metadata
 
 from .version import __version__, version_info
 
-# distribution -> (lowest that works, first that does not)
-_STACK = {'torch': ((2, 4), None), 'torchvision': ((0, 19), None), 'mmcv': ((1, 7), (2, ))}
+# distribution -> (lowest that works, first that does not); torch 2.6 brings what safe loading of checkpoints needs
+_STACK = {'torch': ((2, 6), None), 'torchvision': ((0, 21), None), 'mmcv': ((1, 7), (2, ))}
 
 
 def _installed(package):

@@ -31,8 +31,8 @@ def imported_by(*command):
 
 @pytest.mark.parametrize('change, words', [
     (dict(), None),
-    (dict(torch=None), ['torch>=2.4 is not installed']),
-    (dict(torch=(1, 13, 1)), ['torch 1.13.1 does not fit, torch>=2.4 does']),
+    (dict(torch=None), ['torch>=2.6 is not installed']),
+    (dict(torch=(1, 13, 1)), ['torch 1.13.1 does not fit, torch>=2.6 does']),
     (dict(mmcv=None), ['mmcv>=1.7,<2 is not installed']),
     (dict(mmcv=(2, 1, 0)), ['mmcv 2.1.0 does not fit']),
     ({
@@ -43,7 +43,7 @@ def imported_by(*command):
         'mmcv-full': (1, 7, 2)
     }, ['mmcv and mmcv-full are both installed', 'pip uninstall mmcv mmcv-full']),
     (dict(torch=None, torchvision=None,
-          mmcv=(1, 6)), ['torch>=2.4 is not installed', 'torchvision>=0.19 is not installed', 'mmcv 1.6 does not fit']),
+          mmcv=(1, 6)), ['torch>=2.6 is not installed', 'torchvision>=0.21 is not installed', 'mmcv 1.6 does not fit']),
 ])
 def test_one_message_names_all_that_does_not_fit(monkeypatch, change, words):
     """Pitfall: chains of exact-version asserts. Here a range, and one message with the command that mends it."""
