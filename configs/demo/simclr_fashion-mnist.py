@@ -1,6 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """SimCLR on 60,000 images of clothes; evaluated on the first 6,000 with labels against the first 1,000 test images.
 
+Time:     nine minutes of training on two cores with AVX512_BF16.
+Result:   75.6 % with 10 labels per class and 83.6 % by 20-NN; raw pixels 70.5 and 80.4, random weights 63.2 and 75.7.
 Command:  make demo-fashion, or tools/demo.py configs/demo/simclr_fashion-mnist.py
 Data:     Debian's package dataset-fashion-mnist, or the four IDX files in a folder:
           the options data.train.data_source.data_prefix, demo.train.data_source.data_prefix and so on name it.
