@@ -2,17 +2,6 @@
 # Train in several processes: one a GPU, or on a machine without a GPU as many CPU processes.
 # Usage: dist_train.sh CONFIG GPUS [arguments of train.py]
 # Environment, for several nodes: NNODES NODE_RANK MASTER_ADDR PORT
-set -e
-if [ $# -lt 2 ]; then
-    echo "usage: $0 CONFIG GPUS [arguments of train.py]" >&2
-    exit 2
-fi
-CONFIG=$1
-GPUS=$2
-shift 2
-HERE=$(cd "$(dirname "$0")" && pwd)
-export PYTHONPATH="$(dirname "$HERE")${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    "$HERE/train.py" "$CONFIG" --launcher pytorch "$@"
+if [ $# -lt 2 ]; then sed -n '3s/^# //p' "$0" >&2; exit 2; fi
+HERE=$(dirname "$0")
+exec bash "$HERE/dist_run.sh" "$2" "$HERE/train.py" "$1" "${@:3}"

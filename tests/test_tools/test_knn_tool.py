@@ -117,8 +117,9 @@ def test_slurm_scripts_call_srun(run_tool, tmp_path, files):
     (tmp_path / 'srun').chmod(0o755)
     env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='16', PYTHON='python', SRUN_ARGS='--time 5 --quiet')
     done = run_tool(f'{FOLDER}/slurm_test_knn_epoch.sh', 'main', 'job', 'configs/a/b.py', 3, '--num-knn', 5, env=env)
-    assert done.stdout.startswith('-p main --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 ')
+    assert done.stdout.startswith('-p main --job-name=job --gres=gpu:8 --ntasks-per-node=8 --ntasks=16 ')
     assert '--time 5 --quiet python -u ' in done.stdout
     assert done.stdout.endswith('configs/a/b.py --checkpoint work_dirs/b/epoch_3.pth --launcher slurm --num-knn 5\n')
-    done = run_tool(f'{FOLDER}/slurm_test_knn_pretrain.sh', 'main', 'job', 'b.py', 'w.pth', env=dict(env, GRES=''))
+    done = run_tool(
+        f'{FOLDER}/slurm_test_knn_pretrain.sh', 'main', 'job', 'b.py', 'w.pth', env=dict(env, GPUS_PER_NODE='0'))
     assert '--gres' not in done.stdout and '--checkpoint w.pth' in done.stdout

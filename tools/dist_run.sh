@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Run a script in several processes: one a GPU, or on a machine without a GPU as many CPU processes.
+# Usage: dist_run.sh GPUS SCRIPT [arguments of the script]
+# Environment, for several nodes: NNODES NODE_RANK MASTER_ADDR PORT
+set -e
+GPUS=$1
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" "${@:2}" --launcher pytorch
