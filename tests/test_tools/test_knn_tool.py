@@ -119,7 +119,7 @@ def test_slurm_scripts_call_srun(run_tool, tmp_path, files):
     done = run_tool(f'{FOLDER}/slurm_test_knn_epoch.sh', 'main', 'job', 'configs/a/b.py', 3, '--num-knn', 5, env=env)
     assert done.stdout.startswith('-p main --job-name=job --gres=gpu:8 --ntasks-per-node=8 --ntasks=16 ')
     assert '--time 5 --quiet python -u ' in done.stdout
-    assert done.stdout.endswith('configs/a/b.py --checkpoint work_dirs/b/epoch_3.pth --launcher slurm --num-knn 5\n')
+    assert done.stdout.endswith('configs/a/b.py --checkpoint work_dirs/b/epoch_3.pth --num-knn 5 --launcher=slurm\n')
     done = run_tool(
         f'{FOLDER}/slurm_test_knn_pretrain.sh', 'main', 'job', 'b.py', 'w.pth', env=dict(env, GPUS_PER_NODE='0'))
     assert '--gres' not in done.stdout and '--checkpoint w.pth' in done.stdout
