@@ -18,9 +18,9 @@ from mmssl.utils.dist import all_gather_object
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_symlink
 from mmssl.utils.registry import build_from_cfg
+from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
 from .log_buffer import LogBuffer
-from .rng import get_rng_state, set_rng_state
 
 
 def _batches(loader, epoch, start):

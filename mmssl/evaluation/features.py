@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The one loop that extracts features: any stage, in data-set order, in one process or several."""
 import contextlib
-import random
 import re
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.rng import get_rng_state, set_rng_state
 
 _BLOCK = 64 * 2**20  # bytes of features that travel between processes at once
 
@@ -191,14 +191,11 @@ def _gather(part, bounds, device):
 @contextlib.contextmanager
 def _random_state_kept():
     """Put the global random generators back: steps of users draw from them, and so may loaders."""
-    python, numpy = random.getstate(), np.random.get_state()
+    state = get_rng_state()
     try:
-        # drawing on another GPU than this process's own would be a fault of its own
-        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        set_rng_state(state)
 
 
 @contextlib.contextmanager
