@@ -39,6 +39,7 @@ class _Machine:
     Attributes:
         amp_dtype (torch.dtype, optional): Type of autocast around each step, None for full precision.
         epoch_batches (int): Batches of the current epoch that are done, the position in the data.
+        data_loaders (list): The loaders of all phases, for hooks, from before_run on.
     """
 
     def __init__(self,
@@ -167,6 +168,7 @@ class _Machine:
             self.log_buffer.update(self.outputs['log_vars'], self.outputs['num_samples'])
 
     def _announce(self, data_loaders, workflow, length):
+        self.data_loaders = data_loaders
         if len(data_loaders) != len(workflow):
             raise ConfigError(f'workflow {workflow} has {len(workflow)} phases for {len(data_loaders)} data loaders')
         for phase in workflow:

@@ -24,7 +24,11 @@ CONFIGS = dict(
         type='Classification',
         backbone=BACKBONE,
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)))
-TWO_VIEWS = [name for name in CONFIGS if name != 'Classification']
+# Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
+VIEWS = dict(Classification=0)
+# What a batch holds besides img and idx, computed from idx
+TARGETS = dict(Classification=dict(label=lambda idx: idx % 4))
+TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 
 
 def build(name, seed=0, **changes):
@@ -38,8 +42,8 @@ def build(name, seed=0, **changes):
 def batch(name, size=8, seed=0, start=0, stop=None):
     """Rows `start` to `stop` of a random batch, as a loader gives it."""
     generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(size, 3, 32, 32, generator=generator)[start:stop] for _ in range(2)]
+    count = VIEWS.get(name, 2)
+    views = [torch.randn(size, 3, 32, 32, generator=generator)[start:stop] for _ in range(count or 1)]
     idx = torch.arange(size)[start:stop]
-    if name == 'Classification':
-        return dict(img=views[0], label=idx % 4, idx=idx)
-    return dict(img=views, idx=idx)
+    targets = {key: target(idx) for key, target in TARGETS.get(name, {}).items()}
+    return dict(img=views if count else views[0], idx=idx, **targets)
