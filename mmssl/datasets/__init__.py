@@ -4,6 +4,7 @@ from .base import BaseDataset
 from .builder import DATASETS, DATASOURCES, PIPELINES, build_dataloader, build_dataset, build_datasource
 from .data_sources import *  # noqa: F401,F403
 from .dataset_wrappers import ConcatDataset, RepeatDataset
+from .deepcluster import DeepClusterDataset
 from .loader import PrefetchLoader
 from .multi_view import MultiViewDataset
 from .samplers import *  # noqa: F401,F403
