@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
-from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset
+from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.utils.config import config_section
 from mmssl.utils.dist import default_device, sync_random_seed
 from mmssl.utils.errors import ConfigError, nearest
@@ -139,6 +139,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                 raise ConfigError(f'{len(d)} samples make no batch: data.samples_per_gpu is '
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
+    _check_memory(model, datasets[0])
     device = default_device()
     model = model.to(device)
     if cfg.get('channels_last'):
@@ -158,6 +159,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     with config_section(cfg, 'runner'):
         runner = build_runner(cfg.runner,
                               dict(model=model, optimizer=optimizer, work_dir=cfg.work_dir, logger=logger, meta=meta))
+    # a dump of a NaN builds the model again by it
+    runner.meta = meta if meta and 'config' in meta else {'config': f'model = {cfg.model.to_dict()!r}', **(meta or {})}
     runner.timestamp = timestamp or runner.timestamp
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)
@@ -169,6 +172,14 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         runner.load_checkpoint(cfg.load_from)
     runner.run(loaders, workflow)
     return runner
+
+
+def _check_memory(model, dataset):
+    """A memory bank has one entry a sample, found by the sample's index."""
+    length, samples = getattr(getattr(model, 'memory_bank', None), 'length', None), len(distinct(dataset))
+    if length is not None and length != samples:
+        raise ConfigError(f'model.memory_bank.length is {length}, the training data has {samples} samples: '
+                          f'set model.memory_bank.length={samples}')
 
 
 def _register_hooks(runner, cfg, loss_scale, distributed):

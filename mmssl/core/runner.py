@@ -21,6 +21,7 @@ from mmssl.utils.registry import build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
 from .log_buffer import LogBuffer
+from .loss_guard import LossGuard
 
 
 def _batches(loader, epoch, start):
@@ -53,6 +54,7 @@ class _Machine:
                  max_epochs=None):
         super().__init__(model, batch_processor, optimizer, work_dir, logger, meta, max_iters, max_epochs)
         self.log_buffer = LogBuffer()
+        self.loss_guard = LossGuard(self)
         self.amp_dtype = None
         self.epoch_batches = 0
         self._stage = None
@@ -143,10 +145,12 @@ class _Machine:
         """One training iteration with its hooks."""
         self.data_batch = data_batch
         self.call_hook('before_train_iter')
+        self.loss_guard.before()
         with self.autocast():
             self.outputs = self.model.train_step(data_batch, self.optimizer)
         self._log_outputs()
         self.call_hook('after_train_iter')
+        self.loss_guard.check()  # where a user's optimizer hook has not done so
         self.data_batch = None
         self._iter += 1
         self.epoch_batches += 1
@@ -164,6 +168,8 @@ class _Machine:
     def _log_outputs(self):
         if not isinstance(self.outputs, dict):
             raise TypeError(f'train_step() and val_step() return a dict, got a {type(self.outputs).__name__}')
+        if 'loss' in self.outputs and self.mode == 'train':
+            self.loss_guard.watch(self.outputs['loss'])
         if 'log_vars' in self.outputs:
             self.log_buffer.update(self.outputs['log_vars'], self.outputs['num_samples'])
 

@@ -3,9 +3,11 @@ from . import pipelines
 from .base import BaseDataset
 from .builder import DATASETS, DATASOURCES, PIPELINES, build_dataloader, build_dataset, build_datasource
 from .data_sources import *  # noqa: F401,F403
-from .dataset_wrappers import ConcatDataset, RepeatDataset
+from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, sample_name
 from .deepcluster import DeepClusterDataset
 from .loader import PrefetchLoader
 from .multi_view import MultiViewDataset
+from .relative_loc import RelativeLocDataset
+from .rotation_pred import RotationPredDataset
 from .samplers import *  # noqa: F401,F403
 from .single_view import SingleViewDataset

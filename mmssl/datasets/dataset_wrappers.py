@@ -1,8 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Datasets made of datasets."""
+from bisect import bisect_right
+
 import numpy as np
 from torch.utils.data import ConcatDataset as _ConcatDataset
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from mmssl.utils.errors import ConfigError
 from .builder import DATASETS, build_dataset
@@ -62,3 +64,46 @@ class RepeatDataset(Dataset):
 
     def __len__(self):
         return self.times * len(self.dataset)
+
+
+def distinct(dataset):
+    """The data set whose indices are the `idx` of the samples: without repetitions around it."""
+    while isinstance(dataset, RepeatDataset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def locate(dataset, idx):
+    """The data set that a sample comes from, below wrappers of several data sets or a part of one.
+
+    Args:
+        dataset (Dataset): A data set or a wrapper.
+        idx (int): The sample's `idx`.
+
+    Returns:
+        tuple[Dataset, int]: The innermost data set, and the sample's index in it.
+    """
+    while True:
+        dataset = distinct(dataset)
+        if isinstance(dataset, _ConcatDataset):
+            part = bisect_right(dataset.cumulative_sizes, idx)
+            dataset, idx = dataset.datasets[part], idx - (dataset.cumulative_sizes[part - 1] if part else 0)
+        elif isinstance(dataset, Subset):
+            dataset, idx = dataset.dataset, dataset.indices[idx]
+        else:
+            return dataset, idx
+
+
+def sample_name(dataset, idx):
+    """Where a sample comes from, for messages.
+
+    Args:
+        dataset (Dataset): A data set or a wrapper of several.
+        idx (int): The sample's `idx`.
+
+    Returns:
+        str: The file's name where there is one.
+    """
+    dataset, place = locate(dataset, idx)
+    source = getattr(dataset, 'data_source', None)
+    return str(source.get_filename(place)) if hasattr(source, 'get_filename') else f'sample {idx}'

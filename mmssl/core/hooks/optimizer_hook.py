@@ -104,6 +104,7 @@ class DistOptimizerHook(_OptimizerHook):
         if size > 1:
             loss = loss / size
         (self.scaler.scale(loss) if self.scaler else loss).backward()
+        runner.loss_guard.check()  # the device has the backward pass to do while the host waits for this
         if last:
             self._update(runner)
         unwrap(runner.model).is_update_iter = last

@@ -5,7 +5,7 @@ import sys
 from mmcv.runner.hooks.logger import LoggerHook
 
 from ..builder import HOOKS
-from .text_logger import check_finite, images_per_second
+from .text_logger import images_per_second
 
 
 @HOOKS.register_module()
@@ -42,7 +42,6 @@ class ProgressBarLoggerHook(LoggerHook):
         output = runner.log_buffer.output
         if self.get_mode(runner) != 'train':
             return
-        check_finite(runner)
         if runner.rank != 0:
             return
         speed = images_per_second(runner)

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Log lines for people and a JSON log for programs."""
 import datetime
-import math
 import resource
 
 import torch
@@ -22,26 +21,12 @@ def images_per_second(runner):
     return runner.outputs['num_samples'] * runner.world_size / max(1e-9, runner.log_buffer.output['time'])
 
 
-def check_finite(runner):
-    """Stop a training whose loss is no number any more.
-
-    Raises:
-        FloatingPointError: The mean loss over the log interval is NaN or infinite.
-    """
-    loss = runner.log_buffer.output.get('loss', 0.)
-    if not math.isfinite(loss):
-        raise FloatingPointError(f'the loss is {loss} in the log interval that ends at iteration {runner.iter + 1} '
-                                 f'(epoch {runner.epoch + 1}): a lower learning rate, a longer warm-up, grad_clip, or '
-                                 'bfloat16 instead of float16 may help')
-
-
 @HOOKS.register_module()
 class TextLoggerHook(_TextLoggerHook):
     """Print loss terms, learning rate, images/s, share of time spent waiting for data, memory and time left.
 
     The same goes as one JSON object a line to TIME.log.json in the work_dir. Arguments are those of mmcv's hook; its
-    keys are kept, and img_per_sec, data_share and broken (images replaced since the start) are new. Stops the
-    training when the loss is NaN or infinite.
+    keys are kept, and img_per_sec, data_share and broken (images replaced since the start) are new.
     """
 
     def log(self, runner):
@@ -52,7 +37,6 @@ class TextLoggerHook(_TextLoggerHook):
         log = dict(mode=mode, epoch=self.get_epoch(runner), iter=iteration)
         log['lr'] = {k: v[0] for k, v in rates.items()} if isinstance(rates, dict) else rates[0]
         if mode == 'train':
-            check_finite(runner)
             log['memory'] = peak_memory()
             log['img_per_sec'] = images_per_second(runner)
             log['data_share'] = output['data_time'] / max(1e-9, output['time'])
