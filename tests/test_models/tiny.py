@@ -23,19 +23,37 @@ CONFIGS = dict(
     Classification=dict(
         type='Classification',
         backbone=BACKBONE,
+        head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)),
+    RelativeLoc=dict(
+        type='RelativeLoc',
+        backbone=BACKBONE,
+        neck=dict(type='RelativeLocNeck', in_channels=64, out_channels=32, norm_cfg=dict(type='SyncBN')),
+        head=dict(type='ClsHead', in_channels=32, num_classes=8)),
+    RotationPred=dict(
+        type='RotationPred',
+        backbone=BACKBONE,
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)))
 # Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
-VIEWS = dict(Classification=0)
+VIEWS = dict(Classification=0, RelativeLoc=9, RotationPred=4)
 # What a batch holds besides img and idx, computed from idx
-TARGETS = dict(Classification=dict(label=lambda idx: idx % 4))
+TARGETS = dict(
+    Classification=dict(label=lambda idx: idx % 4),
+    RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
+    RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 
 
 def build(name, seed=0, **changes):
-    """An initialised model of the algorithm of this name."""
+    """An initialised model of the algorithm of this name.
+
+    Without dropout: each process draws it for its own samples, so that two could not equal one.
+    """
     torch.manual_seed(seed)
     model = build_algorithm(dict(CONFIGS[name], **changes))
     model.init_weights()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.
     return model
 
 
