@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Linear classifier on one stage."""
+from mmcv.cnn import initialize
 from mmcv.runner import BaseModule
 from torch import nn
 
@@ -45,14 +46,21 @@ class ClsHead(BaseModule):
             x = x.mean((2, 3))
         return [self.fc_cls(x.flatten(1))]
 
-    def loss(self, cls_score, labels):
+    def reset(self):
+        """Draw the weights anew, for labels that mean something else than those before."""
+        self.fc_cls.reset_parameters()
+        if self.init_cfg:
+            initialize(self, self.init_cfg)  # init_weights() would refuse a second time
+
+    def loss(self, cls_score, labels, weight=None):
         """Loss and accuracy.
 
         Args:
             cls_score (list[Tensor]): What `forward` returned.
             labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+            weight (Tensor, optional): Weight of each class in the loss, num_classes; see cross_entropy.
 
         Returns:
             dict[str, Tensor]: `loss`, and `acc` in percent.
         """
-        return dict(loss=cross_entropy(cls_score[0], labels), acc=accuracy(cls_score[0], labels))
+        return dict(loss=cross_entropy(cls_score[0], labels, weight), acc=accuracy(cls_score[0], labels))

@@ -1,10 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .contrastive import info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
 from .cosine import negative_cosine
-from .cross_entropy import cross_entropy
+from .cross_entropy import balanced_weights, cross_entropy
 from .precision import in_float32
 
 __all__ = [
-    'cross_entropy', 'in_float32', 'info_nce', 'negative_cosine', 'nt_xent', 'pairs_of_views', 'similarities',
-    'unit_vectors'
+    'balanced_weights', 'cross_entropy', 'in_float32', 'info_nce', 'negative_cosine', 'nt_xent', 'pairs_of_views',
+    'similarities', 'unit_vectors'
 ]
