@@ -22,15 +22,6 @@ def parse_args():
     return parser.parse_args()
 
 
-def fast_bfloat16():
-    """Whether bfloat16 is worth it: a GPU from Ampere on, or a CPU with instructions for it."""
-    import torch
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability() >= (8, 0)
-    # not in every release of torch: then bool() stands in, which is False
-    return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
-
-
 def read_curves(log, key):
     """Epochs (with fractions) and values of what the JSON log holds under `key`."""
     rows = [row for row in map(json.loads, log.read_text().splitlines()) if key in row]
@@ -42,23 +33,16 @@ def read_curves(log, key):
 def main():
     args = parse_args()
     # the arguments are right: now the heavy imports
-    from mmssl.apis import set_random_seed, train_model
-    from mmssl.datasets import build_dataset
-    from mmssl.evaluation import extract_features, few_label, knn
-    from mmssl.models import build_algorithm
-    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.apis.demo import measure, pretrain
+    from mmssl.utils.config import load_config
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import atomic_write
     from mmssl.utils.setup_env import setup_multi_processes
 
     cfg = load_config(args.config, args.cfg_options)
-    check_sections(cfg, ('model', 'data.train', 'optimizer', 'runner', 'demo.train', 'demo.test'))
     setup_multi_processes(cfg)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or 'work_dirs/demo'
     cfg.seed = args.seed if args.seed is not None else cfg.get('seed', 0)
-    set_random_seed(cfg.seed)
-    if cfg.get('amp') and not fast_bfloat16():
-        cfg.amp = None
     out = Path(cfg.work_dir)
     out.mkdir(parents=True, exist_ok=True)
     for name in ('metrics.json', *PICTURES):  # what an earlier run left is not the result of this one
@@ -70,51 +54,23 @@ def main():
             handler.setLevel(logging.WARNING)  # the terminal is the progress bar's
     logging.getLogger('mmcv').setLevel(logging.WARNING)
 
-    with config_section(cfg, 'model'):
-        model = build_algorithm(cfg.model)
-    model.init_weights()
-    with config_section(cfg, 'data.train'):
-        dataset = build_dataset(cfg.data.train)
-    sets = {}
-    for name in ('train', 'test'):
-        with config_section(cfg, f'demo.{name}'):
-            sets[name] = build_dataset(cfg.demo[name])
-
-    def extract(model, layer, norm):
-        return {
-            name: extract_features(model, d, layers=(layer, ), img_norm_cfg=norm)[layer]
-            for name, d in sets.items()
-        }
-
-    print(f'{args.config}: {len(dataset)} images, results go to {out}')
-    norm = cfg.get('img_norm_cfg')
-    # raw as they are, 0 to 1: taking a mean off changes their cosine similarities
-    features = dict(
-        raw_pixels=extract(None, 'pixels', dict(mean=[0.], std=[1.])), random_init=extract(model, 'pooled', norm))
+    print(f'{args.config}: results go to {out}')
+    result = pretrain(cfg, timestamp)
     start = time.time()
-    train_model(model, dataset, cfg, timestamp=timestamp, meta=dict(config=cfg.pretty_text, seed=cfg.seed))
-    train_seconds = time.time() - start
-    features['pretrained'] = extract(model, 'pooled', norm)
-
-    start = time.time()
-    labels = {name: d.gt_labels for name, d in sets.items()}
-    per_class, k = cfg.demo.get('labels_per_class', 10), cfg.demo.get('k', 20)
-    metrics, spread = dict(few_label={}, knn={}), {}
-    for kind, found in features.items():
-        arguments = found['train'], labels['train'], found['test'], labels['test']
-        few = few_label.run(*arguments, labels_per_class=per_class)
-        metrics['few_label'][kind], spread[kind] = few['mean'], few['std']
-        metrics['knn'][kind] = knn.run(*arguments, k=k)[f'k{k}_T0.07_top1']
-    metrics['train_seconds'] = round(train_seconds, 1)
-    draw_pictures(out, cfg, dataset, sets, features, out / f'{timestamp}.log.json')
+    metrics = measure(cfg, result)
+    spread = metrics.pop('few_label_std')
+    metrics['train_seconds'] = round(result.seconds, 1)
+    draw_pictures(out, cfg, result.dataset, result.sets, result.features, out / f'{timestamp}.log.json')
     with atomic_write(out / 'metrics.json') as file:
         json.dump(metrics, file, indent=2)
 
-    print(f'\n{"accuracy on " + str(len(sets["test"])) + " test images":32}{per_class} labels per class    {k}-NN')
+    per_class, k = cfg.demo.get('labels_per_class', 10), cfg.demo.get('k', 20)
+    print(
+        f'\n{"accuracy on " + str(len(result.sets["test"])) + " test images":32}{per_class} labels per class    {k}-NN')
     for kind, title in KINDS.items():
         few, neighbours = (100 * metrics[task][kind] for task in ('few_label', 'knn'))
         print(f'  {title:30}{few:7.1f} % +- {100 * spread[kind]:.1f}   {neighbours:10.1f} %')
-    print(f'\n{train_seconds:.0f} s of pre-training, {time.time() - start:.0f} s of evaluation. '
+    print(f'\n{result.seconds:.0f} s of pre-training, {time.time() - start:.0f} s of evaluation. '
           f'In {out}: metrics.json, {", ".join(PICTURES)}')
 
 

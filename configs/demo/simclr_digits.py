@@ -4,9 +4,6 @@
 Time:     a minute of training on two cores with AVX512_BF16.
 Result:   95.2 % with 10 labels per class and 97.5 % by 20-NN; raw pixels 89.4 and 97.5, random weights 85.0 and 90.0.
 Command:  make demo, or tools/demo.py configs/demo/simclr_digits.py
-Hardware: a CPU; 95 s of computing, pictures included, on one core with AVX512-BF16.
-Result:   with 10 labels per class 95.1 %, 20-NN 98.3 %; raw pixels 89.4 and 97.5, random weights 85.0 and 90.0 (one
-          run, seed 0).
 """
 _base_ = '../selfsup/_base_/default_runtime.py'
 
