@@ -5,9 +5,9 @@ Modules are imported when they are first named, since they import torch: `from m
 """
 import importlib
 
-_HOME = dict(extract_features='features', Features='features', knn_classifier='knn')
+_HOME = dict(extract_features='features', Extractor='extractor', Features='features', knn_classifier='knn')
 
-__all__ = ['Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'representation']
+__all__ = ['Extractor', 'Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'representation']
 
 
 def __getattr__(name):

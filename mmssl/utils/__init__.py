@@ -5,6 +5,7 @@ import importlib
 _HOMES = {
     'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'load_weights', 'read_checkpoint',
                    'save_checkpoint'),
+    'clustering': ('CLUSTERINGS', 'Kmeans', 'PIC', 'normalized_mutual_information', 'preprocess_features'),
     'collect_env': ('collect_env', ),
     'config': ('DictAction', 'load_config'),
     'dist':
