@@ -1,0 +1,14 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""DenseCL (https://arxiv.org/abs/2011.09157), 200 epochs of ImageNet, batch 256.
+
+Command:  tools/dist_train.sh configs/selfsup/densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py 8
+Hardware: 8 GPUs with 32 images each.
+Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 63.62 % linear evaluation on
+          ImageNet (pooled features) and 82.5 mAP of linear SVMs on VOC07.
+"""
+_base_ = [
+    '../_base_/models/densecl.py',
+    '../_base_/datasets/imagenet_mocov2.py',
+    '../_base_/schedules/sgd_coslr-200e_in1k.py',
+    '../_base_/default_runtime.py',
+]

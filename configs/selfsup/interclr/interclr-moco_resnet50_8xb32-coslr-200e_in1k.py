@@ -1,0 +1,50 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""InterCLR (https://arxiv.org/abs/2008.11702) on MoCo v2, 200 epochs of ImageNet, batch 256.
+
+Command:  tools/dist_train.sh configs/selfsup/interclr/interclr-moco_resnet50_8xb32-coslr-200e_in1k.py 8
+Hardware: 8 GPUs with 32 images each.
+Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 68.04 % linear evaluation on
+          ImageNet (last stage) and 85.24 mAP of linear SVMs on VOC07.
+Folder:   N images, K clusters, fewer negatives (M) than images:
+          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=DIR \
+              data.train.data_source.ann_file=None \
+              custom_hooks.0.extractor.dataset.data_source.type=Folder \
+              custom_hooks.0.extractor.dataset.data_source.data_prefix=DIR \
+              custom_hooks.0.extractor.dataset.data_source.ann_file=None \
+              model.memory_bank.length=N model.memory_bank.num_classes=K model.num_classes=K \
+              custom_hooks.0.clustering.k=K model.neg_num=M model.semihard_neg_pool_num=M
+"""
+_base_ = [
+    '../_base_/models/interclr-moco.py',
+    '../_base_/datasets/imagenet_mocov2.py',
+    '../_base_/schedules/sgd_coslr-200e_in1k.py',
+    '../_base_/default_runtime.py',
+]
+
+custom_hooks = [
+    dict(
+        type='InterCLRHook',
+        extractor=dict(
+            samples_per_gpu=256,
+            workers_per_gpu=8,
+            dataset=dict(
+                type='SingleViewDataset',
+                data_source={{_base_.data.train.data_source}},
+                pipeline=[
+                    dict(type='Resize', size=256),
+                    dict(type='CenterCrop', size=224),
+                ],
+                prefetch=True),
+            # uint8 up to the device, whatever the training does
+            prefetch=True,
+            img_norm_cfg={{_base_.img_norm_cfg}}),
+        clustering=dict(type='Kmeans', k={{_base_.num_classes}}, pca_dim=-1),
+        centroids_update_interval=10,
+        deal_with_small_clusters_interval=1,
+        evaluate_interval=50,
+        warmup_epochs=0,
+        init_memory=True,
+        initial=True,
+        online_labels=True,
+        interval=10)
+]
