@@ -152,6 +152,13 @@ def all_reduce_sum(tensor):
     return tensor
 
 
+def all_reduce_max(tensor):
+    """Maximum over ranks, in place, without gradient; returns `tensor`. Backends may lose a NaN of another rank."""
+    if is_distributed():
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return tensor
+
+
 def reduce_mean(tensor):
     """Mean over ranks of a float tensor, without gradient."""
     return all_reduce_sum(tensor.detach().clone()) / get_world_size()

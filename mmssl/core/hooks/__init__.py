@@ -2,6 +2,7 @@
 from .checkpoint_hook import CheckpointHook
 from .collapse_monitor import CollapseMonitorHook
 from .cosine_annealing import StepFixCosineAnnealingLrUpdaterHook
+from .densecl_hook import DenseCLHook
 from .ema_hook import EMAHook
 from .eval_hook import DistEvalHook, EvalHook
 from .knn_eval import KNNEvalHook
@@ -9,10 +10,11 @@ from .momentum_update_hook import MomentumUpdateHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
 from .progress_bar import ProgressBarLoggerHook
 from .simsiam_hook import SimSiamHook
+from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
 
 __all__ = [
-    'CheckpointHook', 'CollapseMonitorHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
+    'CheckpointHook', 'CollapseMonitorHook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
     'GradAccumFp16OptimizerHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ProgressBarLoggerHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'TextLoggerHook'
+    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

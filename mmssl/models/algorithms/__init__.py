@@ -1,11 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from .barlowtwins import BarlowTwins
 from .base import BaseModel
 from .byol import BYOL
 from .classification import Classification
+from .densecl import DenseCL
 from .moco import MoCo
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
 from .simsiam import SimSiam
+from .swav import SwAV
 
-__all__ = ['BYOL', 'BaseModel', 'Classification', 'MoCo', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimSiam']
+__all__ = [
+    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DenseCL', 'MoCo', 'RelativeLoc', 'RotationPred', 'SimCLR',
+    'SimSiam', 'SwAV'
+]

@@ -51,23 +51,35 @@ class MoCo(BaseModel):
         q = unit_vectors(self.neck(self.backbone(img_q))[0])  # B x D
         k = self.compute_keys(img_k)  # B x D
 
-        pos = (q * k).sum(1, keepdim=True)  # B x 1
-        # a copy, because the queue changes before the backward pass reads it
-        neg = similarities(q, self.queue.clone().T)  # B x K
+        pos, neg = self.compare(q, k, self.queue)
         enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
         return self.head(pos, neg)
 
-    @torch.no_grad()
+    @staticmethod
+    def compare(q, k, queue):
+        """Similarities of queries (B x D) to their keys (B x D) and to a queue (D x K): B x 1 and B x K."""
+        # a copy, because the queue changes before the backward pass reads it
+        return (q * k).sum(1, keepdim=True), similarities(q, queue.clone().T)
+
     def compute_keys(self, img):
         """Keys of B images, normalised, B x D. The key encoder takes its momentum step first."""
+        return unit_vectors(self.run_key_encoder(img)[0])
+
+    @torch.no_grad()
+    def run_key_encoder(self, img):
+        """What `forward_keys` gives for B images. The key encoder takes its momentum step first."""
         if self.is_update_iter:
             self.encoder_k.follow(self.backbone, self.neck, momentum=self.momentum)
         # batch statistics must not tell which query belongs to a key
         shuffle = get_world_size() > 1 or self.split_bn
-        if shuffle:
-            img, undo = batch_shuffle_ddp(img)
-        k = unit_vectors(self.encoder_k(img)[0])
-        return batch_unshuffle_ddp(k, undo) if shuffle else k
+        if not shuffle:
+            return self.forward_keys(img)
+        img, undo = batch_shuffle_ddp(img)
+        return [batch_unshuffle_ddp(out, undo) for out in self.forward_keys(img)]
+
+    def forward_keys(self, img):
+        """Tensors, one row an image each, from the key encoder."""
+        return self.encoder_k(img)
 
     def compile_parts(self):
         return [*super().compile_parts(), *self.encoder_k]

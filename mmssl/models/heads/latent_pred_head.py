@@ -1,9 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Heads that predict one view's projection from another's."""
+import torch
 from mmcv.runner import BaseModule
+from torch import nn
 
 from ..builder import HEADS, build_neck
-from ..losses import negative_cosine
+from ..losses import cross_entropy, negative_cosine
 
 
 @HEADS.register_module()
@@ -25,3 +27,28 @@ class LatentPredictHead(BaseModule):
             dict[str, Tensor]: `loss`.
         """
         return dict(loss=negative_cosine(self.predictor([input])[0], target))
+
+
+@HEADS.register_module()
+class LatentClsHead(BaseModule):
+    """A linear classifier predicts the class that it gives to the other view.
+
+    Args:
+        in_channels (int): Dimension of the projections.
+        num_classes (int): Number of classes.
+        init_cfg (dict | list[dict]): Initialisation.
+    """
+
+    def __init__(self, in_channels, num_classes, init_cfg=dict(type='Normal', std=0.01, layer='Linear')):
+        super().__init__(init_cfg)
+        self.predictor = nn.Linear(in_channels, num_classes)
+
+    def forward(self, input, target):
+        """Projections to predict from and to be classified (each N x D; the target gets no gradient) to a loss.
+
+        Returns:
+            dict[str, Tensor]: `loss`.
+        """
+        with torch.no_grad():
+            classes = self.predictor(target).argmax(1)
+        return dict(loss=cross_entropy(self.predictor(input), classes))

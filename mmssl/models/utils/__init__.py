@@ -3,11 +3,12 @@ from mmssl.utils.dist import GatherLayer
 from .accuracy import Accuracy, accuracy
 from .momentum_encoder import MomentumEncoder, ema_update
 from .multi_pooling import MultiPooling
+from .multi_prototypes import MultiPrototypes
 from .norm import SplitBatchNorm, SyncBatchNorm
 from .pretrained import PretrainedInit
 from .sobel import Sobel
 
 __all__ = [
-    'Accuracy', 'GatherLayer', 'MomentumEncoder', 'MultiPooling', 'PretrainedInit', 'Sobel', 'SplitBatchNorm',
-    'SyncBatchNorm', 'accuracy', 'ema_update'
+    'Accuracy', 'GatherLayer', 'MomentumEncoder', 'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel',
+    'SplitBatchNorm', 'SyncBatchNorm', 'accuracy', 'ema_update'
 ]
