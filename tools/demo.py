@@ -22,14 +22,6 @@ def parse_args():
     return parser.parse_args()
 
 
-def read_curves(log, key):
-    """Epochs (with fractions) and values of what the JSON log holds under `key`."""
-    rows = [row for row in map(json.loads, log.read_text().splitlines()) if key in row]
-    length = max(row['iter'] for row in rows) if rows else 0
-    epochs = [row['epoch'] - 1 + row['iter'] / length if row['mode'] == 'train' else row['epoch'] for row in rows]
-    return epochs, [row[key] for row in rows]
-
-
 def main():
     args = parse_args()
     # the arguments are right: now the heavy imports
@@ -79,20 +71,21 @@ def draw_pictures(out, cfg, dataset, sets, features, log):
     import numpy as np
     import torch
 
-    from mmssl.datasets.pipelines.rng import seed_sample
     from mmssl.evaluation import knn, plots
+    from mmssl.evaluation.views import look_at
+    from mmssl.utils.training_log import TrainingLog
     bank, test = sets['train'], sets['test']
     labels = np.asarray(test.gt_labels)
 
-    picked, views = np.linspace(0, len(dataset) - 1, 6).astype(int).tolist(), []
-    for idx in picked:
-        views.append([])
-        for epoch in range(4):
-            seed_sample(cfg.seed, epoch, idx)
-            views[-1] += list(dataset[idx]['img'])
-    plots.plot_views([dataset.data_source.get_img(i) for i in picked], views, out / 'views.png')
+    picked = np.linspace(0, len(dataset) - 1, 6).astype(int).tolist()
+    plots.plot_views([look_at(dataset, idx, range(4), cfg.seed) for idx in picked], out / 'views.png')
 
-    plots.plot_loss(*read_curves(log, 'loss'), out / 'loss.png', knn=read_curves(log, 'knn_top1'))
+    log = TrainingLog(log)
+    panels = {'loss': 'loss', 'accuracy of kNN': 'knn_top1'}
+    plots.plot_curves({
+        title: [(log.name, *log.curve(key))]
+        for title, key in panels.items() if key in log.keys()
+    }, out / 'loss.png', 'Pre-training')
 
     shown = np.linspace(0, len(test) - 1, min(len(test), 1000)).astype(int)
     embeddings = {

@@ -84,8 +84,9 @@ def locate(dataset, idx):
         tuple[Dataset, int]: The innermost data set, and the sample's index in it.
     """
     while True:
-        dataset = distinct(dataset)
-        if isinstance(dataset, _ConcatDataset):
+        if isinstance(dataset, RepeatDataset):
+            dataset, idx = dataset.dataset, idx % len(dataset.dataset)
+        elif isinstance(dataset, _ConcatDataset):
             part = bisect_right(dataset.cumulative_sizes, idx)
             dataset, idx = dataset.datasets[part], idx - (dataset.cumulative_sizes[part - 1] if part else 0)
         elif isinstance(dataset, Subset):

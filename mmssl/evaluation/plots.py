@@ -1,5 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pictures of what was learned. Functions take arrays and write PNG files; no display is needed."""
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 
 from mmssl.utils.misc import atomic_write
@@ -7,14 +11,14 @@ from mmssl.utils.misc import atomic_write
 _INK, _MUTED, _RIGHT, _WRONG = '#222222', '#8a8a8a', '#2a9d4f', '#d1342f'
 
 
-def _figure(width, height):
+def _figure(width, height, layout='constrained', facecolor='white'):
     from matplotlib.figure import Figure  # has its own canvas: no display, no global state
-    return Figure(figsize=(width, height), layout='constrained', facecolor='white')
+    return Figure(figsize=(width, height), layout=layout, facecolor=facecolor)
 
 
 def _save(figure, path):
     with atomic_write(path, 'wb') as file:
-        figure.savefig(file, format='png', dpi=130)
+        figure.savefig(file, format=Path(path).suffix[1:] or 'png', dpi=130)
 
 
 def _head(axes, text, color=_INK):
@@ -32,67 +36,167 @@ def _show(axes, image, frame=None):
         spine.set(visible=frame is not None, color=frame, linewidth=2.5)
 
 
-def plot_views(originals, views, path, title='What the network is taught to see as the same'):
-    """Samples, one a row: the image as it is, then its augmented views.
+class Tile(NamedTuple):
+    """An image in a sheet.
+
+    Attributes:
+        image (ndarray): uint8, H x W x C.
+        caption (str): A line or two below it.
+        mask (ndarray, optional): h x w, true where the image is hidden; each entry covers a cell of a grid over it.
+    """
+    image: np.ndarray
+    caption: str = ''
+    mask: np.ndarray = None
+
+
+def plot_views(samples, path, title='What the network is taught to see as the same', headings=('image', 'its views')):
+    """A sheet of samples: each image as it is stored, and what a pipeline makes of it.
+
+    Views are drawn in their true relative sizes; the stored images are scaled to those of the largest view.
 
     Args:
-        originals (Sequence[ndarray]): Images, uint8 H x W x C.
-        views (Sequence[Sequence[ndarray]]): The views of each.
+        samples (Sequence[tuple[Tile, Sequence]]): Of each sample the stored image and its blocks; a block is a list of
+            rows of Tiles. Blocks stand side by side, in several lines where they do not fit in one.
         path (str): PNG file.
-        title (str): Above the picture.
+        title (str): Above the sheet.
+        headings (tuple[str, str]): Above the stored images and above the blocks.
     """
-    columns = 1 + max(len(v) for v in views)
-    figure = _figure(0.95 * columns + 0.3, 0.95 * len(originals) + 0.8)
-    figure.suptitle(title, fontsize=11, color=_INK)
-    grid = figure.subplots(
-        len(originals),
-        columns + 1,
-        squeeze=False,
-        gridspec_kw=dict(width_ratios=[1, 0.12, *[1] * (columns - 1)], wspace=0.04, hspace=0.04))
-    for row, original, row_views in zip(grid, originals, views):
-        _show(row[0], original)
-        for axes in row[1:]:
-            axes.axis('off')
-        for axes, view in zip(row[2:], row_views):
-            axes.axis('on')
-            _show(axes, view)
-    grid[0][0].set_title('image', fontsize=9, color=_MUTED)
-    _head(grid[0][2], 'its views', _MUTED)
+    cell, gap, gutter, line, widest = 1., 0.05, 0.16, 0.135, 11.  # inches
+    largest = max(
+        max(tile.image.shape[:2]) for _, blocks in samples for block in blocks for row in block for tile in row)
+
+    placed, bottom, right = [], 0.62, 0.
+
+    def place(row, x, y, scale):
+        """Put a row of tiles down from (x, y) on; its right and lower ends."""
+        height = 0.
+        for tile in row:
+            h, w = (n * scale for n in tile.image.shape[:2])
+            words = [part for text in tile.caption.splitlines() for part in textwrap.wrap(text, max(8, int(w / 0.049)))]
+            placed.append((tile, '\n'.join(words), x, y, w, h))
+            height = max(height, h + line * len(words))
+            x += w + gap
+        return x, y + height
+
+    for original, blocks in samples:
+        top, left = bottom, 2 * gap
+        x, below = place([original], left, top, cell / max(original.image.shape[:2]))
+        first = x = left + cell + 2 * gutter
+        for block in blocks:
+            width = max(sum(tile.image.shape[1] * cell / largest + gap for tile in row) for row in block)
+            if x > first and x + width > widest:
+                x, top = first, below + gap
+            y, end = top, x
+            for row in block:
+                row_end, y = place(row, x, y, cell / largest)
+                y, end = y + gap, max(end, row_end)
+            below, right, x = max(below, y), max(right, end), end + gutter - gap
+        bottom = below + gutter
+    width = max(right + gap, 0.09 * len(title), first + 0.08 * len(headings[1]))
+    figure = _figure(width, bottom, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(bottom, 0))
+    axes.axis('off')
+    axes.text(width / 2, 0.2, title, fontsize=11, color=_INK, ha='center', va='center')
+    for text, x in zip(headings, (2 * gap, first)):
+        axes.text(x, 0.56, text, fontsize=9, color=_MUTED, va='bottom')
+    for tile, caption, x, y, w, h in placed:
+        box = dict(extent=(x, x + w, y + h, y), aspect='auto')
+        image = tile.image[..., 0] if tile.image.shape[2] == 1 else tile.image[..., :3]
+        # small images keep their pixels to be seen, large ones are shrunk without aliasing
+        smooth = 'nearest' if image.shape[1] < 60 else 'antialiased'
+        axes.imshow(image, cmap='gray', vmin=0, vmax=255, interpolation=smooth, **box)
+        if tile.mask is not None:
+            cover = np.zeros((*tile.mask.shape, 4))
+            cover[tile.mask.astype(bool)] = (0.5, 0.5, 0.5, 0.93)
+            axes.imshow(cover, interpolation='nearest', **box)
+            rows, columns = tile.mask.shape
+            style = dict(color='white', linewidth=0.3)
+            axes.hlines(np.linspace(y, y + h, rows + 1), x, x + w, **style)
+            axes.vlines(np.linspace(x, x + w, columns + 1), y, y + h, **style)
+        axes.text(x, y + h + 0.02, caption, fontsize=6, color=_INK, va='top', linespacing=1.15)
+    axes.set(xlim=(0, width), ylim=(bottom, 0))
     _save(figure, path)
 
 
-def plot_loss(steps, losses, path, knn=None, title='Pre-training'):
-    """The loss over training, and below it, if given, the accuracy of kNN while training.
+def smoothed(values, weight):
+    """Exponential moving average, without a pull towards its start.
 
     Args:
-        steps (Sequence[float]): Epochs (fractions of one too) of the losses.
-        losses (Sequence[float]): The loss at each.
-        path (str): PNG file.
-        knn (tuple[Sequence[float], Sequence[float]], optional): Epochs, and accuracies as fractions.
-        title (str): Above the picture.
+        values (Sequence[float]): The values.
+        weight (float): Of the past, 0 to below 1.
+
+    Returns:
+        list[float]: As many.
     """
-    knn = knn if knn and len(knn[0]) else None
-    figure = _figure(7, 4.8 if knn else 3.4)
-    plots = figure.subplots(2 if knn else 1, 1, sharex=True, squeeze=False)[:, 0]
-    curves = [('loss', steps, losses, '#2b6cb0')
-              ] + ([('kNN accuracy, %', knn[0], np.multiply(knn[1], 100), _RIGHT)] if knn else [])
-    for axes, (name, x, y, color) in zip(plots, curves):
-        axes.plot(x, y, color=color, linewidth=1.6, marker='o' if len(x) < 40 else None, markersize=3)
-        axes.set_ylabel(name, color=_INK)
-        axes.grid(alpha=0.25)
-        axes.spines[['top', 'right']].set_visible(False)
-        if len(x):
-            axes.annotate(
-                f'{y[-1]:.2f}' if name == 'loss' else f'{y[-1]:.1f}', (x[-1], y[-1]),
-                xytext=(6, 0),
-                textcoords='offset points',
-                va='center',
-                color=color,
-                fontsize=9,
-                annotation_clip=False)
-    plots[0].set_title(title, fontsize=11, color=_INK)
-    plots[-1].set_xlabel('epoch')
-    _save(figure, path)
+    mean, averages = 0., []
+    for count, value in enumerate(values, 1):
+        mean = weight * mean + (1 - weight) * value
+        averages.append(mean / (1 - weight**count))
+    return averages
+
+
+def plot_curves(panels, path, title='Training', xlabel='epoch', smooth=0., style=None, backend=None):
+    """Curves of one or several trainings, a panel for each thing measured.
+
+    Args:
+        panels (dict[str, list[tuple[str, Sequence[float], Sequence[float]]]]): Under the name of each panel a name, x
+            and y of each curve; curves of one name have one colour.
+        path (str | None): File, PNG or what its ending says.
+        title (str): Above the picture.
+        xlabel (str): Below it.
+        smooth (float): Weight of the past in a moving average, 0 to below 1; the values themselves are drawn pale.
+        style (str, optional): A style of matplotlib, or of seaborn: 'dark', 'whitegrid', ...
+        backend (str, optional): A backend of matplotlib that opens a window, such as 'TkAgg'.
+    """
+    import matplotlib
+    import matplotlib.style
+    if backend:
+        matplotlib.use(backend)
+    if style is None:
+        style = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25}
+    elif f'seaborn-v0_8-{style}' in matplotlib.style.available:
+        style = f'seaborn-v0_8-{style}'
+    names = list(dict.fromkeys(name for curves in panels.values() for name, _, _ in curves))
+    with matplotlib.style.context(style):
+        size = (7.5, 0.9 + 2.6 * len(panels))
+        if backend:
+            from matplotlib import pyplot
+            figure = pyplot.figure(figsize=size, layout='constrained')
+        else:
+            figure = _figure(*size, facecolor=None)
+        figure.suptitle(title, fontsize=11)
+        for axes, (panel,
+                   curves) in zip(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels.items()):
+            for name, x, y in curves:
+                i = names.index(name)
+                look = dict(color=f'C{i % 10}', linestyle=('-', '--', ':', '-.')[i // 10 % 4])
+                marker = dict(marker='o', markersize=3) if len(x) < 40 else {}
+                if smooth:
+                    axes.plot(x, y, linewidth=1, alpha=0.25, **look)
+                    y = smoothed(y, smooth)
+                axes.plot(x, y, linewidth=1.6, label=name, **look, **marker)
+                if len(names) <= 3:
+                    end = dict(xytext=(6, 0), textcoords='offset points', va='center', annotation_clip=False)
+                    axes.annotate(f'{y[-1]:.4g}', (x[-1], y[-1]), color=look['color'], fontsize=8, **end)
+            axes.set_ylabel(panel)
+        axes.set_xlabel(xlabel)
+        figure.align_ylabels()
+        if len(names) > 1:
+            figure.legend(*_once(figure), loc='outside lower center', ncols=min(3, len(names)), frameon=False)
+        if path is not None:
+            _save(figure, path)
+        if backend:
+            pyplot.show()
+            pyplot.close(figure)
+
+
+def _once(figure):
+    """Handles and names for a legend, of each name the first."""
+    found = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(name, handle)
+    return list(found.values()), list(found)
 
 
 def embed_tsne(features, seed=0):

@@ -1,0 +1,148 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What a data set makes of a sample, as images that can be looked at: views, patches, rotations, masks, targets."""
+import os.path as osp
+
+import numpy as np
+import torch
+
+from mmssl.datasets.data_sources.base import ArraySource
+from mmssl.datasets.dataset_wrappers import locate
+from mmssl.datasets.loader import KeyedDataset
+from .plots import Tile
+
+
+def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
+    """A sample as it is stored, and the views and targets that training gets of it.
+
+    Args:
+        dataset (Dataset): Any data set of this library, or a wrapper of such.
+        idx (int): Index of the sample.
+        epochs (Sequence[int]): Epochs, from 0; the views are those that a training with this seed sees in them.
+        seed (int): The seed.
+        img_norm_cfg (dict, optional): `mean` and `std` of images that are normalised, but not by a step Normalize,
+            which tells its own; on the scale of 0 to 1.
+
+    Returns:
+        tuple[Tile, list[list[list[Tile]]]]: The stored image, and for each epoch rows of tiles.
+    """
+    leaf, place = locate(dataset, idx)
+    samples, _ = KeyedDataset(dataset, seed, replace_broken=False).__getitems__([(epoch, idx) for epoch in epochs])
+    source, caption = leaf.data_source, f'sample {idx}'
+    if not isinstance(source, ArraySource):
+        name = osp.basename(source.get_filename(place))
+        caption = (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\n{caption}'
+    norm = _normalisation(leaf)
+    if norm is None and any(map(_is_normalised, (view for sample in samples for view in _images(sample)))):
+        norm = img_norm_cfg
+    return Tile(source.get_img(place), caption), [lay_out(sample, norm, leaf.CLASSES) for sample in samples]
+
+
+def lay_out(sample, norm=None, classes=None):
+    """A sample as rows of tiles, with its targets as captions.
+
+    Args:
+        sample (dict): What a data set gives: `img` is a view, a list of views, or a tuple of an image and masks (or of
+            a view and further images, such as the targets of reconstruction); `idx`; other entries are targets, one a
+            view or one for all.
+        norm (dict, optional): Mean and std to undo.
+        classes (Sequence[str], optional): Names of the values of `label`.
+
+    Returns:
+        list[list[Tile]]: Patches of RelativeLocDataset stand in their places, other views in one row.
+    """
+    views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
+    captions = [[] for _ in views]
+    for key, values in sample.items():
+        if key in ('img', 'idx'):
+            continue
+        values = np.asarray(values)
+        if key == 'patch_label':  # the middle one is what the others lie around
+            values = np.insert(values.astype(object), len(values) // 2, None)
+        values = values.tolist() if values.shape == (len(views), ) else [values.tolist()]
+        for caption, value in zip(captions, values):
+            caption.append(_word(key, value, classes))
+    tiles = [_tiles(view, norm) for view in views]
+    if len({tile.image.shape[:2] for row in tiles for tile in row}) > 1:
+        for caption, row in zip(captions, tiles):
+            caption.insert(0, '{} x {}'.format(*row[0].image.shape[:2]))
+    tiles = [[row[0]._replace(caption='\n'.join(filter(None, [*caption, row[0].caption]))), *row[1:]]
+             for caption, row in zip(captions, tiles)]
+    flat = [tile for row in tiles for tile in row]
+    return [flat[i:i + 3] for i in (0, 3, 6)] if 'patch_label' in sample else [flat]
+
+
+def _images(sample):
+    """The first image of each view."""
+    views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
+    return [view[0] if isinstance(view, tuple) else view for view in views]
+
+
+def _word(key, value, classes):
+    """A target in words."""
+    if key == 'patch_label':
+        return 'the middle' if value is None else f'patch_label {value}'
+    if key == 'rot_label':
+        return f'rot_label {value}: {90 * value}°'
+    if isinstance(value, int) and value == -1:
+        return f'no {key}'
+    if key == 'label' and classes is not None:
+        return f'label {value}: {classes[value]}' if str(classes[value]) != str(value) else f'label {value}'
+    return f'{key} {value}'
+
+
+def _tiles(view, norm):
+    """A view as tiles: the image, further images, and the image under its masks."""
+    if not isinstance(view, tuple):
+        return [Tile(to_image(view, norm))]
+    found = [Tile(to_image(view[0], norm))]
+    for part in view[1:]:
+        mask = _as_mask(part)
+        if mask is not None:
+            found.append(Tile(found[0].image, f'{mask.mean():.0%} hidden', mask))
+        elif np.ndim(part) == 3:  # of a pipeline of its own, perhaps without a normalisation
+            found.append(Tile(to_image(part, norm if _is_normalised(part) else None)))
+        else:
+            found[0] = found[0]._replace(caption=f'+ {type(part).__name__} {tuple(np.shape(part))}')
+    return found
+
+
+def _as_mask(part):
+    """An array of h x w, or of h * h, that holds 0 and 1 only, as booleans; None for anything else."""
+    mask = np.asarray(part).squeeze()
+    if mask.ndim == 1 and round(mask.size**0.5)**2 == mask.size:
+        mask = mask.reshape(round(mask.size**0.5), -1)
+    return mask.astype(bool) if mask.ndim == 2 and np.isin(mask, (0, 1)).all() else None
+
+
+def to_image(view, norm=None):
+    """A view as an image.
+
+    Args:
+        view (ndarray | Tensor): uint8 H x W x C, or floats C x H x W.
+        norm (dict, optional): Mean and std to undo in floats, one number or one a channel.
+
+    Returns:
+        ndarray: uint8, H x W x C, with one channel or three.
+    """
+    view = view.detach().cpu() if isinstance(view, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(view))
+    if view.dtype != torch.uint8:
+        if norm is not None:
+            view = view * torch.tensor(norm['std']).view(-1, 1, 1) + torch.tensor(norm['mean']).view(-1, 1, 1)
+        view = (view * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    image = view.numpy()
+    return image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+
+
+def _is_normalised(view):
+    """Whether these are floats beyond 0 to 1."""
+    view = torch.as_tensor(view)
+    return view.is_floating_point() and bool(view.min() < 0 or view.max() > 1)
+
+
+def _normalisation(dataset):
+    """Mean and std of the step Normalize in a data set's pipelines, None where there is none."""
+    pipelines = [*getattr(dataset, 'pipelines', ()), dataset.pipeline, getattr(dataset, 'format_pipeline', None)]
+    for step in (step for pipeline in filter(None, pipelines) for step in pipeline.transforms):
+        if type(step).__name__ == 'Normalize':
+            return dict(mean=list(step.mean), std=list(step.std))
+    return None
