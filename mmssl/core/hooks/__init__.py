@@ -2,6 +2,7 @@
 from .checkpoint_hook import CheckpointHook
 from .collapse_monitor import CollapseMonitorHook
 from .cosine_annealing import StepFixCosineAnnealingLrUpdaterHook
+from .deepcluster_hook import ClusteringHook, DeepClusterHook
 from .densecl_hook import DenseCLHook
 from .ema_hook import EMAHook
 from .eval_hook import DistEvalHook, EvalHook
@@ -14,7 +15,7 @@ from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
 
 __all__ = [
-    'CheckpointHook', 'CollapseMonitorHook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
-    'GradAccumFp16OptimizerHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ProgressBarLoggerHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
+    'CheckpointHook', 'ClusteringHook', 'DeepClusterHook', 'CollapseMonitorHook', 'DenseCLHook', 'DistEvalHook',
+    'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'KNNEvalHook', 'MomentumUpdateHook',
+    'ProgressBarLoggerHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

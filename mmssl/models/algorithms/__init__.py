@@ -3,6 +3,7 @@ from .barlowtwins import BarlowTwins
 from .base import BaseModel
 from .byol import BYOL
 from .classification import Classification
+from .deepcluster import DeepCluster
 from .densecl import DenseCL
 from .moco import MoCo
 from .relative_loc import RelativeLoc
@@ -12,6 +13,6 @@ from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DenseCL', 'MoCo', 'RelativeLoc', 'RotationPred', 'SimCLR',
-    'SimSiam', 'SwAV'
+    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'MoCo', 'RelativeLoc',
+    'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
 ]
