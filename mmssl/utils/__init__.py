@@ -3,6 +3,7 @@
 import importlib
 
 _HOMES = {
+    'alias_multinomial': ('AliasMethod', ),
     'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'load_weights', 'read_checkpoint',
                    'save_checkpoint'),
     'clustering': ('CLUSTERINGS', 'Kmeans', 'PIC', 'normalized_mutual_information', 'preprocess_features'),

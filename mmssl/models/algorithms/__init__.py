@@ -6,6 +6,7 @@ from .classification import Classification
 from .deepcluster import DeepCluster
 from .densecl import DenseCL
 from .moco import MoCo
+from .npid import NPID
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
@@ -13,6 +14,6 @@ from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'MoCo', 'RelativeLoc',
+    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'MoCo', 'NPID', 'RelativeLoc',
     'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
 ]

@@ -1,0 +1,111 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Memory bank with one feature for each sample of the training set."""
+import torch
+from mmcv.runner import BaseModule
+from torch.nn import functional as F
+
+from mmssl.utils.dist import concat_all_gather
+from ..builder import MEMORIES
+from ..losses import in_float32, unit_vectors
+
+
+@in_float32
+def bank_similarities(queries, bank, ind):
+    """Dot products of each query with entries of a bank of its own choice.
+
+    The bank may change before the backward pass, so that a copy has to be made of it: of the chosen entries or of the
+    whole bank, whichever is smaller. With 65,536 entries for each of 32 images the bank of ImageNet is the smaller one.
+
+    Args:
+        queries (Tensor): N x D.
+        bank (Tensor): L x D.
+        ind (Tensor): Entries for each query, N x K integers.
+
+    Returns:
+        Tensor: N x K.
+    """
+    if len(bank) <= ind.numel():
+        return (queries @ bank.clone().T).gather(1, ind)
+    return torch.bmm(bank[ind], queries[:, :, None])[:, :, 0]
+
+
+@torch.no_grad()
+def blend_features(bank, ind, feature, momentum):
+    """Move the entries of the samples of all processes towards their new features.
+
+    Of a sample that is there more than once (samplers fill up batches) the first feature counts, in rank order: the
+    result depends neither on the device nor on the number of processes.
+
+    Args:
+        bank (Tensor): L x D, rows of unit length, changed in place.
+        ind (Tensor): The samples of this process, B integers.
+        feature (Tensor): Their features, B x D, of any length.
+        momentum (float): Share of the new feature; the rest of the old one stays.
+
+    Returns:
+        tuple[Tensor, Tensor]: Samples of all W processes (BW), and what the bank holds of them now (BW x D).
+    """
+    ind, feature = concat_all_gather(ind), concat_all_gather(unit_vectors(feature).to(bank.dtype))
+    torch._assert_async((ind < len(bank)).all(), f'a sample has no entry in the memory bank: memory_bank.length is '
+                        f'{len(bank)}, which must be the number of training samples')
+    by_sample, order = ind.sort(stable=True)
+    first = order[torch.searchsorted(by_sample, ind)]
+    new = unit_vectors(torch.lerp(bank[ind], feature[first], momentum))
+    bank[ind] = new
+    return ind, new
+
+
+@MEMORIES.register_module()
+class SimpleMemory(BaseModule):
+    """One feature of unit length for each sample, as NPID keeps (https://arxiv.org/abs/1805.01978).
+
+    The bank is a buffer: the same on all processes, and part of checkpoints. It starts with random directions, drawn
+    by a generator of its own.
+
+    Args:
+        length (int): Number of samples.
+        feat_dim (int): Dimension of the features.
+        momentum (float): Share of the new feature in an update, in (0, 1]; the rest of the old one stays. It counts
+            this way in all memories here, as in MMSelfSup; 1 replaces features.
+
+    Attributes:
+        feature_bank (Tensor): length x feat_dim.
+
+    Raises:
+        ValueError: A size is not positive, or the momentum not within (0, 1].
+    """
+
+    def __init__(self, length, feat_dim, momentum):
+        super().__init__()
+        if length < 1 or feat_dim < 1:
+            raise ValueError(f'a memory needs positive sizes, got length={length!r}, feat_dim={feat_dim!r}')
+        if not 0 < momentum <= 1:
+            raise ValueError(f'momentum is the share of the new feature, above 0 and at most 1; got {momentum!r}')
+        self.length = length
+        self.momentum = momentum
+        bank = torch.randn(length, feat_dim, generator=torch.Generator().manual_seed(0))
+        self.register_buffer('feature_bank', F.normalize(bank, dim=1))
+
+    def update(self, ind, feature):
+        """Blend in features of samples, see blend_features.
+
+        Args:
+            ind (Tensor): The samples of this process, B integers.
+            feature (Tensor): Their features, B x feat_dim, of any length.
+        """
+        blend_features(self.feature_bank, ind, feature, self.momentum)
+
+    def draw(self, ind, num, exclude=False):
+        """Draw entries for each sample, each with the same probability, with replacement.
+
+        Args:
+            ind (Tensor): The samples, B integers.
+            num (int): Number of entries for each.
+            exclude (bool): Never draw the sample's own entry.
+
+        Returns:
+            Tensor: B x num integers.
+        """
+        drawn = torch.randint(self.length - exclude, (len(ind), num), device=ind.device)
+        # one number less to draw from, and those from the sample's own on moved up by one
+        return drawn + (drawn >= ind[:, None]) if exclude else drawn
