@@ -6,9 +6,10 @@ from PIL import Image, ImageOps
 
 from mmssl.datasets.pipelines import Compose
 from mmssl.models import build_algorithm
-from mmssl.utils.checkpoint import load_weights
+from mmssl.utils.checkpoint import CheckpointError, get_state_dict, load_weights, read_checkpoint
 from mmssl.utils.config import config_section, load_config
 from mmssl.utils.dist import default_device
+from mmssl.utils.logger import get_root_logger
 
 
 def init_model(config, checkpoint=None, device=None, options=None):
@@ -31,6 +32,44 @@ def init_model(config, checkpoint=None, device=None, options=None):
         load_weights(model, checkpoint)
     model.cfg = cfg
     return model.to(default_device() if device is None else device).eval()
+
+
+def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
+    """Build the model of a config for an evaluation of what it learned.
+
+    Args:
+        cfg (mmcv.Config): The config.
+        checkpoint (str, optional): One of the whole algorithm, or of its backbone alone, whose keys have no prefix.
+            Without it, and without a model.init_cfg, there is a warning that weights are random.
+        parts (Sequence[str]): Parts of the model that are evaluated: the checkpoint must hold all their weights.
+        logger (logging.Logger, optional): For what was loaded; default: mmssl's.
+
+    Returns:
+        nn.Module: On the GPU where there is one.
+
+    Raises:
+        CheckpointError: Weights of these parts are absent: random ones would be evaluated.
+    """
+    logger = logger or get_root_logger()
+    with config_section(cfg, 'model'):
+        model = build_algorithm(cfg.model)
+    model.init_weights()
+    if checkpoint:
+        weights = get_state_dict(read_checkpoint(checkpoint))
+        alone = model.backbone.state_dict().keys() & weights.keys()
+        logger.info(f'{checkpoint}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
+        report = load_weights(model.backbone if alone else model, weights, logger=logger)
+        absent = [f'backbone.{key}' if alone else key for key in (*report.missing, *report.mismatched)]
+        if alone:
+            absent += [key for key in model.state_dict() if not key.startswith('backbone.')]
+        for part in parts:
+            lost = [key for key in absent if key.startswith(f'{part}.')]
+            if lost:
+                raise CheckpointError(f'{checkpoint} lacks {len(lost)} weights of the {part}, such as {lost[0]}: '
+                                      'this would evaluate random weights')
+    elif not (cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
+        logger.warning('no --checkpoint: these are the features of RANDOM weights')
+    return model.to(default_device())
 
 
 @torch.no_grad()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mmssl.datasets.dataset_wrappers import sample_name
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
+from mmssl.models.utils.multi_pooling import MultiPooling
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.rng import get_rng_state, set_rng_state
@@ -45,6 +47,7 @@ def extract_features(model,
                      device=None,
                      dtype='float32',
                      img_norm_cfg=None,
+                     pool_type='average',
                      progress=False):
     """Features of all samples of a data set.
 
@@ -63,6 +66,8 @@ def extract_features(model,
         device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
         dtype (str): 'float32' or 'float16', how features are stored.
         img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1; needed for those only.
+        pool_type (str): How 'stageN' is pooled: 'average' over all positions, or 'adaptive' or 'specified' to about
+            9,000 numbers (see MultiPooling; 'specified' is for images of 224 px).
         progress (bool): Show a progress bar.
 
     Returns:
@@ -90,7 +95,7 @@ def extract_features(model,
     bounds = [len(dataset) * r // world_size for r in range(world_size + 1)]
     mine, error = {}, None
     try:
-        with _random_state_kept(), _evaluating(model, layers) as forward:
+        with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
             mine = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers,
                                  torch.device(device), dtype, img_norm_cfg, progress and rank == 0)
     except Exception as e:
@@ -137,7 +142,7 @@ def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, im
             arrays[name][done:done + len(img)] = values.cpu().numpy()
             bad = np.flatnonzero(~np.isfinite(arrays[name][done:done + len(img)].reshape(len(img), -1)).all(1))
             if len(bad):
-                raise ValueError(f'the {name} features of {_name_sample(dataset, part[done + bad[0]])} hold NaN or '
+                raise ValueError(f'the {name} features of {_name(dataset, part[done + bad[0]])} hold NaN or '
                                  'infinity' + (' (in float16)' if dtype == 'float16' else ''))
         done += len(img)
     return arrays
@@ -164,14 +169,10 @@ def _with_progress(loader, samples):
             bar.update(len(batch['idx']))
 
 
-def _name_sample(dataset, idx):
+def _name(dataset, idx):
     """'sample 7 (path/of/the/file.jpg)', the file where the data source knows it."""
-    name = f'sample {idx}'
-    while isinstance(dataset, torch.utils.data.Subset):
-        dataset, idx = dataset.dataset, dataset.indices[idx]
-    source = getattr(dataset, 'data_source', None)
-    file = source.get_filename(idx) if hasattr(source, 'get_filename') else None
-    return f'{name} ({file})' if file else name
+    name = sample_name(dataset, idx)
+    return name if name == f'sample {idx}' else f'sample {idx} ({name})'
 
 
 def _gather(part, bounds, device):
@@ -199,7 +200,7 @@ def _random_state_kept():
 
 
 @contextlib.contextmanager
-def _evaluating(model, layers):
+def _evaluating(model, layers, pool_type):
     """Give a function image -> {layer: features} of a model in eval mode; leave the model as it was."""
     if model is None:
         yield lambda img: {'pixels': img.flatten(1)}
@@ -232,7 +233,7 @@ def _evaluating(model, layers):
             elif layer.endswith('_map'):
                 found[layer] = by_stage[int(layer[5:-4])]
             else:
-                found[layer] = pool(by_stage[int(layer[5:])])
+                found[layer] = _pool_stage(by_stage[int(layer[5:])], int(layer[5:]), pool_type)
         return found
 
     try:
@@ -246,6 +247,12 @@ def _evaluating(model, layers):
             backbone.out_indices = given
         for module, mode in modes:
             module.training = mode
+
+
+def _pool_stage(maps, stage, pool_type):
+    if pool_type == 'average':
+        return pool(maps)
+    return MultiPooling(pool_type, (stage, ))([maps])[0].flatten(1)
 
 
 def pool(features):

@@ -199,47 +199,104 @@ def _once(figure):
     return list(found.values()), list(found)
 
 
-def embed_tsne(features, seed=0):
-    """t-SNE of L2-normalised features in the plane (van der Maaten and Hinton, 2008), by scikit-learn.
+def embed_tsne(features,
+               seed=0,
+               n_components=2,
+               perplexity=None,
+               early_exaggeration=12.,
+               learning_rate='auto',
+               max_iter=1000,
+               n_iter_without_progress=300,
+               init='pca'):
+    """t-SNE of L2-normalised features (van der Maaten and Hinton, 2008), by scikit-learn.
 
     Args:
         features (ndarray): N x D; a few thousand samples take some seconds.
-        seed (int): Of the random start.
+        seed (int): Of the random start. The same seed gives the same points.
+        n_components (int): 2 or 3.
+        perplexity (float, optional): About how many neighbours count, below N. None: 30, less for less than 91 samples.
+        early_exaggeration, learning_rate, max_iter, n_iter_without_progress, init: See sklearn.manifold.TSNE.
 
     Returns:
-        ndarray: N x 2.
+        ndarray: N x n_components, float32.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
     features = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-    perplexity = min(30, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init='pca', random_state=seed).fit_transform(features)
+    if perplexity is None:
+        perplexity = min(30, (len(features) - 1) / 3)
+    tsne = TSNE(
+        n_components=n_components,
+        perplexity=perplexity,
+        early_exaggeration=early_exaggeration,
+        learning_rate=learning_rate,
+        max_iter=max_iter,
+        n_iter_without_progress=n_iter_without_progress,
+        init=init,
+        random_state=seed)
+    with threadpool_limits(1, 'openmp'):  # several threads add up in any order, and t-SNE amplifies the difference
+        return tsne.fit_transform(features)
+
+
+def class_colors(labels):
+    """Colours that tell classes apart.
+
+    Args:
+        labels (Sequence[int]): The labels that occur, ascending; -1 (unlabelled) is grey.
+
+    Returns:
+        dict[int, str]: '#rrggbb' by label.
+    """
+    import matplotlib
+    from matplotlib.colors import to_hex
+    known = [int(label) for label in labels if label >= 0]
+    names = {10: 'tab10', 20: 'tab20'}
+    size = next((n for n in names if len(known) <= n), len(known))
+    colors = matplotlib.colormaps[names.get(size, 'gist_rainbow')]
+    return {-1: '#b0b0b0', **{label: to_hex(colors((i + 0.5) / size)) for i, label in enumerate(known)}}
+
+
+def class_name(label, classes):
+    """Name of a class in pictures."""
+    if label < 0:
+        return 'unlabelled'
+    return str(label) if classes is None else str(classes[label])
 
 
 def plot_embeddings(embeddings, labels, classes, path, title='t-SNE of the features'):
-    """Points in the plane, coloured by class, one panel an embedding.
+    """Points in the plane or in space, coloured by class, one panel an embedding.
 
     Args:
-        embeddings (dict[str, ndarray]): N x 2 points under the title of their panel.
-        labels (ndarray): N integers.
-        classes (Sequence[str]): Names of the classes 0, 1, ...
+        embeddings (dict[str, ndarray]): N x 2 or N x 3 points under the title of their panel.
+        labels (ndarray): N integers, -1 = unlabelled.
+        classes (Sequence[str] | None): Names of the classes 0, 1, ...
         path (str): PNG file.
         title (str): Above the picture.
     """
-    import matplotlib
-    figure = _figure(4.4 * len(embeddings) + 1.4, 4.7)
+    columns = min(3, len(embeddings))
+    rows = -(-len(embeddings) // columns)
+    figure = _figure(4.4 * columns + 1.4, 4.3 * rows + 0.4)
     figure.suptitle(title, fontsize=11, color=_INK)
-    present = np.unique(labels)
-    colors = matplotlib.colormaps['tab10' if len(present) <= 10 else 'gist_rainbow']
-    for axes, (name, points) in zip(figure.subplots(1, len(embeddings), squeeze=False)[0], embeddings.items()):
-        for i, label in enumerate(present):
-            color = colors(i) if len(present) <= 10 else colors(i / len(present))
-            chosen = points[labels == label]
-            axes.scatter(*chosen.T, s=9, color=color, label=str(classes[label]), linewidths=0, alpha=0.8)
+    colors = class_colors(np.unique(labels))
+    for place, (name, points) in enumerate(embeddings.items(), 1):
+        space = dict(projection='3d') if points.shape[1] == 3 else {}
+        axes = figure.add_subplot(rows, columns, place, **space)
+        for label in np.unique(labels):
+            axes.scatter(
+                *points[labels == label].T,
+                s=9,
+                color=colors[label],
+                label=class_name(label, classes),
+                linewidths=0,
+                alpha=0.8)
         axes.set_title(name, fontsize=10, color=_INK)
+        if space:
+            axes.set(xticklabels=[], yticklabels=[], zticklabels=[])
+            continue
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_color('#dddddd')
-    if len(present) <= 30:
+    if len(colors) <= 31:
         figure.legend(*axes.get_legend_handles_labels(), loc='outside right center', frameon=False, markerscale=2.2)
     _save(figure, path)
 

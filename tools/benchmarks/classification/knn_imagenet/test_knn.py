@@ -39,19 +39,6 @@ def parse_args():
     return parser.parse_args()
 
 
-def load_backbone(model, path, logger):
-    """Load a checkpoint of the whole algorithm, or of its backbone alone, whose keys have no prefix."""
-    from mmssl.utils.checkpoint import CheckpointError, get_state_dict, load_weights, read_checkpoint
-    weights = get_state_dict(read_checkpoint(path))
-    alone = model.backbone.state_dict().keys() & weights.keys()
-    logger.info(f'{path}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
-    report = load_weights(model.backbone if alone else model, weights, logger=logger)
-    absent = [key for key in (*report.missing, *report.mismatched) if alone or key.startswith('backbone.')]
-    if absent:
-        raise CheckpointError(f'{path} lacks {len(absent)} weights of the backbone, such as {absent[0]}: '
-                              'this would evaluate random weights')
-
-
 def main():
     args = parse_args()
 
@@ -69,9 +56,9 @@ def main():
     check_sections(cfg, ['model'])
     check_sections(data_cfg, ['data.train', 'data.val'])
 
+    from mmssl.apis.inference import pretrained_model
     from mmssl.datasets import build_dataset
     from mmssl.evaluation import extract_features, knn
-    from mmssl.models import build_algorithm
     from mmssl.utils import dist
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import atomic_write
@@ -81,14 +68,8 @@ def main():
         os.makedirs(args.work_dir, exist_ok=True)
     log_file = osp.join(args.work_dir, time.strftime('knn_%Y%m%d_%H%M%S.log')) if args.work_dir else None
     logger = get_root_logger(log_file, cfg.get('log_level', 'INFO'))
-    with config_section(cfg, 'model'):
-        model = build_algorithm(cfg.model)
-    model.init_weights()
-    if args.checkpoint:
-        load_backbone(model, args.checkpoint, logger)
-    elif not (cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
-        logger.warning('no --checkpoint: these are the features of RANDOM weights')
-    model.to(dist.default_device())
+    parts = ('backbone', 'neck') if args.layer == 'neck' else ('backbone', )
+    model = pretrained_model(cfg, args.checkpoint, parts, logger)
 
     start, features = time.time(), {}
     for name in ('train', 'val'):
