@@ -32,14 +32,57 @@ CONFIGS = dict(
     RotationPred=dict(
         type='RotationPred',
         backbone=BACKBONE,
-        head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)))
+        head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)),
+    DenseCL=dict(
+        type='DenseCL',
+        backbone=dict(BACKBONE, strides=(1, 2, 2, 1)),  # maps of 2 x 2 positions
+        neck=dict(type='DenseCLNeck', in_channels=64, hid_channels=32, out_channels=DIM),
+        head=CONTRAST,
+        queue_len=20,
+        feat_dim=DIM,
+        momentum=0.9,
+        loss_lambda=0.3),
+    BarlowTwins=dict(
+        type='BarlowTwins',
+        backbone=BACKBONE,
+        neck=dict(NECK, num_layers=3, with_last_bn=False),
+        head=dict(type='LatentCrossCorrelationHead', in_channels=DIM)),
+    SwAV=dict(
+        type='SwAV',
+        backbone=BACKBONE,
+        neck=dict(type='SwAVNeck', in_channels=64, hid_channels=32, out_channels=DIM),
+        head=dict(type='SwAVHead', feat_dim=DIM, num_crops=[2, 3], num_prototypes=10)),
+    DeepCluster=dict(
+        type='DeepCluster',
+        backbone=dict(BACKBONE, in_channels=2),
+        with_sobel=True,
+        neck=dict(type='AvgPool2dNeck'),
+        head=dict(type='ClsHead', in_channels=64, num_classes=4)),
+    NPID=dict(
+        type='NPID',
+        backbone=BACKBONE,
+        neck=dict(type='LinearNeck', in_channels=64, out_channels=DIM),
+        head=CONTRAST,
+        memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
+        neg_num=9,
+        ensure_neg=True))
 # Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
-VIEWS = dict(Classification=0, RelativeLoc=9, RotationPred=4)
+VIEWS = dict(Classification=0, DeepCluster=0, NPID=0, RelativeLoc=9, RotationPred=4, SwAV=5)
+# Height and width of each view, where it is not 32
+SIDES = dict(SwAV=(32, 32, 24, 24, 24))
 # What a batch holds besides img and idx, computed from idx
 TARGETS = dict(
     Classification=dict(label=lambda idx: idx % 4),
+    DeepCluster=dict(pseudo_label=lambda idx: idx * 3 % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
+# What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6
+PREPARE = dict(
+    SwAV=lambda model: model.head.build_queue(12),
+    DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
+    # each process draws negatives for its own samples, so that two could not equal one
+    NPID=lambda model: setattr(model.memory_bank, 'draw', lambda ind, num, exclude:
+                               (ind[:, None] + 1 + torch.arange(num) * 5 % 11) % 12))
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 
 
@@ -54,6 +97,7 @@ def build(name, seed=0, **changes):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.
+    PREPARE.get(name, lambda model: None)(model)
     return model
 
 
@@ -61,7 +105,8 @@ def batch(name, size=8, seed=0, start=0, stop=None):
     """Rows `start` to `stop` of a random batch, as a loader gives it."""
     generator = torch.Generator().manual_seed(seed)
     count = VIEWS.get(name, 2)
-    views = [torch.randn(size, 3, 32, 32, generator=generator)[start:stop] for _ in range(count or 1)]
+    sides = SIDES.get(name, [32] * (count or 1))
+    views = [torch.randn(size, 3, side, side, generator=generator)[start:stop] for side in sides]
     idx = torch.arange(size)[start:stop]
     targets = {key: target(idx) for key, target in TARGETS.get(name, {}).items()}
     return dict(img=views if count else views[0], idx=idx, **targets)
