@@ -6,8 +6,10 @@ from .deepcluster_hook import ClusteringHook, DeepClusterHook
 from .densecl_hook import DenseCLHook
 from .ema_hook import EMAHook
 from .eval_hook import DistEvalHook, EvalHook
+from .interclr_hook import InterCLRHook
 from .knn_eval import KNNEvalHook
 from .momentum_update_hook import MomentumUpdateHook
+from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
 from .progress_bar import ProgressBarLoggerHook
 from .simsiam_hook import SimSiamHook
@@ -15,7 +17,8 @@ from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
 
 __all__ = [
-    'CheckpointHook', 'ClusteringHook', 'DeepClusterHook', 'CollapseMonitorHook', 'DenseCLHook', 'DistEvalHook',
-    'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'KNNEvalHook', 'MomentumUpdateHook',
-    'ProgressBarLoggerHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
+    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DenseCLHook', 'DistEvalHook',
+    'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook',
+    'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook',
+    'SwAVHook', 'TextLoggerHook'
 ]

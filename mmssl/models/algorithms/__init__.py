@@ -5,8 +5,10 @@ from .byol import BYOL
 from .classification import Classification
 from .deepcluster import DeepCluster
 from .densecl import DenseCL
+from .interclr_moco import InterCLRMoCo
 from .moco import MoCo
 from .npid import NPID
+from .odc import ODC
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
@@ -14,6 +16,6 @@ from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'MoCo', 'NPID', 'RelativeLoc',
-    'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
+    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo', 'MoCo', 'NPID',
+    'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
 ]

@@ -3,10 +3,11 @@ from .barlow_twins import cross_correlation
 from .contrastive import info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy
+from .margin import arc_margin, cosine_margin
 from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
-    'balanced_weights', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce', 'negative_cosine', 'nt_xent',
-    'pairs_of_views', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'arc_margin', 'balanced_weights', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
+    'negative_cosine', 'nt_xent', 'pairs_of_views', 'similarities', 'swapped_prediction', 'unit_vectors'
 ]

@@ -154,10 +154,14 @@ class ODCMemory(BaseModule):
         self.label_bank.index_copy_(0, ind, label)
         return change_ratio
 
-    def cluster_sizes(self):
-        """Number of samples of each cluster, num_classes integers. No host sync, unlike torch.bincount."""
-        sizes = self.label_bank.new_zeros(self.num_classes)
-        return sizes.index_add_(0, self.label_bank, torch.ones_like(self.label_bank))
+    def cluster_sizes(self, label=None):
+        """Number of samples of each cluster, num_classes integers. No host sync, unlike torch.bincount.
+
+        Args:
+            label (ndarray | Tensor, optional): The cluster of each sample; `label_bank` by default.
+        """
+        label = self.label_bank if label is None else torch.as_tensor(label, device=self.label_bank.device).long()
+        return label.new_zeros(self.num_classes).index_add_(0, label, torch.ones_like(label))
 
     @torch.no_grad()
     def deal_with_small_clusters(self):
