@@ -22,7 +22,7 @@ CONTRAST = dict(type='ContrastiveHead', temperature=0.2)
 CLASSES = dict(type='ClsHead', in_channels=DIM, num_classes=CLUSTERS)
 
 TWO_VIEWS = dict(type='MultiViewDataset', num_views=[2], pipelines=[CROP])
-ONE_VIEW = dict(type='MultiViewDataset', num_views=[1], pipelines=[CROP])
+ONE_VIEW = dict(type='SingleViewDataset', pipeline=CROP)
 CLUSTERED = dict(type='DeepClusterDataset', pipeline=CROP)
 
 
