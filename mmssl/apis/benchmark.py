@@ -6,10 +6,12 @@ import statistics
 import time
 from functools import partial
 
+import numpy as np
 import torch
 
 from mmssl.core import LARS, build_optimizer
 from mmssl.core.log_buffer import LogBuffer
+from mmssl.datasets.relative_loc import image_to_patches
 from mmssl.models import build_algorithm
 from mmssl.models.utils.momentum_encoder import MomentumEncoder, ema_update
 from mmssl.utils.config import config_section
@@ -63,25 +65,54 @@ def interleaved(functions, rounds, device):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def image_size(cfg):
-    """The size that the last step with a size in the first training pipeline leaves."""
+def _pipelines(cfg):
+    """The training pipelines, one for each view."""
     train = cfg.data.train
-    pipeline = train['pipelines'][0] if 'pipelines' in train else train.get('pipeline', [])
+    if 'pipelines' not in train:
+        return [train.get('pipeline', [])]
+    return [pipeline for number, pipeline in zip(train['num_views'], train['pipelines']) for _ in range(number)]
+
+
+def _last_size(pipeline):
     sizes = [step['size'] for step in pipeline if 'size' in step]
     size = sizes[-1] if sizes else 224
     return size if isinstance(size, int) else size[0]
 
 
+def image_size(cfg):
+    """The size that the last step with a size in the first training pipeline leaves."""
+    return _last_size(_pipelines(cfg)[0])
+
+
 def random_batch(cfg, batch_size, size, device):
-    """A batch of noise as the training data set of a config would give it."""
-    views = cfg.data.train.get('num_views')
-    channels = cfg.model.backbone.get('in_channels', 3)
-    images = [torch.randn(batch_size, channels, size, size, device=device) for _ in range(sum(views or [1]))]
-    batch = dict(img=images if views else images[0], idx=torch.arange(batch_size, device=device))
-    if not views:
+    """A batch of noise as the training data set of a config would give it.
+
+    Args:
+        cfg (mmcv.Config): The config.
+        batch_size (int): Samples.
+        size (int): Height and width of the first view; crops of other sizes keep their proportion to it.
+        device (torch.device): Where the batch is made.
+
+    Returns:
+        dict: The batch.
+    """
+    kind, channels = cfg.data.train.get('type'), cfg.model.backbone.get('in_channels', 3)
+    channels = 3 if channels == 2 else channels  # the algorithm makes edges of colours
+    own, targets = [_last_size(pipeline) for pipeline in _pipelines(cfg)], {}
+    sizes = [max(1, round(size * n / own[0])) for n in own]
+    if kind == 'RelativeLocDataset':
+        sizes = [len(patch) for patch in image_to_patches(np.zeros((size, size, 1), np.uint8))]
+        targets['patch_label'] = torch.arange(8, device=device).expand(batch_size, 8)
+    elif kind == 'RotationPredDataset':
+        sizes *= 4
+        targets['rot_label'] = torch.arange(4, device=device).expand(batch_size, 4)
+    elif 'pipelines' not in cfg.data.train:
         classes = (cfg.model.get('head') or {}).get('num_classes', 2)
-        batch['label'] = torch.randint(classes, (batch_size, ), device=device)
-    return batch
+        name = 'pseudo_label' if kind == 'DeepClusterDataset' else 'label'
+        targets[name] = torch.randint(classes, (batch_size, ), device=device)
+    images = [torch.randn(batch_size, channels, n, n, device=device) for n in sizes]
+    one = 'label' in targets or 'pseudo_label' in targets
+    return dict(img=images[0] if one else images, idx=torch.arange(batch_size, device=device), **targets)
 
 
 class Step:
@@ -197,7 +228,7 @@ def measure_variants(cfg, variants, batch_size, size, rounds):
         for switch in variant.split('+'):
             if switch not in SWITCHES:
                 raise ConfigError(f'{switch!r} in the variant {variant!r} is none of {SWITCHES}')
-    model, batch = _model_and_batch(cfg, batch_size, size)
+    model, batch = model_and_batch(cfg, batch_size, size)
     steps = {variant: Step(cfg, copy.deepcopy(model), batch, variant.split('+')) for variant in variants}
     seconds = interleaved(steps, rounds, default_device())
     return {
@@ -213,7 +244,7 @@ def measure_shares(cfg, variant, batch_size, size, rounds):
         dict[str, float]: Shares of `networks` (forward and backward of the bare networks on the same inputs), `ema`,
         `optimizer`, `logging` and `loss_and_rest` (what is left), and `iteration_over_networks`, a ratio.
     """
-    model, batch = _model_and_batch(cfg, batch_size, size)
+    model, batch = model_and_batch(cfg, batch_size, size)
     step = Step(cfg, model, batch, variant.split('+'))
     bare = step.bare_networks()
     step.watch_ema()
@@ -241,7 +272,7 @@ def measure_operations(cfg, rounds):
     Returns:
         dict[str, dict]: plain_ms, ms and ratio, for 'ema' and 'lars'.
     """
-    model, _ = _model_and_batch(cfg, 1, 32)
+    model, _ = model_and_batch(cfg, 1, 32)
     params = [p for p in model.parameters() if p.requires_grad]
     for p in params:
         p.grad = torch.randn_like(p) * 1e-3
@@ -282,7 +313,8 @@ def _plain_lars(params, velocities, lr=0.1, momentum=0.9, decay=1e-6):
         p.add_(-v)
 
 
-def _model_and_batch(cfg, batch_size, size):
+def model_and_batch(cfg, batch_size, size):
+    """The algorithm of a config with new weights, on the device, and a batch of noise for it."""
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     model.init_weights()

@@ -35,7 +35,7 @@ def test_a_wrong_variant():
 def test_a_step_is_a_training_step():
     """One call changes the weights as forward, backward and optimizer do; the bare networks change none."""
     cfg = load_config(CONFIG)
-    model, batch = benchmark._model_and_batch(cfg, 4, 16)
+    model, batch = benchmark.model_and_batch(cfg, 4, 16)
     reference = copy.deepcopy(model)
     step = benchmark.Step(cfg, model, batch)
     step()
