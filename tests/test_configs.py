@@ -1,10 +1,12 @@
 """The recipes: their figures are the published ones, and each trains."""
 import ast
+import re
 from pathlib import Path
 
 import mmcv
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / 'configs' / 'selfsup').glob('[!_]*/*.py'))
@@ -25,6 +27,44 @@ MODELS = dict(
     'head.predictor.type=NonLinearNeck; head.predictor.in_channels=256; head.predictor.hid_channels=4096; '
     'head.predictor.out_channels=256; head.predictor.num_layers=2; head.predictor.with_bias=True; '
     'head.predictor.with_last_bn=False; head.predictor.with_avg_pool=False',
+    barlowtwins='type=BarlowTwins; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
+    'neck.type=NonLinearNeck; neck.in_channels=2048; neck.hid_channels=8192; neck.out_channels=8192; '
+    'neck.num_layers=3; neck.with_last_bn=False; neck.with_last_bn_affine=False; neck.with_avg_pool=True; '
+    "neck.init_cfg.type=Kaiming; neck.init_cfg.distribution=uniform; neck.init_cfg.layer=['Linear']; "
+    'head.type=LatentCrossCorrelationHead; head.in_channels=8192',
+    deepcluster='type=DeepCluster; ' + RESNET50.replace('in_channels=3', 'in_channels=2') +
+    'backbone.norm_cfg.type=BN; neck.type=AvgPool2dNeck; head.type=ClsHead; head.with_avg_pool=False; '
+    'head.in_channels=2048; head.num_classes=10000; with_sobel=True',
+    densecl='type=DenseCL; queue_len=65536; feat_dim=128; momentum=0.999; loss_lambda=0.5; ' + RESNET50 +
+    'backbone.norm_cfg.type=BN; neck.type=DenseCLNeck; neck.in_channels=2048; neck.hid_channels=2048; '
+    'neck.out_channels=128; neck.num_grid=None; head.type=ContrastiveHead; head.temperature=0.2',
+    interclr='type=InterCLRMoCo; queue_len=65536; feat_dim=128; momentum=0.999; ' + RESNET50 +
+    'backbone.norm_cfg.type=BN; neck.type=MoCoV2Neck; neck.in_channels=2048; neck.hid_channels=2048; '
+    'neck.out_channels=128; neck.with_avg_pool=True; head.type=ContrastiveHead; head.temperature=0.2; '
+    'memory_bank.type=InterCLRMemory; memory_bank.length=1281167; memory_bank.feat_dim=128; '
+    'memory_bank.momentum=1.0; memory_bank.num_classes=10000; memory_bank.min_cluster=20; memory_bank.debug=False; '
+    'online_labels=True; neg_num=16384; neg_sampling=semihard; semihard_neg_pool_num=128000; '
+    'semieasy_neg_pool_num=128000; intra_cos_marign_loss=False; intra_cos_margin=0; inter_cos_marign_loss=True; '
+    'inter_cos_margin=-0.5; intra_loss_weight=0.75; inter_loss_weight=0.25; share_neck=True; num_classes=10000',
+    npid='type=NPID; neg_num=65536; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; neck.type=LinearNeck; '
+    'neck.in_channels=2048; neck.out_channels=128; neck.with_avg_pool=True; head.type=ContrastiveHead; '
+    'head.temperature=0.07; memory_bank.type=SimpleMemory; memory_bank.length=1281167; memory_bank.feat_dim=128; '
+    'memory_bank.momentum=0.5',
+    odc='type=ODC; with_sobel=False; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; neck.type=ODCNeck; '
+    'neck.in_channels=2048; neck.hid_channels=512; neck.out_channels=256; neck.with_avg_pool=True; '
+    'head.type=ClsHead; head.with_avg_pool=False; head.in_channels=256; head.num_classes=10000; '
+    'memory_bank.type=ODCMemory; memory_bank.length=1281167; memory_bank.feat_dim=256; memory_bank.momentum=0.5; '
+    'memory_bank.num_classes=10000; memory_bank.min_cluster=20; memory_bank.debug=False',
+    relative_loc='type=RelativeLoc; ' + RESNET50 + 'backbone.norm_cfg.type=BN; neck.type=RelativeLocNeck; '
+    'neck.in_channels=2048; neck.out_channels=4096; neck.with_avg_pool=True; head.type=ClsHead; '
+    "head.with_avg_pool=False; head.in_channels=4096; head.num_classes=8; head.init_cfg=[{'type': 'Normal', "
+    "'std': 0.005, 'layer': 'Linear'}, {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']}]",
+    rotation_pred='type=RotationPred; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; head.type=ClsHead; '
+    'head.with_avg_pool=True; head.in_channels=2048; head.num_classes=4',
+    swav='type=SwAV; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
+    'neck.type=SwAVNeck; neck.in_channels=2048; neck.hid_channels=2048; neck.out_channels=128; '
+    'neck.with_avg_pool=True; head.type=SwAVHead; head.feat_dim=128; head.epsilon=0.05; head.temperature=0.1; '
+    'head.num_crops=[2, 6]',
     simsiam='type=SimSiam; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
     'neck.type=NonLinearNeck; neck.in_channels=2048; neck.hid_channels=2048; neck.out_channels=2048; '
     'neck.num_layers=3; neck.with_last_bn_affine=False; neck.with_avg_pool=True; head.type=LatentPredictHead; '
@@ -38,14 +78,29 @@ BYOL_VIEW = ('RandomResizedCrop(size=224, interpolation=3) > RandomHorizontalFli
              ' > ' + BLUR + ' > Solarization(p={})')
 MOCOV2_VIEW = ('RandomResizedCrop(size=224, scale=(0.2, 1.0)) > ' + JITTER.format(0.4, 0.4, 0.1) + ' > ' +
                BLUR.format(0.5) + ' > RandomHorizontalFlip()')
+MOCOV1_VIEW = ('RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomGrayscale(p=0.2) > ColorJitter(brightness=0.4, '
+               'contrast=0.4, saturation=0.4, hue=0.4) > RandomHorizontalFlip()')
+CLUSTER_VIEW = ('RandomResizedCrop(size=224) > RandomHorizontalFlip() > RandomRotation(degrees=2) > ColorJitter('
+                'brightness=0.4, contrast=0.4, saturation=1.0, hue=0.5) > RandomGrayscale(p=0.2)')
+SWAV_VIEW = ('RandomResizedCrop(size={}, scale={}) > ' + JITTER.format(0.8, 0.8, 0.2) + ' > ' + BLUR.format(0.5) +
+             ' > RandomHorizontalFlip(p=0.5)')
+# type of the data set, its num_views, its pipelines
 VIEWS = dict(
-    mocov1=([2], 'RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomGrayscale(p=0.2) > ColorJitter(brightness=0.4, '
-            'contrast=0.4, saturation=0.4, hue=0.4) > RandomHorizontalFlip()'),
-    mocov2=([2], MOCOV2_VIEW),
-    simclr=([2], 'RandomResizedCrop(size=224) > RandomHorizontalFlip() > ' + JITTER.format(0.8, 0.8, 0.2) + ' > ' +
-            BLUR.format(0.5)),
-    byol=([1, 1], BYOL_VIEW.format(1.0, 0.0) + ' || ' + BYOL_VIEW.format(0.1, 0.2)),
-    simsiam=([2], MOCOV2_VIEW))
+    mocov1=('MultiViewDataset', [2], MOCOV1_VIEW),
+    mocov2=('MultiViewDataset', [2], MOCOV2_VIEW),
+    simclr=('MultiViewDataset', [2], 'RandomResizedCrop(size=224) > RandomHorizontalFlip() > ' +
+            JITTER.format(0.8, 0.8, 0.2) + ' > ' + BLUR.format(0.5)),
+    byol=('MultiViewDataset', [1, 1], BYOL_VIEW.format(1.0, 0.0) + ' || ' + BYOL_VIEW.format(0.1, 0.2)),
+    simsiam=('MultiViewDataset', [2], MOCOV2_VIEW),
+    barlowtwins=('MultiViewDataset', [1, 1], BYOL_VIEW.format(1.0, 0.0) + ' || ' + BYOL_VIEW.format(0.1, 0.2)),
+    deepcluster=('DeepClusterDataset', None, CLUSTER_VIEW),
+    densecl=('MultiViewDataset', [2], MOCOV2_VIEW),
+    interclr=('MultiViewDataset', [2], MOCOV2_VIEW),
+    npid=('SingleViewDataset', None, MOCOV1_VIEW),
+    odc=('DeepClusterDataset', None, CLUSTER_VIEW),
+    relative_loc=('RelativeLocDataset', None, 'Resize(size=292) > RandomCrop(size=255) > RandomGrayscale(p=0.66)'),
+    rotation_pred=('RotationPredDataset', None, 'RandomResizedCrop(size=224) > RandomHorizontalFlip()'),
+    swav=('MultiViewDataset', [2, 6], SWAV_VIEW.format(224, (0.14, 1.0)) + ' || ' + SWAV_VIEW.format(96, (0.05, 0.14))))
 
 SGD = 'type=SGD; lr=0.03; weight_decay=0.0001; momentum=0.9'
 LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.(bn|gn)(\d+)?.(weight|bias).'
@@ -54,30 +109,156 @@ LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.
 COSINE = 'policy=CosineAnnealing; min_lr=0.0'
 WARM_COSINE = COSINE + '; warmup=linear; warmup_iters=10; warmup_ratio=0.0001; warmup_by_epoch=True'
 SIMSIAM = 'type=SGD; lr=0.05; weight_decay=0.0001; momentum=0.9; paramwise_options.predictor.fix_lr=True'
-SIMSIAM_HOOK = dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)
+SIMSIAM_HOOKS = [dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)]
+BARLOW = ('type=LARS; lr=1.6; weight_decay=1e-06; momentum=0.9; ' +
+          '; '.join(f'paramwise_options.{names}.{option}'
+                    for names in (r'(bn|gn)(\d+)?.(weight|bias)', 'bias', 'downsample.1')
+                    for option in ('weight_decay=0', 'lr_mult=0.024', 'lars_exclude=True')))
+BARLOW_COSINE = ('policy=CosineAnnealing; min_lr=0.0016; warmup=linear; warmup_iters=10; warmup_ratio=0.00016; '
+                 'warmup_by_epoch=True; by_epoch=False')
+STEP = 'policy=step; step=[120, 160]'
+CLUSTER_SGD = r'type=SGD; lr={}; weight_decay=1e-05; momentum=0.9; paramwise_options.\Ahead..momentum=0.0'
+SGD_70 = 'type=SGD; lr=0.2; weight_decay=0.0001; momentum=0.9'
+STEP_70 = 'policy=step; step=[30, 50]; warmup=linear; warmup_iters=5; warmup_ratio=0.1; warmup_by_epoch=True'
 
-# recipe: samples per GPU, epochs, optimizer, learning rate policy, other settings (absent ones by default)
+
+def momentum_hook(update_interval):
+    return dict(
+        hooks=[dict(type='MomentumUpdateHook', end_momentum=1., update_interval=update_interval)],
+        optimizer_config=dict(update_interval=update_interval))
+
+
+def cluster_hook(kind, dataset, batch, pca_dim, **arguments):
+    """A hook that clusters all images, in 256 > 224 pixels, into 10000."""
+    return dict(
+        type=kind,
+        extractor=dict(
+            samples_per_gpu=batch,
+            workers_per_gpu=8,
+            dataset=dict(
+                type=dataset,
+                data_source=SOURCE,
+                pipeline=[dict(type='Resize', size=256),
+                          dict(type='CenterCrop', size=224)],
+                # published: False, with ToTensor and Normalize at the end of the pipeline
+                prefetch=True),
+            prefetch=True,
+            img_norm_cfg=NORM),
+        clustering=dict(type='Kmeans', k=10000, pca_dim=pca_dim),
+        **arguments)
+
+
+SOURCE = dict(type='ImageNet', data_prefix='data/imagenet/train', ann_file='data/imagenet/meta/train.txt')
+NORM = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+DEEPCLUSTER_HOOKS = [
+    cluster_hook(
+        'DeepClusterHook',
+        'DeepClusterDataset',
+        128,
+        256,
+        unif_sampling=True,
+        reweight=False,
+        reweight_pow=0.5,
+        initial=True,
+        interval=1)
+]
+ODC_HOOKS = [
+    cluster_hook(
+        'DeepClusterHook',
+        'DeepClusterDataset',
+        128,
+        -1,
+        unif_sampling=False,
+        reweight=True,
+        reweight_pow=0.5,
+        init_memory=True,
+        initial=True,
+        interval=9999999999),
+    dict(
+        type='ODCHook',
+        centroids_update_interval=10,
+        deal_with_small_clusters_interval=1,
+        evaluate_interval=50,
+        reweight=True,
+        reweight_pow=0.5)
+]
+INTERCLR_HOOKS = [
+    cluster_hook(
+        'InterCLRHook',
+        'SingleViewDataset',
+        256,
+        -1,
+        centroids_update_interval=10,
+        deal_with_small_clusters_interval=1,
+        evaluate_interval=50,
+        warmup_epochs=0,
+        init_memory=True,
+        initial=True,
+        online_labels=True,
+        interval=10)
+]
+SWAV_HOOKS = [
+    dict(
+        type='SwAVHook',
+        priority='VERY_HIGH',
+        batch_size=32,
+        epoch_queue_starts=15,
+        crops_for_assign=[0, 1],
+        feat_dim=128,
+        queue_length=3840)
+]
+
+# recipe: samples per GPU, epochs, optimizer, learning rate policy, other settings (absent ones by default), and figures
+# of the model that are not those of its algorithm
 TABLE = {
-    'mocov1/mocov1_resnet50_8xb32-steplr-200e': (32, 200, SGD, 'policy=step; step=[120, 160]', {}),
-    'mocov1/mocov1_resnet50_8xb32-fp16-steplr-200e': (32, 200, SGD, 'policy=step; step=[120, 160]', dict(fp16=512.)),
+    'mocov1/mocov1_resnet50_8xb32-steplr-200e': (32, 200, SGD, STEP, {}),
+    'mocov1/mocov1_resnet50_8xb32-fp16-steplr-200e': (32, 200, SGD, STEP, dict(fp16=512.)),
     'mocov2/mocov2_resnet50_8xb32-coslr-200e': (32, 200, SGD, COSINE, {}),
     'mocov2/mocov2_resnet50_8xb32-coslr-800e': (32, 800, SGD, COSINE, {}),
     'simclr/simclr_resnet50_16xb256-coslr-200e': (256, 200, LARS.format(4.8), WARM_COSINE, {}),
     'simclr/simclr_resnet50_8xb32-coslr-200e': (32, 200, LARS.format(0.3), WARM_COSINE, {}),
     'simclr/simclr_resnet50_8xb64-coslr-200e': (64, 200, LARS.format(0.6), WARM_COSINE, {}),
-    'byol/byol_resnet50_16xb256-coslr-200e': (256, 200, LARS.format(4.8), WARM_COSINE, dict(update_interval=1)),
+    'byol/byol_resnet50_16xb256-coslr-200e': (256, 200, LARS.format(4.8), WARM_COSINE, momentum_hook(1)),
     'byol/byol_resnet50_8xb256-fp16-accum2-coslr-100e':
-    (256, 100, LARS.format(7.2), WARM_COSINE, dict(update_interval=2, fp16=512.)),
+    (256, 100, LARS.format(7.2), WARM_COSINE, dict(momentum_hook(2), fp16=512.)),
     'byol/byol_resnet50_8xb256-fp16-accum2-coslr-200e':
-    (256, 200, LARS.format(4.8), WARM_COSINE, dict(update_interval=2, fp16=512.)),
+    (256, 200, LARS.format(4.8), WARM_COSINE, dict(momentum_hook(2), fp16=512.)),
     'byol/byol_resnet50_8xb256-fp16-accum2-coslr-300e': (256, 300, LARS.format(4.8), WARM_COSINE,
-                                                         dict(update_interval=2, fp16=512.)),
-    'byol/byol_resnet50_8xb32-accum16-coslr-100e': (32, 100, LARS.format(7.2), WARM_COSINE, dict(update_interval=16)),
-    'byol/byol_resnet50_8xb32-accum16-coslr-200e': (32, 200, LARS.format(4.8), WARM_COSINE, dict(update_interval=16)),
-    'byol/byol_resnet50_8xb32-accum16-coslr-300e': (32, 300, LARS.format(4.8), WARM_COSINE, dict(update_interval=16)),
-    'simsiam/simsiam_resnet50_8xb32-coslr-100e': (32, 100, SIMSIAM, COSINE, dict(hook=SIMSIAM_HOOK)),
-    'simsiam/simsiam_resnet50_8xb32-coslr-200e': (32, 200, SIMSIAM, COSINE, dict(hook=SIMSIAM_HOOK)),
+                                                         dict(momentum_hook(2), fp16=512.)),
+    'byol/byol_resnet50_8xb32-accum16-coslr-100e': (32, 100, LARS.format(7.2), WARM_COSINE, momentum_hook(16)),
+    'byol/byol_resnet50_8xb32-accum16-coslr-200e': (32, 200, LARS.format(4.8), WARM_COSINE, momentum_hook(16)),
+    'byol/byol_resnet50_8xb32-accum16-coslr-300e': (32, 300, LARS.format(4.8), WARM_COSINE, momentum_hook(16)),
+    'simsiam/simsiam_resnet50_8xb32-coslr-100e': (32, 100, SIMSIAM, COSINE, dict(hooks=SIMSIAM_HOOKS)),
+    'simsiam/simsiam_resnet50_8xb32-coslr-200e': (32, 200, SIMSIAM, COSINE, dict(hooks=SIMSIAM_HOOKS)),
+    'barlowtwins/barlowtwins_resnet50_8xb256-coslr-1000e': (256, 1000, BARLOW, BARLOW_COSINE, {}),
+    'barlowtwins/barlowtwins_resnet50_8xb256-coslr-300e': (256, 300, BARLOW, BARLOW_COSINE, {}),
+    'barlowtwins/barlowtwins_resnet50_8xb32-accum8-coslr-100e': (32, 100, BARLOW, BARLOW_COSINE,
+                                                                 dict(optimizer_config=dict(update_interval=8))),
+    'deepcluster/deepcluster-sobel_resnet50_8xb64-steplr-200e':
+    (64, 200, CLUSTER_SGD.format(0.1), 'policy=step; step=[400]', dict(hooks=DEEPCLUSTER_HOOKS)),
+    'deepcluster/deepcluster_resnet50_8xb64-steplr-200e':
+    (64, 200, CLUSTER_SGD.format(0.1), 'policy=step; step=[400]',
+     dict(hooks=DEEPCLUSTER_HOOKS, model='with_sobel=False; backbone.in_channels=3')),
+    'densecl/densecl_resnet50_8xb32-coslr-200e': (32, 200, SGD, COSINE, {}),
+    'interclr/interclr-moco_resnet50_8xb32-coslr-200e': (32, 200, SGD, COSINE, dict(hooks=INTERCLR_HOOKS)),
+    'npid/npid-ensure-neg_resnet50_8xb32-steplr-200e': (32, 200, SGD, STEP, dict(model='ensure_neg=True')),
+    'npid/npid_resnet50_8xb32-steplr-200e': (32, 200, SGD, STEP, {}),
+    'odc/odc_resnet50_8xb64-steplr-440e': (64, 440, CLUSTER_SGD.format(0.06), 'policy=step; step=[400]; gamma=0.4',
+                                           dict(hooks=ODC_HOOKS)),
+    'relative_loc/relative-loc_resnet50_8xb64-steplr-70e':
+    (64, 70, SGD_70 + r'; paramwise_options.\Aneck..weight_decay=0.0005; paramwise_options.\Ahead..weight_decay=0.0005',
+     STEP_70, {}),
+    'rotation_pred/rotation-pred_resnet50_8xb16-fp16-steplr-70e': (16, 70, SGD_70, STEP_70, dict(fp16=512.)),
+    'rotation_pred/rotation-pred_resnet50_8xb16-steplr-70e': (16, 70, SGD_70, STEP_70, {}),
+    'swav/swav_resnet50_8xb32-mcrop-2-6-coslr-200e_in1k-224-96':
+    (32, 200, 'type=LARS; lr=0.6; weight_decay=1e-06; momentum=0.9', 'policy=CosineAnnealing; min_lr=0.0006',
+     dict(hooks=SWAV_HOOKS, optimizer_config=dict(frozen_layers_cfg=dict(prototypes=5005)))),
 }
+
+
+def path_of(name):
+    """File of a recipe of ImageNet."""
+    return ROOT / 'configs' / 'selfsup' / f'{name}{"" if "_in1k" in name else "_in1k"}.py'
 
 
 def flatten(tree, prefix=''):
@@ -100,6 +281,11 @@ def read_figures(text):
     return figures
 
 
+def pipelines(train):
+    """The pipelines of a data set's config, of which some have a single one."""
+    return train.get('pipelines') or [train.pipeline]
+
+
 def write_pipeline(steps):
     """A pipeline in the notation of the table."""
     written = []
@@ -111,45 +297,60 @@ def write_pipeline(steps):
 
 
 def test_the_table_has_every_recipe_of_imagenet():
-    names = {str(path.relative_to(ROOT / 'configs' / 'selfsup')) for path in RECIPES}
-    assert {f'{name}_in1k.py' for name in TABLE} == {name for name in names if name.endswith('_in1k.py')}
+    assert {path_of(name) for name in TABLE} == {path for path in RECIPES if '_in1k' in path.name}
 
 
 @pytest.mark.parametrize('name', TABLE)
 def test_figures_are_the_published_ones(name):
     """Pitfalls: a transform's probability silently dropped; MoCo v2's crop scale is 0.2, not 0.08."""
     samples, epochs, optimizer, policy, other = TABLE[name]
-    cfg = mmcv.Config.fromfile(str(ROOT / 'configs' / 'selfsup' / f'{name}_in1k.py'))
+    cfg = mmcv.Config.fromfile(str(path_of(name)))
     algorithm = name.split('/')[0]
-    assert flatten(cfg.model) == read_figures(MODELS[algorithm])
+    model = read_figures(MODELS[algorithm])
+    if 'model' in other:
+        model.update(read_figures(other['model']))
+    assert flatten(cfg.model) == model
     assert flatten(cfg.optimizer) == read_figures(optimizer)
     assert flatten(cfg.lr_config) == read_figures(policy)
     assert dict(cfg.runner) == dict(type='EpochBasedRunner', max_epochs=epochs)
-    num_views, views = VIEWS[algorithm]
+    train = cfg.data.train
     assert cfg.data.samples_per_gpu == samples and cfg.data.drop_last
-    assert cfg.data.train.data_source == dict(
-        type='ImageNet', data_prefix='data/imagenet/train', ann_file='data/imagenet/meta/train.txt')
-    assert cfg.data.train.num_views == num_views
-    assert ' || '.join(map(write_pipeline, cfg.data.train.pipelines)) == views
-    # the place of ToTensor and Normalize at the end of each pipeline
-    assert cfg.prefetch is True and cfg.data.train.prefetch is True
-    assert cfg.img_norm_cfg == dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-    hooks = [other['hook']] if 'hook' in other else []
-    if 'update_interval' in other:
-        hooks = [dict(type='MomentumUpdateHook', end_momentum=1., update_interval=other['update_interval'])]
-    assert cfg.get('custom_hooks', []) == hooks
-    assert cfg.optimizer_config.get('update_interval') == other.get('update_interval')
+    assert train.data_source == SOURCE
+    assert (train.type, train.get('num_views'), ' || '.join(map(write_pipeline, pipelines(train)))) == VIEWS[algorithm]
+    # the place of ToTensor and Normalize at the end of each pipeline, or in the format_pipeline of patches
+    assert train.get('format_pipeline', []) == []
+    assert cfg.prefetch is True and train.prefetch is True
+    assert cfg.img_norm_cfg == NORM
+    assert cfg.get('custom_hooks', []) == other.get('hooks', [])
+    assert cfg.optimizer_config == other.get('optimizer_config', {})
     assert cfg.get('fp16') == (dict(loss_scale=other['fp16']) if 'fp16' in other else None)
     assert cfg.checkpoint_config == dict(interval=10, max_keep_ckpts=3)
 
 
-def levels(path):
-    """How many files stand one on the other."""
-    bases = [
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/selfsup/_base_/datasets').glob('*.py')), ids=lambda p: p.stem)
+def test_without_prefetch_the_worker_makes_floats(path, tmp_path):
+    """One word in a base file moves the normalisation from the device to the workers, for every view."""
+    text = path.read_text().replace('\nprefetch = True\n', '\nprefetch = False\n')
+    (tmp_path / path.name).write_text(text)
+    cfg = mmcv.Config.fromfile(str(tmp_path / path.name))
+    train = cfg.data.train
+    assert train.prefetch is False
+    ends = [train.format_pipeline] if 'format_pipeline' in train else pipelines(train)
+    assert all(pipeline[-2:] == [dict(type='ToTensor'), dict(type='Normalize', **NORM)] for pipeline in ends)
+
+
+def bases(path):
+    """The files that a config stands on."""
+    found = [
         n.value for n in ast.parse(path.read_text()).body if getattr(n, 'targets', None) and n.targets[0].id == '_base_'
     ]
-    bases = ast.literal_eval(bases[0]) if bases else []
-    return 1 + max((levels(path.parent / base) for base in ([bases] if isinstance(bases, str) else bases)), default=0)
+    found = ast.literal_eval(found[0]) if found else []
+    return [path.parent / base for base in ([found] if isinstance(found, str) else found)]
+
+
+def levels(path):
+    """How many files stand one on the other."""
+    return 1 + max(map(levels, bases(path)), default=0)
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
@@ -161,6 +362,19 @@ def test_three_levels_at_most(path):
     assert all(f'\n{word}: ' in head for word in ('Command', 'Hardware', 'Known'))
 
 
+def options_for(path, folder):
+    """Options for a folder of images: from the head of a recipe or of the one it varies, else those for any recipe."""
+    from mmssl.utils.config import parse_value
+    heads = [ast.get_docstring(ast.parse(p.read_text())) for p in (path, *bases(path))]
+    options = next(filter(None, (re.search('--cfg-options (.*)', head) for head in heads)), None)
+    options = options[1] if options else ('data.train.data_source.type=Folder data.train.data_source.ann_file=None '
+                                          'data.train.data_source.data_prefix=FOLDER')
+    # N images in batches of B, I iterations; K clusters of S images; M negatives, a queue of Q
+    values = dict(FOLDER=str(folder), N=24, B=12, I=2, K=4, S=2, M=8, Q=20)
+    pairs = [option.split('=') for option in options.split()]
+    return {key: values.get(value, parse_value(value)) for key, value in pairs}
+
+
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_two_iterations(path, photo_folder, tmp_path):
     """Each recipe trains on images of a folder, with its own hooks, optimizer and precision, on this machine."""
@@ -168,29 +382,65 @@ def test_two_iterations(path, photo_folder, tmp_path):
     from mmssl.datasets import build_dataset
     from mmssl.models import build_algorithm
     from mmssl.utils.config import load_config
-    cfg = load_config(str(path), {'data.train.data_source.data_prefix': str(photo_folder), **SMALL})
+    cfg = load_config(str(path), {**SMALL, **options_for(path, photo_folder), **SMALL_PARTS.get(path.parent.name, {})})
     cfg.work_dir = str(tmp_path)
-    if cfg.data.train.data_source.type == 'ImageNet':
-        cfg.data.train.data_source.ann_file = None  # the class folders give the labels
-    for pipeline in cfg.data.train.pipelines:
-        pipeline[0].size = 32
+    extractors = [hook.extractor for hook in cfg.get('custom_hooks', []) if 'extractor' in hook]
+    for data in (cfg.data.train, *(extractor.dataset for extractor in extractors)):
+        for step in sum(map(list, pipelines(data)), []):
+            if 'size' in step:  # 224 becomes 32, and 96 becomes 14
+                step.size //= 7 if data.type != 'RelativeLocDataset' else 3
+    for extractor in extractors:
+        extractor.workers_per_gpu = 0
     for part, channels in (('neck', 64), ('head.predictor', None)):
         shrink(cfg.model, part, channels)
-    if cfg.model.type == 'MoCo':
-        cfg.model.queue_len = 48
     set_random_seed(0)
     model = build_algorithm(cfg.model)
     model.init_weights()
-    before = {name: value.clone() for name, value in model.backbone.named_parameters()}
-    runner = train_model(model, build_dataset(cfg.data.train), cfg)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    dataset = build_dataset(cfg.data.train)
+    runner = train_model(model, dataset, cfg)
     assert runner.iter == 2
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
-    assert all(not torch.equal(value, before[name]) for name, value in model.backbone.named_parameters())
-    groups = {g['weight_decay'] for g in runner.optimizer.param_groups}
-    assert groups == ({0., cfg.optimizer.weight_decay}
-                      if cfg.optimizer.type == 'LARS' else {cfg.optimizer.weight_decay})
-    if cfg.model.type == 'MoCo':
-        assert int(model.queue_ptr) == 24  # the keys of two batches of 12
+    # everything has learned but what the recipe freezes: SwAV's prototypes, of which only the length is set to 1
+    frozen = cfg.optimizer_config.get('frozen_layers_cfg', ())
+    for name, value in model.named_parameters():
+        if any(word in name for word in frozen):
+            assert torch.allclose(value, normalize(before[name]), atol=1e-6)
+        elif value.requires_grad:
+            assert not torch.equal(value, before[name]), name
+    by_name = cfg.optimizer.get('paramwise_options', {}).values()
+    for option in ('weight_decay', 'momentum'):
+        values = {cfg.optimizer[option], *(options[option] for options in by_name if option in options)}
+        assert {g[option] for g in runner.optimizer.param_groups} == values
+    if 'queue_len' in cfg.model:
+        assert int(model.queue_ptr) == 24 % cfg.model.queue_len  # the keys of two batches of 12
+    if 'memory_bank' in cfg.model:
+        assert model.memory_bank.feature_bank.norm(dim=1).sub(1).abs().max() < 1e-4
+    if cfg.model.type == 'DeepCluster':
+        assert set(dataset.pseudo_labels.tolist()) == set(range(4))
+
+
+def test_clustering_on_a_folder_from_the_command_line(photo_folder, run_tool, tmp_path):
+    """The options in the head of DeepCluster's recipe, and some that make it small, are all that a folder takes."""
+    from mmssl.utils.checkpoint import read_checkpoint
+    path = next(path for path in RECIPES if path.stem.startswith('deepcluster-sobel'))
+    options = {
+        **SMALL,
+        **options_for(path, photo_folder),
+        **SMALL_PARTS['deepcluster'], 'runner.max_epochs': 2,
+        'custom_hooks.0.extractor.workers_per_gpu': 0,
+        'custom_hooks.0.extractor.dataset.pipeline.0.size': 32,
+        'custom_hooks.0.extractor.dataset.pipeline.1.size': 32,
+        'data.train.pipeline.0.size': 32
+    }
+    done = run_tool('tools/train.py', path, '--work-dir', tmp_path, '--cfg-options',
+                    *(f'{key}={value}' for key, value in options.items()))
+    # before each of the two epochs
+    assert (done.stdout + done.stderr).count('Clustering of 24 samples') == 2
+    checkpoint = read_checkpoint(tmp_path / 'epoch_2.pth')
+    labels = checkpoint['hooks']['DeepClusterHook']['labels']
+    assert labels.shape == (24, ) and labels.unique().tolist() == [0, 1, 2, 3]
+    assert checkpoint['state_dict']['head.fc_cls.weight'].shape == (4, 64)
 
 
 def test_too_few_images_are_an_error(photo_folder, tmp_path):
@@ -210,12 +460,38 @@ SMALL = {
     'data.samples_per_gpu': 12,
     'data.workers_per_gpu': 0,
     'runner.max_epochs': 1,
-    'checkpoint_config': None,
+    'checkpoint_config.interval': 2,  # none is written after the one epoch
     'model.backbone.depth': 18,
     'model.backbone.stem_channels': 8,
     'model.backbone.base_channels': 8,
     'seed': 0,
 }
+
+QUEUE = {'model.queue_len': 48}
+SMALL_PARTS = dict(
+    mocov1=QUEUE,
+    mocov2=QUEUE,
+    densecl=QUEUE,
+    barlowtwins={
+        'model.neck.out_channels': 32,
+        'model.head.in_channels': 32,
+        # else the first step, which is all that accum8 makes here, does not reach the inside of a block
+        'model.backbone.zero_init_residual': False
+    },
+    deepcluster={
+        'model.head.in_channels': 64,
+        'custom_hooks.0.clustering.pca_dim': 8
+    },
+    relative_loc={
+        'model.neck.out_channels': 32,
+        'model.head.in_channels': 32
+    },
+    rotation_pred={'model.head.in_channels': 64},
+    swav={
+        'model.head.num_prototypes': 10,
+        'custom_hooks.0.epoch_queue_starts': 0,
+        'custom_hooks.0.queue_length': 24
+    })
 
 
 def shrink(model, part, in_channels):

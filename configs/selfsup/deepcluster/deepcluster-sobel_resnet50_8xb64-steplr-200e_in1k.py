@@ -6,10 +6,10 @@ Hardware: 8 GPUs with 64 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 46.92 % linear evaluation on
           ImageNet (pooled features) and 74.26 mAP of linear SVMs on VOC07.
 Folder:   K clusters, at most one for each image:
-          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=DIR \
+          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
               data.train.data_source.ann_file=None \
               custom_hooks.0.extractor.dataset.data_source.type=Folder \
-              custom_hooks.0.extractor.dataset.data_source.data_prefix=DIR \
+              custom_hooks.0.extractor.dataset.data_source.data_prefix=FOLDER \
               custom_hooks.0.extractor.dataset.data_source.ann_file=None \
               model.head.num_classes=K custom_hooks.0.clustering.k=K
 """
