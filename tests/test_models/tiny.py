@@ -65,9 +65,40 @@ CONFIGS = dict(
         head=CONTRAST,
         memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
         neg_num=9,
-        ensure_neg=True))
+        ensure_neg=True),
+    ODC=dict(
+        type='ODC',
+        backbone=BACKBONE,
+        neck=dict(type='ODCNeck', in_channels=64, hid_channels=32, out_channels=DIM),
+        head=dict(type='ClsHead', in_channels=DIM, num_classes=4),
+        memory_bank=dict(type='ODCMemory', length=12, feat_dim=DIM, momentum=0.3, num_classes=4, min_cluster=2)),
+    InterCLRMoCo=dict(
+        type='InterCLRMoCo',
+        backbone=BACKBONE,
+        neck=dict(type='MoCoV2Neck', in_channels=64, hid_channels=32, out_channels=DIM),
+        head=CONTRAST,
+        queue_len=20,
+        feat_dim=DIM,
+        momentum=0.9,
+        memory_bank=dict(type='InterCLRMemory', length=12, feat_dim=DIM, momentum=0.3, num_classes=4, min_cluster=2),
+        neg_num=4,
+        neg_sampling='hard',
+        share_neck=False,
+        num_classes=4))
+
+
+def start_memory(model):
+    """Features and clusters of all samples; positives are the next sample of the cluster instead of a random one."""
+    bank = model.memory_bank
+    bank.init_memory(torch.randn(12, DIM, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 4)
+    # each process draws for its own samples, so that two could not equal one
+    model.pick_positives = lambda same, idx: (same *
+                                              (torch.arange(12) - idx[:, None] - 1).remainder(12).sub(12)).argmin(
+                                                  1, keepdim=True)
+
+
 # Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
-VIEWS = dict(Classification=0, DeepCluster=0, NPID=0, RelativeLoc=9, RotationPred=4, SwAV=5)
+VIEWS = dict(Classification=0, DeepCluster=0, NPID=0, ODC=0, RelativeLoc=9, RotationPred=4, SwAV=5)
 # Height and width of each view, where it is not 32
 SIDES = dict(SwAV=(32, 32, 24, 24, 24))
 # What a batch holds besides img and idx, computed from idx
@@ -78,6 +109,8 @@ TARGETS = dict(
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6
 PREPARE = dict(
+    ODC=start_memory,
+    InterCLRMoCo=start_memory,
     SwAV=lambda model: model.head.build_queue(12),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     # each process draws negatives for its own samples, so that two could not equal one

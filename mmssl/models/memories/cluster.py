@@ -4,9 +4,10 @@ import torch
 from mmcv.runner import BaseModule
 from torch.nn import functional as F
 
-from mmssl.utils.dist import broadcast, concat_all_gather
+from mmssl.utils.dist import broadcast
 from ..builder import MEMORIES
 from ..losses import similarities, unit_vectors
+from .simple import blend_features
 
 CHUNK = 8192  # samples that are compared to all centroids at once, which bounds the memory it takes
 
@@ -129,13 +130,7 @@ class ODCMemory(BaseModule):
         if feature.dim() != 2 or feature.shape[1] != self.feat_dim:
             raise ValueError(f'the memory holds features of dimension {self.feat_dim} (feat_dim), got features of '
                              f'shape {tuple(feature.shape)}')
-        ind = concat_all_gather(ind)
-        feature = concat_all_gather(unit_vectors(feature).to(self.feature_bank.dtype))
-        # of a sample that is there twice (samplers fill up batches) the first counts, on every process
-        feature = feature[(ind[:, None] == ind).int().argmax(1)]
-        feature = unit_vectors(torch.lerp(self.feature_bank[ind], feature, self.momentum))
-        self.feature_bank.index_copy_(0, ind, feature)
-        return ind, feature
+        return blend_features(self.feature_bank, ind, feature, self.momentum)
 
     @torch.no_grad()
     def update_samples_memory(self, ind, feature):
