@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pictures of what was learned. Functions take arrays and write PNG files; no display is needed."""
+import math
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -273,7 +274,7 @@ def plot_embeddings(embeddings, labels, classes, path, title='t-SNE of the featu
         path (str): PNG file.
         title (str): Above the picture.
     """
-    columns = min(3, len(embeddings))
+    columns = min(3, math.ceil(len(embeddings)**0.5))
     rows = -(-len(embeddings) // columns)
     figure = _figure(4.4 * columns + 1.4, 4.3 * rows + 0.4)
     figure.suptitle(title, fontsize=11, color=_INK)
