@@ -113,7 +113,8 @@ def test_sync_batch_norm(ranks, name):
 @pytest.mark.parametrize('dtype', TOLERANCES)
 @pytest.mark.parametrize('name', tiny.CONFIGS)
 def test_two_processes_equal_one(ranks, name, dtype):
-    """Pitfalls: gradients of 1/W after gathering, single-process training refused, key order of the queue.
+    """Pitfalls: gradients of 1/W after gathering or after a sum over processes without gradient (Barlow Twins),
+    single-process training refused, key order of the queues (MoCo, DenseCL's two, SwAV's, which is in use).
 
     Losses (their mean over ranks), gradients of all parameters, and the whole state after three steps.
     """

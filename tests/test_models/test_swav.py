@@ -84,7 +84,6 @@ def in_float64(data):
 def test_step_by_step_with_a_queue_that_no_batch_divides():
     """The queue is filled, used when full, wraps around; prototypes are of unit length in each iteration (pitfall)."""
     model = tiny.build('SwAV').double()
-    model.head.build_queue(13)
     queue = [[], []]
     for i, size in enumerate((8, 4, 6, 8, 5)):
         data = in_float64(tiny.batch('SwAV', size, seed=i))
@@ -130,7 +129,7 @@ def test_checkpoint_holds_the_queue(iterations):
     resumed.head.queue = None
     assert 'head.queue' not in resumed.state_dict()
     report = load_weights(resumed, copy.deepcopy(model.state_dict()), strict=True)
-    assert not report.unexpected and resumed.head.filled == model.head.filled == min(6 * iterations, 12)
+    assert not report.unexpected and resumed.head.filled == model.head.filled == min(6 * iterations, 13)
     for i in range(3, 6):
         assert sgd(model, tiny.batch('SwAV', 6, seed=i)).equal(sgd(resumed, tiny.batch('SwAV', 6, seed=i)))
     assert all(a.equal(b) for a, b in zip(model.state_dict().values(), resumed.state_dict().values(), strict=True))
@@ -142,28 +141,6 @@ def test_checkpoint_without_queue():
     model.head.queue = None
     load_weights(model, source.state_dict(), strict=True)
     assert model.head.queue is None and 'head.queue' not in model.state_dict()
-
-
-def two_ranks(rank, world_size):
-    model = tiny.build('SwAV').double()
-    model.head.build_queue(13)
-    losses = []
-    for i in range(5):
-        data = in_float64(tiny.batch('SwAV', 6, seed=i, start=rank * 3, stop=rank * 3 + 3))
-        losses.append(model.train_step(data)['loss'].detach())
-    return torch.stack(losses), model.head.queue, model.head.filled
-
-
-def test_queue_of_two_processes_is_that_of_one(run_distributed):
-    """One queue for all: the same on each rank, of which each takes a share (of 7 and 6) into its codes."""
-    model = tiny.build('SwAV').double()
-    model.head.build_queue(13)
-    expected = torch.stack([model.train_step(in_float64(tiny.batch('SwAV', 6, seed=i)))['loss'] for i in range(5)])
-    ranks = run_distributed(two_ranks)
-    torch.testing.assert_close((ranks[0][0] + ranks[1][0]) / 2, expected.detach())
-    for _, queue, filled in ranks:
-        torch.testing.assert_close(queue, model.head.queue)
-        assert filled == 13
 
 
 def test_prototypes_in_several_sets():
@@ -219,7 +196,7 @@ def test_errors_show_values():
     model = tiny.build('SwAV')
     with pytest.raises(ValueError, match=r'gives 2 crops .* num_crops=\[2, 3\], 5 together'):
         model(**tiny.batch('MoCo'))
-    with pytest.raises(ValueError, match=r'queue of 12 features .* shorter .* 16'):
+    with pytest.raises(ValueError, match=r'queue of 13 features .* shorter .* 16'):
         model(**tiny.batch('SwAV', 16))
     with pytest.raises(ValueError, match=r'16 dimensions \(feat_dim\) .* \(10, 8\)'):
         model.head(torch.randn(10, 8))

@@ -107,11 +107,12 @@ TARGETS = dict(
     DeepCluster=dict(pseudo_label=lambda idx: idx * 3 % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
-# What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6
+# What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,
+# and two processes take unequal shares of it
 PREPARE = dict(
     ODC=start_memory,
     InterCLRMoCo=start_memory,
-    SwAV=lambda model: model.head.build_queue(12),
+    SwAV=lambda model: model.head.build_queue(13),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     # each process draws negatives for its own samples, so that two could not equal one
     NPID=lambda model: setattr(model.memory_bank, 'draw', lambda ind, num, exclude:
