@@ -239,6 +239,27 @@ def embed_tsne(features,
         return tsne.fit_transform(features)
 
 
+def draw_evenly(labels, max_classes, max_samples, seed=0):
+    """Draw samples for a picture: of the first classes, as many of one as of the other as long as there are any.
+
+    Args:
+        labels (ndarray): N integers; -1 (unlabelled) is one more class.
+        max_classes (int): How many of the classes that occur.
+        max_samples (int): At most so many in all.
+        seed (int): Of the draw.
+
+    Returns:
+        list[int]: Their indices, ascending.
+    """
+    known = np.unique(labels[labels >= 0])[:max_classes]
+    candidates = np.random.default_rng(seed).permutation(np.flatnonzero(np.isin(labels, [-1, *known])))
+    turn = np.zeros(len(candidates), int)  # the first of each class, then the second of each, ...
+    for label in np.unique(labels[candidates]):
+        mine = labels[candidates] == label
+        turn[mine] = np.arange(mine.sum())
+    return np.sort(candidates[np.argsort(turn, kind='stable')[:max_samples]]).tolist()
+
+
 def class_colors(labels):
     """Colours that tell classes apart.
 
@@ -295,6 +316,7 @@ def plot_embeddings(embeddings, labels, classes, path, title='t-SNE of the featu
             axes.set(xticklabels=[], yticklabels=[], zticklabels=[])
             continue
         axes.set(xticks=[], yticks=[])
+        axes.set_aspect('equal', adjustable='datalim')
         for spine in axes.spines.values():
             spine.set_color('#dddddd')
     if len(colors) <= 31:

@@ -116,7 +116,7 @@ _PAGE = '''<!DOCTYPE html>
   <aside>
     <div><button id="all">all</button><button id="none">none</button></div>
     <div id="legend"></div>
-    <label><input type="checkbox" id="images"> images instead of points</label>
+    <label><input type="checkbox" id="images"> show the images</label>
     <p class="hint">Click a class to hide or show it, double-click it to see it alone. Wheel: zoom. Drag: move
       (turn, in space). Double-click: as at first.</p>
   </aside>
@@ -127,12 +127,16 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const find = id => document.getElementById(id);
 const view = find('view'), context = view.getContext('2d'), names = Object.keys(data.points);
 const shown = data.classes.map(() => true);
-let layer = names[0], zoom, shift, turn, screen = [], hot = -1, drag = null;
+let layer = names[0], zoom, shift, turn, extent, screen = [], hot = -1, drag = null;
 const sprite = new Image();
 sprite.onload = draw;
 sprite.src = data.sprite;
 
-function reset() { zoom = 1; shift = [0, 0]; turn = [0.5, 0.4]; }
+function reset() {
+  const points = data.points[layer], reach = axis => Math.max(1, ...points.map(p => Math.abs(p[axis])));
+  zoom = 1; shift = [0, 0]; turn = [0.5, 0.4];
+  extent = points[0].length === 3 ? [1.4e4, 1.4e4] : [reach(0), reach(1)];
+}
 
 function project([x, y, z]) {
   if (z === undefined) return [x, y, 0];
@@ -150,7 +154,8 @@ function draw() {
   const ratio = window.devicePixelRatio || 1, w = view.clientWidth, h = view.clientHeight;
   view.width = w * ratio; view.height = h * ratio;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const unit = zoom * (Math.min(w, h) / 2 - 16) / 1e4, images = find('images').checked;
+  const unit = zoom * Math.min((w / 2 - 20) / extent[0], (h / 2 - 20) / extent[1]);
+  const images = find('images').checked;
   screen = data.points[layer].map(p => {
     const [x, y, depth] = project(p);
     return [w / 2 + shift[0] + x * unit, h / 2 + shift[1] - y * unit, depth];
@@ -192,6 +197,7 @@ function hover(x, y) {
     picture(thumb.getContext('2d'), hot, 0, 0, scale);
     find('kind').textContent = data.classes[data.labels[hot]].name;
     find('file').textContent = data.files[hot];
+    tip.style.left = tip.style.top = 0;  // where nothing makes it narrower
     const right = x + tip.offsetWidth + 24 < view.clientWidth, low = y + tip.offsetHeight + 20 < view.clientHeight;
     tip.style.left = (right ? x + 14 : Math.max(0, x - tip.offsetWidth - 14)) + 'px';
     tip.style.top = (low ? y + 12 : Math.max(0, y - tip.offsetHeight - 12)) + 'px';

@@ -59,18 +59,6 @@ def parse_args():
         [re.sub(r'^--[^=]+', lambda name: name[0].replace('_', '-'), argument) for argument in sys.argv[1:]])
 
 
-def choose(labels, max_num_class, max_num_sample, seed):
-    """Indices of at most so many samples, drawn evenly from the first classes; the unlabelled are one more."""
-    import numpy as np
-    known = np.unique(labels[labels >= 0])[:max_num_class]
-    candidates = np.random.default_rng(seed).permutation(np.flatnonzero(np.isin(labels, [-1, *known])))
-    turn = np.zeros(len(candidates), int)  # the first of each class, then the second of each, ...
-    for label in np.unique(labels[candidates]):
-        mine = labels[candidates] == label
-        turn[mine] = np.arange(mine.sum())
-    return np.sort(candidates[np.argsort(turn, kind='stable')[:max_num_sample]]).tolist()
-
-
 def main():
     args = parse_args()
     args.layers = list(dict.fromkeys(name for names in args.layers for name in names))
@@ -117,7 +105,7 @@ def main():
         return leaf.data_source, place
 
     labels = np.array([source.get_cat_ids(place) for source, place in map(sample, range(len(dataset)))])
-    chosen = choose(labels, args.max_num_class, args.max_num_sample, args.seed)
+    chosen = plots.draw_evenly(labels, args.max_num_class, args.max_num_sample, args.seed)
     if len(chosen) < 3 or (args.perplexity or 0) >= len(chosen):
         raise ConfigError(f'{len(chosen)} images are too few for t-SNE' +
                           (f' of perplexity {args.perplexity:g}' if args.perplexity else ''))
