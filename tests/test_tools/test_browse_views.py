@@ -1,0 +1,171 @@
+"""The sheet shows what the loader gives, in true proportions, with the targets that belong to it."""
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmssl.datasets import ConcatDataset, RepeatDataset, build_dataloader, build_dataset
+from mmssl.datasets.pipelines.rng import rng
+from mmssl.evaluation import plots
+from mmssl.evaluation.views import lay_out, look_at
+from mmssl.utils.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = 'tools/analysis_tools/browse_views.py'
+NORM = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+CROP = [dict(type='RandomResizedCrop', size=64), dict(type='RandomGrayscale', p=0.5)]
+TENSOR = [dict(type='ToTensor'), dict(type='Normalize', **NORM)]
+
+
+@pytest.fixture(scope='module')
+def source(photo_folder):
+    return dict(type='ImageNet', data_prefix=str(photo_folder), ann_file=None)
+
+
+def images(block):
+    return [tile.image for row in block for tile in row]
+
+
+def captions(block):
+    return [[tile.caption for tile in row] for row in block]
+
+
+def test_views_are_those_of_training(source):
+    """Of the same seed and epoch, from uint8 batches and from normalised ones; the class of an image with it."""
+    small = [dict(type='RandomResizedCrop', size=24)]
+    sets = [
+        build_dataset(
+            dict(type='MultiViewDataset', data_source=source, num_views=[2, 3], pipelines=pipelines, prefetch=prefetch))
+        for pipelines, prefetch in (([CROP, small], True), ([CROP + TENSOR, small + TENSOR], False))
+    ]
+    loader = build_dataloader(
+        sets[0], samples_per_gpu=24, workers_per_gpu=0, dist=False, shuffle=False, seed=11, drop_last=False)
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        batch = next(iter(loader))['img']
+        for dataset in sets:
+            stored, (block, ) = look_at(dataset, 7, [epoch], seed=11)
+            for view, image in zip(batch, images(block)):
+                assert np.array_equal(view[7].permute(1, 2, 0), image)
+            assert captions(block) == [['64 x 64'] * 2 + ['24 x 24'] * 3]
+    assert np.array_equal(stored.image, sets[0].data_source.get_img(7)) and stored.caption == '07.jpg\nsample 7'
+
+    single = build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=CROP + TENSOR))
+    _, (first, second) = look_at(single, 20, [0, 1])
+    assert captions(first) == [['label 1: flower']] and not np.array_equal(images(first), images(second))
+
+
+def test_patches_rotations_and_clusters(source):
+    """Patches lie in their places around the middle one, rotations are named by their angles."""
+    dataset = build_dataset(dict(type='RelativeLocDataset', data_source=source, pipeline=CROP, format_pipeline=TENSOR))
+    _, (block, ) = look_at(dataset, 3)
+    label = 'patch_label {}'.format
+    assert captions(block) == [[label(0), label(1), label(2)], [label(3), 'the middle',
+                                                                label(4)], [label(5), label(6),
+                                                                            label(7)]]
+    uint8 = build_dataset(
+        dict(type='RelativeLocDataset', data_source=source, pipeline=CROP, format_pipeline=[], prefetch=True))
+    expected = images(look_at(uint8, 3)[1][0])
+    assert all(np.array_equal(*pair) for pair in zip(images(block), expected)) and len(expected) == 9
+
+    dataset = build_dataset(dict(type='RotationPredDataset', data_source=source, pipeline=CROP, prefetch=True))
+    _, (block, ) = look_at(dataset, 3)
+    assert captions(block) == [['rot_label 0: 0°', 'rot_label 1: 90°', 'rot_label 2: 180°', 'rot_label 3: 270°']]
+    assert all(np.array_equal(np.rot90(images(block)[0], k), image) for k, image in enumerate(images(block)))
+
+    dataset = build_dataset(dict(type='DeepClusterDataset', data_source=source, pipeline=CROP, prefetch=True))
+    assert captions(look_at(dataset, 3)[1][0]) == [['no pseudo_label']]
+    dataset.assign_labels(np.arange(24) + 500)
+    assert captions(look_at(dataset, 3)[1][0]) == [['pseudo_label 503']]
+
+
+class Masked:
+    """A step as mask-image algorithms have it: the image, a second smaller one, and what is hidden."""
+    native = True
+
+    def __init__(self, flat):
+        self.flat = flat
+
+    def __call__(self, img):
+        mask = rng().random((4, 4)) < 0.5
+        return (img, mask.ravel().astype(np.float32)) if self.flat else (img, img[::2, ::2], torch.from_numpy(mask))
+
+
+def test_masks_in_wrapped_data_sets(source):
+    """Square or flat, in a data set of data sets, whose samples are found below the wrappers."""
+    flat, square = (
+        build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[*CROP, Masked(f), *TENSOR]))
+        for f in (True, False))
+    dataset = ConcatDataset([flat, RepeatDataset(square, 2)])
+    stored, (block, ) = look_at(dataset, 5)
+    (image, hidden), = block
+    assert image.mask is None and hidden.mask.shape == (4, 4) and hidden.mask.dtype == bool
+    assert hidden.image is image.image and hidden.caption == f'{hidden.mask.mean():.0%} hidden'
+    stored, (block, ) = look_at(dataset, 24 + 24 + 2)
+    (image, target, hidden), = block
+    assert stored.caption == '02.jpg\nsample 50' and np.array_equal(stored.image, square.data_source.get_img(2))
+    assert target.image.shape == (32, 32, 3) and np.array_equal(target.image, image.image[::2, ::2])
+    assert captions(block) == [['64 x 64\nlabel 0: china', '', hidden.caption]]
+
+
+def test_floats_of_steps_of_others():
+    """Values within 0 to 1 are shown as they are; others are taken as normalised, by the config's figures."""
+    dark = torch.full((3, 4, 4), 0.2)
+    assert (lay_out(dict(img=dark, idx=0))[0][0].image == 51).all()
+    tile = lay_out(
+        dict(img=(dark - torch.tensor(NORM['mean']).view(3, 1, 1)) / 0.25, idx=0),
+        dict(mean=NORM['mean'], std=[0.25] * 3))[0][0]
+    assert (tile.image == 51).all() and tile.image.dtype == np.uint8
+
+
+def test_true_proportions(tmp_path):
+    """Multi-crop at its relative sizes, masks over their cells: measured in the picture."""
+    red, blue = (np.full((size, size, 3), color, np.uint8) for size, color in ((224, (255, 0, 0)), (96, (0, 0, 255))))
+    green = plots.Tile(np.full((224, 112, 3), (0, 255, 0), np.uint8), 'half\nhidden', np.array([[1, 0], [1, 0]]))
+    rows = [plots.Tile(red), plots.Tile(blue), green]
+    plots.plot_views([(plots.Tile(red), [[rows]])], tmp_path / 'a.png')
+    picture = np.asarray(Image.open(tmp_path / 'a.png').convert('RGB')).astype(int)
+    share = {}
+    for name, color in dict(red=(255, 0, 0), blue=(0, 0, 255), green=(0, 255, 0)).items():
+        share[name] = (np.abs(picture - color).sum(2) < 30).sum()
+    assert share['blue'] / (share['red'] / 2) == pytest.approx((96 / 224)**2, rel=0.05)  # red: stored, and a view
+    assert share['green'] / (share['red'] / 2) == pytest.approx(1 / 4, rel=0.08)  # half of a half, less the grid
+
+
+def test_the_tool(run_tool, photo_folder, tmp_path):
+    """A recipe on a folder of photographs by two options."""
+    done = run_tool(TOOL, 'configs/selfsup/mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py', '--samples', 3, '--epochs',
+                    3, '--out', tmp_path / 'new/a.png', '--cfg-options', 'data.train.data_source.type=Folder',
+                    'data.train.data_source.ann_file=None', f'data.train.data_source.data_prefix={photo_folder}')
+    assert f'3 of 24 samples of MultiViewDataset: {tmp_path}/new/a.png' in done.stdout
+    width, height = Image.open(tmp_path / 'new/a.png').size
+    assert width > 7 * 130 and height > 3 * 130  # seven inches wide, three rows high
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--idx', '3', '1437'], '--idx 1437: the data has the samples 0 to 1436'),
+    (['--out', 'a.gif'], '--out must end with .png, got a.gif'),
+    (['--data', 'data.val'], "no 'data.val'"),
+    (['--cfg-options', 'data.train.prefetch=False', 'data.train.type=RotationPredDataset'], 'data.train'),
+])  # yapf: disable
+def test_errors(monkeypatch, options, message):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, 'argv', [TOOL, 'configs/demo/simclr_digits.py', *options])
+    with pytest.raises(ConfigError, match=message):
+        runpy.run_path(str(ROOT / TOOL))['main']()
+
+
+def test_a_broken_image_is_named(photo_folder, tmp_path, monkeypatch):
+    (tmp_path / 'a.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes())
+    (tmp_path / 'b.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes()[:300])
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, 'argv', [
+        TOOL, 'configs/selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_folder.py', '--cfg-options',
+        f'data.train.data_source.data_prefix={tmp_path}'
+    ])
+    with pytest.raises(ConfigError, match=f'{tmp_path}/b.jpg.*--idx chooses others'):
+        runpy.run_path(str(ROOT / TOOL))['main']()
