@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Everything that knows of several processes. Each function is a no-op, or the identity, in one process."""
 import atexit
+import datetime
 import functools
 import os
 import socket
@@ -127,12 +128,24 @@ def broadcast(tensor, src=0):
     return tensor
 
 
-def broadcast_object(obj, src=0):
-    """The picklable object of rank `src`, on every rank."""
+@functools.lru_cache
+def _patient_group():
+    return dist.new_group(backend='gloo', timeout=datetime.timedelta(days=1))
+
+
+def broadcast_object(obj, src=0, patient=False):
+    """The picklable object of rank `src`, on every rank.
+
+    Args:
+        obj: The object; of the other ranks anything.
+        src (int): Where it comes from.
+        patient (bool): Wait for up to a day, for what one rank works on alone. Else the others give up after the
+            timeout of the process group, which is ten minutes with NCCL.
+    """
     if not is_distributed():
         return obj
     box = [obj]
-    dist.broadcast_object_list(box, src)
+    dist.broadcast_object_list(box, src, _patient_group() if patient else None)
     return box[0]
 
 

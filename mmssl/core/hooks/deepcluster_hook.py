@@ -84,7 +84,7 @@ class ClusteringHook(Hook):
                 labels = self.clustering.labels
             except Exception as e:  # the other processes must not wait for labels that never come
                 error = e
-        message = broadcast_object(error and f'{type(error).__name__}: {error}')
+        message = broadcast_object(error and f'{type(error).__name__}: {error}', patient=True)
         if message:
             raise error or ValueError(f'the first process could not cluster: {message}')
         device = next(runner.model.parameters()).device
