@@ -61,7 +61,7 @@ class SwAVHook(Hook):
         if length and (length != self.length or runner.epoch < self.epoch_queue_starts):
             runner.logger.warning('the loaded queue of %d features is dropped: SwAVHook starts one of %d in epoch %d',
                                   length, self.length, self.epoch_queue_starts + 1)
-            head.queue = None
+            head.build_queue(0)
 
     def before_train_iter(self, runner):
         head = unwrap(runner.model).head

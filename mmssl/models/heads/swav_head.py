@@ -67,9 +67,9 @@ class SwAVHead(BaseModule):
         self.filled = 0
 
     def build_queue(self, length):
-        """Begin an empty queue of this many features for each crop that gets codes."""
+        """Begin an empty queue of this many features for each crop that gets codes; 0 for no queue."""
         like = next(self.prototypes.parameters())
-        self.queue = like.new_zeros(len(self.crops_for_assign), length, self.feat_dim)
+        self.queue = like.new_zeros(len(self.crops_for_assign), length, self.feat_dim) if length else None
         self.filled = 0
 
     def forward(self, x):
