@@ -106,6 +106,8 @@ def plot_views(samples, path, title='What the network is taught to see as the sa
         # small images keep their pixels to be seen, large ones are shrunk without aliasing
         smooth = 'nearest' if image.shape[1] < 60 else 'antialiased'
         axes.imshow(image, cmap='gray', vmin=0, vmax=255, interpolation=smooth, **box)
+        axes.plot([x, x + w, x + w, x, x], [y, y, y + h, y + h, y], color='#cccccc',
+                  linewidth=0.5)  # white ones end too
         if tile.mask is not None:
             cover = np.zeros((*tile.mask.shape, 4))
             cover[tile.mask.astype(bool)] = (0.5, 0.5, 0.5, 0.93)

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A sheet of what the network sees: the views and targets that a config's data.train makes of some samples."""
 import argparse
+from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options
 from mmssl.utils.misc import run_tool
@@ -58,7 +59,8 @@ def main():
     except BrokenImageError as error:
         raise ConfigError(f'{error}; --idx chooses others') from error
     epochs = 'epoch 0' if args.epochs == 1 else f'epochs 0 to {args.epochs - 1}'
-    plots.plot_views(samples, args.out, args.config, ('image', f'what the network sees in {epochs}, seed {seed}'))
+    plots.plot_views(samples, args.out,
+                     Path(args.config).stem, ('image', f'what the network sees in {epochs}, seed {seed}'))
     print(f'{len(picked)} of {length} samples of {type(dataset).__name__}: {args.out}')
 
 
