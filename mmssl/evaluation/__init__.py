@@ -7,7 +7,10 @@ import importlib
 
 _HOME = dict(extract_features='features', Extractor='extractor', Features='features', knn_classifier='knn')
 
-__all__ = ['Extractor', 'Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'representation']
+__all__ = [
+    'Extractor', 'Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'representation',
+    'scatter_page', 'views'
+]
 
 
 def __getattr__(name):
