@@ -10,7 +10,6 @@ from mmssl.datasets import DeepClusterDataset
 from mmssl.datasets.samplers import DistributedSampler
 from mmssl.evaluation import Extractor
 from mmssl.models import SwAVHead
-from mmssl.models.losses import similarities
 from mmssl.utils.clustering import CLUSTERINGS, Kmeans, preprocess_features, run_kmeans
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
@@ -56,14 +55,13 @@ def _measure_swav(cfg, queue_length, model, batch, rounds):
         head.build_queue(length)
         head.queue.copy_(F.normalize(torch.randn_like(head.queue), dim=-1))
         head.filled = length
-    crops = max(head.crops_for_assign) + 1
-    projections = F.normalize(torch.randn(crops * size, head.feat_dim, device=device))
+    projections = F.normalize(torch.randn(len(head.crops_for_assign), size, head.feat_dim, device=device), dim=-1)
 
     @torch.no_grad()
     def assign():
         for prototypes in head.prototypes.parameters():
             prototypes.copy_(F.normalize(prototypes, dim=1))
-            head.compute_codes(similarities(projections, prototypes).unflatten(0, (crops, size)), prototypes)
+            head.compute_codes(projections, prototypes)
 
     seconds = interleaved(dict(iteration=Step(cfg, model, batch), assignment=assign), rounds, device)
     return dict(

@@ -88,25 +88,24 @@ class SwAVHead(BaseModule):
             with torch.no_grad():
                 prototypes.copy_(F.normalize(prototypes, dim=1))
             scores = similarities(x, prototypes).unflatten(0, (crops, -1))  # V x N x K
-            codes = self.compute_codes(scores.detach(), prototypes)
+            codes = self.compute_codes(feats, prototypes)
             losses.append(swapped_prediction(scores, codes, self.crops_for_assign, temperature=self.temperature))
         if self.training and self.queue is not None:
             self.enqueue(feats)
         return dict(loss=sum(losses) / len(losses))
 
     @torch.no_grad()
-    def compute_codes(self, scores, prototypes):
-        """Codes of the crops in `crops_for_assign`, A x N x K, from the scores V x N x K."""
+    def compute_codes(self, feats, prototypes):
+        """Codes of crops, A x N x K, from their projections, A x N x feat_dim."""
         rank, world_size = get_dist_info()
         codes = []
-        for i, crop in enumerate(self.crops_for_assign):
-            out = scores[crop]
+        for i, rows in enumerate(feats):
             if self.queue is not None and self.filled >= self.queue.shape[1]:
                 # each process takes its share of the features of all
-                share = self.queue[i].tensor_split(world_size)[rank]
-                out = torch.cat([out, similarities(share, prototypes)])
-            out = distributed_sinkhorn(out, self.sinkhorn_iterations, world_size, self.epsilon)
-            codes.append(out[:scores.shape[1]])
+                rows = torch.cat([rows.to(self.queue.dtype), self.queue[i].tensor_split(world_size)[rank]])
+            rows = distributed_sinkhorn(
+                similarities(rows, prototypes), self.sinkhorn_iterations, world_size, self.epsilon)
+            codes.append(rows[:feats.shape[1]])
         return torch.stack(codes)
 
     @torch.no_grad()
