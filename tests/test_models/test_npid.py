@@ -128,6 +128,12 @@ def test_negatives_that_cannot_be():
         NPID(**dict(cfg, memory_bank=dict(cfg['memory_bank'], length=1)))
 
 
+def test_a_bank_of_another_dimension():
+    model = tiny.build('NPID', memory_bank=dict(tiny.CONFIGS['NPID']['memory_bank'], feat_dim=5))
+    with pytest.raises(ValueError, match=r'dimension 5 \(feat_dim\), got features of shape \(8, 16\)'):
+        model(**tiny.batch('NPID'))
+
+
 def test_checkpoints_of_mmselfsup_load():
     """The names there are backbone, neck.fc and memory_bank.feature_bank, as here."""
     keys = list(tiny.build('NPID').state_dict())

@@ -52,7 +52,7 @@ class NPID(BaseModel):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
         z = unit_vectors(self.neck(self.backbone(img))[0])  # B x D
         bank = self.memory_bank.feature_bank  # L x D
-        pos = (z * bank[idx]).sum(1, keepdim=True)  # B x 1
+        pos = bank_similarities(z, bank, idx[:, None])  # B x 1
         neg = bank_similarities(z, bank, self.memory_bank.draw(idx, self.neg_num, self.ensure_neg))  # B x neg_num
         self.memory_bank.update(idx, z.detach())
         return self.head(pos, neg)

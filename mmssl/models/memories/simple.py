@@ -23,7 +23,13 @@ def bank_similarities(queries, bank, ind):
 
     Returns:
         Tensor: N x K.
+
+    Raises:
+        ValueError: Queries and bank differ in dimension.
     """
+    if queries.shape[1] != bank.shape[1]:
+        raise ValueError(f'the memory holds features of dimension {bank.shape[1]} (feat_dim), got features of shape '
+                         f'{tuple(queries.shape)}')
     if len(bank) <= ind.numel():
         return (queries @ bank.clone().T).gather(1, ind)
     return torch.bmm(bank[ind], queries[:, :, None])[:, :, 0]
