@@ -112,6 +112,8 @@ def test_labels_are_those_of_the_clustering():
     model = make_runner()[0].model
     features = Extractor(plain(), 64, 0, img_norm_cfg=NORM)(model)
     assert features.dtype == np.float32 and features.shape == (SAMPLES, 32)
+    model.neck = None  # then it is the pooled last map, here the same
+    np.testing.assert_allclose(Extractor(plain(), 240, 0, img_norm_cfg=NORM)(model), features, rtol=1e-4, atol=1e-5)
     kmeans = Kmeans(K, 16)
     kmeans.cluster(features)
     assert np.array_equal(watch.epochs[0]['labels'], kmeans.labels)
