@@ -139,5 +139,5 @@ def test_model_index_names_every_recipe_once():
     configs = [m['Config'] for m in models]
     for model in models:
         assert Path(model['Config']).stem == model['Name']
-    recipes = (ROOT / 'configs' / 'selfsup').glob('*/*_in1k.py')
+    recipes = (ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')
     assert sorted(configs) == sorted(str(path.relative_to(ROOT)) for path in recipes)

@@ -40,13 +40,14 @@ class Pretraining:
     seconds: float
 
 
-def pretrain(cfg, timestamp=None):
+def pretrain(cfg, timestamp=None, model=None):
     """Train as a config says; features of its evaluation sets are extracted before and after.
 
     Args:
         cfg (mmcv.Config): With the section `demo`: the data sets `train` and `test`. Mixed precision is left out where
             the device gains nothing by it.
         timestamp (str, optional): Name of the log files in cfg.work_dir.
+        model (nn.Module, optional): The algorithm, initialised; by default built as the config says.
 
     Returns:
         Pretraining: Models, data and features.
@@ -55,9 +56,10 @@ def pretrain(cfg, timestamp=None):
     set_random_seed(cfg.seed)
     if cfg.get('amp') and not fast_bfloat16():
         cfg.amp = None
-    with config_section(cfg, 'model'):
-        model = build_algorithm(cfg.model)
-    model.init_weights()
+    if model is None:
+        with config_section(cfg, 'model'):
+            model = build_algorithm(cfg.model)
+        model.init_weights()
     with config_section(cfg, 'data.train'):
         dataset = build_dataset(cfg.data.train)
     sets = {}
