@@ -245,6 +245,7 @@ def test_second_neck():
 
 @pytest.mark.parametrize('change, message', [
     (dict(num_classes=5), 'num_classes is 5 and memory_bank.num_classes 4'),
+    (dict(feat_dim=8), 'feat_dim is 8 and memory_bank.feat_dim 16'),
     (dict(neg_sampling='easy'), "one of .*'hard', 'semihard', 'random', 'semieasy'.*got 'easy'"),
     (dict(neg_num=13), 'hard negatives: neg_num=13 of a pool of 13 out of memory_bank.length=12'),
     (dict(neg_sampling='random', neg_num=0), 'random negatives: neg_num=0'),

@@ -105,9 +105,10 @@ class InterCLRMoCo(MoCo):
         super().__init__(backbone, neck if share_neck else dict(type=TwoNecks, neck=neck), head, queue_len, feat_dim,
                          momentum, init_cfg)
         self.memory_bank = build_memory(memory_bank)
-        if self.memory_bank.num_classes != num_classes:
-            raise ConfigError(f'num_classes is {num_classes} and memory_bank.num_classes {self.memory_bank.num_classes}'
-                              ': both are the number of clusters')
+        for name, value in dict(num_classes=num_classes, feat_dim=feat_dim).items():
+            if getattr(self.memory_bank, name) != value:
+                raise ConfigError(f'{name} is {value} and memory_bank.{name} {getattr(self.memory_bank, name)}: '
+                                  'both must be the same')
         pools = dict(hard=neg_num, semihard=semihard_neg_pool_num, random=neg_num, semieasy=semieasy_neg_pool_num)
         if neg_sampling not in pools:
             raise ConfigError(f'neg_sampling is one of {list(pools)}, got {neg_sampling!r}')
