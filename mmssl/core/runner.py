@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import time
+from collections import Counter
 from pathlib import Path
 
 import mmcv
@@ -231,14 +232,20 @@ class _Machine:
         if save_optimizer and self.optimizer is not None:
             checkpoint['optimizer'] = {k: o.state_dict() for k, o in self.optimizer.items()} \
                 if isinstance(self.optimizer, dict) else self.optimizer.state_dict()
-        checkpoint['hooks'] = {
-            type(hook).__name__: hook.state_dict()
-            for hook in self.hooks if hasattr(hook, 'state_dict')
-        }
+        checkpoint['hooks'] = {name: hook.state_dict() for name, hook in self._hooks_with_state()}
         name = (filename_tmpl or self._filename_tmpl).format(self._number(epoch, iteration, batches))
         save_checkpoint(checkpoint, Path(out_dir) / name)
         if create_symlink:
             atomic_symlink(name, Path(out_dir) / 'latest.pth')
+
+    def _hooks_with_state(self):
+        """Hooks whose state is saved, by the name of their class; of several of one class, the later with a number."""
+        seen = Counter()
+        for hook in self.hooks:
+            if hasattr(hook, 'state_dict'):
+                name = type(hook).__name__
+                seen[name] += 1
+                yield (name if seen[name] == 1 else f'{name}_{seen[name]}'), hook
 
     def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None):
         """Load weights only, of this toolbox or another; see mmssl.utils.load_weights."""
@@ -267,9 +274,9 @@ class _Machine:
         self._epoch, self._iter = meta['epoch'], meta['iter']
         self.epoch_batches, self._resumed_length = meta.get('epoch_batches', 0), meta.get('epoch_length', 0)
         states = checkpoint.get('hooks', {})
-        for hook in self.hooks:
-            if type(hook).__name__ in states and hasattr(hook, 'load_state_dict'):
-                hook.load_state_dict(states[type(hook).__name__])
+        for name, hook in self._hooks_with_state():
+            if name in states:
+                hook.load_state_dict(states[name])
         rng_states = checkpoint.get('rng_states', [])
         if len(rng_states) != self.world_size:
             self.logger.warning(

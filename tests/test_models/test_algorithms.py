@@ -351,4 +351,4 @@ def test_compiled_parts_give_the_same_loss(name):
         part.compile()
     assert list(model.state_dict()) == keys
     for _ in range(2):
-        torch.testing.assert_close(step(model, data), step(plain, data), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(step(model, data), step(plain, data), rtol=5e-4, atol=1e-4)

@@ -3,6 +3,8 @@
 import torch
 from mmcv.runner import BaseModule
 
+from ..utils.sobel import Sobel
+
 MODES = ('train', 'test', 'extract')
 
 
@@ -24,6 +26,10 @@ class BaseModel(BaseModule):
 
     A subclass builds `backbone` and where needed `neck` and `head`, and defines `forward_train`.
 
+    Args:
+        init_cfg (dict, optional): Initialisation.
+        with_sobel (bool): Give the backbone edges, two channels, instead of the image.
+
     Attributes:
         loss_names (tuple[str]): Keys of the result of `forward_train` that are summed to the loss; its other entries
             are logged.
@@ -35,6 +41,10 @@ class BaseModel(BaseModule):
     is_update_iter = True
     renamed_keys = {}
 
+    def __init__(self, init_cfg=None, with_sobel=False):
+        super().__init__(init_cfg)
+        self.sobel_layer = Sobel() if with_sobel else None
+
     @property
     def with_neck(self):
         return getattr(self, 'neck', None) is not None
@@ -45,7 +55,7 @@ class BaseModel(BaseModule):
 
     def extract_feat(self, img):
         """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
-        return self.backbone(img)
+        return self.backbone(img if self.sobel_layer is None else self.sobel_layer(img))
 
     def forward_train(self, img, **kwargs):
         """A batch to a dict of losses and of scalars to log."""

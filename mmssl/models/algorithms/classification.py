@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Supervised classification, also of frozen features."""
 from ..builder import ALGORITHMS, build_backbone, build_head
-from ..utils.sobel import Sobel
 from .base import BaseModel
 
 
@@ -18,8 +17,7 @@ class Classification(BaseModel):
     """
 
     def __init__(self, backbone, with_sobel=False, head=None, train_cfg=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.sobel_layer = Sobel() if with_sobel else None
+        super().__init__(init_cfg, with_sobel)
         self.backbone = build_backbone(backbone)
         self.head = None if head is None else build_head(head)
         if self.with_head:
@@ -28,10 +26,6 @@ class Classification(BaseModel):
         if train_cfg and train_cfg.get('augments'):
             from mmcls.models.utils.augment import Augments
             self.augments = Augments(train_cfg['augments'])
-
-    def extract_feat(self, img):
-        """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
-        return self.backbone(img if self.sobel_layer is None else self.sobel_layer(img))
 
     def forward_train(self, img, label, **kwargs):
         """Images (N x C x H x W) and labels (N, -1 = unlabelled) to losses and accuracies."""

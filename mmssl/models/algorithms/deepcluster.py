@@ -4,7 +4,6 @@ import torch
 
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
 from ..losses import balanced_weights
-from ..utils.sobel import Sobel
 from .base import BaseModel
 
 
@@ -23,17 +22,12 @@ class DeepCluster(BaseModel):
     """
 
     def __init__(self, backbone, with_sobel=True, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.sobel_layer = Sobel() if with_sobel else None
+        super().__init__(init_cfg, with_sobel)
         self.backbone = build_backbone(backbone)
         self.neck = None if neck is None else build_neck(neck)
         self.head = build_head(head)
         num_classes = self.head.num_classes
         self.register_buffer('loss_weight', torch.full((num_classes, ), 1 / num_classes))
-
-    def extract_feat(self, img):
-        """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
-        return self.backbone(img if self.sobel_layer is None else self.sobel_layer(img))
 
     def classify(self, img):
         """Images to [scores, N x num_classes]."""

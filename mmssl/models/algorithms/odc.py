@@ -5,7 +5,6 @@ import torch
 from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_backbone, build_head, build_memory, build_neck
 from ..losses import balanced_weights
-from ..utils.sobel import Sobel
 from .base import BaseModel
 
 
@@ -29,8 +28,7 @@ class ODC(BaseModel):
     """
 
     def __init__(self, backbone, with_sobel=False, neck=None, head=None, memory_bank=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.sobel_layer = Sobel() if with_sobel else None
+        super().__init__(init_cfg, with_sobel)
         self.backbone = build_backbone(backbone)
         self.neck = build_neck(neck)
         self.head = build_head(head)
@@ -40,10 +38,6 @@ class ODC(BaseModel):
             raise ConfigError(f'head.num_classes is {self.head.num_classes} and memory_bank.num_classes is '
                               f'{num_classes}: the head tells the clusters of the memory apart')
         self.register_buffer('loss_weight', torch.full((num_classes, ), 1 / num_classes))
-
-    def extract_feat(self, img):
-        """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
-        return self.backbone(img if self.sobel_layer is None else self.sobel_layer(img))
 
     def forward_train(self, img, idx, **kwargs):
         """Images (B x C x H x W) and their indices in the data set (B) to the loss and the share of changed labels."""
