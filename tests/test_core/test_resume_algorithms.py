@@ -200,8 +200,7 @@ def test_resumed_is_uninterrupted(name, tmp_path):
     for number, file in enumerate(('iter_9', 'iter_6', 'epoch_1'), 1):
         again, found = train(name, tmp_path / file, number, tmp_path / f'whole/{file}.pth')
         for checkpoint in (whole, again):
-            for name in [name for name in checkpoint['hooks'] if name.startswith('CheckpointHook')]:
-                checkpoint['hooks'].pop(name)
+            checkpoint['hooks'] = {k: v for k, v in checkpoint['hooks'].items() if not k.startswith('CheckpointHook')}
         for part in ('state_dict', 'optimizer', 'hooks', 'rng_states'):
             assert_same(again[part], whole[part], f'{file}: {part}')
         if labels is not None:
