@@ -47,8 +47,8 @@ def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs
 
     Args:
         configs (dict[str, Path]): Config file by name of the algorithm.
-        write (callable): Called with each row as soon as it is there: a dict with algorithm, images_per_second,
-            loss_first and loss_last (means over the first and last log interval), few_label_random and
+        write (callable): Called with each row as soon as it is there: a dict with algorithm, layer (whose features are
+            measured), images_per_second, loss_first and loss_last (means over the first and last log interval), few_label_random and
             few_label_pretrained (accuracies with 10 labels a class), knn_random and knn_pretrained (20-NN),
             feature_std and effective_rank of the trained backbone's features of the test images, seconds of training.
         work_dir (str): Logs go to a folder of it for each algorithm.
@@ -89,6 +89,7 @@ def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs
         write(
             dict(
                 algorithm=name,
+                layer=cfg.demo.get('layer', 'pooled'),
                 images_per_second=log.times()['img_per_sec'],
                 loss_first=losses[0],
                 loss_last=losses[-1],

@@ -44,8 +44,9 @@ def pretrain(cfg, timestamp=None, model=None):
     """Train as a config says; features of its evaluation sets are extracted before and after.
 
     Args:
-        cfg (mmcv.Config): With the section `demo`: the data sets `train` and `test`. Mixed precision is left out where
-            the device gains nothing by it.
+        cfg (mmcv.Config): With the section `demo`: the data sets `train` and `test`, and optionally the `layer` of the
+            features (see extract_features; 'pooled'). Mixed precision is left out where the device gains nothing by
+            it.
         timestamp (str, optional): Name of the log files in cfg.work_dir.
         model (nn.Module, optional): The algorithm, initialised; by default built as the config says.
 
@@ -73,14 +74,14 @@ def pretrain(cfg, timestamp=None, model=None):
             for name, d in sets.items()
         }
 
-    norm = cfg.get('img_norm_cfg')
+    norm, layer = cfg.get('img_norm_cfg'), cfg.demo.get('layer', 'pooled')
     # raw as they are, 0 to 1: taking a mean off changes their cosine similarities
     features = dict(
-        raw_pixels=extract(None, 'pixels', dict(mean=[0.], std=[1.])), random_init=extract(model, 'pooled', norm))
+        raw_pixels=extract(None, 'pixels', dict(mean=[0.], std=[1.])), random_init=extract(model, layer, norm))
     start = time.time()
     train_model(model, dataset, cfg, timestamp=timestamp, meta=dict(config=cfg.pretty_text, seed=cfg.seed))
     seconds = time.time() - start
-    features['pretrained'] = extract(model, 'pooled', norm)
+    features['pretrained'] = extract(model, layer, norm)
     return Pretraining(model, dataset, sets, features, seconds)
 
 

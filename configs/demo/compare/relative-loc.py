@@ -15,3 +15,5 @@ data = dict(
                   dict(type='Resize', size=64)],
         format_pipeline=[],
         prefetch={{_base_.prefetch}}))
+# the last stage serves the task itself; the one before it is the more general one, as the papers found
+demo = dict(layer='stage3')
