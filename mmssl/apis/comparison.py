@@ -4,6 +4,7 @@ import logging
 import time
 from pathlib import Path
 
+from mmssl.datasets import build_datasource
 from mmssl.evaluation import representation
 from mmssl.models import build_algorithm
 from mmssl.utils.config import config_section, load_config
@@ -13,33 +14,30 @@ from mmssl.utils.training_log import TrainingLog
 from .demo import measure, pretrain
 from .train import set_random_seed
 
-# what becomes of the digits of the configs, and of their epochs
-_FASHION = dict(type='FashionMNIST', train=20000, bank=6000, test=1000, epochs=6, mean=[0.286], std=[0.353])
+# what takes the place of the digits: images to train on, of these the labelled ones, test images, epochs
+_FASHION = dict(train=20000, bank=6000, test=1000, epochs=6, norm=dict(mean=[0.286], std=[0.353]))
 
 
-def _replace(tree, change):
-    """A config's tree with every dict passed through `change`."""
-    if isinstance(tree, dict):
-        return change({key: _replace(value, change) for key, value in tree.items()})
-    return [_replace(value, change) for value in tree] if isinstance(tree, (list, tuple)) else tree
+def _train_on(cfg, source):
+    """Have training and clusterings see a data source, a memory bank fit it, and a line of the log tell of an epoch."""
+    samples = len(build_datasource(source))
+    cfg.log_config.interval = max(1, samples // cfg.data.samples_per_gpu)
+    cfg.data.train.data_source = source
+    for hook in cfg.custom_hooks:
+        if 'extractor' in hook:
+            hook.extractor.dataset.data_source = source
+            hook.extractor.img_norm_cfg = cfg.img_norm_cfg
+    if 'memory_bank' in cfg.model:
+        cfg.model.memory_bank.length = samples
 
 
 def _use_fashion_mnist(cfg, data_prefix):
-
-    def change(node):
-        if node.get('type') == 'Digits':
-            node = {
-                **node, 'type': _FASHION['type'],
-                'num_images': _FASHION['test' if node.get('test_mode') else 'train']
-            }
-            if data_prefix:
-                node['data_prefix'] = data_prefix
-        return node
-
-    cfg.merge_from_dict(_replace(cfg._cfg_dict.to_dict(), change))
-    cfg.demo.train.data_source.num_images = _FASHION['bank']
-    cfg.img_norm_cfg = dict(mean=_FASHION['mean'], std=_FASHION['std'])
+    source = dict(type='FashionMNIST', color_type='grayscale', **(dict(data_prefix=data_prefix) if data_prefix else {}))
+    cfg.img_norm_cfg = _FASHION['norm']
+    cfg.demo.train.data_source = dict(source, num_images=_FASHION['bank'])
+    cfg.demo.test.data_source = dict(source, num_images=_FASHION['test'], test_mode=True)
     cfg.runner.max_epochs = _FASHION['epochs']
+    return dict(source, num_images=_FASHION['train'])
 
 
 def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs=None, num_images=None, seed=0):
@@ -48,9 +46,10 @@ def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs
     Args:
         configs (dict[str, Path]): Config file by name of the algorithm.
         write (callable): Called with each row as soon as it is there: a dict with algorithm, layer (whose features are
-            measured), images_per_second, loss_first and loss_last (means over the first and last log interval), few_label_random and
-            few_label_pretrained (accuracies with 10 labels a class), knn_random and knn_pretrained (20-NN),
-            feature_std and effective_rank of the trained backbone's features of the test images, seconds of training.
+            measured), images_per_second, loss_first and loss_last (means over the first and last epoch),
+            few_label_random and few_label_pretrained (accuracies with 10 labels a class), knn_random and
+            knn_pretrained (20-NN), feature_std and effective_rank of the trained backbone's features of the test
+            images, seconds of training.
         work_dir (str): Logs go to a folder of it for each algorithm.
         dataset (str): 'digits' or 'fashion-mnist'.
         data_prefix (str, optional): Folder of Fashion-MNIST's files.
@@ -64,12 +63,10 @@ def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs
     raw = {}
     for name, path in configs.items():
         cfg = load_config(str(path))
-        if dataset == 'fashion-mnist':
-            _use_fashion_mnist(cfg, data_prefix)
+        source = _use_fashion_mnist(cfg, data_prefix) if dataset == 'fashion-mnist' else cfg.data.train.data_source
+        _train_on(cfg, dict(source, num_images=num_images) if num_images else source)
         if epochs:
             cfg.runner.max_epochs = epochs
-        if num_images:
-            cfg.data.train.data_source.num_images = num_images
         cfg.seed, cfg.work_dir = seed, f'{work_dir}/{name}'
         setup_multi_processes(cfg)
         timestamp = time.strftime('%Y%m%d_%H%M%S')

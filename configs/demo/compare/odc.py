@@ -8,13 +8,13 @@ model = dict(
     with_sobel=False,
     neck=dict(
         _delete_=True, type='ODCNeck', in_channels=128, hid_channels=128, out_channels=64, norm_cfg=dict(type='BN')),
-    head=dict(_delete_=True, type='ClsHead', with_avg_pool=False, in_channels=64, num_classes=50),
-    memory_bank=dict(type='ODCMemory', length=1437, feat_dim=64, momentum=0.5, num_classes=50, min_cluster=10))
+    head=dict(_delete_=True, type='ClsHead', with_avg_pool=False, in_channels=64, num_classes=20),
+    memory_bank=dict(type='ODCMemory', length=1437, feat_dim=64, momentum=0.5, num_classes=20, min_cluster=20))
 custom_hooks = [
     dict(
         type='DeepClusterHook',
         extractor={{_base_.extractor}},
-        clustering=dict(type='Kmeans', k=50, pca_dim=-1),
+        clustering=dict(type='Kmeans', k=20, pca_dim=-1),
         unif_sampling=False,
         reweight=True,
         reweight_pow=0.5,

@@ -1,0 +1,104 @@
+"""Little data: a queue longer than the data set, batches that do not divide it, a class folder with one image."""
+import shutil
+
+import pytest
+import torch
+from mmcv import Config
+
+from mmssl.apis import set_random_seed, train_model
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import few_label, knn
+from mmssl.evaluation.features import extract_features
+from mmssl.models import build_algorithm
+
+BACKBONE = dict(type='ResNet_CIFAR', depth=10, stem_channels=4, base_channels=4, norm_cfg=dict(type='BN'))
+NECK = dict(type='MoCoV2Neck', in_channels=32, hid_channels=16, out_channels=8)
+CROP = [dict(type='RandomResizedCrop', size=16, scale=(0.4, 1.))]
+
+
+@pytest.fixture
+def lonely(photo_folder, tmp_path):
+    """Class folders with 12, 12 and 1 images."""
+    root = tmp_path / 'photos'
+    shutil.copytree(photo_folder, root)
+    (root / 'alone').mkdir()
+    shutil.copy(next((root / 'flower').iterdir()), root / 'alone')
+    return root
+
+
+def train(folder, source, model, epochs=2, **rest):
+    cfg = Config(
+        dict(
+            model=dict(model, backbone=BACKBONE),
+            data=dict(
+                samples_per_gpu=8,
+                workers_per_gpu=0,
+                drop_last=False,
+                train=dict(type='MultiViewDataset', data_source=source, num_views=[2], pipelines=[CROP],
+                           prefetch=True)),
+            img_norm_cfg=dict(mean=[0.3], std=[0.3]),
+            optimizer=dict(type='SGD', lr=0.01),
+            optimizer_config=dict(),
+            runner=dict(type='EpochBasedRunner', max_epochs=epochs),
+            seed=1,
+            work_dir=str(folder)))
+    cfg.merge_from_dict(rest)
+    set_random_seed(1)
+    model = build_algorithm(cfg.model)
+    model.init_weights()
+    train_model(model, build_dataset(cfg.data.train), cfg)
+    return model
+
+
+@pytest.mark.parametrize('algorithm', ['MoCo', 'DenseCL'])
+def test_queue_longer_than_the_data(tmp_path, algorithm):
+    """28 images, batches of 8, 8, 8 and 4, and a queue of 100: it holds the keys of both epochs, oldest first."""
+    neck = dict(NECK, type='DenseCLNeck') if algorithm == 'DenseCL' else NECK
+    model = dict(type=algorithm, neck=neck, head=dict(type='ContrastiveHead'), queue_len=100, feat_dim=8)
+    fresh = build_algorithm(dict(model, backbone=BACKBONE))
+    trained = train(tmp_path, dict(type='Digits', num_images=28), model)
+    assert trained.queue_ptr.tolist() == [56]
+    assert trained.queue[:, 56:].equal(fresh.queue[:, 56:])
+    changed = (trained.queue != fresh.queue).any(0)
+    assert changed[:56].all() and not changed[56:].any()
+    torch.testing.assert_close(trained.queue.norm(dim=0), torch.ones(100))
+
+
+def test_class_folder_with_one_image(lonely, tmp_path):
+    """It trains as any other image; kNN counts it; few labels a class are an error that names class and number."""
+    source = dict(type='ImageNet', data_prefix=str(lonely))
+    head = dict(type='ContrastiveHead')
+    model = train(tmp_path / 'run', source, dict(type='SimCLR', neck=dict(NECK, type='MoCoV2Neck'), head=head), 1)
+    plain = build_dataset(
+        dict(
+            type='SingleViewDataset', data_source=source, pipeline=[dict(type='Resize', size=(16, 16))], prefetch=True))
+    assert plain.gt_labels.tolist().count(0) == 1  # folders by name: alone, china, flower
+    found = extract_features(model, plain, img_norm_cfg=dict(mean=[0.3], std=[0.3]))
+    result = knn.run(found['pooled'], found.labels, found['pooled'], found.labels, k=1)
+    # it is the copy of an image of another class: one of the two is taken for the other's class, or both
+    assert 0.9 <= result['k1_T0.07_top1'] <= 0.97
+    with pytest.raises(ValueError, match=r'class 0 has 1 labelled'):
+        few_label.run(found['pooled'], found.labels, found['pooled'], found.labels, labels_per_class=2)
+
+
+def test_fewer_samples_than_clusters(tmp_path):
+    model = dict(
+        type='DeepCluster',
+        with_sobel=False,
+        neck=dict(type='AvgPool2dNeck'),
+        head=dict(type='ClsHead', in_channels=32, num_classes=40))
+    data = dict(
+        type='DeepClusterDataset',
+        data_source=dict(type='Digits', num_images=28),
+        pipeline=[dict(type='Resize', size=16)],
+        prefetch=True)
+    norm = dict(mean=[0.3], std=[0.3])
+    hook = dict(
+        type='DeepClusterHook',
+        extractor=dict(samples_per_gpu=8, workers_per_gpu=0, dataset=data, prefetch=True, img_norm_cfg=norm),
+        clustering=dict(type='Kmeans', k=40, pca_dim=4),
+        unif_sampling=True,
+        reweight=False,
+        reweight_pow=0.5)
+    with pytest.raises(ValueError, match='28 samples cannot make 40 clusters: set clustering.k'):
+        train(tmp_path, data['data_source'], model, custom_hooks=[hook], data=dict(train=dict(_delete_=True, **data)))
