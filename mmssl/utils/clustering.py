@@ -6,6 +6,7 @@ The methods are those of Caron et al., 2018 <https://arxiv.org/abs/1807.05520>. 
 import numpy as np
 import torch
 
+from .errors import ConfigError
 from .logger import get_root_logger
 from .registry import Registry
 
@@ -46,8 +47,8 @@ def _whiten(x, dims):
     """First `dims` principal components of x (N x D), each of unit variance."""
     n, d = x.shape
     if not 0 < dims <= min(n, d):
-        raise ValueError(f'pca_dim must be -1 (no PCA) or 1 to {min(n, d)}, for {n} samples of {d} dimensions; '
-                         f'got {dims!r}')
+        raise ConfigError(f'pca_dim must be -1 (no PCA) or 1 to {min(n, d)}, for {n} samples of {d} dimensions; '
+                          f'got {dims!r}')
     mean = x.mean(0, dtype=np.float64).astype(np.float32)
     covariance = np.zeros((d, d))
     for chunk in _chunks(x):

@@ -225,13 +225,15 @@ def test_configs_that_cannot_be():
 
     run('IterBasedRunner has none: use EpochBasedRunner', runner=dict(runner_class=IterBasedRunner))
     run('240 samples cannot make 241 clusters', clustering=dict(type='Kmeans', k=241))
+    run('240 samples have no 256 principal components: set clustering.pca_dim to 240 or less',
+        clustering=dict(type='Kmeans', k=4, pca_dim=256))
     run('extractor.dataset has 200 samples, the training set 240', extractor=extractor(num_images=200))
-    run('clustering.k is 13, model.head.num_classes only 12', clustering=dict(type='Kmeans', k=13))
+    run('clustering.k is 13, model.head.num_classes only 12', clustering=dict(type='Kmeans', k=13, pca_dim=-1))
     run('PIC found [0-9]+ clusters, model.head.num_classes is only 12', clustering=dict(type='PIC', nnn=2, pca_dim=-1))
     run('without initial=True there are no labels', initial=False)
     run('SingleViewDataset takes no labels; data.train is a DeepClusterDataset',
         runner=dict(dataset=dict(plain(), type='SingleViewDataset')))
-    run(r'pca_dim must be -1 \(no PCA\) or 1 to 32', ValueError, clustering=dict(type='Kmeans', k=K, pca_dim=256))
+    run(r'pca_dim must be -1 \(no PCA\) or 1 to 32', clustering=dict(type='Kmeans', k=K, pca_dim=64))
     with pytest.raises(ConfigError, match='positive number of epochs, got 0'):
         make_hook(interval=0)
     with pytest.raises(ConfigError, match="Extractor takes no argument 'sample_per_gpu'.* did you mean 'samples_per_g"):

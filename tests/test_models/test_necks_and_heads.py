@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from mmssl.models import (AvgPool2dNeck, LinearNeck, MoCoV2Neck, MomentumEncoder, MultiClsHead, MultiPooling,
-                          NonLinearNeck, Sobel, build_head, ema_update, enqueue, new_queue)
+                          NonLinearNeck, Sobel, build_head, build_neck, ema_update, enqueue, new_queue)
+from mmssl.utils.errors import ConfigError
 
 
 def test_neck_layouts_are_the_known_ones():
@@ -53,6 +54,28 @@ def test_neck_errors():
         NonLinearNeck(8, 6, 4, num_layers=1)
     with pytest.raises(TypeError, match='got Tensor'):
         LinearNeck(8, 4)(torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize('kind, options, channels', [
+    ('LinearNeck', dict(out_channels=4), 8),
+    ('MoCoV2Neck', dict(hid_channels=4, out_channels=4), 8),
+    ('NonLinearNeck', dict(hid_channels=4, out_channels=4), 8),
+    ('ODCNeck', dict(hid_channels=4, out_channels=4), 8),
+    ('RelativeLocNeck', dict(out_channels=4), 16),
+    ('DenseCLNeck', dict(hid_channels=4, out_channels=4), 8),
+    ('SwAVNeck', dict(hid_channels=4, out_channels=4), 8),
+])
+def test_another_backbone_than_the_neck_is_made_for_is_named(kind, options, channels):
+    with pytest.raises(ConfigError, match=f'{kind} takes {channels} channels and gets 6: its in_channels must be'):
+        build_neck(dict(type=kind, in_channels=8, **options))((torch.zeros(2, 6, 2, 2), ))
+
+
+def test_other_features_than_a_head_is_made_for_are_named():
+    with pytest.raises(ConfigError, match='ClsHead takes 8 channels and gets 6'):
+        build_head(dict(type='ClsHead', with_avg_pool=True, in_channels=8))((torch.zeros(2, 6, 2, 2), ))
+    for head in (dict(type='LatentCrossCorrelationHead'), dict(type='LatentClsHead', num_classes=3)):
+        with pytest.raises(ConfigError, match=f'{head["type"]} takes 8 channels and gets 6'):
+            build_head(dict(head, in_channels=8))(torch.zeros(2, 6), torch.zeros(2, 6))
 
 
 def test_cls_head():

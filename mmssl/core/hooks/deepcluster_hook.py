@@ -47,7 +47,8 @@ class ClusteringHook(Hook):
         """See that what will be clustered fits the training, before hours are spent.
 
         Raises:
-            ConfigError: No epochs, another number of images to cluster than to train on, or fewer than clusters.
+            ConfigError: No epochs, another number of images to cluster than to train on, or fewer than clusters or
+                principal components.
         """
         name = type(self).__name__
         if runner.max_epochs is None:
@@ -60,6 +61,10 @@ class ClusteringHook(Hook):
         if samples < k:
             raise ConfigError(f'{name}: {samples} samples cannot make {k} clusters: set clustering.k and the number '
                               'of classes of the model to less')
+        dims = getattr(self.clustering, 'pca_dim', -1)
+        if samples < dims:
+            raise ConfigError(f'{name}: {samples} samples have no {dims} principal components: set clustering.pca_dim '
+                              f'to {samples} or less, or to -1 for none')
 
     def cluster(self, runner):
         """Cluster the features that the model has now.

@@ -7,6 +7,7 @@ from torch import nn
 from ..builder import HEADS
 from ..losses import cross_entropy
 from ..utils.accuracy import accuracy
+from ..utils.channels import check_channels
 
 
 @HEADS.register_module()
@@ -44,7 +45,9 @@ class ClsHead(BaseModule):
             x = x[-1]
         if self.with_avg_pool and x.dim() == 4:
             x = x.mean((2, 3))
-        return [self.fc_cls(x.flatten(1))]
+        x = x.flatten(1)
+        check_channels(x, self.fc_cls.in_features, self)
+        return [self.fc_cls(x)]
 
     def reset(self):
         """Draw the weights anew, for labels that mean something else than those before."""

@@ -4,6 +4,7 @@ from mmcv.runner import BaseModule
 
 from ..builder import HEADS
 from ..losses import cross_correlation
+from ..utils.channels import check_channels
 from ..utils.norm import SyncBatchNorm
 
 
@@ -28,6 +29,7 @@ class LatentCrossCorrelationHead(BaseModule):
             dict[str, Tensor]: `loss`, and its parts `invariance` (sum of (C_ii - 1)^2) and `redundancy` (weighted sum
             of C_ij^2).
         """
+        check_channels(input, self.bn.num_features, self)
         invariance, redundancy = cross_correlation(input, target, self.bn)
         redundancy = self.lambd * redundancy
         return dict(loss=invariance + redundancy, invariance=invariance, redundancy=redundancy)

@@ -6,6 +6,7 @@ from torch import nn
 
 from ..builder import HEADS, build_neck
 from ..losses import cross_entropy, negative_cosine
+from ..utils.channels import check_channels
 
 
 @HEADS.register_module()
@@ -49,6 +50,7 @@ class LatentClsHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`.
         """
+        check_channels(input, self.predictor.in_features, self)
         with torch.no_grad():
             classes = self.predictor(target).argmax(1)
         return dict(loss=cross_entropy(self.predictor(input), classes))

@@ -4,6 +4,7 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from ..builder import NECKS
+from ..utils.channels import check_channels
 
 
 @NECKS.register_module()
@@ -21,6 +22,7 @@ class DenseCLNeck(BaseModule):
 
     def __init__(self, in_channels, hid_channels, out_channels, num_grid=None, init_cfg=None):
         super().__init__(init_cfg)
+        self.in_channels = in_channels
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels))
         self.pool = nn.Identity() if num_grid is None else nn.AdaptiveAvgPool2d(num_grid)
@@ -34,5 +36,6 @@ class DenseCLNeck(BaseModule):
             list[Tensor]: N x D, N x D x S^2 (the positions row by row) and N x D.
         """
         x = x[-1]
+        check_channels(x, self.in_channels, self)
         dense = self.mlp2(self.pool(x)).flatten(2)
         return [self.mlp(x.mean((2, 3))), dense, dense.mean(2)]

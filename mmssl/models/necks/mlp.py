@@ -5,6 +5,7 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from ..builder import NECKS
+from ..utils.channels import check_channels
 
 
 def build_vector_norm(norm_cfg, channels, **kwargs):
@@ -22,10 +23,12 @@ class ProjectionNeck(BaseModule):
         with_avg_pool (bool): Average over positions; without it maps are flattened, and vectors stay as they are.
         vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
         init_cfg (dict | list[dict], optional): Initialisation.
+        in_channels (int, optional): Dimension of the vectors that `project` takes; others are then refused.
     """
 
-    def __init__(self, with_avg_pool=True, vit_backbone=False, init_cfg=None):
+    def __init__(self, with_avg_pool=True, vit_backbone=False, init_cfg=None, in_channels=None):
         super().__init__(init_cfg)
+        self.in_channels = in_channels
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
 
@@ -38,7 +41,9 @@ class ProjectionNeck(BaseModule):
             x = x[-1]
         if self.with_avg_pool and x.dim() == 4:
             x = x.mean((2, 3))
-        return [self.project(x.flatten(1))]
+        x = x.flatten(1)
+        check_channels(x, self.in_channels, self)
+        return [self.project(x)]
 
 
 @NECKS.register_module()
@@ -53,7 +58,7 @@ class LinearNeck(ProjectionNeck):
     """
 
     def __init__(self, in_channels, out_channels, with_avg_pool=True, init_cfg=None):
-        super().__init__(with_avg_pool, init_cfg=init_cfg)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels)
         self.fc = nn.Linear(in_channels, out_channels)
 
     def project(self, x):
@@ -73,7 +78,7 @@ class MoCoV2Neck(ProjectionNeck):
     """
 
     def __init__(self, in_channels, hid_channels, out_channels, with_avg_pool=True, init_cfg=None):
-        super().__init__(with_avg_pool, init_cfg=init_cfg)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels)
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels))
 
@@ -118,7 +123,7 @@ class NonLinearNeck(ProjectionNeck):
                  vit_backbone=False,
                  norm_cfg=dict(type='SyncBN'),
                  init_cfg=[dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]):
-        super().__init__(with_avg_pool, vit_backbone, init_cfg)
+        super().__init__(with_avg_pool, vit_backbone, init_cfg, in_channels)
         if num_layers < 2:
             raise ValueError(f'num_layers must be at least 2, got {num_layers!r}; LinearNeck is one layer')
         self.num_layers = num_layers

@@ -27,7 +27,7 @@ class RelativeLocNeck(ProjectionNeck):
                      dict(type='Normal', std=0.01, layer='Linear'),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ]):
-        super().__init__(with_avg_pool, init_cfg=init_cfg)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=2 * in_channels)
         self.fc = nn.Linear(2 * in_channels, out_channels)
         self.bn = build_vector_norm(norm_cfg, out_channels, momentum=0.003)
         self.relu = nn.ReLU(inplace=True)

@@ -6,6 +6,7 @@ from torch import nn
 
 from ..builder import NECKS
 from ..losses import unit_vectors
+from ..utils.channels import check_channels
 from .mlp import build_vector_norm
 
 
@@ -32,6 +33,7 @@ class SwAVNeck(BaseModule):
                  norm_cfg=dict(type='SyncBN'),
                  init_cfg=[dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]):
         super().__init__(init_cfg)
+        self.in_channels = in_channels
         self.with_avg_pool = with_avg_pool
         self.with_l2norm = with_l2norm
         if hid_channels == 0:
@@ -56,4 +58,6 @@ class SwAVNeck(BaseModule):
         pooled = [maps[-1] for maps in x]
         if self.with_avg_pool:
             pooled = [last.mean((2, 3)) if last.dim() == 4 else last for last in pooled]
-        return [self.forward_projection(torch.cat([last.flatten(1) for last in pooled]))]
+        pooled = [last.flatten(1) for last in pooled]
+        check_channels(pooled[0], self.in_channels, self)
+        return [self.forward_projection(torch.cat(pooled))]
