@@ -328,6 +328,13 @@ def test_errors_say_what_is_right():
         model(torch.zeros(2, 3, 32, 32), mode='test')
 
 
+@pytest.mark.parametrize('name', ['DeepCluster', 'NPID', 'ODC'])
+def test_views_for_an_algorithm_of_single_images(name):
+    model, data = tiny.build(name), tiny.batch(name)
+    with pytest.raises(ValueError, match='takes one view of each image, the data gives a list of 2; .*SingleView'):
+        model(**dict(data, img=[data['img']] * 2))
+
+
 def test_pretrained_initialisation(tmp_path, capsys):
     """Pitfall: a conversion that silently loads nothing."""
     source = tiny.build('SimCLR', seed=5)

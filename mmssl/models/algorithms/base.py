@@ -21,6 +21,19 @@ def two_views(img):
     return img
 
 
+def one_view(img):
+    """The images of a batch with one view of each.
+
+    Raises:
+        ValueError: The batch is a list of views.
+    """
+    if isinstance(img, (list, tuple)):
+        raise ValueError(
+            f'this algorithm takes one view of each image, the data gives a list of {len(img)}; use a data '
+            'set of single images, such as SingleViewDataset, or DeepClusterDataset for DeepCluster')
+    return img
+
+
 class BaseModel(BaseModule):
     """Base class of algorithms: the modes of `forward`, and what a runner calls.
 

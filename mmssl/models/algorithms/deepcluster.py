@@ -4,7 +4,7 @@ import torch
 
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
 from ..losses import balanced_weights
-from .base import BaseModel
+from .base import BaseModel, one_view
 
 
 @ALGORITHMS.register_module()
@@ -31,7 +31,7 @@ class DeepCluster(BaseModel):
 
     def classify(self, img):
         """Images to [scores, N x num_classes]."""
-        feat = self.extract_feat(img)
+        feat = self.extract_feat(one_view(img))
         return self.head(self.neck(feat) if self.with_neck else feat)
 
     def forward_train(self, img, pseudo_label, **kwargs):

@@ -3,7 +3,7 @@
 from ..builder import ALGORITHMS, build_backbone, build_head, build_memory, build_neck
 from ..losses import unit_vectors
 from ..memories import bank_similarities
-from .base import BaseModel
+from .base import BaseModel, one_view
 
 
 @ALGORITHMS.register_module()
@@ -50,7 +50,7 @@ class NPID(BaseModel):
 
     def forward_train(self, img, idx, **kwargs):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
-        z = unit_vectors(self.neck(self.backbone(img))[0])  # B x D
+        z = unit_vectors(self.neck(self.backbone(one_view(img)))[0])  # B x D
         bank = self.memory_bank.feature_bank  # L x D
         pos = bank_similarities(z, bank, idx[:, None])  # B x 1
         neg = bank_similarities(z, bank, self.memory_bank.draw(idx, self.neg_num, self.ensure_neg))  # B x neg_num

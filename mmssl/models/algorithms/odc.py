@@ -5,7 +5,7 @@ import torch
 from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_backbone, build_head, build_memory, build_neck
 from ..losses import balanced_weights
-from .base import BaseModel
+from .base import BaseModel, one_view
 
 
 @ALGORITHMS.register_module()
@@ -41,7 +41,7 @@ class ODC(BaseModel):
 
     def forward_train(self, img, idx, **kwargs):
         """Images (B x C x H x W) and their indices in the data set (B) to the loss and the share of changed labels."""
-        features = self.neck(self.extract_feat(img))  # [B x D]
+        features = self.neck(self.extract_feat(one_view(img)))  # [B x D]
         scores = self.head(features)  # [B x K]
         losses = self.head.loss(scores, self.memory_bank.label_bank[idx], self.loss_weight)
         losses['change_ratio'] = self.memory_bank.update_samples_memory(idx, features[0].detach())
