@@ -102,11 +102,30 @@ def load_config(path, cfg_options=None):
     if cfg_options:
         _check_options(cfg, cfg_options)
         try:
-            cfg.merge_from_dict(cfg_options)
+            cfg.merge_from_dict(_whole_lists(cfg, cfg_options))
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ConfigError(f'--cfg-options {_words(cfg_options)}: {error.args[0] if error.args else error}') \
                 from error
     return cfg
+
+
+def _whole_lists(cfg, options):
+    """Options with the whole list in the place of a single value in it, which mmcv cannot replace."""
+    whole = {}
+    for key, value in options.items():
+        parent, _, index = key.rpartition('.')
+        values = whole.get(parent, cfg)
+        if values is cfg and index.isdigit():
+            for part in parent.split('.'):
+                inside = values is not None and not isinstance(values, (str, list, tuple))
+                values = values[int(part)] if isinstance(values,
+                                                         (list, tuple)) else values.get(part) if inside else None
+        if index.isdigit() and isinstance(values, (list, tuple)) and not isinstance(value, dict):
+            key, values = parent, list(values)
+            values[int(index)] = value
+            value = values
+        whole[key] = value
+    return whole
 
 
 def _words(options):

@@ -66,7 +66,7 @@ def build_from_cfg(cfg, registry, default_args=None):
     Raises:
         UnknownNameError: No such name; the nearest one is named.
         UnknownArgumentError: No such argument; the nearest one is named.
-        ConfigError: `cfg` is no dict or has no `type`.
+        ConfigError: `cfg` is no dict or has no `type`, or the class refuses a value.
     """
     if not isinstance(cfg, dict):
         raise ConfigError(f'a config of a {registry.name} must be a dict with a "type", got {cfg!r}', cfg)
@@ -85,6 +85,8 @@ def build_from_cfg(cfg, registry, default_args=None):
     except ConfigError as error:
         error.locate_in(cfg)
         raise
+    except ValueError as error:  # a value that the class refuses
+        raise ConfigError(f'{cls.__name__}: {error}', cfg) from error
 
 
 class Registry(_Registry):

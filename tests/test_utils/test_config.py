@@ -51,6 +51,16 @@ def test_options(config):
     assert cfg.model.neck.width == 3 and cfg.workflow == [('train', 1), ('val', 1)] and cfg.seed == 0
 
 
+def test_options_for_single_values_of_a_list(config):
+    cfg = load_config(config, {'optimizer.betas': [0.9, 0.99]})
+    cfg = load_config(cfg, {'optimizer.betas.1': 0.95, 'optimizer.betas.0': 0.8, 'data.train.pipeline.0.p': 0.3})
+    assert cfg.optimizer.betas == [0.8, 0.95]
+    assert cfg.data.train.pipeline == [dict(p=0.3), dict(p=0.2)]
+    assert load_config(cfg, {'data.val.steps.0': 1}).data.val.steps == {'0': 1}  # no such list: a dict, as in mmcv
+    with pytest.raises(ConfigError, match='--cfg-options optimizer.betas.2=1: list assignment index out of range'):
+        load_config(cfg, {'optimizer.betas.2': 1})
+
+
 @pytest.mark.parametrize('options, message', [
     ({
         'optimzer.lr': 1

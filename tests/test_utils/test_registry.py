@@ -10,6 +10,8 @@ PARTS = Registry('part')
 class Leaf:
 
     def __init__(self, size, colour='green'):
+        if size == 0:
+            raise ValueError('size must be positive, got 0')
         self.size = size
 
 
@@ -41,6 +43,13 @@ def test_unknown_argument_names_value_nearest_and_place():
                                '(at leaves.1 in the config)')
     info.value.locate_in(dict(model=cfg))
     assert 'at model.leaves.1 in the config' in str(info.value)
+
+
+def test_a_value_that_a_class_refuses_is_told_with_its_place():
+    with pytest.raises(
+            ConfigError, match=r'^Leaf: size must be positive, got 0 \(at leaves.1 in the config\)') as error:
+        PARTS.build(dict(type='Tree', leaves=[dict(type='Leaf', size=1), dict(type='Leaf', size=0)]))
+    assert type(error.value.__cause__) is ValueError
 
 
 def test_kwargs_are_followed_to_the_base_class():
