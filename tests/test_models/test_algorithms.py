@@ -5,6 +5,7 @@ import pytest
 import tiny
 import torch
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
@@ -288,18 +289,32 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class ListIndices(TorchFunctionMode):
+    """Counts indices that are lists: they are copied to the device, and the host waits for that."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            parts = args[1] if isinstance(args[1], tuple) else (args[1], )
+            self.seen += [part for part in parts if isinstance(part, list)]
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize('name', ALL)
 def test_no_host_sync_in_an_iteration(name):
     """Pitfall: per-tensor .item() calls; losses, queues and moving averages stay on the device."""
     model, data = tiny.build(name), tiny.batch(name)
-    with HostReads() as reads:
+    with HostReads() as reads, ListIndices() as lists:
         model.train_step(data, None)['loss'].backward()
         if hasattr(model, 'momentum_update'):
             model.momentum_update()
-    assert reads.seen == []
-    with HostReads() as reads:
-        torch.ones(1).item()
-    assert reads.seen == ['_local_scalar_dense']
+    assert reads.seen == [] and lists.seen == []
+    with HostReads() as reads, ListIndices() as lists:
+        torch.ones(1)[[0]].item()
+    assert reads.seen == ['_local_scalar_dense'] and lists.seen == [[0]]
 
 
 def test_losses_are_those_declared():

@@ -82,7 +82,9 @@ class SwAVHead(BaseModule):
         if x.shape[1:] != (self.feat_dim, ) or len(x) % crops:
             raise ValueError(f'projections of {crops} crops (num_crops={self.num_crops}) with {self.feat_dim} '
                              f'dimensions (feat_dim) are expected, got the shape {tuple(x.shape)}')
-        feats = x.detach().unflatten(0, (crops, -1))[self.crops_for_assign]  # A x N x D
+        by_crop = x.detach().unflatten(0, (crops, -1))
+        # a list as index would be copied to the device, and the host wait for that
+        feats = torch.stack([by_crop[crop] for crop in self.crops_for_assign])  # A x N x D
         losses = []
         for prototypes in self.prototypes.parameters():
             with torch.no_grad():

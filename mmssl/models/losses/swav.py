@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Loss of SwAV."""
+import torch
+
 from .precision import in_float32
 
 
@@ -18,5 +20,5 @@ def swapped_prediction(scores, codes, crops_for_assign, temperature=0.1):
     """
     log_p = (scores / temperature).log_softmax(2)
     # every crop predicts a code but the one that the code is of: their sum is formed once
-    others = log_p.sum(0) - log_p[list(crops_for_assign)]  # A x B x K
+    others = log_p.sum(0) - torch.stack([log_p[crop] for crop in crops_for_assign])  # A x B x K
     return -(codes.detach() * others).sum(2).mean() / (len(scores) - 1)
