@@ -5,13 +5,13 @@ Command:  tools/dist_train.sh configs/selfsup/deepcluster/deepcluster-sobel_resn
 Hardware: 8 GPUs with 64 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 46.92 % linear evaluation on
           ImageNet (pooled features) and 74.26 mAP of linear SVMs on VOC07.
-Folder:   K clusters, at most one for each image:
+Folder:   K clusters of features with P principal components, neither more than there are images:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
               data.train.data_source.ann_file=None \
               custom_hooks.0.extractor.dataset.data_source.type=Folder \
               custom_hooks.0.extractor.dataset.data_source.data_prefix=FOLDER \
               custom_hooks.0.extractor.dataset.data_source.ann_file=None \
-              model.head.num_classes=K custom_hooks.0.clustering.k=K
+              model.head.num_classes=K custom_hooks.0.clustering.k=K custom_hooks.0.clustering.pca_dim=P
 """
 _base_ = [
     '../_base_/models/deepcluster.py',

@@ -5,10 +5,10 @@ Command:  tools/dist_train.sh configs/selfsup/swav/swav_resnet50_8xb32-mcrop-2-6
 Hardware: 8 GPUs with 32 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 70.47 % linear evaluation on
           ImageNet (pooled features) and 87.00 mAP of linear SVMs on VOC07.
-Folder:   B images a batch, I iterations an epoch:
+Folder:   B images a batch, I iterations an epoch, K prototypes where 3000 are too many:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
               data.train.data_source.ann_file=None data.samples_per_gpu=B custom_hooks.0.batch_size=B \
-              optimizer_config.frozen_layers_cfg.prototypes=I
+              optimizer_config.frozen_layers_cfg.prototypes=I model.head.num_prototypes=K
 """
 _base_ = [
     '../_base_/models/swav.py',
