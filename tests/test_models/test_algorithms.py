@@ -317,6 +317,23 @@ def test_no_host_sync_in_an_iteration(name):
     assert reads.seen == ['_local_scalar_dense'] and lists.seen == [[0]]
 
 
+@pytest.mark.parametrize('name', ALL)
+def test_validation_changes_nothing(name):
+    """Queues, banks and key encoders stay as training left them: samples of a validation set are none of theirs."""
+    model, data = tiny.build(name), tiny.batch(name)
+    model.train_step(data)  # prototypes are of unit length from here on
+    with torch.no_grad():
+        for p in model.backbone.parameters():
+            p += 0.01
+    model.eval()
+    before = copy.deepcopy(model.state_dict())
+    losses = [model.val_step(data)['loss'] for _ in range(2)]
+    after = model.state_dict()
+    assert torch.allclose(*losses) and list(after) == list(before)
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, msg=lambda text: f'{key}: {text}')
+
+
 def test_losses_are_those_declared():
     """Pitfall: summing every key that merely contains "loss"."""
 

@@ -72,8 +72,9 @@ class DenseCL(MoCo):
         rows_q, rows_k = (x.transpose(1, 2).flatten(0, 1) for x in (dense_q, match_k))  # BP x D
         dense_pos, dense_neg = self.compare(rows_q, rows_k, self.queue2)
 
-        enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
-        enqueue(self.queue2, self.queue2_ptr, concat_all_gather(mean_k))
+        if self.training:
+            enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
+            enqueue(self.queue2, self.queue2_ptr, concat_all_gather(mean_k))
         return dict(
             loss_single=(1 - self.loss_lambda) * self.head(pos, neg)['loss'],
             loss_dense=self.loss_lambda * self.head(dense_pos, dense_neg)['loss'])

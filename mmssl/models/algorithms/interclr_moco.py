@@ -138,6 +138,8 @@ class InterCLRMoCo(MoCo):
         weights = (1., 0.) if self.warming_up else (self.intra_loss_weight, self.inter_loss_weight)
         losses = dict(intra_loss=weights[0] * intra, inter_loss=weights[1] * inter)
 
+        if not self.training:
+            return losses
         enqueue(self.queue, self.queue_ptr, concat_all_gather(k[-1]))
         if self.online_labels:
             losses['change_ratio'] = self.memory_bank.update_samples_memory(idx, k[0])

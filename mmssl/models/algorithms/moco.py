@@ -52,7 +52,8 @@ class MoCo(BaseModel):
         k = self.compute_keys(img_k)  # B x D
 
         pos, neg = self.compare(q, k, self.queue)
-        enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
+        if self.training:
+            enqueue(self.queue, self.queue_ptr, concat_all_gather(k))
         return self.head(pos, neg)
 
     @staticmethod
@@ -68,7 +69,7 @@ class MoCo(BaseModel):
     @torch.no_grad()
     def run_key_encoder(self, img):
         """What `forward_keys` gives for B images. The key encoder takes its momentum step first."""
-        if self.is_update_iter:
+        if self.training and self.is_update_iter:
             self.encoder_k.follow(self.backbone, self.neck, momentum=self.momentum)
         # batch statistics must not tell which query belongs to a key
         shuffle = get_world_size() > 1 or self.split_bn

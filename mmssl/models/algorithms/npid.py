@@ -54,5 +54,6 @@ class NPID(BaseModel):
         bank = self.memory_bank.feature_bank  # L x D
         pos = bank_similarities(z, bank, idx[:, None])  # B x 1
         neg = bank_similarities(z, bank, self.memory_bank.draw(idx, self.neg_num, self.ensure_neg))  # B x neg_num
-        self.memory_bank.update(idx, z.detach())
+        if self.training:
+            self.memory_bank.update(idx, z.detach())
         return self.head(pos, neg)

@@ -44,7 +44,8 @@ class ODC(BaseModel):
         features = self.neck(self.extract_feat(one_view(img)))  # [B x D]
         scores = self.head(features)  # [B x K]
         losses = self.head.loss(scores, self.memory_bank.label_bank[idx], self.loss_weight)
-        losses['change_ratio'] = self.memory_bank.update_samples_memory(idx, features[0].detach())
+        if self.training:
+            losses['change_ratio'] = self.memory_bank.update_samples_memory(idx, features[0].detach())
         return losses
 
     def forward_test(self, img, **kwargs):
