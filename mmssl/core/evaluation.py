@@ -23,6 +23,8 @@ def collect_outputs(model, data_loader):
     training = module.training
     module.eval()
     broadcast_batch_norm(module)
+    if hasattr(data_loader, 'set_epoch'):
+        data_loader.set_epoch(0)  # the same random choices (where patches lie) in each evaluation, after a resume too
     indices, outputs = [], []
     for batch in data_loader:
         indices.append(batch['idx'])

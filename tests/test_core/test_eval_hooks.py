@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from mmssl.core import collect_outputs
 from mmssl.core.builder import HOOKS
 from mmssl.core.hooks import CollapseMonitorHook, KNNEvalHook
 from mmssl.core.runner import EpochBasedRunner
-from mmssl.datasets import build_dataset
+from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.evaluation import extract_features, knn, representation
 from mmssl.models import build_algorithm
@@ -207,3 +208,25 @@ def test_two_processes(run_distributed):
         extract_features(model, build_dataset(d), img_norm_cfg=NORM) for d in (single(), single(test_mode=True)))
     expected = knn.run(bank['pooled'], bank.labels, queries['pooled'], queries.labels, k=5)['k5_T0.07_top1']
     assert accuracy == pytest.approx(expected, abs=1 / 60)
+
+
+def test_each_evaluation_sees_the_same_patches():
+    """Where the patches of relative location lie is drawn at random, and must not tell one checkpoint from another."""
+
+    class Means(torch.nn.Module):
+
+        def forward(self, img, **kwargs):
+            return dict(head0=torch.stack([patch.mean((1, 2, 3)) for patch in img], 1))
+
+    dataset = build_dataset(
+        dict(
+            type='RelativeLocDataset',
+            data_source=SOURCE,
+            pipeline=[dict(type='Resize', size=24)],
+            format_pipeline=[],
+            prefetch=True))
+    loader = PrefetchLoader(build_dataloader(dataset, 20, workers_per_gpu=0, dist=False, shuffle=False, seed=3), **NORM)
+    first = collect_outputs(Means(), loader)['head0']
+    later = torch.cat([Means()(batch['img'])['head0'] for batch in loader])
+    assert not torch.equal(first, later)  # another epoch, other patches
+    assert torch.equal(collect_outputs(Means(), loader)['head0'], first)
