@@ -76,6 +76,8 @@ def _exact_index(dims):
     faiss = _faiss()
     if not torch.cuda.is_available() or not faiss.get_num_gpus():
         return faiss.IndexFlatL2(dims)
+    # torch keeps the memory of what it has freed, and faiss, which allocates on its own, would find none
+    torch.cuda.empty_cache()
     config, resources = faiss.GpuIndexFlatConfig(), faiss.StandardGpuResources()
     config.device = torch.cuda.current_device()
     index = faiss.GpuIndexFlatL2(resources, dims, config)

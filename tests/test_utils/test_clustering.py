@@ -1,13 +1,16 @@
 """Clusterings against references, on data whose clusters are known, and on data that cannot be clustered."""
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import normalized_mutual_info_score
 
+from mmssl.utils import clustering
 from mmssl.utils.clustering import (CLUSTERINGS, PIC, Kmeans, find_maxima_cluster, make_adjacencyW, make_graph,
                                     normalized_mutual_information, preprocess_features, run_kmeans, run_pic)
 
@@ -204,3 +207,31 @@ def test_normalized_mutual_information(seed):
     assert normalized_mutual_information(a, (a + 3) % 7) == pytest.approx(1)
     assert normalized_mutual_information(np.zeros(9), np.zeros(9)) == 1
     assert normalized_mutual_information(np.zeros(200), a) == 0
+
+
+def test_gpu_memory_that_torch_keeps_is_given_to_faiss(monkeypatch):
+    """On a GPU, by stand-ins: torch returns what it has cached before faiss, which has its own allocator, asks."""
+    order = []
+
+    class Faiss:
+        GpuIndexFlatConfig = SimpleNamespace
+
+        @staticmethod
+        def get_num_gpus():
+            return 1
+
+        @staticmethod
+        def StandardGpuResources():
+            order.append('faiss takes memory')
+
+        @staticmethod
+        def GpuIndexFlatL2(resources, dims, config):
+            return SimpleNamespace(dims=dims, device=config.device)
+
+    monkeypatch.setitem(sys.modules, 'faiss', Faiss)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: 3)
+    monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: order.append('torch gives memory back'))
+    index = clustering._exact_index(7)
+    assert (index.dims, index.device) == (7, 3)
+    assert order == ['torch gives memory back', 'faiss takes memory']
