@@ -24,6 +24,8 @@ MODEL = dict(
     neck=dict(type='AvgPool2dNeck'),
     head=dict(type='ClsHead', in_channels=32, num_classes=K))
 
+CONTRAST = dict(type='ContrastiveHead')
+
 
 def plain(**source):
     return dict(type='DeepClusterDataset', data_source=dict(SOURCE, **source), pipeline=[], prefetch=True)
@@ -229,6 +231,10 @@ def test_configs_that_cannot_be():
         clustering=dict(type='Kmeans', k=4, pca_dim=256))
     run('extractor.dataset has 200 samples, the training set 240', extractor=extractor(num_images=200))
     run('clustering.k is 13, model.head.num_classes only 12', clustering=dict(type='Kmeans', k=13, pca_dim=-1))
+    run('DeepCluster has no memory bank: set init_memory=False', init_memory=True)
+    run('a classifier of clusters, a ClsHead, which SimCLR does not have',
+        runner=dict(model=dict(type='SimCLR', **{part: MODEL[part]
+                                                 for part in ('backbone', 'neck')}, head=CONTRAST)))
     run('PIC found [0-9]+ clusters, model.head.num_classes is only 12', clustering=dict(type='PIC', nnn=2, pca_dim=-1))
     run('without initial=True there are no labels', initial=False)
     run('SingleViewDataset takes no labels; data.train is a DeepClusterDataset',

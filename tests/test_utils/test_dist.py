@@ -1,3 +1,6 @@
+import datetime
+import time
+
 import pytest
 import torch
 
@@ -74,3 +77,24 @@ def test_collectives_of_two_processes(run_distributed):
     together = torch.cat([first['shuffled'], second['shuffled']]).flatten()
     assert together.sort().values.tolist() == list(range(8)) and together.tolist() != list(range(8))
     assert torch.equal(torch.cat([first['restored'], second['restored']]).flatten(), torch.arange(8.))
+
+
+def _wait_for_the_first(rank, world_size, folder):
+    torch.distributed.destroy_process_group()
+    torch.distributed.init_process_group(
+        'gloo',
+        init_method=f'file://{folder}/impatient',
+        rank=rank,
+        world_size=world_size,
+        timeout=datetime.timedelta(seconds=1))
+    found = []
+    for answer in ('first', 'second'):
+        if rank == 0:
+            time.sleep(2)
+        found.append(dist.broadcast_object(answer if rank == 0 else None, patient=True))
+    return found
+
+
+def test_patient_processes_wait_beyond_the_timeout_of_the_group(run_distributed, tmp_path):
+    """Clustering on one process may last longer than collectives may."""
+    assert run_distributed(_wait_for_the_first, str(tmp_path)) == [['first', 'second']] * 2

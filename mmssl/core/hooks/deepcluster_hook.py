@@ -150,8 +150,13 @@ class DeepClusterHook(ClusteringHook):
 
     def before_run(self, runner):
         super().before_run(runner)
-        dataset = distinct(self.train_loader(runner).dataset)
-        classes, k = unwrap(runner.model).head.num_classes, getattr(self.clustering, 'k', 0)
+        dataset, model = distinct(self.train_loader(runner).dataset), unwrap(runner.model)
+        if not hasattr(getattr(model, 'head', None), 'reset'):
+            raise ConfigError('DeepClusterHook trains a classifier of clusters, a ClsHead, which '
+                              f'{type(model).__name__} does not have here; take the hook out of custom_hooks')
+        if self.init_memory and not hasattr(model, 'memory_bank'):
+            raise ConfigError(f'DeepClusterHook: {type(model).__name__} has no memory bank: set init_memory=False')
+        classes, k = model.head.num_classes, getattr(self.clustering, 'k', 0)
         if k > classes:
             raise ConfigError(f'DeepClusterHook: clustering.k is {k}, model.head.num_classes only {classes}')
         if not hasattr(dataset, 'assign_labels') and not self.init_memory:
