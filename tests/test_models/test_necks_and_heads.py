@@ -125,6 +125,10 @@ def test_sobel():
     assert edges.shape == (1, 2, 5, 5)
     assert (edges[0, 0, 1:-1, 1:-1] == -8).all() and (edges[0, 1, 1:-1, 1:-1] == -40).all()
     assert not Sobel().state_dict()
+    image = 2 + torch.rand(1, 3, 8, 8) / 100  # weak edges
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.allclose(Sobel()(image), Sobel().double()(image.double()).float(), atol=1e-5)
+    assert Sobel()(image.bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize('sizes', [(4, 4, 4, 4), (3, 5, 2, 7), (10, ), (4, 25, 3)])

@@ -4,6 +4,14 @@ import torch
 from mmcv.runner import BaseModule
 from torch.nn import functional as F
 
+from ..losses.precision import in_float32
+
+
+@in_float32
+def _gradients(x, filters):
+    # in float32 also under autocast: weak edges are small differences of large numbers
+    return F.conv2d(x.mean(1, keepdim=True), filters.to(x.dtype), padding=1)
+
 
 class Sobel(BaseModule):
     """Horizontal and vertical Sobel gradients of the mean over channels, as DeepCluster feeds its network."""
@@ -15,4 +23,4 @@ class Sobel(BaseModule):
 
     def forward(self, x):
         """N x C x H x W to N x 2 x H x W."""
-        return F.conv2d(x.mean(1, keepdim=True), self.filters.to(x.dtype), padding=1)
+        return _gradients(x, self.filters).to(x.dtype)
