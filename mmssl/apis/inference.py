@@ -66,7 +66,8 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
             lost = [key for key in absent if key.startswith(f'{part}.')]
             if lost:
                 raise CheckpointError(f'{checkpoint} lacks {len(lost)} weights of the {part}, such as {lost[0]}: '
-                                      'this would evaluate random weights')
+                                      'this would evaluate random weights. Is the config the one that it was trained '
+                                      'with? Its work_dir holds a copy')
     elif not (cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
         logger.warning('no --checkpoint: these are the features of RANDOM weights')
     return model.to(default_device())

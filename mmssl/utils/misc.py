@@ -64,10 +64,13 @@ def run_tool(main):
     from .errors import ConfigError
     try:
         main()
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, FileNotFoundError, FloatingPointError) as error:  # the last is a loss that is no number
         if os.environ.get('MMSSL_DEBUG', '0') != '0':
             raise
-        sys.exit(f'error: {error}')
+        message = str(error)
+        if 'Original Traceback' in message:  # of a worker process of a loader: the error proper is the last line
+            message = message.strip().splitlines()[-1].partition('Error: ')[2]
+        sys.exit(f'error: {message}')
 
 
 def tensor2imgs(tensor, mean=(0, 0, 0), std=(1, 1, 1), to_rgb=True):

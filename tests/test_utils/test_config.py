@@ -112,3 +112,21 @@ def test_helpers_are_cheap_to_import():
     code = ('import sys; from mmssl.utils import ConfigError, run_tool, DictAction; import mmssl.utils.config; '
             'sys.exit("torch" in sys.modules or "mmcv" in sys.modules)')
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+class Unsquare:
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, idx):
+        raise ConfigError('only square images can be turned')
+
+
+def test_an_error_of_a_worker_process_is_one_line(monkeypatch):
+    from torch.utils.data import DataLoader
+
+    from mmssl.utils.misc import run_tool
+    monkeypatch.delenv('MMSSL_DEBUG', raising=False)
+    with pytest.raises(SystemExit, match='^error: only square images can be turned$'):
+        run_tool(lambda: next(iter(DataLoader(Unsquare(), num_workers=1))))

@@ -3,6 +3,7 @@
 import torch
 from mmcv.runner import BaseModule
 
+from mmssl.utils.errors import ConfigError
 from ..utils.sobel import Sobel
 
 MODES = ('train', 'test', 'extract')
@@ -12,12 +13,12 @@ def two_views(img):
     """The two views of a batch.
 
     Raises:
-        ValueError: The batch has another number of views.
+        ConfigError: The batch has another number of views.
     """
     if not isinstance(img, (list, tuple)) or len(img) != 2:
         given = f'{len(img)} views' if isinstance(img, (list, tuple)) else 'one tensor'
-        raise ValueError(f'this algorithm compares 2 views of each image, the data gives {given}; '
-                         'use MultiViewDataset with num_views=[2] or [1, 1]')
+        raise ConfigError(f'this algorithm compares 2 views of each image, the data gives {given}; '
+                          'use MultiViewDataset with num_views=[2] or [1, 1]')
     return img
 
 
@@ -25,7 +26,7 @@ def one_view(img):
     """The images of a batch with one view of each.
 
     Raises:
-        ValueError: The batch is a list of views.
+        ConfigError: The batch is a list of views.
     """
     if isinstance(img, (list, tuple)):
         raise ValueError(

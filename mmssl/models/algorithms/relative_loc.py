@@ -2,6 +2,7 @@
 """Relative location of patches."""
 import torch
 
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
 from .base import BaseModel
 
@@ -32,8 +33,8 @@ class RelativeLoc(BaseModel):
         """
         if not isinstance(img, (list, tuple)) or len(img) != 9:
             given = f'{len(img)} views' if isinstance(img, (list, tuple)) else 'one tensor'
-            raise ValueError(f'RelativeLoc takes 9 patches of each image, the data gives {given}; '
-                             'use RelativeLocDataset')
+            raise ConfigError(f'RelativeLoc takes 9 patches of each image, the data gives {given}; '
+                              'use RelativeLocDataset')
         # the pass over the neighbours and that over the centres have their own batch statistics, as in MMSelfSup,
         # which repeats each centre for its eight pairs; that changes no statistics and no scores
         neighbours = self.backbone(torch.cat([*img[:4], *img[5:]]))[-1]  # 8B x D x h x w

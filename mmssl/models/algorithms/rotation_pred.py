@@ -2,6 +2,7 @@
 """Prediction of rotations."""
 import torch
 
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_backbone, build_head
 from .base import BaseModel
 
@@ -25,8 +26,8 @@ class RotationPred(BaseModel):
         """Four copies of each image (list of B x C x H x W) to [scores, 4B x 4], the first copy of all images first."""
         if not isinstance(img, (list, tuple)) or len(img) != 4:
             given = f'{len(img)} views' if isinstance(img, (list, tuple)) else 'one tensor'
-            raise ValueError(f'RotationPred takes 4 rotated copies of each image, the data gives {given}; '
-                             'use RotationPredDataset')
+            raise ConfigError(f'RotationPred takes 4 rotated copies of each image, the data gives {given}; '
+                              'use RotationPredDataset')
         return self.head(self.backbone(torch.cat(img)))
 
     def forward_train(self, img, rot_label, **kwargs):

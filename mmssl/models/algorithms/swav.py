@@ -4,6 +4,7 @@ import itertools
 
 import torch
 
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
 from .base import BaseModel
 
@@ -31,13 +32,13 @@ class SwAV(BaseModel):
         """Crops (list of B x C x H x W, those of one size in a row) to the loss.
 
         Raises:
-            ValueError: The data gives another number of crops than the head expects.
+            ConfigError: The data gives another number of crops than the head expects.
         """
         given = len(img) if isinstance(img, (list, tuple)) else 1
         if given != sum(self.head.num_crops):
-            raise ValueError(f'the data gives {given} crops of each image, the head expects num_crops='
-                             f'{self.head.num_crops}, {sum(self.head.num_crops)} together; use MultiViewDataset with '
-                             f'num_views={self.head.num_crops}')
+            raise ConfigError(f'the data gives {given} crops of each image, the head expects num_crops='
+                              f'{self.head.num_crops}, {sum(self.head.num_crops)} together; use MultiViewDataset with '
+                              f'num_views={self.head.num_crops}')
         # one pass for all crops of a size
         maps = [self.backbone(torch.cat(list(crops))) for _, crops in itertools.groupby(img, lambda crop: crop.shape)]
         return self.head(self.neck(maps)[0])
