@@ -29,9 +29,8 @@ def one_view(img):
         ConfigError: The batch is a list of views.
     """
     if isinstance(img, (list, tuple)):
-        raise ValueError(
-            f'this algorithm takes one view of each image, the data gives a list of {len(img)}; use a data '
-            'set of single images, such as SingleViewDataset, or DeepClusterDataset for DeepCluster')
+        raise ConfigError(f'this algorithm takes one view of each image, the data gives a list of {len(img)}; use a '
+                          'data set of single images, such as SingleViewDataset, or DeepClusterDataset for DeepCluster')
     return img
 
 
