@@ -139,7 +139,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                 raise ConfigError(f'{len(d)} samples make no batch: data.samples_per_gpu is '
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
-    _check_memory(model, datasets[0])
+    _check_memory(model, datasets[0], workflow)
     device = default_device()
     model = model.to(device)
     if cfg.get('channels_last'):
@@ -174,10 +174,14 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     return runner
 
 
-def _check_memory(model, dataset):
-    """A memory bank has one entry a sample, found by the sample's index."""
+def _check_memory(model, dataset, workflow):
+    """A memory bank has one entry a sample of the training data, found by the sample's index."""
     length, samples = getattr(getattr(model, 'memory_bank', None), 'length', None), len(distinct(dataset))
-    if length is not None and length != samples:
+    if length is None:
+        return
+    if any(mode == 'val' for mode, _ in workflow):
+        raise ConfigError(f'workflow {workflow} has a phase "val", whose images are in no memory bank: leave it out')
+    if length != samples:
         raise ConfigError(f'model.memory_bank.length is {length}, the training data has {samples} samples: '
                           f'set model.memory_bank.length={samples}')
 

@@ -102,3 +102,22 @@ def test_fewer_samples_than_clusters(tmp_path):
         reweight_pow=0.5)
     with pytest.raises(ValueError, match='28 samples cannot make 40 clusters: set clustering.k'):
         train(tmp_path, data['data_source'], model, custom_hooks=[hook], data=dict(train=dict(_delete_=True, **data)))
+
+
+@pytest.mark.parametrize('length, workflow, message', [
+    (5, [('train', 1)], 'memory_bank.length is 5, the training data has 28 samples: set model.memory_bank.length=28'),
+    (28, [('train', 1), ('val', 1)], 'phase "val", whose images are in no memory bank'),
+])
+def test_a_memory_that_does_not_fit(tmp_path, length, workflow, message):
+    neck = dict(type='LinearNeck', in_channels=32, out_channels=8)
+    bank = dict(type='SimpleMemory', length=length, feat_dim=8, momentum=0.5)
+    model = build_algorithm(
+        dict(type='NPID', backbone=BACKBONE, neck=neck, head=dict(type='ContrastiveHead'), memory_bank=bank, neg_num=4))
+    data = dict(type='SingleViewDataset', data_source=dict(type='Digits', num_images=28), pipeline=[], prefetch=True)
+    cfg = Config(
+        dict(
+            data=dict(samples_per_gpu=8, workers_per_gpu=0),
+            img_norm_cfg=dict(mean=[0.3], std=[0.3]),
+            workflow=workflow))
+    with pytest.raises(ValueError, match=message):
+        train_model(model, [build_dataset(data)] * len(workflow), cfg)

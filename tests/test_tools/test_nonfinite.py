@@ -98,11 +98,3 @@ def test_names_of_wrapped_data_sets():
     first = len(both.dataset.datasets[0])
     assert sample_name(both, 3) == 'image 3 of Digits' and sample_name(both, first + 4) == 'image 4 of Digits'
     assert sample_name([], 7) == 'sample 7'
-
-
-def test_a_memory_of_another_length_is_refused(tmp_path):
-    model, run = train(tmp_path)
-    model.memory_bank = torch.nn.Module()
-    model.memory_bank.length = 5
-    with pytest.raises(ValueError, match='memory_bank.length is 5, the training data has 1437 samples'):
-        run()

@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Relative location on digits: patches of an image of 72 pixels."""
+"""Relative location on digits: patches of 16 pixels out of images of 64."""
 _base_ = '_base_.py'
 
 model = dict(
@@ -11,9 +11,13 @@ data = dict(
         _delete_=True,
         type='RelativeLocDataset',
         data_source={{_base_.data_source}},
-        pipeline=[dict(type='RandomRotation', degrees=15, interpolation='bilinear'),
-                  dict(type='Resize', size=64)],
+        pipeline=[
+            dict(type='RandomRotation', degrees=15, interpolation='bilinear'),
+            dict(type='RandomResizedCrop', size=64, scale=(0.6, 1.0)),
+            dict(
+                type='RandomAppliedTrans',
+                transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0., hue=0.)],
+                p=0.8),
+        ],
         format_pipeline=[],
         prefetch={{_base_.prefetch}}))
-# the last stage serves the task itself; the one before it is the more general one, as the papers found
-demo = dict(layer='stage3')
