@@ -21,3 +21,5 @@ data = dict(
         ],
         format_pipeline=[],
         prefetch={{_base_.prefetch}}))
+# as in the recipe; with AdamW the features serve the task alone after some 20 epochs
+optimizer = dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-3)
