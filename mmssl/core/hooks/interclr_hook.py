@@ -54,9 +54,10 @@ class InterCLRHook(ClusteringHook, MemoryUpkeep):
         if k > bank.num_classes:
             raise ConfigError(f'InterCLRHook: clustering.k is {k}, model.memory_bank.num_classes only '
                               f'{bank.num_classes}')
-        if self.online_labels != model.online_labels:
-            raise ConfigError(f'InterCLRHook: online_labels is {self.online_labels}, model.online_labels is '
-                              f'{model.online_labels}')
+        of_model = getattr(model, 'online_labels', None)
+        if self.online_labels != of_model:
+            raise ConfigError(f'InterCLRHook: online_labels is {self.online_labels}, that of {type(model).__name__} is '
+                              f'{of_model}')
 
     def before_train_epoch(self, runner):
         past_warmup = runner.epoch - self.warmup_epochs
