@@ -128,7 +128,7 @@ def test_no_first_clustering(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('model, hook, message', [
-    ({}, dict(online_labels=False), 'online_labels is False, model.online_labels is True'),
+    ({}, dict(online_labels=False), 'online_labels is False, that of InterCLRMoCo is True'),
     (dict(num_classes=6,
           memory_bank=dict(num_classes=6)), {}, 'clustering.k is 10, model.memory_bank.num_classes only 6'),
     ({}, dict(interval=0), 'interval is a positive number of epochs, got 0'),
