@@ -6,32 +6,17 @@ import math
 import mmcv
 import torch
 
+from mmssl.datasets.loader import map_tensors
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint
 from mmssl.utils.dist import default_device
 from mmssl.utils.rng import set_rng_state
 
 
-def _tensors(values):
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)
-    elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
-
-
 def _finite(values):
-    return all(t.isfinite().all() for t in _tensors(values) if t.is_floating_point())
-
-
-def _move(values, device):
-    if isinstance(values, torch.Tensor):
-        return values.to(device)
-    if isinstance(values, dict):
-        return {key: _move(value, device) for key, value in values.items()}
-    return [_move(value, device) for value in values] if isinstance(values, (list, tuple)) else values
+    found = []
+    map_tensors(values, lambda t: found.append(bool(t.isfinite().all())))  # integers are finite
+    return all(found)
 
 
 def reproduce(path, device=None):
@@ -73,7 +58,7 @@ def reproduce(path, device=None):
                 buffer.nan_to_num_(0., 0., 0.)
     model.to(device).train()
 
-    batch = _move(dump['batch'], device)
+    batch = map_tensors(dump['batch'], lambda t: t.to(device))
     views = batch['img'] if isinstance(batch['img'], list) else [batch['img']]
     images = [name for i, name in enumerate(meta['files']) if not all(_finite(view[i]) for view in views)]
 

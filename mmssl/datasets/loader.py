@@ -338,14 +338,14 @@ class PrefetchLoader:
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(stream)
             # the allocator must not hand the memory to the next batch while this one is in use
-            _map_tensors(batch, lambda t: t.record_stream(current))
+            map_tensors(batch, lambda t: t.record_stream(current))
             yield batch
 
     def prepare(self, batch):
         """Batch on the device, with uint8 images normalised to float32."""
-        batch = _map_tensors(batch, lambda t: t.to(self.device, non_blocking=True))
+        batch = map_tensors(batch, lambda t: t.to(self.device, non_blocking=True))
         if isinstance(batch, dict) and 'img' in batch:
-            batch['img'] = _map_tensors(batch['img'], self._image)
+            batch['img'] = map_tensors(batch['img'], self._image)
         return batch
 
     def _image(self, img):
@@ -362,11 +362,12 @@ class PrefetchLoader:
         return img.to(torch.float32, memory_format=self.memory_format).mul_(self.scale).add_(self.shift)
 
 
-def _map_tensors(data, function):
+def map_tensors(data, function):
+    """Nested dicts, lists and tuples (which become lists) with each tensor replaced by `function(tensor)`."""
     if isinstance(data, torch.Tensor):
         return function(data)
     if isinstance(data, dict):
-        return {key: _map_tensors(value, function) for key, value in data.items()}
+        return {key: map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_map_tensors(value, function) for value in data]
+        return [map_tensors(value, function) for value in data]
     return data

@@ -299,6 +299,20 @@ class PIC:
         return 0
 
 
+def size_statistics(sizes):
+    """What logs say of the sizes of clusters.
+
+    Args:
+        sizes (ndarray): Samples of each cluster, K integers.
+
+    Returns:
+        dict[str, int]: `clusters_empty` (their number), `clusters_min` and `clusters_max` (sizes of the smallest that
+        is not empty and of the largest).
+    """
+    return dict(
+        clusters_empty=int((sizes == 0).sum()), clusters_min=int(sizes[sizes > 0].min()), clusters_max=int(sizes.max()))
+
+
 def normalized_mutual_information(a, b):
     """How much two clusterings of the same samples agree: I(a; b) / sqrt(H(a) H(b)), as in the DeepCluster paper.
 

@@ -9,7 +9,7 @@ from mmcv.runner import Hook
 from mmssl.datasets.dataset_wrappers import distinct
 from mmssl.evaluation import Extractor
 from mmssl.utils.checkpoint import unwrap
-from mmssl.utils.clustering import CLUSTERINGS, normalized_mutual_information
+from mmssl.utils.clustering import CLUSTERINGS, normalized_mutual_information, size_statistics
 from mmssl.utils.dist import broadcast, broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
@@ -218,19 +218,15 @@ class DeepClusterHook(ClusteringHook):
                 optimizer.state.pop(parameter, None)
 
     def evaluate(self, runner, new_labels):
-        """Log how a clustering looks: `clusters_empty` (their number), `clusters_min` and `clusters_max` (sizes of the
-        smallest that is not empty and of the largest), and `clusters_nmi`, its normalized mutual information with the
-        one before (it rises to about 0.8 while training settles, says the paper).
+        """Log how a clustering looks: see size_statistics, and `clusters_nmi`, its normalized mutual information with
+        the one before (it rises to about 0.8 while training settles, says the paper).
 
         Args:
             runner (BaseRunner): The runner.
             new_labels (ndarray): Cluster of each sample, N int64; the last ones are `self.labels`.
         """
         sizes = np.bincount(new_labels, minlength=getattr(self.clustering, 'k', 0))
-        found = dict(
-            clusters_empty=int((sizes == 0).sum()),
-            clusters_min=int(sizes[sizes > 0].min()),
-            clusters_max=int(sizes.max()))
+        found = size_statistics(sizes)
         if self.labels is not None:
             found['clusters_nmi'] = normalized_mutual_information(self.labels, new_labels)
         self.statistics = found

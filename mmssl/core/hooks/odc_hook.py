@@ -3,6 +3,7 @@
 from mmcv.runner import Hook
 
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.clustering import size_statistics
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 
@@ -46,18 +47,14 @@ class MemoryUpkeep(Hook):
             self.evaluate(runner, bank.label_bank)
 
     def evaluate(self, runner, new_labels):
-        """Put the sizes of clusters into the next log line: `clusters_empty` (their number), `clusters_min` and
-        `clusters_max` (sizes of the smallest that is not empty and of the largest).
+        """Put the sizes of clusters into the next log line; see size_statistics.
 
         Args:
             runner (BaseRunner): The runner.
             new_labels (ndarray | Tensor): Cluster of each sample, N integers.
         """
-        sizes = self.memory_bank(runner).cluster_sizes(new_labels).cpu()
         runner.log_buffer.output.update(
-            clusters_empty=(sizes == 0).sum().item(),
-            clusters_min=sizes[sizes > 0].min().item(),
-            clusters_max=sizes.max().item())
+            size_statistics(self.memory_bank(runner).cluster_sizes(new_labels).cpu().numpy()))
 
 
 @HOOKS.register_module()
