@@ -1,0 +1,67 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Command-line options that all evaluation tools have in common. Imports nothing heavy."""
+import argparse
+import re
+
+from .config import add_cfg_options
+
+
+def layer_names(text):
+    """'0,4,neck' to ['stage0', 'stage4', 'neck']; 'feat1' to 'feat5' are MMSelfSup's names of stage0 to stage4."""
+    return [_layer(name) for name in re.split(r'[,\s]+', text.strip(', '))]
+
+
+def _layer(name):
+    if name.isdigit():
+        return f'stage{name}'
+    feat = re.fullmatch(r'feat(?:ure)?([1-5])', name)
+    return f'stage{int(feat[1]) - 1}' if feat else 'stage0' if name == 'stem' else name
+
+
+class _Layers(argparse.Action):
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, list(dict.fromkeys(name for names in values for name in names)))
+
+
+def add_evaluation_options(parser, dataset_config, layers=('pooled', ), checkpoint_positional=False):
+    """Give a parser the options by which every evaluation names its model, layers, data and output.
+
+    Args:
+        parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `dataset_config`, `data_root`, `layers`,
+            `pool_type`, `work_dir`, `out`, `launcher` and `cfg_options`.
+        dataset_config (str): Default of --dataset-config.
+        layers (Sequence[str]): Default of --layers.
+        checkpoint_positional (bool): CONFIG CHECKPOINT instead of CONFIG --checkpoint.
+    """
+    parser.add_argument('config', help='config of the pre-training: its model makes the features')
+    parser.add_argument(
+        'checkpoint' if checkpoint_positional else '--checkpoint',
+        help='of the pre-training, or extracted backbone weights')
+    parser.add_argument(
+        '--dataset-config',
+        default=dataset_config,
+        help='config with the images; options on data are meant for it (default: %(default)s)')
+    parser.add_argument(
+        '--data-root',
+        metavar='FOLDER',
+        help='instead of the images of that config those of FOLDER, with class folders in FOLDER/train and FOLDER/val')
+    parser.add_argument(
+        '--layers',
+        '--layer',
+        '--layer-ind',
+        type=layer_names,
+        nargs='+',
+        action=_Layers,
+        default=list(layers),
+        help='pooled, neck, pixels, stem, stages by number (0: the stem) or as feat1 to feat5, by commas or spaces '
+        f'(default: {",".join(layers)})')
+    parser.add_argument(
+        '--pool-type',
+        default='average',
+        help='pooling of the stages: average, adaptive, specified, rmac, gem, gem:P (default: %(default)s)')
+    parser.add_argument('--work-dir', '--work_dir', help='folder for the log')
+    parser.add_argument('--out', help='JSON file for the metrics')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_cfg_options(parser)
