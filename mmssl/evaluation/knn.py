@@ -2,6 +2,7 @@
 """Weighted k-nearest-neighbour classification on frozen features: exact, in bounded memory."""
 import warnings
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -42,22 +43,10 @@ def run(train_features,
     Raises:
         ValueError: Features and labels do not fit together, hold NaN, or nothing is labelled.
     """
-    ks = (k, ) if isinstance(k, int) else tuple(k)
-    temperatures = (temperature, ) if isinstance(temperature, (int, float)) else tuple(temperature)
-    if not ks or any(not isinstance(n, int) or n < 1 for n in ks):
-        raise ValueError(f'k must be positive integers, got {k!r}')
-    if not temperatures or any(not t > 0 for t in temperatures):
-        raise ValueError(f'temperature must be positive, got {temperature!r}')
-    if not memory_limit > 0:
-        raise ValueError(f'memory_limit must be a positive number of MiB, got {memory_limit!r}')
-    bank, bank_labels = labelled(*check_features(train_features, train_labels, 'training'), 'training')
+    ks, temperatures = _check_options(k, temperature, memory_limit)
+    bank, bank_labels, _ = _bank(train_features, train_labels, max(ks))
     queries, targets = labelled(*check_features(test_features, test_labels, 'test'), 'test')
-    if bank.shape[1] != queries.shape[1]:
-        raise ValueError(f'training features have {bank.shape[1]} dimensions, test features {queries.shape[1]}')
-    if max(ks) > len(bank):
-        warnings.warn(f'k {max(ks)} is more than the {len(bank)} labelled training samples: '
-                      f'all {len(bank)} of them vote instead')
-
+    _check_dimensions(bank, queries)
     device = torch.device(device) if device is not None else queries.device
     classes, bank_labels = bank_labels.unique(return_inverse=True)
     targets = _positions(targets, classes).to(device)
@@ -65,7 +54,7 @@ def run(train_features,
     votes_for = bank_labels.to(device)[neighbours]
 
     metrics = {}
-    rows = max(1, int(memory_limit * 2**20 / (24 * len(classes) + 24 * similarity.shape[1])))
+    rows = _rows(memory_limit, len(classes), similarity.shape[1])
     for t in temperatures:
         for n in ks:
             hits = torch.zeros(2, dtype=torch.long, device=device)
@@ -74,6 +63,45 @@ def run(train_features,
             top1, top5 = (hits.double() / len(queries)).tolist()
             metrics.update({f'k{n}_T{t:g}_top1': top1, f'k{n}_T{t:g}_top5': top5})
     return dict(metrics, num_train=len(bank), num_test=len(queries), num_classes=len(classes))
+
+
+def classify(train_features,
+             train_labels,
+             test_features,
+             test_labels=None,
+             k=20,
+             temperature=0.07,
+             memory_limit=512,
+             device=None):
+    """The label that `run` would predict for each test sample, and the neighbours that voted for it.
+
+    Args:
+        train_features, train_labels, test_features, memory_limit, device: See `run`.
+        test_labels (Tensor | ndarray, optional): Checked only; test samples without a label are classified too.
+        k (int): Number of neighbours, clipped to the size of the bank with a warning.
+        temperature (float): Temperature of the votes.
+
+    Returns:
+        tuple[ndarray, ndarray]: M int64 labels, as in `train_labels`; of classes with equally many votes the lowest.
+        And M x k int64, the neighbours' rows in `train_features`, nearest first.
+
+    Raises:
+        ValueError: As `run`.
+    """
+    (k, ), (temperature, ) = _check_options(k, temperature, memory_limit)
+    bank, bank_labels, rows = _bank(train_features, train_labels, k)
+    queries, _ = check_features(test_features, test_labels, 'test')
+    _check_dimensions(bank, queries)
+    device = torch.device(device) if device is not None else queries.device
+    classes, bank_labels = bank_labels.unique(return_inverse=True)
+    similarity, neighbours = nearest_neighbours(bank, queries, min(k, len(bank)), memory_limit, device)
+    votes_for, parts = bank_labels.to(device)[neighbours], _rows(memory_limit, len(classes), similarity.shape[1])
+    # numpy's argmax takes the first of equals, as the ranking of `run` does
+    chosen = [
+        _votes(s, votes, temperature, len(classes)).cpu().numpy().argmax(1)
+        for s, votes in zip(similarity.split(parts), votes_for.split(parts))
+    ]
+    return classes.cpu().numpy()[np.concatenate(chosen)], rows.cpu().numpy()[neighbours.cpu().numpy()]
 
 
 def knn_classifier(train_features, train_labels, test_features, test_labels, k, T, num_classes=1000):
@@ -126,10 +154,49 @@ def nearest_neighbours(bank, queries, k, memory_limit=512, device=None):
     return best, index
 
 
+def _check_options(k, temperature, memory_limit):
+    ks = (k, ) if isinstance(k, int) else tuple(k)
+    temperatures = (temperature, ) if isinstance(temperature, (int, float)) else tuple(temperature)
+    if not ks or any(not isinstance(n, int) or n < 1 for n in ks):
+        raise ValueError(f'k must be positive integers, got {k!r}')
+    if not temperatures or any(not t > 0 for t in temperatures):
+        raise ValueError(f'temperature must be positive, got {temperature!r}')
+    if not memory_limit > 0:
+        raise ValueError(f'memory_limit must be a positive number of MiB, got {memory_limit!r}')
+    return ks, temperatures
+
+
+def _bank(features, labels, k):
+    """The labelled training samples, their labels, and their rows in `features`."""
+    features, labels = check_features(features, labels, 'training')
+    bank, bank_labels = labelled(features, labels, 'training')
+    if k > len(bank):
+        warnings.warn(f'k {k} is more than the {len(bank)} labelled training samples: '
+                      f'all {len(bank)} of them vote instead')
+    return bank, bank_labels, (labels >= 0).nonzero()[:, 0]
+
+
+def _check_dimensions(bank, queries):
+    if bank.shape[1] != queries.shape[1]:
+        raise ValueError(f'training features have {bank.shape[1]} dimensions, test features {queries.shape[1]}')
+
+
+def _rows(memory_limit, num_classes, k):
+    """Number of queries whose votes are counted at once."""
+    return max(1, int(memory_limit * 2**20 / (24 * num_classes + 24 * k)))
+
+
 def _positions(labels, classes):
     """Position of each label in the sorted tensor `classes`, -1 where it is not among them."""
     position = torch.searchsorted(classes, labels).clamp_(max=len(classes) - 1)
     return torch.where(classes[position] == labels, position, -1)
+
+
+def _votes(similarity, votes_for, temperature, num_classes):
+    """Weighted votes, queries x classes in float64, of neighbours in descending order of their similarity."""
+    # relative to the nearest: the same ranking, and no overflow however low the temperature
+    weights = ((similarity - similarity[:, :1]).double() / temperature).exp()
+    return weights.new_zeros(len(weights), num_classes).scatter_add_(1, votes_for, weights)
 
 
 def _count_hits(similarity, votes_for, targets, temperature, num_classes):
@@ -137,9 +204,7 @@ def _count_hits(similarity, votes_for, targets, temperature, num_classes):
 
     Classes with equally many votes rank in the order of their labels.
     """
-    # relative to the nearest: the same ranking, and no overflow however low the temperature
-    weights = ((similarity - similarity[:, :1]).double() / temperature).exp()
-    votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, votes_for, weights)
+    votes = _votes(similarity, votes_for, temperature, num_classes)
     own = votes.gather(1, targets.clamp(min=0)[:, None])
     earlier = torch.arange(num_classes, device=votes.device) < targets[:, None]
     rank = ((votes > own) | ((votes == own) & earlier)).sum(1)

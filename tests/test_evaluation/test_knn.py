@@ -147,6 +147,22 @@ def test_nan_names_the_sample():
         knn.run(train, train_labels, test, test_labels)
 
 
+def test_predictions():
+    """Labels as given, rows of the whole training set although part of it has no label; accuracy as `run` says."""
+    train, train_labels, test, test_labels = make_features(150, 60, classes=(3, 70000, 7))
+    train_labels[::4], test_labels[5] = -1, -1
+    predictions, neighbours = knn.classify(train, train_labels, test, test_labels, k=9, temperature=0.1)
+    assert predictions.shape == (60, ) and predictions.dtype == neighbours.dtype == np.int64
+    assert (train_labels[neighbours] >= 0).all()
+    known = test_labels >= 0
+    expected = knn.run(train, train_labels, test, test_labels, k=9, temperature=0.1)['k9_T0.1_top1']
+    assert (predictions == test_labels)[known].mean() == expected
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (test, train[train_labels >= 0])]
+    nearest = np.flatnonzero(train_labels >= 0)[np.argsort(-(unit[0] @ unit[1].T), 1)[:, :9]]
+    np.testing.assert_array_equal(neighbours, nearest)
+    np.testing.assert_array_equal(knn.classify(train, train_labels, test, None, 9, 0.1)[0], predictions)
+
+
 def test_knn_classifier_by_its_known_name():
     """1000 classes are no longer assumed: num_classes neither limits nor is needed."""
     train, train_labels, test, test_labels = map(torch.as_tensor, make_features(80, 40, classes=(1, 2000, 5)))
