@@ -65,13 +65,14 @@ class EvaluationRun:
                 self._datasets[split] = build_dataset(self.data_cfg.data[split])
         return self._datasets[split]
 
-    def extract(self, split, layers=None, dataset=None, **options):
+    def extract(self, split, layers=None, dataset=None, model=None, **options):
         """Features of a data set, with the batch size, workers and normalisation that the data config has.
 
         Args:
             split (str): Name of the section, and of the data set in the log.
             layers (Sequence[str], optional): By default those of the options.
             dataset (Dataset, optional): Instead of that of the section, such as a part of it.
+            model (nn.Module, optional): Instead of that of the checkpoint, such as one of random weights.
             options: Further arguments of extract_features.
 
         Returns:
@@ -84,7 +85,8 @@ class EvaluationRun:
         dataset = self.dataset(split) if dataset is None else dataset
         data = self.data_cfg.data
         layers = tuple(layers or self.args.layers)
-        model = None if set(layers) == {'pixels'} else self.model
+        if model is None and set(layers) != {'pixels'}:
+            model = self.model
         try:
             found = extract_features(
                 model,

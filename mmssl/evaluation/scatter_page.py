@@ -13,20 +13,29 @@ from .plots import class_colors, class_name
 _TILE = 64  # pixels, longest side of a thumbnail
 
 
-def write_page(path, embeddings, labels, classes, files, images, title='t-SNE'):
-    """Write points as an HTML page with a tab for each embedding.
+def write_page(path, *args, **kwargs):
+    """Write the page of `scatter_page` into the file `path`."""
+    page = scatter_page(*args, **kwargs)
+    with atomic_write(path) as file:
+        file.write(page)
+
+
+def scatter_page(embeddings, labels, classes, files, images, title='t-SNE'):
+    """Points as an HTML page with a tab for each embedding.
 
     Hovering over a point shows its class, file and image; the legend hides and shows classes; the wheel zooms, dragging
     moves the plane or turns the space.
 
     Args:
-        path (str): HTML file.
         embeddings (dict[str, ndarray]): N x 2 or N x 3 points under the title of their tab.
         labels (ndarray): N integers, -1 = unlabelled.
         classes (Sequence[str] | None): Names of the classes 0, 1, ...
         files (Sequence[str]): Name of each sample.
         images (Iterable[ndarray]): The image of each sample, uint8 H x W x C; read once.
         title (str): Above it.
+
+    Returns:
+        str: The page.
     """
     present = np.unique(labels).tolist()
     colors = class_colors(present)
@@ -46,9 +55,7 @@ def write_page(path, embeddings, labels, classes, files, images, title='t-SNE'):
         sprite=sprite)
     # a file name must not end the script that it stands in
     data = json.dumps(data, separators=(',', ':')).replace('<', '\\u003c')
-    page = _PAGE.replace('@TITLE@', html.escape(title)).replace('@DATA@', data)
-    with atomic_write(path) as file:
-        file.write(page)
+    return _PAGE.replace('@TITLE@', html.escape(title)).replace('@DATA@', data)
 
 
 def _sprite(images, count):
@@ -106,6 +113,11 @@ _PAGE = '''<!DOCTYPE html>
          border-radius: 4px; padding: 6px; box-shadow: 0 2px 8px #0003; max-width: 260px; font-size: 12px;
          overflow-wrap: anywhere; z-index: 1; }
   #tip canvas { position: static; display: block; margin-bottom: 4px; }
+  @media (max-width: 560px) {
+    main { flex-direction: column; }
+    aside { width: auto; max-height: 38%; border-left: 0; border-top: 1px solid #ddd; }
+    #legend { display: grid; grid-template-columns: 1fr 1fr; }
+  }
 </style>
 </head>
 <body>
