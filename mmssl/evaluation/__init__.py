@@ -9,7 +9,7 @@ _HOME = dict(extract_features='features', Extractor='extractor', Features='featu
 
 __all__ = [
     'Extractor', 'Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'representation',
-    'scatter_page', 'views'
+    'retrieval', 'scatter_page', 'views', 'whitening'
 ]
 
 

@@ -6,9 +6,11 @@ from .folder import Folder
 from .image_list import ImageList
 from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
+from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .small import Digits, FashionMNIST
 
 __all__ = [
-    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'CompactStrings', 'Digits',
-    'FashionMNIST', 'Folder', 'ImageList', 'ImageNet', 'ImageNet21k', 'decode_image'
+    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'CompactStrings', 'Copydays', 'Digits',
+    'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre', 'Oxford5k', 'Paris6k',
+    'ROxford5k', 'RParis6k', 'RetrievalSource', 'decode_image'
 ]

@@ -22,7 +22,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module, name):
         if module.partition('.')[0] not in ('numpy', '_codecs') or name not in self._ALLOWED:
-            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which no CIFAR batch needs')
+            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which arrays do not need')
         return self._ALLOWED[name]
 
 

@@ -3,7 +3,8 @@ from .base import Step
 from .blur import GaussianBlur
 from .color import ColorJitter, Grayscale, Lighting, RandomGrayscale, Solarization
 from .compose import Compose, RandomAppliedTrans, RandomAug
-from .crop import CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomResizedCropAndInterpolationWithTwoPic, Resize
+from .crop import (CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomResizedCropAndInterpolationWithTwoPic, Resize,
+                   ResizeLongerSide)
 from .format import Normalize, ToTensor
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
 from .rng import seed_sample, seed_view
@@ -12,5 +13,5 @@ __all__ = [
     'CenterCrop', 'ColorJitter', 'Compose', 'GaussianBlur', 'Grayscale', 'Lighting', 'Normalize', 'Pad',
     'RandomAppliedTrans', 'RandomAug', 'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip',
     'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip',
-    'Resize', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
+    'Resize', 'ResizeLongerSide', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
 ]

@@ -95,6 +95,24 @@ class Resize(Step):
 
 
 @PIPELINES.register_module()
+class ResizeLongerSide(Resize):
+    """Resize an image so that its longer side gets a length; the ratio of the sides stays.
+
+    Args:
+        size (int): Length in pixels.
+        interpolation (str | int): See interpolation_name.
+    """
+
+    def __init__(self, size, interpolation='bilinear'):
+        super().__init__(size, interpolation)
+
+    def target(self, h, w):
+        """Height and width in pixels that an image of h x w pixels gets."""
+        scale = self.size[0] / max(h, w)
+        return max(1, round(h * scale)), max(1, round(w * scale))
+
+
+@PIPELINES.register_module()
 class CenterCrop(Step):
     """Cut the middle out; an image that is too small gets a black border.
 

@@ -1,0 +1,83 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""PCA whitening of descriptors, learned on images that are not those of the benchmark."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.misc import atomic_write
+from .checks import check_features
+
+
+@dataclass
+class Whitening:
+    """Centre, rotate to the principal components, scale each to variance 1 (Jegou and Chum, 2012).
+
+    Attributes:
+        mean (ndarray): D, float64.
+        projection (ndarray): D x dims, float64; the components by descending variance.
+    """
+    mean: np.ndarray
+    projection: np.ndarray
+
+    @classmethod
+    def learn(cls, features, dims=None):
+        """Learn it.
+
+        Args:
+            features (Tensor | ndarray): N x D.
+            dims (int, optional): Number of components that are kept; by default all that vary.
+
+        Returns:
+            Whitening: The whitening.
+
+        Raises:
+            ValueError: NaN, or fewer directions in which the features vary than `dims`.
+        """
+        features = check_features(features, what='whitening')[0].cpu().numpy().astype(np.float64)
+        mean = features.mean(0)
+        variances, directions = np.linalg.eigh(np.cov(features - mean, rowvar=False, ddof=0).reshape(2 * mean.shape))
+        variances, directions = variances[::-1], directions[:, ::-1]
+        # float32 descriptors: what is smaller is rounding, and would be blown up
+        rank = int((variances > variances[0] * 1e-7).sum()) if variances[0] > 0 else 0
+        rank = min(rank, len(features) - 1)
+        dims = rank if dims is None else dims
+        if not 1 <= dims <= rank:
+            raise ValueError(f'the {len(features)} whitening features of {len(mean)} dimensions vary in {rank} '
+                             f'directions: {dims} of them cannot be kept')
+        directions = directions[:, :dims]
+        # a sign of its own for each direction, so that it depends on the features alone
+        largest = np.take_along_axis(directions, np.abs(directions).argmax(0)[None], 0)
+        return cls(mean, directions * np.sign(largest) / np.sqrt(variances[:dims]))
+
+    def apply(self, features):
+        """Whitened features of unit length.
+
+        Args:
+            features (Tensor | ndarray): N x D.
+
+        Returns:
+            ndarray: N x dims, float32.
+        """
+        features = check_features(features)[0].cpu().numpy()
+        if features.shape[1] != len(self.mean):
+            raise ValueError(f'the whitening is for {len(self.mean)} dimensions, the features have '
+                             f'{features.shape[1]}')
+        white = (features - self.mean) @ self.projection
+        return (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+    def save(self, path):
+        """Write an .npz file."""
+        with atomic_write(path, 'wb') as file:
+            np.savez(file, mean=self.mean, projection=self.projection)
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote."""
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                return cls(found['mean'], found['projection'])
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ConfigError(f'{path} is no whitening: {error}') from error
