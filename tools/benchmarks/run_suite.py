@@ -1,0 +1,39 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Run a suite of evaluation protocols on one pre-trained model and write a report.
+
+Features are extracted once; report.json, report.md and report.html go to the folder --out. The exit status is 3 where
+a protocol could not run (the report names the reason), 0 where all did.
+"""
+import argparse
+
+from mmssl.utils.misc import run_tool
+
+
+def parse_args():
+    from mmssl.utils.evaluation_options import add_evaluation_options
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_evaluation_options(
+        parser, 'configs/benchmarks/classification/knn_imagenet.py', layers=(), checkpoint_positional=True)
+    parser.add_argument('--suite', default='quick', help='quick, full, or names of protocols by commas')
+    parser.add_argument(
+        '--baselines',
+        action=argparse.BooleanOptionalAction,
+        help='compare with random weights and raw pixels (default: in full)')
+    parser.add_argument('--seed', type=int, default=0, help='of random weights and draws of samples')
+    args = parser.parse_args()
+    if not args.out:
+        parser.error('--out FOLDER is needed: the report is written there')
+    return args
+
+
+def main():
+    args = parse_args()
+
+    import sys
+
+    from mmssl.apis.suite import run_suite
+    sys.exit(3 if run_suite(args) else 0)
+
+
+if __name__ == '__main__':
+    run_tool(main)
