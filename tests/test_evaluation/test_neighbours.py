@@ -1,0 +1,64 @@
+"""Exact nearest neighbours against a plain float64 product, on features that are hard to tell apart."""
+import numpy as np
+import pytest
+import torch
+
+from mmssl.evaluation.neighbours import search
+
+
+def reference(bank, queries, k):
+    """Similarities in float64, rounded to float32; of equals the first."""
+    unit = [
+        x.double().numpy() / np.maximum(np.linalg.norm(x.double(), axis=1, keepdims=True), 1e-300)
+        for x in (queries, bank)
+    ]
+    similarity = (unit[0][:, None] * unit[1]).sum(2).astype(np.float32)
+    index = np.argsort(-similarity, 1, kind='stable')[:, :k]
+    return np.take_along_axis(similarity, index, 1), index
+
+
+def features(kind, n=700, m=31, size=24):
+    generator = torch.Generator().manual_seed(3)
+    bank, queries = torch.randn(n, size, generator=generator), torch.randn(m, size, generator=generator)
+    if kind == 'relu':
+        mix = torch.randn(size, size, generator=generator) * 0.7**torch.arange(size)[:, None]
+        bank, queries = (bank @ mix + 1).relu(), (queries @ mix + 1).relu()
+    elif kind == 'near ties':
+        bank = bank[:1] + 1e-5 * bank
+    elif kind == 'copies':
+        bank[100:] = bank[:100].repeat(6, 1)
+        queries[:9] = bank[:9]
+    elif kind == 'constant':
+        bank[:], queries[:] = 1, 1
+    elif kind == 'zeros':
+        bank[::2], queries[::3] = 0, 0
+    elif kind == 'sorted':
+        bank = bank[bank[:, 0].argsort()]
+    return bank, queries
+
+
+KINDS = ['noise', 'relu', 'near ties', 'copies', 'constant', 'zeros', 'sorted']
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize('dims', [3, 24])
+@pytest.mark.parametrize('kind', KINDS)
+def test_same_as_float64(kind, dims, dtype):
+    """To the last index, whatever the bounds are made of, in one tile and in many, for few neighbours and for all."""
+    bank, queries = features(kind)
+    for k, memory_limit in ((1, 512), (10, 512), (10, 0.05), (300, 512), (300, 0.05), (700, 512)):
+        found = search(bank, queries, k, memory_limit, dims=dims, dtype=dtype)
+        similarity, index = reference(bank, queries, k)
+        np.testing.assert_allclose(found.similarity.numpy(), similarity, rtol=0, atol=2e-7)
+        np.testing.assert_array_equal(found.index.numpy(), index, err_msg=f'{k} {memory_limit}')
+
+
+def test_most_pairs_are_excluded():
+    """Features with few leading directions: the estimate finds that few dimensions will do."""
+    generator = torch.Generator().manual_seed(3)
+    mix = torch.randn(128, 128, generator=generator) * 0.8**torch.arange(128)[:, None]
+    bank, queries = (torch.randn(n, 128, generator=generator) @ mix for n in (40000, 500))
+    found = search(bank, queries, 5)
+    plain = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(bank).T
+    assert (found.index == plain.topk(5).indices).float().mean() > 0.999
+    assert found.dims < 128 and found.evaluated < 0.01 and found.fallback < 0.01
