@@ -115,7 +115,6 @@ def test_class_folders_and_errors(files, run_tool, photo_folder, tmp_path):
     for config, root, arguments, message in [
         ('roxford5k', photo_folder, (), 'no ground truth gnd_roxford5k.pkl'),
         ('copydays', folder / 'log', (), 'Copydays: no images in'),
-        ('folder', photo_folder, ('--whitening', tmp_path / 'absent.npz'), 'there is no such file'),
         ('folder', photo_folder, ('--whitening-data', photo_folder, '--whitening-dims', 99), '99 of them cannot'),
     ]:
         done = call(run_tool, folder, config, '--data-root', root, *arguments, check=False)

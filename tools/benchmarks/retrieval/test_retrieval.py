@@ -10,7 +10,6 @@ def parse_args():
     from mmssl.utils.evaluation_options import add_evaluation_options
     parser = argparse.ArgumentParser(description=__doc__)
     add_evaluation_options(parser, 'configs/benchmarks/retrieval/roxford5k.py', layers=('stage4', ))
-    parser.set_defaults(pool_type='gem:3')
     parser.add_argument('--image-size', type=int, default=1024, help='longer side in pixels (default: %(default)s)')
     parser.add_argument(
         '--scales', type=float, nargs='+', default=[1.], help='factors of that size; descriptors of all are averaged')
@@ -43,7 +42,7 @@ def descriptors(run, split):
     for scale in run.args.scales:
         dataset = copy.copy(run.dataset(split))
         size = max(1, round(run.args.image_size * scale))
-        dataset.pipeline = Compose([dict(type='ResizeLongerSide', size=size), *run.data_cfg.data[split].pipeline])
+        dataset.pipeline = Compose([dict(type='ResizeLongerSide', size=size), *run.data_cfg.data[split]['pipeline']])
         found = run.extract(split, dataset=dataset)
         for layer in run.args.layers:
             sums[layer] = sums.get(layer, 0) + unit(found[layer])
