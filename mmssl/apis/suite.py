@@ -194,7 +194,7 @@ PROTOCOLS = dict(
     neighbours=Protocol(_neighbours, baselines=False),
     tsne=Protocol(_tsne, baselines=False))
 
-SUITES = dict(quick=('knn', 'few_label', 'representation', 'clustering', 'quality', 'neighbours', 'tsne'))
+SUITES = dict(quick=('knn', 'few_label', 'representation', 'neighbours', 'tsne'))
 
 
 def chosen_protocols(text):

@@ -58,8 +58,9 @@ def add_evaluation_options(parser, dataset_config, layers=('pooled', ), checkpoi
         f'(default: {",".join(layers)})')
     parser.add_argument(
         '--pool-type',
+        choices=['average', 'adaptive', 'specified'],
         default='average',
-        help='pooling of the stages: average, adaptive, specified, rmac, gem, gem:P (default: %(default)s)')
+        help='pooling of the stages: average, adaptive or specified (default: %(default)s)')
     parser.add_argument('--work-dir', '--work_dir', help='folder for the log')
     parser.add_argument('--out', help='JSON file for the metrics')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')

@@ -1,0 +1,5 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Rate 0.001, that of the head 1 times as much."""
+_base_ = 'resnet50_head1_4xb64-steplr1e-1-20e_in1k-10pct.py'
+
+optimizer = dict(lr=0.001)

@@ -1,0 +1,14 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Linear evaluation on Places205 of the stem and each stage.
+
+Command:  tools/benchmarks/classification/dist_train_linear.sh CONFIG PRETRAIN
+"""
+_base_ = [
+    '../_base_/models/resnet50_multihead.py',
+    '../_base_/datasets/places205.py',
+    '../_base_/schedules/nesterov_steplr-28e.py',
+    '../../../selfsup/_base_/default_runtime.py',
+]
+
+model = dict(head=dict(num_classes=205))
+checkpoint_config = dict(interval=1)
