@@ -8,8 +8,8 @@ import importlib
 _HOME = dict(extract_features='features', Extractor='extractor', Features='features', knn_classifier='knn')
 
 __all__ = [
-    'Extractor', 'Features', 'extract_features', 'few_label', 'knn', 'knn_classifier', 'plots', 'report',
-    'representation', 'retrieval', 'scatter_page', 'views', 'whitening'
+    'Extractor', 'Features', 'extract_features', 'few_label', 'instance_discrimination', 'knn', 'knn_classifier',
+    'plots', 'report', 'representation', 'retrieval', 'scatter_page', 'view_statistics', 'views', 'whitening'
 ]
 
 

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 
 from .checks import check_features
 
+_TILE = 2048  # samples whose pairs are looked at at once
+
 
 def feature_std(features):
     """Standard deviation of L2-normalised features, mean over dimensions, times sqrt(D).
@@ -58,15 +60,58 @@ def alignment(x, y, alpha=2):
 def uniformity(features, t=2):
     """Logarithm of the mean Gaussian potential of all pairs on the unit sphere (Wang and Isola, arXiv:2005.10242).
 
+    Of all N (N - 1) / 2 pairs, tile by tile and in float64, so that memory does not grow with the square.
+
     Args:
         features (Tensor): N x D, N >= 2.
         t (float): Scale of the potential.
 
     Returns:
-        Tensor: 0-dim, 0 where all features are the same, towards -2t in high dimensions where they spread evenly.
+        Tensor: 0-dim float64, 0 where all features are the same, towards -2t in high dimensions where they spread
+        evenly.
     """
-    squared = torch.pdist(F.normalize(features, dim=1)).square()
-    return (-t * squared).logsumexp(0) - torch.tensor(float(len(squared)), device=features.device).log()
+    total = torch.zeros((), dtype=torch.float64, device=features.device)
+    for i in range(0, len(features), _TILE):
+        x = F.normalize(features[i:i + _TILE].double(), dim=1)
+        for j in range(i, len(features), _TILE):
+            y = x if j == i else F.normalize(features[j:j + _TILE].double(), dim=1)
+            potential = torch.addmm(_squared_norms(x)[:, None] + _squared_norms(y), x, y.T, alpha=-2).mul_(-t).exp_()
+            total += (potential.triu(1) if j == i else potential).sum()
+    return (total / (len(features) * (len(features) - 1) / 2)).log()
+
+
+def intra_class_alignment(features, labels):
+    """Mean squared distance of pairs of the same class on the unit sphere: mean over pairs, then over classes.
+
+    Over all n (n - 1) / 2 pairs of a class the mean of |x - y|^2 is 2 / (n - 1) times the sum of squared distances to
+    the mean of the class, which takes n steps instead of n^2. A class with one sample has no pair and is left out.
+
+    Args:
+        features (Tensor): N x D.
+        labels (Tensor): N integers.
+
+    Returns:
+        tuple[Tensor, int]: 0-dim float64, and the number of classes with pairs.
+
+    Raises:
+        ValueError: No class has two samples.
+    """
+    _, place, counts = labels.unique(return_inverse=True, return_counts=True)
+    paired = counts > 1
+    if not paired.any():
+        raise ValueError(f'none of the {len(counts)} classes has two samples: there are no pairs within a class')
+    means = torch.zeros(len(counts), features.shape[1], dtype=torch.float64, device=features.device)
+    scatter = torch.zeros(len(counts), dtype=torch.float64, device=features.device)
+    for x, at in zip(features.split(_TILE), place.split(_TILE)):
+        means.index_add_(0, at, F.normalize(x.double(), dim=1))
+    means /= counts[:, None]
+    for x, at in zip(features.split(_TILE), place.split(_TILE)):
+        scatter.index_add_(0, at, _squared_norms(F.normalize(x.double(), dim=1) - means[at]))
+    return (2 * scatter[paired] / (counts[paired] - 1)).mean(), int(paired.sum())
+
+
+def _squared_norms(x):
+    return x.square().sum(1)
 
 
 @torch.no_grad()
