@@ -24,7 +24,12 @@ class _Layers(argparse.Action):
         setattr(namespace, self.dest, list(dict.fromkeys(name for names in values for name in names)))
 
 
-def add_evaluation_options(parser, dataset_config, layers=('pooled', ), checkpoint_positional=False):
+def add_evaluation_options(parser,
+                           dataset_config,
+                           layers=('pooled', ),
+                           checkpoint_positional=False,
+                           data_root='instead of the images of that config those of FOLDER, with class folders in '
+                           'FOLDER/train and FOLDER/val'):
     """Give a parser the options by which every evaluation names its model, layers, data and output.
 
     Args:
@@ -33,6 +38,7 @@ def add_evaluation_options(parser, dataset_config, layers=('pooled', ), checkpoi
         dataset_config (str): Default of --dataset-config.
         layers (Sequence[str]): Default of --layers.
         checkpoint_positional (bool): CONFIG CHECKPOINT instead of CONFIG --checkpoint.
+        data_root (str): Help of --data-root, for tools to which it means something else.
     """
     parser.add_argument('config', help='config of the pre-training: its model makes the features')
     parser.add_argument(
@@ -42,10 +48,7 @@ def add_evaluation_options(parser, dataset_config, layers=('pooled', ), checkpoi
         '--dataset-config',
         default=dataset_config,
         help='config with the images; options on data are meant for it (default: %(default)s)')
-    parser.add_argument(
-        '--data-root',
-        metavar='FOLDER',
-        help='instead of the images of that config those of FOLDER, with class folders in FOLDER/train and FOLDER/val')
+    parser.add_argument('--data-root', metavar='FOLDER', help=data_root)
     parser.add_argument(
         '--layers',
         '--layer',

@@ -8,9 +8,10 @@ from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .small import Digits, FashionMNIST
+from .static_views import StaticViews
 
 __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'CompactStrings', 'Copydays', 'Digits',
     'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre', 'Oxford5k', 'Paris6k',
-    'ROxford5k', 'RParis6k', 'RetrievalSource', 'decode_image'
+    'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'decode_image'
 ]

@@ -1,0 +1,33 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Features of a static augmented data set, for the tools of the small-models evaluation."""
+import re
+
+from mmssl.utils.config import check_sections, load_config
+from .evaluation import EvaluationRun
+
+
+def extract_views(args, name):
+    """Features of originals and views.
+
+    Args:
+        args (argparse.Namespace): With the options of add_evaluation_options, of which `data_root` is the folder of
+            the static set, and `samples_per_class` (int | None).
+        name (str): Of the tool, for the log file.
+
+    Returns:
+        tuple: The EvaluationRun; the Features of the originals; a list of those of the views.
+    """
+    # what these options mean is known here: the set has one folder for all sections
+    data_root, args.data_root = args.data_root, None
+    data = load_config(args.dataset_config, {}).get('data', {})
+    sections = sorted((key for key in data if re.fullmatch(r'view\d+', key)), key=lambda key: int(key[4:]))
+    run = EvaluationRun(args, ['data.original', *(f'data.{section}' for section in sections or ['view1'])], name)
+    for section in ('original', *sections):
+        check_sections(run.data_cfg, [f'data.{section}.data_source'])
+        source = run.data_cfg.data[section].data_source
+        if data_root:
+            source.data_prefix = data_root
+        if args.samples_per_class:
+            source.samples_per_class = args.samples_per_class
+    originals, *views = [run.extract(section) for section in ('original', *sections)]
+    return run, originals, views
