@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .base import ArraySource, BaseDataSource, CompactStrings
+from .caltech101 import Caltech101
 from .cifar import CIFAR10, CIFAR100
 from .decode import BrokenImageError, decode_image
 from .folder import Folder
@@ -11,7 +12,7 @@ from .small import Digits, FashionMNIST
 from .static_views import StaticViews
 
 __all__ = [
-    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'CompactStrings', 'Copydays', 'Digits',
-    'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre', 'Oxford5k', 'Paris6k',
-    'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'decode_image'
+    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'Caltech101', 'CompactStrings',
+    'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
+    'Oxford5k', 'Paris6k', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'decode_image'
 ]

@@ -9,14 +9,15 @@ class Classification(BaseModel):
     """A backbone and a classifier.
 
     Args:
-        backbone (dict): Config of the backbone; its `frozen_stages` make this a linear probe.
+        backbone (dict): Config of the backbone; its `frozen_stages`, where it has them, freeze a part of it.
         with_sobel (bool): Give the backbone edges, two channels, instead of the image.
         head (dict, optional): Config of the head (ClsHead, MultiClsHead); without it only features can be extracted.
         train_cfg (dict, optional): `augments`: config of mmcls's batch augmentations (Mixup, CutMix).
         init_cfg (dict, optional): Initialisation.
+        freeze_backbone (bool): Linear probe of any backbone: it gets no gradient, and its norms keep their statistics.
     """
 
-    def __init__(self, backbone, with_sobel=False, head=None, train_cfg=None, init_cfg=None):
+    def __init__(self, backbone, with_sobel=False, head=None, train_cfg=None, init_cfg=None, freeze_backbone=False):
         super().__init__(init_cfg, with_sobel)
         self.backbone = build_backbone(backbone)
         self.head = None if head is None else build_head(head)
@@ -26,6 +27,15 @@ class Classification(BaseModel):
         if train_cfg and train_cfg.get('augments'):
             from mmcls.models.utils.augment import Augments
             self.augments = Augments(train_cfg['augments'])
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def forward_train(self, img, label, **kwargs):
         """Images (N x C x H x W) and labels (N, -1 = unlabelled) to losses and accuracies."""

@@ -3,6 +3,7 @@
 from mmcv.cnn import initialize
 from mmcv.runner import BaseModule
 from torch import nn
+from torch.nn import functional as F
 
 from ..builder import HEADS
 from ..losses import cross_entropy
@@ -20,6 +21,7 @@ class ClsHead(BaseModule):
         num_classes (int): Number of classes.
         vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
         init_cfg (dict | list[dict]): Initialisation.
+        with_l2_norm (bool): Scale each feature to length one first.
     """
     loss_names = ('loss', )
 
@@ -31,10 +33,12 @@ class ClsHead(BaseModule):
                  init_cfg=[
                      dict(type='Normal', std=0.01, layer='Linear'),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
-                 ]):
+                 ],
+                 with_l2_norm=False):
         super().__init__(init_cfg)
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
+        self.with_l2_norm = with_l2_norm
         self.num_classes = num_classes
         self.fc_cls = nn.Linear(in_channels, num_classes)
 
@@ -47,7 +51,7 @@ class ClsHead(BaseModule):
             x = x.mean((2, 3))
         x = x.flatten(1)
         check_channels(x, self.fc_cls.in_features, self)
-        return [self.fc_cls(x)]
+        return [self.fc_cls(F.normalize(x, dim=1) if self.with_l2_norm else x)]
 
     def reset(self):
         """Draw the weights anew, for labels that mean something else than those before."""

@@ -1,0 +1,20 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Caltech-101: 30 images of each class, drawn by a seed, to train, all others to test."""
+img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+data = dict(
+    samples_per_gpu=256,
+    workers_per_gpu=4,
+    train=dict(
+        type='SingleViewDataset',
+        data_source=dict(type='Caltech101', data_prefix='data/caltech101'),
+        pipeline=[
+            dict(type='RandomResizedCrop', size=224, scale=(0.6, 1.), interpolation='bicubic'),
+            dict(type='RandomHorizontalFlip'),
+        ],
+        prefetch=True),
+    val=dict(
+        type='SingleViewDataset',
+        data_source=dict(type='Caltech101', data_prefix='data/caltech101', test_mode=True),
+        pipeline=[dict(type='Resize', size=256, interpolation='bicubic'),
+                  dict(type='CenterCrop', size=224)],
+        prefetch=True))

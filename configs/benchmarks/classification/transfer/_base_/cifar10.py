@@ -1,0 +1,19 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""CIFAR-10, enlarged to 224 pixels."""
+img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+data = dict(
+    samples_per_gpu=256,
+    workers_per_gpu=4,
+    train=dict(
+        type='SingleViewDataset',
+        data_source=dict(type='CIFAR10', data_prefix='data/cifar10'),
+        pipeline=[
+            dict(type='RandomResizedCrop', size=224, scale=(0.6, 1.), interpolation='bicubic'),
+            dict(type='RandomHorizontalFlip'),
+        ],
+        prefetch=True),
+    val=dict(
+        type='SingleViewDataset',
+        data_source=dict(type='CIFAR10', data_prefix='data/cifar10', test_mode=True),
+        pipeline=[dict(type='Resize', size=224, interpolation='bicubic')],
+        prefetch=True))

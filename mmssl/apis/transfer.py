@@ -1,0 +1,162 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A pre-trained network on another data set: its frozen features, or all of it, trained with labels."""
+import copy
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Subset
+
+from mmssl.core.evaluation import single_gpu_test
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import extract_features
+from mmssl.models import build_algorithm
+from mmssl.utils import dist
+from mmssl.utils.config import check_sections, config_section, load_config
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
+from mmssl.utils.misc import atomic_write
+from mmssl.utils.setup_env import setup_multi_processes
+from .inference import pretrained_model
+from .train import autocast, build_loader, init_random_seed, set_random_seed, train_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs/benchmarks/classification/transfer'
+
+
+def transfer(args):
+    """Train a linear classifier on frozen features, or fine-tune everything, and test it at the end.
+
+    The images of the test play no part in the training: nothing is chosen by them.
+
+    Args:
+        args (argparse.Namespace): Of tools/benchmarks/small_models/transfer.py.
+
+    Returns:
+        dict: 'top1', 'top5' and 'mean_per_class' (mean over classes of their top-1) as fractions, and 'dataset',
+        'finetune', 'num_classes', 'num_train', 'num_test', 'lr', 'batch_size' and 'epochs'.
+    """
+    source = load_config(args.config)
+    check_sections(source, ['model.backbone'])
+    cfg = _config(args)
+    setup_multi_processes(cfg)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    dist.init_dist(args.launcher, **cfg.get('dist_params', {}))
+    batch_size = args.batch_size or cfg.data.samples_per_gpu
+    if batch_size % dist.get_world_size():
+        raise ConfigError(f'--batch-size {batch_size} is that of all processes and must be a multiple of their '
+                          f'number, {dist.get_world_size()}')
+    cfg.data.samples_per_gpu = batch_size // dist.get_world_size()
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    timestamp = dist.broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
+    logger = get_root_logger(f'{cfg.work_dir}/{timestamp}.log', cfg.get('log_level', 'INFO'))
+    cfg.seed = init_random_seed(args.seed)
+    set_random_seed(cfg.seed)
+
+    datasets = {}
+    for split in ('train', 'val'):
+        with config_section(cfg, f'data.{split}'):
+            datasets[split] = build_dataset(cfg.data[split])
+    train, test = datasets['train'], datasets['val']
+    if train.CLASSES is not None and test.CLASSES is not None and list(train.CLASSES) != list(test.CLASSES):
+        odd = sorted({*train.CLASSES} ^ {*test.CLASSES})
+        raise ConfigError(f'training and test data differ in their classes, such as {odd[:3]}')
+    num_classes = len(train.CLASSES) if train.CLASSES is not None else int(train.gt_labels.max()) + 1
+
+    pretrained = pretrained_model(source, args.checkpoint, logger=logger)
+    # one image tells the size of the features, whatever network it is
+    features = extract_features(pretrained, Subset(train, [0]), img_norm_cfg=cfg.get('img_norm_cfg'))['pooled']
+    cfg.model.backbone = _backbone(source.model.backbone)
+    cfg.model.with_sobel = source.model.get('with_sobel', False)
+    cfg.model.head.update(in_channels=features.shape[1], num_classes=num_classes)
+    text = cfg.pretty_text
+    if dist.get_rank() == 0:
+        with atomic_write(Path(cfg.work_dir) / 'transfer.py') as file:
+            file.write(text)
+    with config_section(cfg, 'model'):
+        model = build_algorithm(cfg.model)
+    model.init_weights()
+    model.backbone.load_state_dict(pretrained.backbone.state_dict())
+    del pretrained
+
+    meta = dict(config=text, seed=cfg.seed, exp_name='transfer.py')
+    runner = train_model(model, train, cfg, args.launcher != 'none', timestamp, meta)
+    loader = build_loader(test, cfg, args.launcher != 'none', shuffle=False, drop_last=False)
+    with autocast(cfg):
+        scores, = single_gpu_test(runner.model, loader).values()
+    return dict(
+        accuracies(scores, test.gt_labels),
+        dataset=args.dataset,
+        finetune=args.finetune,
+        num_classes=num_classes,
+        num_train=len(train),
+        num_test=len(test),
+        lr=cfg.optimizer.lr,
+        batch_size=batch_size,
+        epochs=cfg.runner.max_epochs)
+
+
+def accuracies(scores, labels):
+    """Accuracies of scores.
+
+    Args:
+        scores (Tensor): N x classes.
+        labels (ndarray): N integers, -1 where unlabelled.
+
+    Returns:
+        dict[str, float]: 'top1', 'top5', and 'mean_per_class', the mean over classes of their top-1.
+    """
+    labels = torch.as_tensor(np.asarray(labels)).long()
+    if not (labels >= 0).any():
+        raise ConfigError('no image of the test has a label')
+    scores, labels = scores[labels >= 0], labels[labels >= 0]
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    hit = order == labels[:, None]
+    right = hit[:, 0].double()
+    per_class = [right[labels == label].mean() for label in labels.unique()]
+    return dict(
+        top1=float(right.mean()),
+        top5=float(hit[:, :5].any(1).double().mean()),
+        mean_per_class=float(torch.stack(per_class).mean()))
+
+
+def _config(args):
+    """The config that --dataset names, changed by the other options."""
+    mode = 'finetune' if args.finetune else 'linear'
+    name, folder = args.dataset, None
+    if Path(name).is_dir():
+        name, folder = 'folder', Path(name)
+    path = Path(name) if name.endswith('.py') else CONFIGS / f'{name}_{mode}.py'
+    if not path.is_file():
+        known = sorted(p.stem.removesuffix('_linear') for p in CONFIGS.glob('*_linear.py'))
+        raise ConfigError(f'--dataset {args.dataset} is no folder, no config, and none of {", ".join(known)}')
+    cfg = load_config(path)
+    if folder:
+        test = next((folder / n for n in ('val', 'test') if (folder / n).is_dir()), None)
+        if test is None or not (folder / 'train').is_dir():
+            raise FileNotFoundError(f'--dataset {folder}: folders train and val (or test) with class folders in them '
+                                    'are expected there')
+        cfg.data.train.data_source.data_prefix = str(folder / 'train')
+        cfg.data.val.data_source.data_prefix = str(test)
+    if args.data_root:
+        for split in ('train', 'val'):
+            cfg.data[split].data_source.data_prefix = args.data_root
+    if args.epochs:
+        before, cfg.runner.max_epochs = cfg.runner.max_epochs, args.epochs
+        if cfg.lr_config.get('step'):
+            cfg.lr_config.step = [max(1, round(step * args.epochs / before)) for step in cfg.lr_config.step]
+    if args.lr:
+        cfg.optimizer.lr = args.lr
+    cfg = load_config(cfg, args.cfg_options)
+    check_sections(cfg, ['model.head', 'data.train', 'data.val', 'data.samples_per_gpu', 'optimizer', 'runner'])
+    cfg.work_dir = args.work_dir or f'work_dirs/transfer/{Path(args.config).stem}_{path.stem}'
+    return cfg
+
+
+def _backbone(section):
+    """The backbone without what concerned its pre-training only: frozen stages, and where its first weights were."""
+    section = copy.deepcopy(section)
+    for key in ('frozen_stages', 'init_cfg'):
+        section.pop(key, None)
+    return section
