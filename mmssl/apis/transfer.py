@@ -22,16 +22,15 @@ from mmssl.utils.setup_env import setup_multi_processes
 from .inference import pretrained_model
 from .train import autocast, build_loader, init_random_seed, set_random_seed, train_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs/benchmarks/classification/transfer'
 
-
-def transfer(args):
+def transfer(args, recipes):
     """Train a linear classifier on frozen features, or fine-tune everything, and test it at the end.
 
     The images of the test play no part in the training: nothing is chosen by them.
 
     Args:
         args (argparse.Namespace): Of tools/benchmarks/small_models/transfer.py.
+        recipes (Path): Folder of the configs that --dataset names.
 
     Returns:
         dict: 'top1', 'top5' and 'mean_per_class' (mean over classes of their top-1) as fractions, and 'dataset',
@@ -39,7 +38,7 @@ def transfer(args):
     """
     source = load_config(args.config)
     check_sections(source, ['model.backbone'])
-    cfg = _config(args)
+    cfg = transfer_config(args, recipes)
     setup_multi_processes(cfg)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     dist.init_dist(args.launcher, **cfg.get('dist_params', {}))
@@ -121,15 +120,15 @@ def accuracies(scores, labels):
         mean_per_class=float(torch.stack(per_class).mean()))
 
 
-def _config(args):
-    """The config that --dataset names, changed by the other options."""
+def transfer_config(args, recipes):
+    """The config that --dataset names, changed by the other options; see `transfer`."""
     mode = 'finetune' if args.finetune else 'linear'
     name, folder = args.dataset, None
     if Path(name).is_dir():
         name, folder = 'folder', Path(name)
-    path = Path(name) if name.endswith('.py') else CONFIGS / f'{name}_{mode}.py'
+    path = Path(name) if name.endswith('.py') else recipes / f'{name}_{mode}.py'
     if not path.is_file():
-        known = sorted(p.stem.removesuffix('_linear') for p in CONFIGS.glob('*_linear.py'))
+        known = sorted(p.stem.removesuffix('_linear') for p in recipes.glob('*_linear.py'))
         raise ConfigError(f'--dataset {args.dataset} is no folder, no config, and none of {", ".join(known)}')
     cfg = load_config(path)
     if folder:

@@ -4,6 +4,7 @@
 Recipes are in configs/benchmarks/classification/transfer.
 """
 import argparse
+from pathlib import Path
 
 from mmssl.utils.misc import run_tool
 
@@ -42,7 +43,8 @@ def main():
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import atomic_write
 
-    found = transfer(args)
+    root = Path(__file__).resolve().parents[3]
+    found = transfer(args, root / 'configs/benchmarks/classification/transfer')
     logger = get_root_logger()
     logger.info(f'{args.dataset}, {"fine-tuned" if args.finetune else "frozen"}: top1 {100 * found["top1"]:.2f} %, '
                 f'top5 {100 * found["top5"]:.2f} %, mean per class {100 * found["mean_per_class"]:.2f} % of '
