@@ -149,6 +149,10 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
             part.compile()
     with config_section(cfg, 'optimizer'):
         optimizer = build_optimizer(model, cfg.optimizer)
+    highest = max(group['lr'] for group in optimizer.param_groups)
+    if highest >= 10 and cfg.optimizer.type == 'SGD':
+        logger.info(f'a learning rate of {highest:g}: a linear classifier on frozen features begins with losses of 60 '
+                    'to 130, which is normal for this recipe; what tells is the accuracy')
     if distributed:
         model = DistributedDataParallel(
             model,

@@ -66,6 +66,52 @@ class RepeatDataset(Dataset):
         return self.times * len(self.dataset)
 
 
+@DATASETS.register_module()
+class ClassBalancedSubset(Subset):
+    """A share of the labelled samples of each class, for learning with few labels; `idx` counts in the subset.
+
+    The choice depends on seed and labels only: it is the same in every process, and a larger share of the same seed
+    holds a smaller one.
+
+    Args:
+        dataset (Dataset | dict): A data set with a data source, of which unlabelled samples (-1) are left out.
+        fraction (float, optional): Share of each class, above 0 and at most 1, rounded up: 0.01 for one per cent.
+        per_class (int, optional): Samples of each class instead.
+        seed (int): Of the choice.
+
+    Raises:
+        ConfigError: Neither or both of the numbers, or a class with fewer samples than `per_class`.
+    """
+
+    def __init__(self, dataset, fraction=None, per_class=None, seed=0):
+        dataset = _built(dataset)
+        if (fraction is None) == (per_class is None):
+            raise ConfigError(f'either fraction or per_class is needed, got {fraction!r} and {per_class!r}')
+        if fraction is not None and not 0 < fraction <= 1:
+            raise ConfigError(f'fraction must be above 0 and at most 1, got {fraction!r}')
+        if per_class is not None and (not isinstance(per_class, int) or per_class < 1):
+            raise ConfigError(f'per_class must be a positive integer, got {per_class!r}')
+        labels = np.asarray(dataset.gt_labels)
+        chosen = []
+        for label in np.unique(labels[labels >= 0]):
+            members = np.flatnonzero(labels == label)
+            count = per_class or int(np.ceil(fraction * len(members) - 1e-9))
+            if count > len(members):
+                raise ConfigError(f'class {label} has {len(members)} samples, fewer than per_class={per_class}')
+            chosen.append(np.random.default_rng([seed, int(label)]).permutation(members)[:count])
+        if not chosen:
+            raise ConfigError(f'none of the {len(labels)} samples has a label')
+        super().__init__(dataset, np.sort(np.concatenate(chosen)).tolist())
+        self.CLASSES = getattr(dataset, 'CLASSES', None)
+        self.gt_labels = labels[self.indices]
+
+    def __getitem__(self, idx):
+        return dict(self.dataset[self.indices[idx]], idx=idx)
+
+    def __getitems__(self, indices):
+        return [self[idx] for idx in indices]
+
+
 def distinct(dataset):
     """The data set whose indices are the `idx` of the samples: without repetitions around it."""
     while isinstance(dataset, RepeatDataset):

@@ -8,3 +8,6 @@ data = dict(
     workers_per_gpu=0,
     train=dict(single, data_source=source),
     val=dict(single, data_source=dict(source, test_mode=True)))
+
+# for training classifiers on augmented views: linear_sweep.py --views N
+augmented_pipeline = [dict(type='RandomResizedCrop', size=28, scale=(0.6, 1.0)), dict(type='RandomHorizontalFlip')]

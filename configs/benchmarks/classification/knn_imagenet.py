@@ -19,3 +19,6 @@ data = dict(
         data_source=dict(type='ImageNet', data_prefix='data/imagenet/val', ann_file='data/imagenet/meta/val.txt'),
         pipeline=pipeline,
         prefetch=prefetch))
+
+# for training classifiers on augmented views: linear_sweep.py --views N
+augmented_pipeline = [dict(type='RandomResizedCrop', size=224), dict(type='RandomHorizontalFlip')]

@@ -3,7 +3,7 @@
 from mmcv.cnn import INITIALIZERS
 from mmcv.cnn.utils.weight_init import update_init_info
 
-from mmssl.utils.checkpoint import load_weights
+from mmssl.utils.checkpoint import get_state_dict, load_weights, read_checkpoint
 
 
 @INITIALIZERS.register_module('Pretrained', force=True)
@@ -12,15 +12,22 @@ class PretrainedInit:
 
     Args:
         checkpoint (str): Path of the checkpoint.
-        prefix (str, optional): Only keys that begin with it are used, without it, such as 'backbone.'.
+        prefix (str, optional): Only keys that begin with it are used, without it. By default all, or those under
+            'backbone.' where none is the module's own: the checkpoint is that of a whole algorithm.
         map_location (str, optional): Accepted for compatibility; weights are read to the CPU and copied from there.
     """
 
     def __init__(self, checkpoint, prefix=None, map_location=None):
         self.checkpoint = checkpoint
-        self.prefix = prefix or ''
+        self.prefix = prefix
 
     def __call__(self, module):
-        load_weights(module, self.checkpoint, prefix=self.prefix)
+        weights = get_state_dict(read_checkpoint(self.checkpoint))
+        prefix = self.prefix
+        if prefix is None:
+            prefix = '' if module.state_dict().keys() & weights.keys() else 'backbone.'
+            prefix = prefix if any(key.startswith(prefix) for key in weights) else ''
+        print(f'{self.checkpoint}:')
+        load_weights(module, weights, prefix=prefix)
         if hasattr(module, '_params_init_info'):
-            update_init_info(module, init_info=f'loaded from {self.checkpoint} {self.prefix}')
+            update_init_info(module, init_info=f'loaded from {self.checkpoint} {prefix}')

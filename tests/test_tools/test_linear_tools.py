@@ -1,0 +1,168 @@
+"""Linear and semi-supervised evaluation, as a user calls them."""
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmssl.evaluation import linear
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = 'tools/benchmarks/classification'
+BACKBONE = "dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4, out_indices=[4], " \
+    "norm_cfg=dict(type='SyncBN'))"
+MODEL = f"model = dict(type='Classification', backbone={BACKBONE})\n"
+TRAINING = f"""
+_base_ = '{ROOT}/configs/selfsup/_base_/default_runtime.py'
+img_norm_cfg = dict(mean=[0.3], std=[0.35])
+prefetch = True
+model = dict(type='Classification', backbone={BACKBONE},
+             head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=10))
+source = dict(type='Digits', color_type='grayscale')
+digits = dict(type='SingleViewDataset', data_source=source, pipeline=[], prefetch=True)
+data = dict(samples_per_gpu=32, workers_per_gpu=0, train=digits,
+            val=dict(digits, data_source=dict(source, test_mode=True)))
+optimizer = dict(type='SGD', lr=0.1, momentum=0.9)
+optimizer_config = dict()
+lr_config = dict(policy='fixed')
+runner = dict(type='EpochBasedRunner', max_epochs=1)
+evaluation = dict(interval=1, topk=(1, 5))
+checkpoint_config = dict(interval=1)
+log_config = dict(interval=5)
+"""
+LINEAR = "_base_ = 'training.py'\nmodel = dict(backbone=dict(frozen_stages=4))\noptimizer = dict(lr=30.)\n"
+SEMI = """
+_base_ = 'training.py'
+train = dict(type='SingleViewDataset', data_source=dict(type='Digits', color_type='grayscale'), pipeline=[],
+             prefetch=True)
+data = dict(train=dict(_delete_=True, type='ClassBalancedSubset', dataset=train, fraction=0.1))
+"""
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('linear')
+    (folder / 'configs').mkdir()
+    for name, text in dict(model=MODEL, training=TRAINING, linear=LINEAR, semi=SEMI).items():
+        (folder / f'configs/{name}.py').write_text(text)
+    torch.manual_seed(7)
+    model = build_algorithm(load_config(folder / 'configs/model.py').model)
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'whole.pth')
+    save_checkpoint(dict(state_dict=model.backbone.state_dict()), folder / 'backbone.pth')
+    return folder, model.backbone.state_dict()
+
+
+def environment():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    return dict(GPUS='2', PORT=str(port), PYTHON=sys.executable, OMP_NUM_THREADS='1')
+
+
+def test_sweep(files, run_tool, tmp_path):
+    """Two views are trained on, and what is written is what the function returns."""
+    folder, _ = files
+    done = run_tool(f'{FOLDER}/linear_sweep.py', folder / 'configs/model.py', '--checkpoint', folder / 'whole.pth',
+                    '--dataset-config', 'configs/benchmarks/classification/digits.py', '--layers', 'pooled', 'stage2',
+                    '--views', 2, '--lrs', 0.01, 0.1, '--epochs', 4, '--out', tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert set(found) == {'pooled', 'stage2'} and found['pooled']['views'] == 2
+    assert found['pooled']['num_train'] == 1437 and found['stage2']['top1'] > 0.2
+    assert f'{100 * found["stage2"]["top1"]:.2f}' in done.stdout + done.stderr
+    done = run_tool(
+        f'{FOLDER}/linear_sweep.py',
+        folder / 'configs/model.py',
+        '--checkpoint',
+        folder / 'whole.pth',
+        '--dataset-config',
+        'configs/benchmarks/classification/digits.py',
+        '--lrs',
+        -1,
+        check=False)
+    assert done.returncode and 'must be positive' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_views_differ():
+    from mmssl.datasets import build_dataset
+    from mmssl.evaluation import extract_features
+    cfg = load_config('configs/benchmarks/classification/digits.py')
+    views = dict(cfg.data.train, pipeline=cfg.augmented_pipeline)
+    views['data_source'] = dict(views['data_source'], num_images=20)
+    dataset = build_dataset(dict(type='RepeatDataset', dataset=views, times=2))
+    found = extract_features(None, dataset, layers='pixels', img_norm_cfg=cfg.img_norm_cfg)
+    first, second = found['pixels'].reshape(2, 20, -1)
+    assert (abs(first - second).max(1) > 0.1).mean() > 0.7 and (found.labels[:20] == found.labels[20:]).all()
+
+
+def test_frozen_means_frozen(files, run_tool):
+    """Two processes with a whole checkpoint: neither weights nor statistics of the backbone move, the head does."""
+    folder, before = files
+    done = run_tool(
+        f'{FOLDER}/dist_train_linear.sh',
+        folder / 'configs/linear.py',
+        folder / 'whole.pth',
+        '--seed',
+        0,
+        env=environment())
+    text = done.stdout + done.stderr
+    assert 'losses of 60 to 130' in text and f'{len(before)} matched' in text
+    trained = torch.load(folder / 'work_dirs/linear/whole/epoch_1.pth', weights_only=True)
+    after = {k.removeprefix('backbone.'): v for k, v in trained['state_dict'].items() if k.startswith('backbone.')}
+    assert after.keys() == before.keys() and all(torch.equal(after[k], before[k]) for k in before)
+    assert trained['state_dict']['head.fc_cls.weight'].abs().max() > 0.5
+    assert len(trained['optimizer']['state']) == 2  # weight and bias of the head
+
+
+def test_semi_supervised_over_a_grid(files, run_tool, tmp_path):
+    """Extracted backbone weights, a tenth of the labels; everything is trained."""
+    folder, before = files
+    run_tool(
+        f'{FOLDER}/semi_sweep.py',
+        folder / 'configs/semi.py',
+        folder / 'backbone.pth',
+        '--lrs',
+        0.01,
+        '--head-mults',
+        1,
+        10,
+        '--gpus',
+        2,
+        '--work-dir',
+        tmp_path / 'sweep',
+        '--out',
+        tmp_path / 'out.json',
+        '--cfg-options',
+        'data.samples_per_gpu=16',
+        env=environment())
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert [(row['lr'], row['head_mult']) for row in found['sweep']] == [(0.01, 1), (0.01, 10)]
+    assert all(0 <= row['top1'] <= row['top5'] <= 100 for row in found['sweep'])
+    trained = torch.load(tmp_path / 'sweep/lr0.01_head10/epoch_1.pth', weights_only=True)['state_dict']
+    assert not torch.equal(trained['backbone.conv1.weight'], before['conv1.weight'])
+
+
+def test_arguments(run_tool, tmp_path):
+    for script in ('dist_train_linear', 'dist_train_semi', 'slurm_train_linear', 'slurm_train_semi'):
+        done = run_tool(f'{FOLDER}/{script}.sh', check=False)
+        assert done.returncode == 2 and 'CONFIG PRETRAIN' in done.stdout
+    done = run_tool(f'{FOLDER}/dist_train_linear.sh', 'a.py', tmp_path / 'absent.pth', check=False)
+    assert done.returncode == 1 and f'there is no checkpoint {tmp_path}/absent.pth' in done.stderr
+
+
+def test_slurm_scripts_call_srun(files, run_tool, tmp_path):
+    folder, _ = files
+    (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', PYTHON='python')
+    weights = folder / 'whole.pth'
+    done = run_tool(f'{FOLDER}/slurm_train_semi.sh', 'main', 'job', 'configs/a/b.py', weights, '--seed', 1, env=env)
+    assert done.stdout.startswith('-p main --job-name=job --gres=gpu:4 --ntasks-per-node=4 --ntasks=4 ')
+    assert ('configs/a/b.py --work-dir=work_dirs/a/b/whole --deterministic --seed 1 --cfg-options '
+            f'model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.checkpoint={weights}') in done.stdout
