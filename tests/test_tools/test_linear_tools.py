@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl.evaluation import linear
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
