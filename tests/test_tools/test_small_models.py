@@ -104,3 +104,28 @@ def test_errors_of_users_are_one_line(folder, static, run_tool):
     done = run_tool(f'{TOOLS}/instance_discrimination.py', *arguments(folder), '--topk', 500, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '--topk 500 --mode d-sd: k must be 1 to 238, the number of negatives' in done.stderr
+
+
+@pytest.mark.parametrize('name, channels', [('mobilenetv3_large_100', 1280), ('mobilenetv3_small_100', 1024),
+                                            ('efficientnet_b0', 1280), ('resnet18', 512),
+                                            ('deit_tiny_patch16_224', 192)])
+def test_recipe_of_small_networks(name, channels):
+    """The figures of the authors' command, and the channels that the recipe's head names for each network."""
+    path = 'configs/benchmarks/small_models/moco_mobilenetv3-large_8xb64-coslr-800e_in1k.py'
+    cfg = load_config(
+        path, {
+            'model.backbone.model_name': name,
+            'model.neck.in_channels': channels,
+            'model.neck.hid_channels': 2 * channels,
+            'model.queue_len': 64
+        })
+    model = build_algorithm(cfg.model).eval()
+    assert model.neck(model.backbone(torch.zeros(1, 3, 224, 224)))[0].shape == (1, 128)
+    if name == 'mobilenetv3_large_100':
+        cfg = load_config(path)
+        assert (cfg.model.neck.in_channels, cfg.model.neck.hid_channels, cfg.model.queue_len) == (1280, 2560, 65536)
+        assert (cfg.model.head.temperature, cfg.optimizer.lr, cfg.runner.max_epochs) == (0.1, 0.06, 800)
+        assert 8 * cfg.data.samples_per_gpu == 512 and cfg.lr_config.policy == 'CosineAnnealing'
+        jitter, grey, blur = cfg.data.train.pipelines[0][1:4]
+        assert jitter.p == 0.8 and list(jitter.transforms[0].values())[1:] == [0.8, 0.8, 0.8, 0.4]
+        assert grey.p == blur.p == 0.5

@@ -162,3 +162,20 @@ def test_transfer_recipes(path):
     # unit features: their scale changes nothing
     maps = torch.rand(2, 2048, 3, 3)
     torch.testing.assert_close(model.head([maps])[0], model.head([7 * maps])[0])
+
+
+def test_frozen_network_of_another_library():
+    """A network without `frozen_stages`, such as the small ones of timm."""
+    model = build_algorithm(
+        dict(
+            type='Classification',
+            freeze_backbone=True,
+            backbone=dict(type='TIMMBackbone', model_name='mobilenetv3_small_050'),
+            head=dict(type='ClsHead', with_avg_pool=True, with_l2_norm=True, in_channels=1024, num_classes=3)))
+    before = {key: value.clone() for key, value in model.backbone.state_dict().items()}
+    model.train()
+    found = model(torch.rand(4, 3, 32, 32), label=torch.tensor([0, 1, 2, 0]))
+    found['loss'].backward()
+    assert all(torch.equal(value, before[key]) for key, value in model.backbone.state_dict().items())
+    assert {key for key, value in model.named_parameters() if value.grad is not None} == \
+        {'head.fc_cls.weight', 'head.fc_cls.bias'}
