@@ -61,6 +61,19 @@ def run_distributed():
 
 
 @pytest.fixture(scope='session')
+def free_port():
+    """A function that gives a port on which nobody listens."""
+    import socket
+
+    def find():
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            return s.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture(scope='session')
 def photographs():
     """The two photographs that scikit-learn carries, as uint8 RGB arrays of 427 x 640 pixels."""
     from sklearn.datasets import load_sample_images

@@ -8,9 +8,9 @@ import importlib
 _HOME = dict(extract_features='features', Extractor='extractor', Features='features', knn_classifier='knn')
 
 __all__ = [
-    'Extractor', 'Features', 'average_precision', 'extract_features', 'few_label', 'instance_discrimination', 'knn',
-    'knn_classifier', 'linear', 'meters', 'plots', 'report', 'representation', 'retrieval', 'scatter_page', 'svm',
-    'view_statistics', 'views', 'whitening'
+    'Extractor', 'Features', 'average_precision', 'clustering', 'extract_features', 'few_label',
+    'instance_discrimination', 'knn', 'knn_classifier', 'linear', 'meters', 'plots', 'quality', 'report',
+    'representation', 'retrieval', 'scatter_page', 'svm', 'view_statistics', 'views', 'whitening'
 ]
 
 

@@ -1,7 +1,6 @@
 """Linear and semi-supervised evaluation, as a user calls them."""
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -58,11 +57,9 @@ def files(tmp_path_factory):
     return folder, model.backbone.state_dict()
 
 
-def environment():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    return dict(GPUS='2', PORT=str(port), PYTHON=sys.executable, OMP_NUM_THREADS='1')
+@pytest.fixture
+def environment(free_port):
+    return dict(GPUS='2', PORT=str(free_port()), PYTHON=sys.executable, OMP_NUM_THREADS='1')
 
 
 def test_sweep(files, run_tool, tmp_path):
@@ -100,7 +97,7 @@ def test_views_differ():
     assert (abs(first - second).max(1) > 0.1).mean() > 0.7 and (found.labels[:20] == found.labels[20:]).all()
 
 
-def test_frozen_means_frozen(files, run_tool):
+def test_frozen_means_frozen(files, run_tool, environment):
     """Two processes with a whole checkpoint: neither weights nor statistics of the backbone move, the head does."""
     folder, before = files
     done = run_tool(
@@ -109,7 +106,7 @@ def test_frozen_means_frozen(files, run_tool):
         folder / 'whole.pth',
         '--seed',
         0,
-        env=environment())
+        env=environment)
     text = done.stdout + done.stderr
     assert 'losses of 60 to 130' in text and f'{len(before)} matched' in text
     trained = torch.load(folder / 'work_dirs/linear/whole/epoch_1.pth', weights_only=True)
@@ -119,7 +116,7 @@ def test_frozen_means_frozen(files, run_tool):
     assert len(trained['optimizer']['state']) == 2  # weight and bias of the head
 
 
-def test_semi_supervised_over_a_grid(files, run_tool, tmp_path):
+def test_semi_supervised_over_a_grid(files, run_tool, tmp_path, environment):
     """Extracted backbone weights, a tenth of the labels; everything is trained."""
     folder, before = files
     run_tool(
@@ -139,7 +136,7 @@ def test_semi_supervised_over_a_grid(files, run_tool, tmp_path):
         tmp_path / 'out.json',
         '--cfg-options',
         'data.samples_per_gpu=16',
-        env=environment())
+        env=environment)
     found = json.loads((tmp_path / 'out.json').read_text())
     assert [(row['lr'], row['head_mult']) for row in found['sweep']] == [(0.01, 1), (0.01, 10)]
     assert all(0 <= row['top1'] <= row['top5'] <= 100 for row in found['sweep'])

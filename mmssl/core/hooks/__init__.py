@@ -12,6 +12,7 @@ from .momentum_update_hook import MomentumUpdateHook
 from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
 from .progress_bar import ProgressBarLoggerHook
+from .quality_hook import RepresentationQualityHook
 from .simsiam_hook import SimSiamHook
 from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
@@ -19,6 +20,6 @@ from .text_logger import TextLoggerHook
 __all__ = [
     'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DenseCLHook', 'DistEvalHook',
     'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook',
-    'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook',
-    'SwAVHook', 'TextLoggerHook'
+    'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'SimSiamHook',
+    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

@@ -11,6 +11,33 @@ from ..builder import HOOKS
 from ..evaluation import collect_outputs
 
 
+def keep_best(runner, name, score, when, less=False, score_key='best_score', path_key='best_ckpt'):
+    """Keep the checkpoint of the best score so far, as best_NAME_WHEN.pth, and remove the one before.
+
+    Args:
+        runner (BaseRunner): Its `meta['hook_msgs']`, thus each checkpoint, holds the best score and its file.
+        name (str): Of the metric.
+        score (float): Of now.
+        when (str): 'epoch_3' or 'iter_300'.
+        less (bool): Whether less is better.
+        score_key, path_key (str): Under which names the score and its file are held.
+    """
+    messages = runner.meta.setdefault('hook_msgs', {})
+    best = messages.get(score_key)
+    if best is not None and (score >= best if less else score <= best):
+        return
+    old, new = messages.get(path_key), f'best_{name}_{when}.pth'
+    messages.update({score_key: score, path_key: os.path.join(runner.work_dir, new)})
+
+    def save():
+        runner.save_checkpoint(runner.work_dir, filename_tmpl=new, create_symlink=False)
+        if runner.rank == 0 and old and os.path.exists(old):
+            os.remove(old)
+        runner.logger.info('Best %s is %.4f, saved as %s', name, score, new)
+
+    runner.defer(save)
+
+
 @HOOKS.register_module()
 class EvalHook(Hook):
     """Evaluate every so many epochs or iterations by the data set's `evaluate`, in one process or several.
@@ -86,24 +113,8 @@ class EvalHook(Hook):
             name = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
             if name not in metrics:
                 raise ConfigError(f'evaluation.save_best: there is no metric {name!r}; {nearest(name, metrics)}')
-            self._keep_best(runner, name, metrics[name], when)
-
-    def _keep_best(self, runner, name, score, when):
-        messages = runner.meta.setdefault('hook_msgs', {})
-        less = self.rule == 'less' or (self.rule is None and 'loss' in name)
-        best = messages.get('best_score')
-        if best is not None and (score >= best if less else score <= best):
-            return
-        old, new = messages.get('best_ckpt'), f'best_{name}_{when}.pth'
-        messages.update(best_score=score, best_ckpt=os.path.join(runner.work_dir, new))
-
-        def save():
-            runner.save_checkpoint(runner.work_dir, filename_tmpl=new, create_symlink=False)
-            if runner.rank == 0 and old and os.path.exists(old):
-                os.remove(old)
-            runner.logger.info('Best %s is %.4f, saved as %s', name, score, new)
-
-        runner.defer(save)
+            less = self.rule == 'less' or (self.rule is None and 'loss' in name)
+            keep_best(runner, name, metrics[name], when, less)
 
 
 @HOOKS.register_module()

@@ -1,0 +1,75 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Which checkpoint is the best one, when there are no labels?"""
+import math
+
+from mmcv.runner import Hook
+from torch.utils.data import Subset
+
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import quality
+from mmssl.evaluation.features import extract_features
+from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.dist import broadcast_object, get_rank
+from mmssl.utils.errors import ConfigError
+from ..builder import HOOKS
+from ..distributed import broadcast_batch_norm
+from .eval_hook import keep_best
+
+_FIGURES = ('rankme', 'alpha_req', 'cluster_learnability', 'intrinsic_dimension')
+
+
+@HOOKS.register_module()
+class RepresentationQualityHook(Hook):
+    """Log label-free figures of the features after every so many epochs, and keep the best checkpoint by one of them.
+
+    The figures are those of mmssl.evaluation.quality, and training goes on as if nothing had happened.
+
+    Args:
+        dataset (dict | Dataset): Images, which need no labels: a config of a single-view data set, or the data set.
+        interval (int): Epochs from look to look.
+        save_best (str, optional): 'rankme', 'cluster_learnability' or 'intrinsic_dimension' (the highest), or
+            'alpha_req' (the closest to 1): the best checkpoint is kept as best_FIGURE_epoch_N.pth.
+        layer (str): Whose features, see extract_features.
+        max_samples (int): At most this many images, evenly spaced.
+        batch_size (int): Images in a batch, per process.
+        workers (int): Loader processes.
+        img_norm_cfg (dict, optional): `mean` and `std`, for data sets with `prefetch=True`.
+    """
+
+    def __init__(self,
+                 dataset,
+                 interval=1,
+                 save_best=None,
+                 layer='pooled',
+                 max_samples=4096,
+                 batch_size=256,
+                 workers=0,
+                 img_norm_cfg=None):
+        if interval < 1:
+            raise ConfigError(f'interval must be at least 1, got {interval}')
+        if save_best not in (None, *_FIGURES):
+            raise ConfigError(f'save_best must be one of {_FIGURES} or None, got {save_best!r}')
+        dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
+        step = max(1, math.ceil(len(dataset) / max_samples))
+        self.dataset = Subset(dataset, range(0, len(dataset), step))
+        self.interval = interval
+        self.save_best = save_best
+        self.layer = layer
+        self.extraction = dict(layers=(layer, ), batch_size=batch_size, workers=workers, img_norm_cfg=img_norm_cfg)
+
+    def after_train_epoch(self, runner):
+        if not self.every_n_epochs(runner, self.interval):
+            return
+        broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
+        with runner.autocast():
+            found = extract_features(runner.model, self.dataset, **self.extraction)
+        features = found[self.layer].reshape(len(found), -1)
+        metrics = broadcast_object(quality.run(features) if get_rank() == 0 else None)
+        runner.log_buffer.output.update({f'quality_{name}': value for name, value in metrics.items()})
+        runner.log_buffer.ready = True
+        if self.save_best:
+            score = metrics[self.save_best]
+            if self.save_best == 'alpha_req':
+                score = -abs(score - 1)
+            keys = (f'best_{self.save_best}', f'best_{self.save_best}_ckpt')
+            keep_best(runner, self.save_best, score, f'epoch_{runner.epoch + 1}', False, *keys)

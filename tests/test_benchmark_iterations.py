@@ -1,0 +1,70 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Each kind of benchmark recipe trains two iterations on photographs."""
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmssl.apis import set_random_seed, train_model
+from mmssl.datasets import build_dataset
+from mmssl.models import build_algorithm
+from mmssl.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1] / 'configs/benchmarks/classification'
+KINDS = {
+    'imagenet/resnet50_linear-8xb32-steplr-100e_in1k': True,
+    'imagenet/resnet50-sobel_linear-8xb32-steplr-100e_in1k': True,
+    'imagenet/resnet50_linear-8xb512-coslr-90e_in1k': True,
+    'places205/resnet50-sobel_mhead_8xb32-steplr-28e_places205': True,
+    'imagenet/imagenet_1percent/resnet50_head100_4xb64-steplr1e-2-20e_in1k-1pct': False,
+    'imagenet/imagenet_10percent/resnet50-sobel_4xb64-steplr1e-2-20e_in1k-10pct': False,
+    'imagenet/resnet50_8xb32-steplr-90e_in1k': False,
+}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_two_iterations(name, photo_folder, tmp_path):
+    options = {
+        'data.samples_per_gpu': 12,
+        'data.workers_per_gpu': 0,
+        'runner.max_epochs': 1,
+        'seed': 0,
+        'checkpoint_config.interval': 2,
+        'evaluation.interval': 1,
+        'evaluation.topk': (1, 2),
+        'model.head.num_classes': 2
+    }
+    for split in ('train', 'val'):
+        options[f'data.{split}.data_source.data_prefix'] = str(photo_folder)
+        options[f'data.{split}.data_source.ann_file'] = None
+    cfg = load_config(ROOT / f'{name}.py', options)
+    if 'mhead' not in name:  # the pools of the other are made for 224 px and ResNet-50
+        cfg.model.backbone.update(depth=18, stem_channels=8, base_channels=8)
+        cfg.model.head.in_channels = 64
+        for split in ('train', 'val'):
+            for step in cfg.data[split].pipeline:
+                if 'size' in step:
+                    step.size //= 7
+    cfg.work_dir = str(tmp_path)
+    set_random_seed(0)
+    model = build_algorithm(cfg.model)
+    model.init_weights()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    runner = train_model(model, build_dataset(cfg.data.train), cfg)
+    assert runner.iter == 2
+    after = model.state_dict()
+    assert all(torch.isfinite(v).all() for v in after.values() if v.is_floating_point())
+    moved = {k for k in after if not torch.equal(after[k], before[k])}
+    frozen = KINDS[name]
+    assert any(k.startswith('backbone.') for k in moved) != frozen
+    assert any('fc' in k for k in moved)
+    if 'mhead' in name:
+        assert {k for k in moved if 'norms' in k} == {k for k in after if 'norms' in k}
+    if frozen:
+        backbone = list(model.backbone.parameters())
+        assert all(not p.requires_grad and p.grad is None for p in backbone)
+        held = {id(p) for g in runner.optimizer.param_groups for p in g['params']}
+        assert not held & {id(p) for p in backbone}
+        size = 224 if 'mhead' in name else 32
+        model.train()
+        assert not any(f.requires_grad for f in model.extract_feat(torch.rand(2, 3, size, size)))

@@ -1,0 +1,73 @@
+"""The tools of clustering and label-free quality, as a user calls them."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import clustering, extract_features, quality
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = 'tools/benchmarks/classification'
+MODEL = """
+model = dict(
+    type='Classification',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
+"""
+DATA = 'configs/benchmarks/classification/digits.py'
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('cluster')
+    (folder / 'tiny.py').write_text(MODEL)
+    features = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = build_algorithm(load_config(folder / 'tiny.py').model)
+        model.init_weights()
+        save_checkpoint(dict(state_dict=model.state_dict()), folder / f'{seed}.pth')
+        cfg = load_config(DATA)
+        features.append(extract_features(model, build_dataset(cfg.data.val), img_norm_cfg=cfg.img_norm_cfg))
+    return folder, features
+
+
+def test_clusters_in_two_processes(files, tmp_path, free_port):
+    folder, (features, _) = files
+    expected = clustering.run(features['pooled'], features.labels, restarts=2)
+    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    arguments = [folder / 'tiny.py', '--checkpoint', folder / '1.pth', '--dataset-config', DATA, '--restarts', 2]
+    for command, out in (([sys.executable], 'one'), (['bash', 'tools/dist_run.sh', '2'], 'two')):
+        command += [f'{FOLDER}/cluster.py', *arguments, '--out', tmp_path / out]
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ('one', 'two'))
+    assert one == two and one['pooled'] == pytest.approx(expected, abs=0.02)
+
+
+def test_checkpoints_side_by_side(files, run_tool, tmp_path):
+    folder, features = files
+    done = run_tool(f'{FOLDER}/quality.py', folder / 'tiny.py', '--checkpoint', folder / '1.pth', '--others',
+                    folder / '2.pth', '--dataset-config', DATA, '--out', tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())
+    expected = [quality.run(x['pooled']) for x in features]
+    for metrics, reference, clid in zip(found.values(), expected, quality.clid(expected)):
+        assert metrics.pop('clid') == pytest.approx(clid, abs=0.05)
+        assert metrics == pytest.approx(reference, rel=1e-2)
+    best = 1 + (expected[1]['rankme'] > expected[0]['rankme'])
+    assert f'best by rankme: {folder}/{best}.pth' in done.stdout + done.stderr
+
+
+def test_bad_input(files, run_tool):
+    folder, _ = files
+    done = run_tool(
+        f'{FOLDER}/cluster.py', folder / 'tiny.py', '--dataset-config', DATA, '--num-clusters', 1000, check=False)
+    assert done.returncode and '360 samples cannot make k=1000 clusters' in done.stderr
+    assert 'Traceback' not in done.stderr
