@@ -100,6 +100,7 @@ def main():
         meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
     train_model(model, datasets, cfg, distributed, timestamp, meta)
     if distributed:
+        torch.distributed.barrier()  # one that leaves early may take the others' connections along
         torch.distributed.destroy_process_group()
 
 
