@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features
+from mmssl.evaluation.stored_features import file_digest, load_features
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
@@ -81,28 +82,44 @@ class EvaluationRun:
         Raises:
             ConfigError: Layers that this model does not have, maps too small for a pooling, NaN features.
         """
+        layers = tuple(layers or self.args.layers)
+        if self.args.features and dataset is None and model is None:
+            return self._stored(split, layers)
         start = time.time()
         dataset = self.dataset(split) if dataset is None else dataset
-        data = self.data_cfg.data
-        layers = tuple(layers or self.args.layers)
         if model is None and set(layers) != {'pixels'}:
             model = self.model
         try:
-            found = extract_features(
-                model,
-                dataset,
-                layers=layers,
-                **{
-                    'batch_size': data.get('samples_per_gpu', 256),
-                    'workers': data.get('workers_per_gpu', 0),
-                    'img_norm_cfg': self.data_cfg.get('img_norm_cfg'),
-                    'pool_type': self.args.pool_type,
-                    'progress': True,
-                    **options
-                })
+            found = extract_features(model, dataset, **{**self.extraction(layers), **options})
         except ValueError as error:
             raise ConfigError(f'--layers {" ".join(layers)}: {error}') from error
         self.logger.info(f'{split}: features of {len(found)} images in {time.time() - start:.1f} s')
+        return found
+
+    def extraction(self, layers):
+        """Arguments of extract_features by the options and the data config, as a dict."""
+        data = self.data_cfg.data
+        return dict(
+            layers=tuple(layers),
+            batch_size=data.get('samples_per_gpu', 256),
+            workers=data.get('workers_per_gpu', 0),
+            img_norm_cfg=self.data_cfg.get('img_norm_cfg'),
+            pool_type=self.args.pool_type,
+            progress=True)
+
+    def _stored(self, split, layers):
+        """Features of the folder --features, if they are those that the other options mean."""
+        found, settings = load_features(self.args.features, split, layers)
+        wanted = dict(dataset_config=str(self.args.dataset_config), data_root=self.args.data_root)
+        if self.args.checkpoint and set(layers) != {'pixels'}:
+            wanted.update(sha256=file_digest(self.args.checkpoint))
+        if any(layer.startswith('stage') and not layer.endswith('_map') for layer in layers):
+            wanted.update(pool_type=self.args.pool_type)
+        for key, value in wanted.items():
+            if settings.get(key) != value:
+                raise ConfigError(f'--features {self.args.features}: {key} of {split} is {settings.get(key)!r} there, '
+                                  f'{value!r} here')
+        self.logger.info(f'{split}: features of {len(found)} images from {self.args.features}')
         return found
 
     def write(self, metrics):

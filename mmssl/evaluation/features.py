@@ -10,8 +10,10 @@ import torch
 from mmssl.datasets.dataset_wrappers import sample_name
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.models.utils.multi_pooling import MultiPooling
+from mmssl.models.utils.pooling import gem, get_rmac_descriptors
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.evaluation_options import POOLING
 from mmssl.utils.rng import get_rng_state, set_rng_state
 
 _BLOCK = 64 * 2**20  # bytes of features that travel between processes at once
@@ -51,23 +53,26 @@ def extract_features(model,
                      progress=False):
     """Features of all samples of a data set.
 
-    Each process takes one contiguous part of the data set, and every process gets all features: each sample once,
-    in order, whatever the number of processes. The model is as before afterwards (training flags, stages given out),
+    Each process takes some of the batches, and every process gets all features: each sample once, in order, the same
+    to the bit whatever the number of processes. The model is as before afterwards (training flags, stages given out),
     and so are the global random generators.
 
     Args:
         model (nn.Module | None): An algorithm, or a backbone alone; wrapped by DDP or not. None will do for 'pixels'.
         dataset (Dataset): Its items are dicts with `img` (one image) and `idx`, and optionally `label`.
         layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'stage0'...'stage4' (the map of that
-            index in the backbone's `out_indices`, averaged), 'stage3_map' (the same, not averaged), 'neck' (first
-            output of the neck) or 'pixels' (the image as the model gets it, flattened).
+            index in the backbone's `out_indices`, pooled), 'stage3_map' (the same, not pooled), 'neck' (first output of
+            the neck: what other toolboxes call the output of the head), 'head' (scores of a classifier) or 'pixels'
+            (the image as the model gets it, flattened).
         batch_size (int): Samples in a batch.
         workers (int): Loader processes.
         device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
         dtype (str): 'float32' or 'float16', how features are stored.
         img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1; needed for those only.
-        pool_type (str): How 'stageN' is pooled: 'average' over all positions, or 'adaptive' or 'specified' to about
-            9,000 numbers (see MultiPooling; 'specified' is for images of 224 px).
+        pool_type (str | dict): How 'stageN' is pooled: 'average' over all positions, 'adaptive' or 'specified' to about
+            9,000 numbers (see MultiPooling; 'specified' is for images of 224 px), 'rmac' or 'rmac:L' (regional maxima
+            on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P). A dict holds one of these for
+            each layer, or kernel_size, stride and padding of an average pooling, after which maps are flattened.
         progress (bool): Show a progress bar.
 
     Returns:
@@ -77,27 +82,16 @@ def extract_features(model,
         ValueError: An unknown layer, an empty data set, or features with NaN or infinity; the sample is named.
         Exception: What reading a broken image raises: here no image is replaced by another.
     """
-    if dtype not in ('float32', 'float16'):
-        raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
-    layers = (layers, ) if isinstance(layers, str) else tuple(layers)
-    for layer in layers:
-        if not re.fullmatch(r'pooled|neck|pixels|stage\d+(_map)?', layer):
-            raise ValueError(f'unknown layer {layer!r}; there are pooled, neck, pixels, stageN and stageN_map')
-    if not len(dataset):
-        raise ValueError('the data set is empty')
-    model = unwrap(model)
-    if model is None and set(layers) != {'pixels'}:
-        raise ValueError(f"without a model there are the layers ('pixels',) only, got {layers!r}")
-    if device is None:
-        device = next((p.device for p in model.parameters()), torch.device('cpu')) if model is not None else 'cpu'
-
+    model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
     rank, world_size = dist.get_dist_info()
-    bounds = [len(dataset) * r // world_size for r in range(world_size + 1)]
+    # whole batches: they are the same ones whatever the number of processes, and so is each bit of the features
+    batches = -(-len(dataset) // batch_size)
+    bounds = [min(len(dataset), batches * r // world_size * batch_size) for r in range(world_size + 1)]
     mine, error = {}, None
     try:
         with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
-            mine = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers,
-                                 torch.device(device), dtype, img_norm_cfg, progress and rank == 0)
+            mine = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers, device,
+                                 dtype, img_norm_cfg, progress and rank == 0)
     except Exception as e:
         error = e
     # one process that fails must not leave the others waiting for its features
@@ -113,8 +107,47 @@ def extract_features(model,
     for name in ('idx', 'label', *layers):
         kind = np.dtype('int64' if name in ('idx', 'label') else dtype)
         part = mine.get(name, np.empty((0, *shapes[name]), kind))
-        gathered[name] = _gather(part, bounds, torch.device(device))
+        gathered[name] = _gather(part, bounds, device)
     return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'])
+
+
+@torch.no_grad()
+def extract_alone(model,
+                  dataset,
+                  part=None,
+                  *,
+                  layers=('pooled', ),
+                  batch_size=256,
+                  workers=0,
+                  device=None,
+                  dtype='float32',
+                  img_norm_cfg=None,
+                  pool_type='average',
+                  progress=False):
+    """As extract_features, but by this process alone, of all samples or of a range `part` of them that is not empty."""
+    model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
+    with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
+        found = _extract_part(forward, dataset, part or range(len(dataset)), batch_size, workers, device, dtype,
+                              img_norm_cfg, progress)
+    return Features({layer: found[layer] for layer in layers}, found['label'], found['idx'])
+
+
+def _checked_arguments(model, dataset, layers, dtype, device):
+    """The model without wrappers, the layers as a tuple, the device; or what is wrong."""
+    if dtype not in ('float32', 'float16'):
+        raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
+    layers = (layers, ) if isinstance(layers, str) else tuple(layers)
+    for layer in layers:
+        if not re.fullmatch(r'pooled|neck|head|pixels|stage\d+(_map)?', layer):
+            raise ValueError(f'unknown layer {layer!r}; there are pooled, neck, head, pixels, stageN and stageN_map')
+    if not len(dataset):
+        raise ValueError('the data set is empty')
+    model = unwrap(model)
+    if model is None and set(layers) != {'pixels'}:
+        raise ValueError(f"without a model there are the layers ('pixels',) only, got {layers!r}")
+    if device is None:
+        device = next((p.device for p in model.parameters()), torch.device('cpu')) if model is not None else 'cpu'
+    return model, layers, torch.device(device)
 
 
 def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, img_norm_cfg, progress):
@@ -215,6 +248,10 @@ def _evaluating(model, layers, pool_type):
     neck = getattr(model, 'neck', None)
     if 'neck' in layers and neck is None:
         raise ValueError(f'{type(model).__name__} has no neck')
+    head = getattr(model, 'head', None)
+    if 'head' in layers and not (head is not None and neck is None):
+        raise ValueError(f'{type(model).__name__} has no head that gives scores of its features')
+    poolings = {layer: _pooling(pool_type, layer) for layer in layers if re.fullmatch(r'stage\d+', layer)}
 
     def forward(img):
         maps = extract(img)
@@ -228,12 +265,15 @@ def _evaluating(model, layers, pool_type):
             elif layer == 'neck':
                 output = neck(own)
                 found[layer] = output[0] if isinstance(output, (tuple, list)) else output
+            elif layer == 'head':
+                output = head(own)
+                found[layer] = output[0] if isinstance(output, (tuple, list)) else output
             elif layer == 'pooled':
                 found[layer] = pool(own[-1])
             elif layer.endswith('_map'):
-                found[layer] = by_stage[int(layer[5:-4])]
+                found[layer] = _map(by_stage[int(layer[5:-4])])
             else:
-                found[layer] = _pool_stage(by_stage[int(layer[5:])], int(layer[5:]), pool_type)
+                found[layer] = poolings[layer](_map(by_stage[int(layer[5:])]))
         return found
 
     try:
@@ -249,16 +289,42 @@ def _evaluating(model, layers, pool_type):
             module.training = mode
 
 
-def _pool_stage(maps, stage, pool_type):
-    if pool_type == 'average':
-        return pool(maps)
-    return MultiPooling(pool_type, (stage, ))([maps])[0].flatten(1)
+def _pooling(pool_type, layer):
+    """The function that pools the map of a stage, N x C x H x W to N x D.
+
+    Raises:
+        ValueError: There is no such pooling, or a dict has none for this layer.
+    """
+    if isinstance(pool_type, dict):
+        if layer not in pool_type:
+            raise ValueError(f'pool_type has no pooling for {layer}, only for {", ".join(pool_type)}')
+        pool_type = pool_type[layer]
+    if isinstance(pool_type, dict):
+        window = torch.nn.AvgPool2d(**pool_type)
+        return lambda maps: window(maps).flatten(1)
+    if not isinstance(pool_type, str) or not POOLING.fullmatch(pool_type):
+        raise ValueError(
+            f'unknown pool_type {pool_type!r}; there are average, adaptive, specified, rmac, rmac:L, gem and '
+            'gem:P')
+    kind, _, number = pool_type.partition(':')
+    if kind == 'average':
+        return pool
+    if kind == 'gem':
+        return lambda maps: gem(maps, float(number or 3))
+    if kind == 'rmac':
+        return lambda maps: get_rmac_descriptors(maps, int(number or 3))
+    stages = MultiPooling(pool_type, (int(layer[5:]), ))
+    return lambda maps: stages([maps])[0].flatten(1)
+
+
+def _map(output):
+    """The map of a stage, without the class token that some backbones give besides."""
+    return output[0] if isinstance(output, (tuple, list)) else output
 
 
 def pool(features):
     """Average over positions: N x C x H x W or N x L x C to N x C. Of several outputs, as a ViT's, the first."""
-    if isinstance(features, (tuple, list)):
-        features = features[0]
+    features = _map(features)
     if features.ndim == 4:
         return features.mean((2, 3))
     return features.mean(1) if features.ndim == 3 else features

@@ -7,11 +7,13 @@ _HOMES = {
     'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'load_weights', 'read_checkpoint',
                    'save_checkpoint'),
     'clustering': ('CLUSTERINGS', 'Kmeans', 'PIC', 'normalized_mutual_information', 'preprocess_features'),
+    'collect': ('dist_forward_collect', 'nondist_forward_collect'),
     'collect_env': ('collect_env', ),
     'config': ('DictAction', 'load_config'),
     'dist':
     ('batch_shuffle_ddp', 'batch_unshuffle_ddp', 'concat_all_gather', 'get_dist_info', 'init_dist', 'sync_random_seed'),
     'errors': ('ConfigError', ),
+    'gather': ('gather_tensors', 'gather_tensors_batch'),
     'logger': ('get_root_logger', ),
     'misc': ('atomic_write', 'run_tool', 'tensor2imgs'),
     'registry': ('Registry', ),

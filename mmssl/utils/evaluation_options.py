@@ -18,6 +18,18 @@ def _layer(name):
     return f'stage{int(feat[1]) - 1}' if feat else 'stage0' if name == 'stem' else name
 
 
+POOLING = re.compile(r'average|adaptive|specified|rmac(:[1-9]\d*)?|gem(:(\d+(\.\d*)?|inf))?')
+
+
+def pool_type(text):
+    """The name of a pooling, if it is one."""
+    if not POOLING.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no pooling; there are average, adaptive, specified, rmac, rmac:L '
+            '(L scales), gem and gem:P (exponent P)')
+    return text
+
+
 class _Layers(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
@@ -34,7 +46,7 @@ def add_evaluation_options(parser,
 
     Args:
         parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `dataset_config`, `data_root`, `layers`,
-            `pool_type`, `work_dir`, `out`, `launcher` and `cfg_options`.
+            `pool_type`, `features`, `work_dir`, `out`, `launcher` and `cfg_options`.
         dataset_config (str): Default of --dataset-config.
         layers (Sequence[str]): Default of --layers.
         checkpoint_positional (bool): CONFIG CHECKPOINT instead of CONFIG --checkpoint.
@@ -57,13 +69,14 @@ def add_evaluation_options(parser,
         nargs='+',
         action=_Layers,
         default=list(layers),
-        help='pooled, neck, pixels, stem, stages by number (0: the stem) or as feat1 to feat5, by commas or spaces '
-        f'(default: {",".join(layers)})')
+        help='pooled, neck, head, pixels, stem, stages by number (0: the stem) or as feat1 to feat5, by commas or '
+        f'spaces (default: {",".join(layers)})')
     parser.add_argument(
         '--pool-type',
-        choices=['average', 'adaptive', 'specified'],
+        type=pool_type,
         default='average',
-        help='pooling of the stages: average, adaptive or specified (default: %(default)s)')
+        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem or gem:P (default: %(default)s)')
+    parser.add_argument('--features', metavar='FOLDER', help='take those that tools/extract_features.py has written')
     parser.add_argument('--work-dir', '--work_dir', help='folder for the log')
     parser.add_argument('--out', help='JSON file for the metrics')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')

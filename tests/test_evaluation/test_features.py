@@ -138,7 +138,7 @@ def test_two_processes_equal_one(run_distributed):
         for a, b in zip(found, expected):
             assert a.index.tolist() == b.index.tolist() and a.labels.tolist() == b.labels.tolist()
             for layer in a.layers:
-                np.testing.assert_allclose(a[layer], b[layer], rtol=1e-5, atol=1e-6)
+                np.testing.assert_array_equal(a[layer], b[layer])
     assert error_0[0] == 'RuntimeError' and 'process 1: BrokenImageError' in error_0[1] and 'cat.jpg' in error_0[1]
     assert error_1[0] == 'BrokenImageError' and 'cat.jpg' in error_1[1]
 
@@ -194,3 +194,54 @@ def test_errors(arguments, message):
     arguments = {**dict(model=make_model(), dataset=Pictures(1), img_norm_cfg=NORM), **arguments}
     with pytest.raises(ValueError, match=message):
         extract_features(arguments.pop('model'), arguments.pop('dataset'), **arguments)
+
+
+@pytest.mark.parametrize('pool_type, formula', [
+    ('gem', lambda x: x.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)),
+    ('gem:inf', lambda x: x.amax((2, 3))),
+    ('rmac:1', lambda x: nn.functional.normalize(nn.functional.normalize(x.amax((2, 3))))),
+    (dict(stage1=dict(kernel_size=10, stride=3, padding=1)), lambda x: nn.AvgPool2d(10, 3, 1)(x).flatten(1)),
+    (dict(stage1='average', stage2='gem'), lambda x: x.mean((2, 3))),
+])
+def test_poolings(pool_type, formula):
+    model, dataset = make_model(), Pictures()
+    found = extract_features(model, dataset, layers=('stage1', 'stage1_map'), img_norm_cfg=NORM, pool_type=pool_type)
+    expected = formula(torch.from_numpy(found['stage1_map']))
+    np.testing.assert_allclose(found['stage1'], expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_unknown_poolings():
+    for pool_type, words in (('max', "unknown pool_type 'max'"), (dict(stage2='gem'), 'no pooling for stage1, only')):
+        with pytest.raises(ValueError, match=words):
+            extract_features(make_model(), Pictures(), layers='stage1', img_norm_cfg=NORM, pool_type=pool_type)
+
+
+class MapAndToken(nn.Module):
+    """As backbones of transformers do: each stage a map and a class token."""
+    out_indices = [0, 1]
+
+    def forward(self, img):
+        return [(scale * img, img.mean((2, 3))) for scale in (1, 2)]
+
+
+def test_stages_with_a_class_token():
+    layers = ('stage0', 'stage1_map', 'pooled')
+    found = extract_features(MapAndToken(), Pictures(), layers=layers, img_norm_cfg=NORM, device='cpu')
+    images = batch_of(Pictures())
+    np.testing.assert_allclose(found['stage1_map'], 2 * images.numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found['pooled'], 2 * found['stage0'], rtol=1e-5, atol=1e-6)
+
+
+def test_scores_of_a_classifier():
+    from mmssl.models import build_algorithm
+    model = build_algorithm(
+        dict(
+            type='Classification',
+            backbone=dict(type='ResNet_CIFAR', depth=10, base_channels=4, stem_channels=4),
+            head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=7)))
+    found = extract_features(model, Pictures(), layers='head', img_norm_cfg=NORM)
+    with torch.no_grad():
+        expected = model.eval()(batch_of(Pictures()), mode='test')
+    np.testing.assert_allclose(found['head'], next(iter(expected.values())).numpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match='no head that gives scores'):
+        extract_features(make_model(), Pictures(), layers='head', img_norm_cfg=NORM)

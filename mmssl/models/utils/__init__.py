@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from mmssl.utils.dist import GatherLayer
 from .accuracy import Accuracy, accuracy
+from .extract_process import ExtractProcess, MultiExtractProcess
 from .momentum_encoder import MomentumEncoder, ema_update
 from .multi_pooling import MultiPooling
 from .multi_prototypes import MultiPrototypes
@@ -9,6 +10,6 @@ from .pretrained import PretrainedInit
 from .sobel import Sobel
 
 __all__ = [
-    'Accuracy', 'GatherLayer', 'MomentumEncoder', 'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel',
-    'SplitBatchNorm', 'SyncBatchNorm', 'accuracy', 'ema_update'
+    'Accuracy', 'ExtractProcess', 'GatherLayer', 'MomentumEncoder', 'MultiExtractProcess', 'MultiPooling',
+    'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm', 'accuracy', 'ema_update'
 ]

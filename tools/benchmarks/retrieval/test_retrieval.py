@@ -10,6 +10,7 @@ def parse_args():
     from mmssl.utils.evaluation_options import add_evaluation_options
     parser = argparse.ArgumentParser(description=__doc__)
     add_evaluation_options(parser, 'configs/benchmarks/retrieval/roxford5k.py', layers=('stage4', ))
+    parser.set_defaults(pool_type='gem:3')
     parser.add_argument('--image-size', type=int, default=1024, help='longer side in pixels (default: %(default)s)')
     parser.add_argument(
         '--scales', type=float, nargs='+', default=[1.], help='factors of that size; descriptors of all are averaged')

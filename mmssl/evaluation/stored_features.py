@@ -1,0 +1,156 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Features in files: extracted piece by piece, by several processes, resumable; and read again."""
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mmssl.datasets.dataset_wrappers import sample_name
+from mmssl.utils import dist
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.misc import atomic_write
+from .features import Features, extract_alone
+
+
+def file_digest(path):
+    """SHA-256 of a file, as hexadecimal digits; None without a path."""
+    if path is None:
+        return None
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def store_features(model, dataset, folder, split, settings, shard_size=10000, overwrite=False, **options):
+    """Extract the features of a data set into files.
+
+    Work is done in shards, shard s by process s modulo the number of processes, so that every bit is the same in one
+    process and in many. A finished shard is a file that appears at once; a run that is killed and started again goes on
+    with the shards that are not there. When all are, the first process joins them: SPLIT_LAYER.npy, SPLIT_labels.npy,
+    SPLIT_index.npy, SPLIT_files.txt (names of the samples), and SPLIT.json with settings and shapes, which comes last.
+
+    Args:
+        model (nn.Module | None): See extract_features.
+        dataset (Dataset): See extract_features.
+        folder (str | Path): For the files; made where there is none.
+        split (str): First part of the files' names.
+        settings (dict): What the features depend on besides, of plain values: config, digest of the checkpoint.
+        shard_size (int): Samples of a shard.
+        overwrite (bool): Throw away what other settings have left.
+        options: Of extract_features: layers, pool_type, batch_size, workers, dtype, img_norm_cfg, progress.
+
+    Returns:
+        int: Number of samples extracted by this call in this process; 0 where everything was there.
+
+    Raises:
+        ConfigError: The folder holds features of this split with other settings.
+    """
+    if shard_size < 1:
+        raise ConfigError(f'the size of a shard must be at least 1, got {shard_size}')
+    folder = Path(folder)
+    facts = dict(
+        settings,
+        samples=len(dataset),
+        shard_size=shard_size,
+        batch_size=options.get('batch_size', 256),
+        layers=list(options['layers']),
+        pool_type=options.get('pool_type', 'average'),
+        dtype=options.get('dtype', 'float32'))
+    final, begun = folder / f'{split}.json', folder / f'{split}.unfinished'
+    problem = None
+    if dist.get_rank() == 0:
+        for note in (final, begun / 'settings.json'):
+            known = json.loads(note.read_text()) if note.exists() else None
+            differs = known and [key for key in facts if known.get(key) != facts[key]]
+            if differs and not overwrite:
+                problem = (
+                    f'{folder} holds features of {split} with other settings: {differs[0]} is '
+                    f'{known.get(differs[0])!r} there, {facts[differs[0]]!r} here. Another folder, or --overwrite')
+            elif differs:
+                note.unlink()
+                for shard in begun.glob('*.npz'):
+                    shard.unlink()
+        if not problem and not final.exists():
+            with atomic_write(begun / 'settings.json') as file:
+                json.dump(facts, file)
+    problem = dist.broadcast_object(problem)
+    if problem:
+        raise ConfigError(problem)
+    if dist.broadcast_object(final.exists()):
+        return 0
+
+    shards, done, error = range(-(-len(dataset) // shard_size)), 0, None
+    try:
+        for s in shards[dist.get_rank()::dist.get_world_size()]:
+            path = begun / f'{s:06d}.npz'
+            if path.exists():
+                continue
+            part = range(s * shard_size, min(len(dataset), (s + 1) * shard_size))
+            found = extract_alone(model, dataset, part, **options)
+            with atomic_write(path, 'wb') as file:
+                np.savez(file, index=found.index, labels=found.labels, **found.layers)
+            done += len(part)
+    except Exception as e:
+        error = e
+    errors = dist.all_gather_object(error and f'process {dist.get_rank()}: {type(error).__name__}: {error}')
+    if error:
+        raise error
+    if any(errors):
+        raise RuntimeError('; '.join(filter(None, errors)))
+    if dist.get_rank() == 0:
+        _join(dataset, folder, split, begun, len(shards), facts)
+    dist.broadcast_object(None, patient=True)
+    return done
+
+
+def _join(dataset, folder, split, begun, count, facts):
+    paths = [begun / f'{s:06d}.npz' for s in range(count)]
+    with np.load(paths[0]) as first:
+        shapes = {name: [facts['samples'], *first[name].shape[1:]] for name in first.files}
+        kinds = {name: first[name].dtype for name in first.files}
+    for name, shape in shapes.items():
+        with atomic_write(folder / f'{split}_{name}.npy', 'wb') as file:
+            np.lib.format.write_array_header_2_0(
+                file, dict(descr=np.lib.format.dtype_to_descr(kinds[name]), fortran_order=False, shape=tuple(shape)))
+            for path in paths:
+                with np.load(path) as shard:
+                    file.write(np.ascontiguousarray(shard[name]).tobytes())
+    with atomic_write(folder / f'{split}_files.txt') as file:
+        file.writelines(f'{sample_name(dataset, i)}\n' for i in range(len(dataset)))
+    with atomic_write(folder / f'{split}.json') as file:
+        json.dump(dict(facts, shapes=shapes), file, indent=2)
+    for path in (*paths, begun / 'settings.json'):
+        path.unlink()
+    begun.rmdir()
+
+
+def load_features(folder, split, layers=None):
+    """Features that store_features has written.
+
+    Args:
+        folder (str | Path): The folder.
+        split (str): The split.
+        layers (Sequence[str], optional): Those that are needed; by default all.
+
+    Returns:
+        tuple[Features, dict]: Arrays that stay in their files until they are read, and the settings.
+
+    Raises:
+        FileNotFoundError: The folder has no features of this split, or unfinished ones.
+        ConfigError: It lacks a layer.
+    """
+    note = Path(folder) / f'{split}.json'
+    if not note.exists():
+        unfinished = (Path(folder) / f'{split}.unfinished').exists()
+        raise FileNotFoundError(f'{folder} has no features of {split}' +
+                                (', only unfinished ones: run tools/extract_features.py again' if unfinished else ''))
+    settings = json.loads(note.read_text())
+    for layer in layers or ():
+        if layer not in settings['layers']:
+            raise ConfigError(f'{folder} has no layer {layer} of {split}; there are {", ".join(settings["layers"])}')
+
+    def read(name):
+        return np.load(Path(folder) / f'{split}_{name}.npy', mmap_mode='r')
+
+    arrays = {layer: read(layer) for layer in layers or settings['layers']}
+    return Features(arrays, np.array(read('labels')), np.array(read('index'))), settings

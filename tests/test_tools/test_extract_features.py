@@ -1,0 +1,145 @@
+"""Features in files: killed and resumed, in two processes, and taken by another tool."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import extract_features
+from mmssl.evaluation.stored_features import load_features, store_features
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+from mmssl.utils.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = 'configs/benchmarks/classification/digits.py'
+MODEL = """
+model = dict(
+    type='Classification',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
+"""
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('extract')
+    (folder / 'tiny.py').write_text(MODEL)
+    torch.manual_seed(1)
+    model = build_algorithm(load_config(folder / 'tiny.py').model)
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
+    return folder, model
+
+
+@pytest.fixture(scope='module')
+def extract(files, run_tool):
+    folder, _ = files
+
+    def run(out, *arguments, **options):
+        return run_tool('tools/extract_features.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
+                        '--dataset-config', DATA, '--layers', 'stage2,pooled', '--pool-type', 'gem:3', '--splits',
+                        'val', '--shard-size', 100, '--out-dir', out, '--cfg-options', 'data.samples_per_gpu=32',
+                        *arguments, **options)
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def written(files, extract):
+    extract(files[0] / 'one')
+    return files[0] / 'one'
+
+
+def test_files_hold_what_the_function_returns(files, written):
+    _, model = files
+    cfg = load_config(DATA)
+    expected = extract_features(
+        model, build_dataset(cfg.data.val), layers=('stage2', 'pooled'), img_norm_cfg=cfg.img_norm_cfg, pool_type='gem')
+    found, settings = load_features(written, 'val')
+    assert settings['shapes']['stage2'] == [360, 8] and settings['samples'] == 360 and len(settings['sha256']) == 64
+    for layer in ('stage2', 'pooled'):
+        np.testing.assert_allclose(found[layer], expected[layer], rtol=1e-4, atol=1e-5)
+    assert (found.labels == expected.labels).all() and (found.index == np.arange(360)).all()
+    assert len((written / 'val_files.txt').read_text().splitlines()) == 360
+    assert sorted(p.name for p in written.iterdir()) == [
+        'val.json', 'val_files.txt', 'val_index.npy', 'val_labels.npy', 'val_pooled.npy', 'val_stage2.npy'
+    ]
+
+
+def test_two_processes_write_the_same_bytes(files, written, free_port):
+    folder, _ = files
+    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    command = ['bash', 'tools/dist_run.sh', '2', 'tools/extract_features.py', folder / 'tiny.py', '--checkpoint',
+               folder / 'tiny.pth', '--dataset-config', DATA, '--layers', 'stage2,pooled', '--pool-type', 'gem:3',
+               '--splits', 'val', '--shard-size', '100', '--out-dir', folder / 'two', '--cfg-options',
+               'data.samples_per_gpu=32']  # yapf: disable
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in written.glob('*.npy'):
+        assert path.read_bytes() == (folder / 'two' / path.name).read_bytes(), path.name
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_run_goes_on(files, written, tmp_path, extract, monkeypatch):
+    """Of four shards two are done when it is killed; the others alone are extracted afterwards."""
+    from mmssl.evaluation import stored_features
+    folder, model = files
+    cfg = load_config(DATA, {'data.samples_per_gpu': 32})
+    dataset, known = build_dataset(cfg.data.val), json.loads((written / 'val.json').read_text())
+    settings = {key: known[key] for key in ('config', 'checkpoint', 'sha256', 'dataset_config', 'data_root')}
+    options = dict(
+        shard_size=100, layers=('stage2', 'pooled'), batch_size=32, img_norm_cfg=cfg.img_norm_cfg, pool_type='gem:3')
+    original, calls = stored_features.extract_alone, []
+
+    def dying(model, dataset, part, **kwargs):
+        calls.append(part)
+        if len(calls) == 3:
+            raise Killed
+        return original(model, dataset, part, **kwargs)
+
+    monkeypatch.setattr(stored_features, 'extract_alone', dying)
+    with pytest.raises(Killed):
+        store_features(model, dataset, tmp_path, 'val', settings, **options)
+    with pytest.raises(FileNotFoundError, match='only unfinished ones'):
+        load_features(tmp_path, 'val')
+    with pytest.raises(ConfigError, match="pool_type is 'gem:3' there, 'average' here"):
+        store_features(model, dataset, tmp_path, 'val', settings, **{**options, 'pool_type': 'average'})
+    assert store_features(model, dataset, tmp_path, 'val', settings, **options) == 160
+    assert calls[3:] == [range(200, 300), range(300, 360)]
+    for path in written.glob('*.npy'):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+    assert store_features(model, dataset, tmp_path, 'val', settings, **options) == 0
+    done = extract(tmp_path, 'data.samples_per_gpu=16', check=False)
+    assert done.returncode and 'batch_size is 32 there, 16 here' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_another_tool_takes_them(files, run_tool, tmp_path):
+    folder, _ = files
+    data = tmp_path / 'data.py'
+    data.write_text(f"_base_ = '{ROOT / DATA}'\n"
+                    'data = dict(train=dict(data_source=dict(num_images=200)))\n')
+    common = [folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth', '--dataset-config', data]
+    run_tool('tools/extract_features.py', *common, '--out-dir', tmp_path / 'features')
+    knn = ['tools/benchmarks/classification/knn_imagenet/test_knn.py', *common, '--num-knn', 5]
+    run_tool(*knn, '--out', tmp_path / 'a.json')
+    done = run_tool(*knn, '--features', tmp_path / 'features', '--out', tmp_path / 'b.json')
+    assert 'images from' in done.stdout + done.stderr
+    assert json.loads((tmp_path / 'a.json').read_text()) == json.loads((tmp_path / 'b.json').read_text())
+    done = run_tool(*knn, '--features', tmp_path / 'features', '--layers', 'stage1', check=False)
+    assert 'has no layer stage1 of train; there are pooled' in done.stderr
+
+
+def test_bad_input(files, run_tool, tmp_path):
+    folder, _ = files
+    done = run_tool(
+        'tools/extract_features.py', folder / 'tiny.py', '--out-dir', tmp_path, '--pool-type', 'gem:x', check=False)
+    assert done.returncode == 2 and "'gem:x' is no pooling" in done.stderr

@@ -1,0 +1,57 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Write features of images to .npy files: any layers, in several processes, resumable.
+
+A run that was killed goes on where it was when it is started again. Other tools take the folder by --features.
+"""
+import argparse
+
+from mmssl.utils.misc import run_tool
+
+
+def parse_args():
+    from mmssl.utils.evaluation_options import add_evaluation_options
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py')
+    parser.add_argument('--splits', nargs='+', default=['train', 'val'], help='sections of data (default: train val)')
+    parser.add_argument('--out-dir', required=True, metavar='FOLDER', help='for the files')
+    parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='(default: %(default)s)')
+    parser.add_argument('--shard-size', type=int, default=10000, help='images that are done at once (default: 10000)')
+    parser.add_argument('--overwrite', action='store_true', help='throw away features with other settings')
+    args = parser.parse_args()
+    if args.features:
+        parser.error('--features is for tools that evaluate')
+    return args
+
+
+def main():
+    args = parse_args()
+
+    import time
+
+    from mmssl.apis.evaluation import EvaluationRun
+    from mmssl.evaluation.stored_features import file_digest, store_features
+    from mmssl.utils.errors import ConfigError
+
+    run = EvaluationRun(args, [f'data.{split}' for split in args.splits], 'extract')
+    settings = dict(config=str(args.config), checkpoint=args.checkpoint, sha256=file_digest(args.checkpoint))
+    for split in args.splits:
+        start = time.time()
+        try:
+            done = store_features(
+                None if set(args.layers) == {'pixels'} else run.model,
+                run.dataset(split),
+                args.out_dir,
+                split,
+                dict(settings, dataset_config=str(args.dataset_config), data_root=args.data_root),
+                args.shard_size,
+                args.overwrite,
+                dtype=args.dtype,
+                **run.extraction(args.layers))
+        except ValueError as error:
+            raise error if isinstance(error, ConfigError) else ConfigError(f'{split}: {error}') from error
+        run.logger.info(f'{split}: {done} images of this process in {time.time() - start:.1f} s; all '
+                        f'{len(run.dataset(split))} are in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
