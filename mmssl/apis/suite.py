@@ -136,6 +136,92 @@ def _representation(context):
     return found
 
 
+def _linear(context):
+    from mmssl.evaluation import linear
+    epochs = 30
+    layers = {
+        layer: linear.run(*context.arrays(layer), epochs=epochs, seed=context.seed, device=context.device)
+        for layer in context.layers
+    }
+    main = layers[context.main]
+    return dict(
+        metrics=layers,
+        settings=dict(lrs=linear.LRS, epochs=epochs, held_out=0.1),
+        headline={
+            'linear top-1 (rate by held-out part)': main['top1'],
+            'linear top-5 (rate by held-out part)': main['top5']
+        },
+        by_layer={'linear': {
+            layer: m['top1']
+            for layer, m in layers.items()
+        }},
+        sweep={row['lr']: row['top1']
+               for row in main['sweep'] if row['top1'] is not None},
+        sweep_of='learning rate')
+
+
+def _svm(context, most=6000):
+    from mmssl.evaluation import svm
+    metrics = svm.run(*context.arrays(limit=most))
+    return dict(
+        metrics=metrics,
+        settings=dict(max_train=most, costs=metrics['costs'], folds=metrics['folds'], ap=metrics['ap']),
+        headline={
+            'SVM mAP': metrics['mAP'],
+            'SVM accuracy': metrics['accuracy']
+        })
+
+
+def _low_shot(context, most=6000, shots=(1, 4, 16)):
+    from mmssl.evaluation import svm
+    metrics = svm.run_low_shot(*context.arrays(limit=most), k=shots, seed=context.seed)
+    return dict(
+        metrics=metrics,
+        settings=dict(max_train=most, k=shots, draws=5),
+        headline={f'SVM mAP, {k} a class': metrics[f'k{k}']['mean']
+                  for k in shots})
+
+
+def _clustering(context, most=10000):
+    from mmssl.evaluation import clustering
+    metrics = clustering.run(*context.scored(most), seed=context.seed)
+    return dict(
+        metrics=metrics,
+        settings=dict(max_images=most, restarts=5),
+        headline={
+            f'k-means {name}': metrics[key]
+            for name, key in (('NMI', 'nmi'), ('ARI', 'ari'), ('accuracy', 'accuracy'))
+        })
+
+
+def _quality(context):
+    from mmssl.evaluation import quality
+    metrics = quality.run(context.scored()[0], seed=context.seed)
+    return dict(
+        metrics=metrics,
+        settings=dict(max_images=4096),
+        numbers=True,
+        headline={
+            'alpha-ReQ (best: 1)': metrics['alpha_req'],
+            'cluster learnability (0 to 1)': metrics['cluster_learnability'],
+            'intrinsic dimension': metrics['intrinsic_dimension']
+        })
+
+
+def _retrieval(context, most=2000):
+    from mmssl.evaluation import retrieval
+    x, labels = context.scored(most)
+    metrics = retrieval.run(x, x, retrieval.labels_to_ground_truth(labels), device=context.device)['all']
+    metrics.pop('aps')
+    return dict(
+        metrics=metrics,
+        settings=dict(max_images=most),
+        headline={
+            'retrieval of the class, mAP': metrics['mAP'],
+            'retrieval of the class, mP@10': metrics['mP@10']
+        })
+
+
 def _neighbours(context, shown=8):
     """Queries with their nearest training images: typical ones, and those whose neighbours are most right and wrong."""
     rows = np.arange(len(context.val))[drawn(len(context.val), 2000, context.seed)]
@@ -189,12 +275,18 @@ class Protocol:
 
 PROTOCOLS = dict(
     knn=Protocol(_knn),
+    linear=Protocol(_linear),
     few_label=Protocol(_few_label),
+    svm=Protocol(_svm),
+    low_shot=Protocol(_low_shot),
+    clustering=Protocol(_clustering),
+    retrieval=Protocol(_retrieval),
     representation=Protocol(_representation),
+    quality=Protocol(_quality),
     neighbours=Protocol(_neighbours, baselines=False),
     tsne=Protocol(_tsne, baselines=False))
 
-SUITES = dict(quick=('knn', 'few_label', 'representation', 'neighbours', 'tsne'))
+SUITES = dict(quick=('knn', 'few_label', 'clustering', 'representation', 'quality', 'neighbours', 'tsne'))
 
 
 def chosen_protocols(text):

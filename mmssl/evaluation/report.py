@@ -342,6 +342,7 @@ _PAGE = '''<!DOCTYPE html>
   .tile b { display: block; font-size: 22px; font-weight: 650; color: #2b6cb0; }
   .tile span { font-size: 12.5px; color: #64748b; line-height: 1.35; display: block; }
   .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
+  .grid > .card:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .plot { width: 100%; max-width: 560px; height: auto; display: block; margin: 0 auto; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }

@@ -1,0 +1,170 @@
+"""The suite of protocols and its report, as a user calls and reads it."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import extract_features, knn, linear
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = 'tools/benchmarks/run_suite.py'
+MODEL = """
+model = dict(
+    type='SimCLR',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4),
+    neck=dict(type='NonLinearNeck', in_channels=32, hid_channels=8, out_channels=8, norm_cfg=dict(type='BN')),
+    head=dict(type='ContrastiveHead'))
+"""
+DATA = f"""
+_base_ = '{ROOT}/configs/benchmarks/classification/digits.py'
+data = dict(train=dict(data_source=dict(num_images=300)), val=dict(data_source=dict(num_images=120)))
+"""
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('suite')
+    (folder / 'tiny.py').write_text(MODEL)
+    (folder / 'data.py').write_text(DATA)
+    torch.manual_seed(1)
+    model = build_algorithm(load_config(folder / 'tiny.py').model)
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'whole.pth')
+    save_checkpoint(dict(state_dict=model.backbone.state_dict()), folder / 'backbone.pth')
+    return folder, model
+
+
+@pytest.fixture(scope='module')
+def full(files, run_tool):
+    folder, _ = files
+    run_tool(TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py', '--suite', 'full',
+             '--out', folder / 'full')
+    return folder / 'full'
+
+
+def test_figures_are_those_of_the_functions(files, full):
+    _, model = files
+    report = json.loads((full / 'report.json').read_text())
+    cfg = load_config(files[0] / 'data.py')
+    train, val = (
+        extract_features(model, build_dataset(d), layers=('pooled', 'stage2'), img_norm_cfg=cfg.img_norm_cfg)
+        for d in (cfg.data.train, cfg.data.val))
+    found = report['metrics']['checkpoint']
+    for layer in ('pooled', 'stage2'):
+        arguments = train[layer], train.labels, val[layer], val.labels
+        expected = knn.run(*arguments, k=20)['k20_T0.07_top1']
+        assert found['knn'][layer]['k20_T0.07_top1'] == pytest.approx(expected, abs=1 / 100)
+        assert found['linear'][layer]['top1'] == pytest.approx(linear.run(*arguments)['top1'], abs=3 / 100)
+    assert report['images'] == dict(train=300, val=120) and not report['not_run']
+    assert set(report['metrics']) == {'checkpoint', 'random weights', 'pixels'}
+    assert set(found) == set(report['protocols']) and len(found) == 11
+    assert report['checkpoint_sha256'] and report['times']['extraction'] > 0
+    table = (full / 'report.md').read_text()
+    assert f'{100 * found["linear"]["pooled"]["top1"]:.2f} %' in table
+
+
+def test_two_processes_equal_one(files, full, tmp_path, free_port):
+    folder, _ = files
+    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    command = ['bash', 'tools/dist_run.sh', 2, TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config',
+               folder / 'data.py', '--suite', 'knn,linear,clustering,quality', '--out', tmp_path]  # yapf: disable
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, two = (json.loads((where / 'report.json').read_text())['metrics'] for where in (full, tmp_path))
+    for name, metrics in two['checkpoint'].items():
+        assert metrics == one['checkpoint'][name], name
+
+
+def test_what_cannot_run_is_said(files, run_tool, tmp_path):
+    """Without labels and without the neck's weights: label-free protocols run, the rest is named, the status tells."""
+    folder, _ = files
+    (tmp_path / 'images').mkdir()
+    from PIL import Image
+    from sklearn.datasets import load_digits
+    for i, digit in enumerate(load_digits().images[:60]):
+        Image.fromarray((digit * 15).astype('uint8')).save(tmp_path / f'images/{i:02d}.png')
+    source = f"dict(_delete_=True, type='Folder', data_prefix='{tmp_path}/images', color_type='grayscale')"
+    (tmp_path / 'data.py').write_text(f"_base_ = '{ROOT}/configs/benchmarks/classification/digits.py'\n"
+                                      f'data = dict(train=dict(data_source={source}), val=dict(data_source={source}))')
+    done = run_tool(
+        TOOL,
+        folder / 'tiny.py',
+        folder / 'backbone.pth',
+        '--dataset-config',
+        tmp_path / 'data.py',
+        '--suite',
+        'quick',
+        '--out',
+        tmp_path / 'out',
+        check=False)
+    assert done.returncode == 3, done.stderr
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    reasons = {(entry['protocol'], entry['column']): entry['reason'] for entry in report['not_run']}
+    assert 'none of the 60 training samples has a label' in reasons['knn', 'checkpoint']
+    assert 'neck' in reasons['all', 'layer neck'] and ('clustering', 'checkpoint') in reasons
+    assert {'representation', 'quality', 'neighbours'} <= set(report['metrics']['checkpoint'])
+    assert 'none of the 60 training samples has a label' in (tmp_path / 'out/report.html').read_text()
+
+
+def test_bad_input(files, run_tool, tmp_path):
+    folder, _ = files
+    common = [folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py']
+    done = run_tool(TOOL, *common, '--suite', 'knn,lineer', '--out', tmp_path / 'x', check=False)
+    assert done.returncode == 1 and "there is no 'lineer'" in done.stderr and 'linear' in done.stderr
+    (tmp_path / 'file').write_text('')
+    done = run_tool(TOOL, *common, '--out', tmp_path / 'file', check=False)
+    assert done.returncode == 1 and 'is a file' in done.stderr
+    assert not (tmp_path / 'x').exists()
+
+
+def test_page_is_self_contained(full):
+    page = (full / 'report.html').read_text()
+    assert not re.findall(r'(?:src|href)=["\']?(?!data:|#)[^"\'\s>]+', page)
+    assert 'http://' not in re.sub(r'http://www\.w3\.org/\S+', '', page) and '@import' not in page
+
+
+@pytest.mark.skipif(not CHROMIUM, reason='no Chromium here (package chromium)')
+def test_pictures_are_drawn_in_a_browser(full, tmp_path):
+    """Each image is complete and has a size, the map has its points, and no script fails."""
+    probe = """<script>
+window.problems = [];
+window.addEventListener('error', e => window.problems.push(String(e.message || e.target.src || e.target)), true);
+window.addEventListener('load', () => setTimeout(() => {
+  const images = [...document.images];
+  const frame = document.querySelector('iframe').contentDocument;
+  const canvas = frame.querySelector('canvas');
+  const drawn = canvas ? canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(v => v) :
+    frame.querySelectorAll('circle, use').length > 50;
+  const found = {images: images.length, plots: document.querySelectorAll('img.plot').length,
+    broken: images.filter(i => !i.complete || !i.naturalWidth).length, hidden: images.filter(i => i.width < 8).length,
+    drawn: drawn, problems: window.problems, wide: document.documentElement.scrollWidth - innerWidth};
+  document.title = 'PROBE' + JSON.stringify(found) + 'END';
+}, 1500));
+</script>"""
+    page = (full / 'report.html').read_text()
+    (tmp_path / 'probe.html').write_text(page.replace('<head>', '<head>' + probe, 1))
+    for width in (1280, 420):
+        done = subprocess.run([
+            CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path}/profile',
+            f'--window-size={width},1000', '--virtual-time-budget=8000', '--dump-dom', f'file://{tmp_path}/probe.html'
+        ],
+                              capture_output=True,
+                              text=True,
+                              timeout=120)
+        text = re.search(r'<title>PROBE(.*)END</title>', done.stdout)
+        assert text, done.stderr[-2000:]
+        found = json.loads(text[1].replace('&amp;', '&'))
+        assert found['problems'] == [] and found['broken'] == found['hidden'] == 0, found
+        assert found['plots'] >= 5 and found['images'] > 100 and found['drawn'], found
+        assert width < 500 or found['wide'] <= 0, found
