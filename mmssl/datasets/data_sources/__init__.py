@@ -10,9 +10,10 @@ from .imagenet_21k import ImageNet21k
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .small import Digits, FashionMNIST
 from .static_views import StaticViews
+from .voc import VOC
 
 __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
-    'Oxford5k', 'Paris6k', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'decode_image'
+    'Oxford5k', 'Paris6k', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'VOC', 'decode_image'
 ]

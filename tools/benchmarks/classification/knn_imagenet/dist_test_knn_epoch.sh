@@ -3,6 +3,5 @@
 #   [GPUS=8 PORT=29500] dist_test_knn_epoch.sh SELFSUP_CONFIG EPOCH [ARGUMENTS OF test_knn.py]
 set -e
 if [ $# -lt 2 ]; then sed -n '2,3s/^# //p' "$0"; exit 2; fi
-WORK_DIR=$(echo "${1%.*}" | sed 's/configs/work_dirs/')
-[ -d "$WORK_DIR" ] || WORK_DIR=work_dirs/$(basename "${1%.*}")
-exec bash "$(dirname "$0")/dist_test_knn_pretrain.sh" "$1" "$WORK_DIR/epoch_$2.pth" "${@:3}"
+HERE=$(dirname "$0")
+exec bash "$HERE/dist_test_knn_pretrain.sh" "$1" "$(bash "$HERE/../find_epoch.sh" "$1" "$2")" "${@:3}"

@@ -4,6 +4,5 @@
 #   slurm_test_knn_epoch.sh PARTITION JOB_NAME SELFSUP_CONFIG EPOCH [ARGUMENTS OF test_knn.py]
 set -e
 if [ $# -lt 4 ]; then sed -n '2,4s/^# //p' "$0"; exit 2; fi
-WORK_DIR=$(echo "${3%.*}" | sed 's/configs/work_dirs/')
-[ -d "$WORK_DIR" ] || WORK_DIR=work_dirs/$(basename "${3%.*}")
-exec bash "$(dirname "$0")/slurm_test_knn_pretrain.sh" "$1" "$2" "$3" "$WORK_DIR/epoch_$4.pth" "${@:5}"
+HERE=$(dirname "$0")
+exec bash "$HERE/slurm_test_knn_pretrain.sh" "$1" "$2" "$3" "$(bash "$HERE/../find_epoch.sh" "$3" "$4")" "${@:5}"

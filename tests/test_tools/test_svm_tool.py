@@ -1,0 +1,157 @@
+"""The SVM tool and its scripts, as a user calls them: pairs of digits in the layout of VOC 2007, and single digits."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from mmssl.datasets import build_dataset
+from mmssl.evaluation import extract_features, svm
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = 'tools/benchmarks/classification/svm_voc07'
+CLASSES = ['aeroplane', 'bicycle', 'bird']
+MODEL = """
+model = dict(
+    type='SimCLR',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4),
+    neck=dict(type='NonLinearNeck', in_channels=32, hid_channels=8, out_channels=8, norm_cfg=dict(type='BN')),
+    head=dict(type='ContrastiveHead'))
+"""
+DATA = """
+img_norm_cfg = dict(mean=[0.3], std=[0.35])
+source = dict(type='VOC', data_prefix='{}', classes={}, color_type='grayscale')
+single = dict(type='SingleViewDataset', pipeline=[], prefetch=True)
+data = dict(
+    samples_per_gpu=32,
+    workers_per_gpu=0,
+    train=dict(single, data_source=dict(source, split='trainval')),
+    val=dict(single, data_source=dict(source, split='test')))
+"""
+LOW_SHOT = ('--low-shot', 1, 2, '--draws', 2, '--pool-type', 'average', '--n-jobs', 1)
+
+
+def write_voc(root):
+    """Digits 0, 1 and 2 are the classes; every seventh image of a class is said to be difficult."""
+    digits = load_digits()
+    pairs = np.random.default_rng(0).choice(np.flatnonzero(digits.target < 4), (150, 2))
+    (root / 'JPEGImages').mkdir(parents=True)
+    (root / 'ImageSets/Main').mkdir(parents=True)
+    for i, pair in enumerate(pairs):
+        image = np.hstack([digits.images[j] for j in pair]) * 15
+        Image.fromarray(image.astype(np.uint8)).save(root / f'JPEGImages/{i:06d}.jpg', quality=95)
+    for split, rows in (('trainval', range(90)), ('test', range(90, 150))):
+        for c, name in enumerate(CLASSES):
+            there = [c in digits.target[pairs[i]] for i in rows]
+            lines = [f'{i:06d} {(0 if i % 7 == 0 else 1) if t else -1:2d}\n' for i, t in zip(rows, there)]
+            (root / f'ImageSets/Main/{name}_{split}.txt').write_text(''.join(lines))
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """A folder of configs and a checkpoint, and the features and targets that they must give."""
+    folder = tmp_path_factory.mktemp('svm')
+    write_voc(folder / 'VOC2007')
+    (folder / 'configs').mkdir()
+    (folder / 'configs/tiny.py').write_text(MODEL)
+    (folder / 'data.py').write_text(DATA.format(folder / 'VOC2007', CLASSES))
+    torch.manual_seed(7)
+    model = build_algorithm(load_config(folder / 'configs/tiny.py').model)
+    model.init_weights()
+    (folder / 'work_dirs/tiny').mkdir(parents=True)
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'work_dirs/tiny/epoch_3.pth')
+    cfg = load_config(folder / 'data.py')
+    arrays = []
+    for config in (cfg.data.train, cfg.data.val):
+        dataset = build_dataset(config)
+        found = extract_features(model, dataset, layers=('stage4', ), img_norm_cfg=cfg.img_norm_cfg)
+        arrays += [found['stage4'], dataset.data_source.targets]
+    return folder, arrays
+
+
+@pytest.fixture(scope='module')
+def one_process(files, run_tool):
+    folder, _ = files
+    run_tool(f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--checkpoint', folder / 'work_dirs/tiny/epoch_3.pth',
+             '--dataset-config', folder / 'data.py', '--layers', 'feat4', 'feat5', *LOW_SHOT, '--out',
+             folder / 'one.json')
+    return json.loads((folder / 'one.json').read_text())
+
+
+def test_figures_are_those_of_the_functions(files, one_process):
+    _, arrays = files
+    found = one_process['layers']['stage4']
+    expected, low_shot = svm.run(*arrays), svm.run_low_shot(*arrays, k=(1, 2), draws=2)
+    assert found['mAP'] == pytest.approx(expected['mAP'], abs=0.01)
+    assert found['AP'] == pytest.approx(expected['AP'], abs=0.01) and found['num_fits'] == expected['num_fits']
+    assert found['low_shot']['k2']['mean'] == pytest.approx(low_shot['k2']['mean'], abs=0.01)
+    assert set(one_process['layers']) == {'stage3', 'stage4'}
+    best = max(one_process['layers'].items(), key=lambda item: item[1]['mAP'])[0]
+    assert one_process['best_layer'] == best and found['mAP'] > 0.5
+
+
+def test_epoch_script_on_two_processes(files, one_process, free_port):
+    """SELFSUP_CONFIG EPOCH FEATURE_LIST, from another folder than the clone; the same bits as one process."""
+    folder, _ = files
+    env = {**os.environ, 'GPUS': '2', 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    command = ['bash', ROOT / FOLDER / 'dist_test_svm_epoch.sh', 'configs/tiny.py', 3, 'feat4 feat5',
+               '--dataset-config', 'data.py', *LOW_SHOT, '--out', 'two.json']  # yapf: disable
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    two = json.loads((folder / 'two.json').read_text())
+    assert two['layers'] == one_process['layers']
+    assert 'best layer: ' in done.stdout + done.stderr
+
+
+def test_draws_from_files(files, run_tool, tmp_path, one_process):
+    """Files with the draws of the same seed give the same figures; a missing one is named."""
+    folder, arrays = files
+    for k in (1, 2):
+        for draw in range(2):
+            drawn = svm.draw_samples(arrays[1], k, draw, 0, shared=False, classes=np.arange(3))
+            np.save(tmp_path / f'train_targets_sample{draw + 1}_k{k}.npy', drawn)
+    common = [f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--checkpoint',
+              folder / 'work_dirs/tiny/epoch_3.pth', '--dataset-config', folder / 'data.py', '--layers', 'feat5',
+              *LOW_SHOT, '--samples', tmp_path]  # yapf: disable
+    run_tool(*common, '--out', tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']['low_shot']
+    assert found == one_process['layers']['stage4']['low_shot']
+    (tmp_path / 'train_targets_sample2_k1.npy').unlink()
+    done = run_tool(*common, check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'there is no file train_targets_sample2_k1.npy' in done.stderr
+
+
+def test_images_with_labels(files, run_tool, tmp_path):
+    """Any data set with a class an image; accuracy comes besides mAP. Too many shots are refused."""
+    folder, _ = files
+    common = [f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--checkpoint',
+              folder / 'work_dirs/tiny/epoch_3.pth', '--dataset-config', 'configs/benchmarks/classification/digits.py',
+              '--layers', 'feat5', '--pool-type', 'average', '--cfg-options', 'data.train.data_source.num_images=200',
+              'data.val.data_source.num_images=100']  # yapf: disable
+    done = run_tool(*common, '--out', tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']
+    assert 0.3 < found['accuracy'] < 1 and 'accuracy' in done.stdout + done.stderr
+    done = run_tool(*common, '--low-shot', 150, check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and '150' in done.stderr
+
+
+def test_wrong_calls(files, run_tool):
+    folder, _ = files
+    for kind, words in (('dist', 'SELFSUP_CONFIG'), ('slurm', 'PARTITION JOB_NAME SELFSUP_CONFIG')):
+        for what in ('pretrain', 'epoch'):
+            done = run_tool(f'{FOLDER}/{kind}_test_svm_{what}.sh', check=False)
+            assert done.returncode == 2 and words in done.stdout
+    done = run_tool(f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--dataset-config', folder / 'data.py',
+                    '--cfg-options', 'data.train.data_source.data_prefix=/nowhere', check=False)  # yapf: disable
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert '/nowhere/ImageSets/Main/aeroplane_trainval.txt' in done.stderr
