@@ -81,9 +81,8 @@ def run(train_features,
         raise ValueError(f'there is one class only, {int(classes[0])}: nothing to tell apart')
     device = torch.device(device) if device is not None else views.device
     if standardize:
-        std, mean = torch.std_mean(views.double().flatten(0, 1), dim=0, correction=0)
-        std[std == 0] = 1  # a constant dimension tells nothing
-        views, test = ((x.double().sub(mean.to(x.device)) / std.to(x.device)).float() for x in (views, test))
+        test = test.float().clone()
+        _standardize(views.view(-1, views.shape[2]), test)
     views, labels, test = views.to(device), labels.to(device), test.to(device).float()
     place = torch.searchsorted(classes, targets.to(classes.device)).clamp_(max=len(classes) - 1)
     targets = torch.where(classes[place] == targets.to(classes.device), place, -1).to(device)
@@ -95,7 +94,7 @@ def run(train_features,
         raise ValueError(f'{len(labels)} labelled training samples are too few to hold out {val_fraction:g} of them')
     accuracies = [[None] * 2 for _ in grid]
     if held:
-        weight, bias = train_classifiers(views[:, order[held:]], labels[order[held:]], **options)
+        weight, bias = train_classifiers(views, labels, rows=order[held:], **options)
         # the plain image is not among augmented views: the first view stands for it
         accuracies = _accuracies(views[0, order[:held]], labels[order[:held]], weight, bias)
     weight, bias = train_classifiers(views, labels, **options)
@@ -122,7 +121,7 @@ def run(train_features,
 
 
 @torch.no_grad()
-def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, momentum=0.9, seed=0):
+def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, momentum=0.9, seed=0, rows=None):
     """Softmax regressions of all settings at once.
 
     Args:
@@ -131,11 +130,13 @@ def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, mome
         grid (Sequence[tuple[float, float]]): Learning rate and weight decay of each classifier.
         classes (int): Number of classes C.
         epochs, batch_size, momentum, seed: See `run`.
+        rows (Tensor, optional): Those of the N samples that take part; all by default.
 
     Returns:
         tuple[Tensor, Tensor]: Weights, H x D x C, and biases, H x C.
     """
-    count, size, heads = len(labels), views.shape[2], len(grid)
+    rows = torch.arange(len(labels), device=views.device) if rows is None else rows
+    count, size, heads = len(rows), views.shape[2], len(grid)
     # D + 1 rows, the last being the biases; the columns of a classifier stand together
     weight = views.new_zeros(size + 1, heads * classes)
     velocity = torch.zeros_like(weight)
@@ -146,13 +147,13 @@ def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, mome
     for epoch in range(epochs):
         order = torch.from_numpy(np.random.default_rng([seed, 1, epoch]).permutation(count)).to(views.device)
         view = views[epoch % len(views)]
-        for rows in order.split(batch_size):
-            x, y = view[rows], labels[rows]
-            scores = torch.addmm(weight[-1], x, weight[:-1]).view(len(rows), heads, classes)
+        for batch in rows[order].split(batch_size):
+            x, y = view[batch], labels[batch]
+            scores = torch.addmm(weight[-1], x, weight[:-1]).view(len(batch), heads, classes)
             gradient = scores.softmax(2)
-            gradient.scatter_add_(2, y[:, None, None].expand(-1, heads, 1), gradient.new_full((len(rows), heads, 1),
-                                                                                              -1))
-            gradient = gradient.flatten(1) / len(rows)
+            own = y[:, None, None].expand(-1, heads, 1)
+            gradient.scatter_add_(2, own, gradient.new_full((len(batch), heads, 1), -1))
+            gradient = gradient.flatten(1) / len(batch)
             velocity *= momentum
             velocity[:-1].addmm_(x.T, gradient)
             velocity[:-1].addcmul_(weight[:-1], decays)
@@ -162,6 +163,17 @@ def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, mome
             step += 1
     weight = weight.view(size + 1, heads, classes).permute(1, 0, 2)
     return weight[:, :-1], weight[:, -1]
+
+
+def _standardize(train, test, rows=4096):
+    """Give both, in place, the mean 0 and standard deviation 1 of the columns of `train`; computed in float64."""
+    mean = sum(part.double().sum(0) for part in train.split(rows)) / len(train)
+    std = (sum((part.double() - mean).square_().sum(0) for part in train.split(rows)) / len(train)).sqrt_()
+    std[std == 0] = 1  # a constant dimension tells nothing
+    for x in (train, test):
+        here, scale = mean.to(x.device), std.to(x.device)
+        for part in x.split(rows):
+            part.copy_((part.double() - here) / scale)
 
 
 def _accuracies(features, targets, weight, bias):
