@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.config import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 DAEMONS = ('munged', 'slurmctld', 'slurmd')
 PATH = os.environ['PATH'] + ':/usr/sbin:/sbin'
@@ -167,3 +171,69 @@ def test_scripts_say_how_they_are_called(run_tool):
     for script in ('tools/slurm_train.sh', 'tools/slurm_test.sh'):
         done = run_tool(script, 'debug', 'job', check=False)
         assert done.returncode == 2 and Path(script).name in done.stderr
+
+
+PRETRAINING = """
+model = dict(type='Classification', backbone=dict(
+    type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=8, base_channels=8))
+"""
+BENCHMARKS = 'tools/benchmarks/classification'
+
+
+@pytest.fixture(scope='module')
+def pretrained(tmp_path_factory):
+    """A folder with configs, and weights in the work folder of the pre-training."""
+    folder = tmp_path_factory.mktemp('evaluation')
+    (folder / 'configs').mkdir()
+    (folder / 'configs/tiny.py').write_text(PRETRAINING)
+    (folder / 'configs/semi.py').write_text(CONFIG)
+    (folder / 'configs/linear.py').write_text("_base_ = 'semi.py'\nmodel = dict(backbone=dict(frozen_stages=4))\n")
+    (folder / 'data.py').write_text(f"_base_ = '{ROOT}/configs/benchmarks/classification/digits.py'\n"
+                                    'data = dict(train=dict(data_source=dict(num_images=200)), '
+                                    'val=dict(data_source=dict(num_images=90)))\n')
+    (folder / 'work_dirs/tiny').mkdir(parents=True)
+    torch.manual_seed(5)
+    model = build_algorithm(load_config(folder / 'configs/tiny.py').model)
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'work_dirs/tiny/epoch_2.pth')
+    return folder
+
+
+def call(slurm, folder, script, *arguments):
+    """Run a script with two CPU tasks, from another folder than the clone."""
+    env = {**slurm, 'GPUS': '2', 'GPUS_PER_NODE': '0', 'CPUS_PER_TASK': '1', 'SRUN_ARGS': '--time=5',
+           'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}  # yapf: disable
+    command = ['bash', ROOT / BENCHMARKS / script, 'debug', 'job', *arguments]
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize('name, options', [
+    ('knn_imagenet/{}_test_knn', ('--num-knn', 5)),
+    ('svm_voc07/{}_test_svm', ('feat5', '--low-shot', 1, 2, '--draws', 2, '--pool-type', 'average', '--n-jobs', 1)),
+])
+def test_frozen_features(slurm, pretrained, run_tool, name, options):
+    """Both scripts under Slurm give the bits of one process without it."""
+    common = [*options, '--dataset-config', pretrained / 'data.py']
+    epoch, pretrain, one = (pretrained / f'{what}.json' for what in ('epoch', 'pretrain', 'one'))
+    checkpoint = pretrained / 'work_dirs/tiny/epoch_2.pth'
+    script = name.format('slurm')
+    call(slurm, pretrained, f'{script}_epoch.sh', 'configs/tiny.py', 2, *common, '--out', epoch)
+    call(slurm, pretrained, f'{script}_pretrain.sh', 'configs/tiny.py', checkpoint, *common, '--out', pretrain)
+    tool = f'{BENCHMARKS}/{name.format("")}.py'.replace('/_', '/')
+    flags = [str(option) for option in common if option != 'feat5']
+    run_tool(tool, pretrained / 'configs/tiny.py', '--checkpoint', checkpoint, *flags, '--out', one,
+             *(['--layers', 'feat5'] if 'feat5' in common else []))  # yapf: disable
+    assert json.loads(epoch.read_text()) == json.loads(pretrain.read_text()) == json.loads(one.read_text())
+
+
+@pytest.mark.parametrize('kind', ['linear', 'semi'])
+def test_training_on_top(slurm, pretrained, kind):
+    """The linear one leaves the backbone as it was, the other one begins with its weights and changes them."""
+    weights = pretrained / 'work_dirs/tiny/epoch_2.pth'
+    call(slurm, pretrained, f'slurm_train_{kind}.sh', f'configs/{kind}.py', weights, '--seed', 1)
+    before = torch.load(weights, weights_only=True)['state_dict']
+    after = torch.load(pretrained / f'work_dirs/{kind}/epoch_2/latest.pth', weights_only=True)['state_dict']
+    same = [torch.equal(value, after[key]) for key, value in before.items() if key.startswith('backbone.')]
+    assert all(same) if kind == 'linear' else not any(same[:1])
+    assert after['head.fc_cls.weight'].abs().max() > 0
