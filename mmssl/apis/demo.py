@@ -10,15 +10,8 @@ from mmssl.datasets import BaseDataset, build_dataset
 from mmssl.evaluation import extract_features, few_label, knn
 from mmssl.models import build_algorithm
 from mmssl.utils.config import check_sections, config_section
+from mmssl.utils.misc import fast_bfloat16
 from .train import set_random_seed, train_model
-
-
-def fast_bfloat16():
-    """Whether bfloat16 is worth it: a GPU from Ampere on, or a CPU with instructions for it."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability() >= (8, 0)
-    # not in every release of torch: then bool() stands in, which is False
-    return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
 
 
 @dataclass
@@ -55,7 +48,7 @@ def pretrain(cfg, timestamp=None, model=None):
     """
     check_sections(cfg, ('model', 'data.train', 'optimizer', 'runner', 'demo.train', 'demo.test'))
     set_random_seed(cfg.seed)
-    if cfg.get('amp') and not fast_bfloat16():
+    if cfg.get('amp') and not fast_bfloat16('cuda' if torch.cuda.is_available() else 'cpu'):
         cfg.amp = None
     if model is None:
         with config_section(cfg, 'model'):

@@ -11,7 +11,7 @@ from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write
+from mmssl.utils.misc import atomic_write, table_lines
 from .inference import pretrained_model
 
 
@@ -136,8 +136,5 @@ class EvaluationRun:
             rows (Sequence[Sequence[str | float]]): Floats are printed with two decimals.
             headings (Sequence[str]): One a column.
         """
-        words = [[f'{cell:.2f}' if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(headings, *words)]
-        for row in (headings, *words):
-            self.logger.info('  '.join(
-                word.ljust(width) if i == 0 else word.rjust(width) for i, (word, width) in enumerate(zip(row, widths))))
+        for line in table_lines(rows, headings):
+            self.logger.info(line)

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .checks import check_features, labelled
+from .neighbours import nearest_neighbours
 
 
 def run(train_features,
@@ -118,40 +118,6 @@ def knn_classifier(train_features, train_labels, test_features, test_labels, k, 
     """
     metrics = run(train_features, train_labels, test_features, test_labels, k=k, temperature=T)
     return 100 * metrics[f'k{k}_T{T:g}_top1'], 100 * metrics[f'k{k}_T{T:g}_top5']
-
-
-@torch.no_grad()
-def nearest_neighbours(bank, queries, k, memory_limit=512, device=None):
-    """The k rows of `bank` with the highest cosine similarity to each query, exact.
-
-    The bank is passed over once, tile by tile, and each query keeps its best k so far.
-
-    Args:
-        bank (Tensor): N x D, N >= k.
-        queries (Tensor): M x D.
-        k (int): Number of neighbours.
-        memory_limit (float): MiB for a tile of the bank and its similarities.
-        device (torch.device, optional): Where to compute; by default where the queries are.
-
-    Returns:
-        tuple[Tensor, Tensor]: Similarities, M x k float32 in descending order, and the rows of the bank, M x k.
-    """
-    device = device or queries.device
-    values = memory_limit * 2**20 / 4  # float32 values that fit
-    # a quarter for the tile of the bank, the rest for similarities and their sorting
-    tile = int(min(len(bank), max(k, values / 4 / bank.shape[1])))
-    rows = max(1, int(values * 3 / 4 / (2 * tile + 6 * k)))
-    queries = F.normalize(queries.to(device, torch.float32), dim=1)
-    best = queries.new_empty(len(queries), 0)
-    index = torch.empty(len(queries), 0, dtype=torch.long, device=device)
-    for start in range(0, len(bank), tile):
-        keys = F.normalize(bank[start:start + tile].to(device, torch.float32), dim=1).T
-        found = [(queries_part @ keys).topk(min(k, keys.shape[1])) for queries_part in queries.split(rows)]
-        best = torch.cat([best, torch.cat([f.values for f in found])], dim=1)
-        index = torch.cat([index, torch.cat([f.indices for f in found]) + start], dim=1)
-        best, order = best.topk(min(k, best.shape[1]))
-        index = index.gather(1, order)
-    return best, index
 
 
 def _check_options(k, temperature, memory_limit):

@@ -6,11 +6,17 @@ import warnings
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-_SAMPLE = 1024  # rows of the bank from which directions are found and costs estimated
+from mmssl.utils.misc import fast_bfloat16
+
+_SAMPLE = 2048  # rows of the bank from which directions are found
+_TRIED = 256  # of these, and queries, on which costs are estimated
 _SMALL = 2 * 10**9  # multiplications below which looking for directions costs more than it saves
-_EXACT_COST = 200  # one exact similarity costs as much as this many of the product, dimension by dimension
+_EXACT_COST = 120  # one exact similarity costs as much as this many of the product, dimension by dimension
 _BLOCK = 16  # columns of which only the largest bound is looked at first
+_ALIGN = 32  # columns of a product come in multiples of this
+_BOUNDS = 5  # columns that hold the error of the others
 
 
 @dataclass
@@ -22,8 +28,8 @@ class Search:
         index (Tensor): M x k rows of the bank.
         dims (int): Dimensions of the product that gave the bounds.
         dtype (torch.dtype): Of that product.
-        evaluated (float): Exact similarities computed, as a share of all pairs.
-        fallback (float): Share of queries (a tile of the bank each) for which all pairs were computed exactly.
+        evaluated (float): Similarities computed one by one, as a share of all pairs.
+        fallback (float): Share of queries (a tile of the bank each) for which the bounds excluded too little.
     """
     similarity: torch.Tensor
     index: torch.Tensor
@@ -54,21 +60,22 @@ def nearest_neighbours(bank, queries, k, memory_limit=512, device=None):
 def search(bank, queries, k, memory_limit=512, device=None, dims=None, dtype=None):
     """Exact nearest neighbours, most pairs being excluded by an upper bound of their similarity.
 
-    The result is defined by exact arithmetic: similarities are computed in float64 and rounded to float32, and of
-    rows equally similar after that the first in the bank is the nearer. It depends on no tile, thread or data type.
+    The similarity of a pair is the float32 dot product of the two rows after they were scaled to length one in
+    float32, always summed in the same order; of rows equally similar the first in the bank is the nearer. So the result
+    depends on no tile, thread or data type.
 
-    Per query, subtracting any vector m from the bank does not change which rows are the nearest, since
-    <x, y> = <x - m, y - m> + <m, y> + a term of the query alone. With the mean as m, features that all have much in
-    common leave small vectors. Of these, the part in a few leading directions is multiplied in bfloat16 where the
-    hardware is fast at it, and what is left out enters by Cauchy-Schwarz: with x = p + r, y = q + s, p and q in the
-    directions, r and s orthogonal to them, and p', q' rounded,
+    With any vector m and x' = x - m, y' = y - m, <x, y> = <x', y'> + <m, y'> + <x, m>, of which the last term does not
+    change which rows are the nearest to x. With the mean as m, features that all have much in common leave small
+    vectors. Of these, the part in a few leading directions is multiplied in bfloat16 where the hardware is fast at it,
+    and what is left out enters by Cauchy-Schwarz: with x' = p + r, y' = q + s, p and q in the directions, r and s
+    orthogonal to them, and p^, q^ rounded,
 
-        <x, y>  <=  <p', q'> + |p - p'| |q| + |p'| |q - q'| + |r| |s|.
+        <x', y'>  <=  <p^, q^> + |p - p^| |q| + |p^| |q - q^| + |r| |s|.
 
     All these terms are products of a number of the query and one of the row, so that they are further columns of the
-    same matrix product. The k rows of the highest bounds are then evaluated exactly. The k-th best of them is a
-    threshold, and no row with a bound below it, less the error of the accumulation, is a neighbour; the others are
-    evaluated exactly as well. Where they are too many (copies of one image, constant features), all rows are.
+    same matrix product. k rows of high bounds are then evaluated; the k-th best of them is a threshold, and no row
+    with a bound below it, less the errors of float32, is a neighbour; the others are evaluated as well. Where they are
+    too many (copies of one image, constant features), a float32 product of all pairs takes the place of the bounds.
 
     How many directions are worth it is estimated on a sample, which influences the time alone.
 
@@ -81,22 +88,23 @@ def search(bank, queries, k, memory_limit=512, device=None, dims=None, dtype=Non
         Search: On `device`.
     """
     device = torch.device(device or queries.device)
-    dtype = dtype or (torch.bfloat16 if _fast_bfloat16(device) else torch.float32)
+    dtype = dtype or (torch.bfloat16 if fast_bfloat16(device) else torch.float32)
     size = bank.shape[1]
     sample = _unit(bank[::-(-len(bank) // _SAMPLE)], device)
     mean = sample.mean(0)
     if dims is None and len(bank) * len(queries) * size < _SMALL:
         dims = size
-    directions = _directions(sample - mean) if dims is None or dims < size else None
-    if dims is None:
-        some = _unit(queries[::-(-len(queries) // 128)], device)
-        dims = _cheapest(sample, some, k / len(bank), mean, directions, dtype)
-    directions = directions[:, :dims].contiguous() if dims < size else None
-
-    tile, rows = _tiles(len(bank), size, dims, k, memory_limit)
-    best = torch.empty(len(queries), 0, dtype=torch.long, device=device)
-    evaluated = fallback = 0
     with _full_precision():
+        directions = _directions(sample - mean) if dims is None or dims < size else None
+        if dims is None:
+            some = _unit(queries[::-(-len(queries) // _TRIED)], device)
+            few = sample[::-(-len(sample) // (4 * _TRIED))]
+            dims = _cheapest(few, some, k / len(bank), mean, directions, dtype)
+        directions = directions[:, :dims].contiguous() if dims < size else None
+
+        tile, rows = _tiles(len(bank), size, dims, k, memory_limit)
+        best = torch.empty(len(queries), 0, dtype=torch.long, device=device)
+        evaluated = fallback = 0
         for start in range(0, len(bank), tile):
             part = _Tile(_unit(bank[start:start + tile], device), start, mean, directions, dtype)
             found = []
@@ -110,54 +118,68 @@ def search(bank, queries, k, memory_limit=512, device=None, dims=None, dtype=Non
     return Search(similarity, index, dims, dtype, evaluated / len(bank) / len(queries), fallback / tiles / len(queries))
 
 
-def _fast_bfloat16(device):
-    """Whether the device has instructions for bfloat16."""
-    if device.type == 'cuda':
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    # not in every release of torch: then bool() stands in, which is False
-    return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
-
-
 class _Tile:
     """Some rows of the bank, ready for the bounds and for exact similarities."""
 
     def __init__(self, rows, start, mean, directions, dtype):
         self.rows, self.start, self.mean, self.directions, self.dtype = rows, start, mean, directions, dtype
-        self.columns = _with_bounds(rows, mean, directions, dtype, bank=True)
-        self.longest = self.columns.double().norm(dim=1).max() if len(rows) else 0
+        # part by part, which stay in the cache
+        self.columns = torch.cat([_with_bounds(some, mean, directions, dtype, bank=True) for some in rows.split(1024)])
+        self.longest = self.columns.float().norm(dim=1).max()
+        self.bounds = None  # memory for the bounds of some queries, used again and again
 
     def nearest(self, x, best, k):
         """Keys of the k nearest so far of the queries `x`, with the pairs evaluated and the number of fallbacks."""
         queries = _with_bounds(x, self.mean, self.directions, self.dtype, bank=False)
-        bounds = queries @ self.columns.T
-        constant = (x - self.mean) @ self.mean  # similarity = what is bounded + this
-        # float32 accumulation in any order, and similarities equal after rounding to float32
-        error = queries.shape[1] * 2.**-23 * queries.double().norm(dim=1) * self.longest + 2.**-22
+        # float32 accumulation in any order: of the bounds, of a similarity, and of the term of the query
+        rounding = x.shape[1] * 2.**-22
+        error = queries.shape[1] * 2.**-22 * queries.float().norm(dim=1) * self.longest + 2 * rounding
+        slack = x @ self.mean + error
+        if self.bounds is None or len(self.bounds) < len(x):
+            self.bounds = queries.new_empty(len(x), len(self.columns))
+        bounds = torch.mm(queries, self.columns.T, out=self.bounds[:len(x)])
+        found, pairs, many = self._refine(x, bounds, slack, best, k, len(self.rows) // 64 + k)
+        for some in many.split(max(1, 2**24 // len(self.rows))):
+            bounds = x[some] @ self.rows.T
+            found[some], more, _ = self._refine(x[some], bounds, torch.full_like(error[some], 2 * rounding), best[some],
+                                                k, len(self.rows))  # yapf: disable
+            pairs += more
+        return found, pairs, len(many)
 
-        few = min(k, len(self.rows))
-        first = _highest(bounds, few)
-        similarity = self._exact(x, torch.arange(len(x), device=x.device).repeat_interleave(few), first.flatten())
-        similarity = similarity.view(len(x), few)
-        best = torch.cat([best, _to_keys(similarity, first + self.start)], dim=1)
-        best = best.topk(min(k, best.shape[1])).values
-        if len(self.rows) <= few:
-            return best, first.numel(), 0
-        bounds.scatter_(1, first, -torch.inf)  # done with these
-        if best.shape[1] == k:
-            threshold = _from_keys(best[:, -1])[0].double() - constant - error
+    def _refine(self, x, bounds, slack, best, k, limit):
+        """The keys `best` with those of all rows whose bound, with a slack for each query, could be among the k best.
+
+        Of queries with more than `limit` such rows, blocks counted, the result is not complete: they are returned.
+        """
+        n, few = len(self.rows), min(k, len(self.rows))
+        bounds = F.pad(bounds, (0, -n % _BLOCK), value=-torch.inf) if n % _BLOCK else bounds
+        view = bounds.unflatten(1, (_BLOCK, -1))
+        highest, blocks = view.amax(1), view.shape[2]
+        if blocks < 2 * k:
+            first = bounds[:, :n].topk(few, sorted=False).indices
         else:
-            threshold = torch.full_like(constant, -torch.inf)
-        # a conversion that rounds to nearest is monotone: what is above the threshold is not below it rounded
-        row, column, dense = _above(bounds, threshold.to(bounds.dtype), limit=len(self.rows) // 16 + k)
+            block = highest.topk(few, sorted=False).indices
+            # in float32, whose maxima are found faster
+            inside = view.gather(2, block[:, None].expand(-1, _BLOCK, -1)).float().max(1).indices
+            first = inside * blocks + block
+        row = torch.arange(len(x), device=x.device).repeat_interleave(few)
+        keys = _to_keys(self._exact(x, row, first.flatten()).view(len(x), few), first + self.start)
+        best = torch.cat([best, keys], dim=1)
+        best = best.topk(k).values  # the first tile has at least k rows
+        if n == few:
+            return best, first.numel(), row[:0]
+        start = torch.arange(len(x), device=x.device)[:, None] * bounds.shape[1]
+        bounds.view(-1).index_fill_(0, (start + first).flatten(), -torch.inf)  # done with these
+        # rounding to nearest is monotone: what is above the threshold is not below it rounded
+        threshold = (_from_keys(best[:, -1])[0] - slack).to(bounds.dtype)[:, None]
+        wanted = highest >= threshold
+        many = wanted.sum(1) > few + limit
+        row, block = (wanted & ~many[:, None]).nonzero(as_tuple=True)
+        pair, inside = (view.transpose(1, 2)[row, block] >= threshold[row]).nonzero(as_tuple=True)
+        row, column = row[pair], inside * blocks + block[pair]
         if len(row):
             best = self._merge(best, row, column, self._exact(x, row, column), k)
-        for part in dense.split(max(1, 2**22 // len(self.rows))):
-            similarity = x[part] @ self.rows.T
-            similarity.scatter_(1, first[part], -torch.inf)
-            column = torch.arange(len(self.rows), device=x.device).expand_as(similarity)
-            keys = torch.cat([best[part], _to_keys(similarity, column + self.start)], dim=1)
-            best[part] = keys.topk(k).values
-        return best, first.numel() + len(row) + len(dense) * len(self.rows), len(dense)
+        return best, first.numel() + len(row), many.nonzero()[:, 0]
 
     def _merge(self, best, row, column, similarity, k):
         """The keys `best` with those of the pairs row, column; `row` ascends."""
@@ -169,11 +191,11 @@ class _Tile:
         keys = torch.full((len(some), int(counts.max())), torch.iinfo(torch.long).min, device=row.device)
         keys[position[row], place] = _to_keys(similarity, column + self.start)
         keys = torch.cat([best[some], keys], dim=1)
-        best[some] = keys.topk(min(k, keys.shape[1])).values
+        best[some] = keys.topk(k).values
         return best
 
     def _exact(self, x, row, column):
-        """Float64 similarities of the pairs x[row], rows[column]; `row` ascends."""
+        """Similarities of the pairs x[row], rows[column]; `row` ascends. Each is one dot product in a fixed order."""
         if x.device.type == 'cpu':
             crow = torch.zeros(len(x) + 1, dtype=torch.long)
             crow[1:] = torch.bincount(row, minlength=len(x)).cumsum(0)
@@ -186,39 +208,46 @@ class _Tile:
 
 
 def _unit(features, device):
-    """Rows of length one in float64; those of zeros stay zero."""
-    features = features.to(device).double()
-    return features / features.norm(dim=1, keepdim=True).clamp_(min=1e-300)
+    """Rows of length one in float32; those of zeros stay zero."""
+    return F.normalize(features.to(device, torch.float32), dim=1).contiguous()
 
 
 def _directions(centred):
     """Orthonormal directions, D x at most len(centred), by falling variance of the rows `centred`."""
+    centred = centred.double()
+    if centred.shape[1] <= len(centred):
+        return torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1).float()
     vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors.flip(1)
-    return torch.linalg.qr(centred.T @ vectors[:, :max(1, centred.shape[1] // 2)]).Q
+    return torch.linalg.qr(centred.T @ vectors[:, :max(1, len(centred) // 2)]).Q.float()
 
 
 def _with_bounds(rows, mean, directions, dtype, bank):
     """The rows in their directions, rounded, and the columns of which the products make up what is left out.
 
-    The product of a query and a row of the bank, both from here, is at least <x - m, y - m> + <m, y>.
+    The product of a query and a row of the bank, both from here, is at least <x', y'> + <m, y'>.
     """
     centred = rows - mean
     inside = centred if directions is None else centred @ directions
-    rounded = inside.to(dtype)
-    lost = (inside - rounded).norm(dim=1)
-    # rows are unit vectors in float64: 1e-7 is far above what rounding makes of these differences
-    outside = (centred.square().sum(1) - inside.square().sum(1)).clamp_(min=0).add_(1e-14).sqrt()
-    if directions is None:
-        outside = torch.zeros_like(lost)
-    length = torch.maximum(inside.norm(dim=1), rounded.double().norm(dim=1))
+    rounding = rows.shape[1] * 2.**-22
+    square = centred.square().sum(1)
+    length = inside.norm(dim=1) * (1 + rounding)
+    # what rounding to `dtype` loses, and float32 did in the projection and does in these norms
+    columns = rows.new_zeros(len(rows), -(-(inside.shape[1] + _BOUNDS) // _ALIGN) * _ALIGN, dtype=dtype)
+    rounded = columns[:, :inside.shape[1]]
+    rounded.copy_(inside)
+    lost = (inside - rounded).norm(dim=1) + rounding * square.sqrt()
+    length = length + lost  # not less than that of the rounded row
+    outside = torch.zeros_like(lost)
+    if directions is not None:
+        outside = (square - inside.square().sum(1)).clamp_(min=0).add_(rounding * square).sqrt_()
     if bank:
-        common = rows @ mean
-        rest = _up(common - common.to(dtype), dtype)
-        extra = [common.to(dtype), rest, _up(length, dtype), _up(lost, dtype), _up(outside, dtype)]
+        common = centred @ mean + rounding
+        extra = [common.to(dtype), _up(common - common.to(dtype), dtype), _up(length, dtype), _up(lost, dtype)]
     else:
         one = torch.ones_like(lost, dtype=dtype)
-        extra = [one, one, _up(lost, dtype), _up(length, dtype), _up(outside, dtype)]
-    return torch.cat([rounded, torch.stack(extra, 1)], dim=1)
+        extra = [one, one, _up(lost, dtype), _up(length, dtype)]
+    columns[:, inside.shape[1]:inside.shape[1] + _BOUNDS] = torch.stack([*extra, _up(outside, dtype)], 1)
+    return columns
 
 
 def _up(values, dtype):
@@ -230,9 +259,11 @@ def _cheapest(sample, queries, share, mean, directions, dtype):
     """Number of directions that costs least, with the sample in the place of the bank."""
     similarity = queries @ sample.T
     kth = similarity.topk(max(1, min(len(sample), round(share * len(sample))))).values[:, -1:]
-    threshold = kth - ((queries - mean) @ mean)[:, None]
+    threshold = kth - (queries @ mean)[:, None]
     size, costs = sample.shape[1], {}
-    for dims in sorted({d for d in (32, 64, 128, 256, 512) if d <= directions.shape[1]} | {size}):
+    # just so many that the product has a whole number of aligned columns
+    widths = [d - _BOUNDS for d in (32, 64, 96, 128, 192, 256, 384, 512)]
+    for dims in sorted({d for d in widths if d <= directions.shape[1]} | {size}):
         chosen = directions[:, :dims] if dims < size else None
         bounds = (
             _with_bounds(queries, mean, chosen, dtype, bank=False).float() @ _with_bounds(
@@ -243,46 +274,9 @@ def _cheapest(sample, queries, share, mean, directions, dtype):
 
 def _tiles(n, size, dims, k, memory_limit):
     """Rows of the bank, and queries, in a tile."""
-    values = memory_limit * 2**20 / 8  # float64 values that fit
-    tile = int(min(n, max(k, 1.2 * values / 2 / (2 * size + dims))))
-    return tile, max(1, int(min(2000, values / 2 / (tile / 2 + 12 * k + 2 * size))))
-
-
-def _highest(bounds, k):
-    """Columns of k high values in each row: the k highest, or nearly so, of a long row."""
-    blocks = bounds.shape[1] // _BLOCK
-    if blocks < 4 * k:
-        return bounds.topk(k, sorted=False).indices
-    view = bounds[:, :blocks * _BLOCK].unflatten(1, (_BLOCK, blocks))
-    block = view.amax(1).topk(k, sorted=False).indices
-    inside = view.gather(2, block[:, None].expand(-1, _BLOCK, -1)).flatten(1).topk(k, sorted=False).indices
-    return inside // k * blocks + block.gather(1, inside % k)
-
-
-def _above(bounds, threshold, limit):
-    """Pairs (row, column) with bounds >= threshold[row], rows ascending; and the rows with more than `limit` blocks.
-
-    Of the rows named last no pair is given.
-    """
-    width = bounds.shape[1]
-    blocks = -(-width // _BLOCK)
-    whole = width // blocks * blocks
-    view = bounds[:, :whole].unflatten(1, (-1, blocks))
-    highest = view.amax(1)
-    rest = bounds[:, whole:]
-    if rest.shape[1]:
-        highest[:, :rest.shape[1]] = torch.maximum(highest[:, :rest.shape[1]], rest)
-    wanted = highest >= threshold[:, None]
-    counts = wanted.sum(1)
-    many = counts * 4 > limit
-    wanted &= ~many[:, None]
-    row, block = wanted.nonzero(as_tuple=True)
-    columns = block[:, None] + blocks * torch.arange(view.shape[1] + bool(rest.shape[1]), device=bounds.device)
-    inside = columns < width
-    columns = columns.clamp_(max=width - 1)
-    hit = (bounds[row[:, None], columns] >= threshold[row, None]) & inside
-    pair, _ = hit.nonzero(as_tuple=True)
-    return row[pair], columns[hit], many.nonzero()[:, 0]
+    values = memory_limit * 2**20 / 4  # float32 values that fit
+    tile = int(min(n, max(k, values / 2 / (1.5 * size + dims))))
+    return tile, max(1, int(min(512, values / 2 / (1.5 * tile + 24 * k + 2 * size))))
 
 
 def _to_keys(similarity, index):

@@ -53,6 +53,35 @@ def _sync_folder(folder):
         os.close(handle)
 
 
+def table_lines(rows, headings):
+    """Lines of a table of words and numbers under headings, columns aligned.
+
+    Args:
+        rows (Sequence[Sequence[str | float]]): Floats are printed with two decimals.
+        headings (Sequence[str]): One a column.
+
+    Returns:
+        list[str]: The headings, then the rows.
+    """
+    words = [[f'{cell:.2f}' if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *words)]
+    return [
+        '  '.join(
+            word.ljust(width) if i == 0 else word.rjust(width) for i, (word, width) in enumerate(zip(row, widths)))
+        for row in (headings, *words)
+    ]
+
+
+def fast_bfloat16(device='cpu'):
+    """Whether a device has instructions for bfloat16; on others it is emulated and slower than float32."""
+    import torch
+    device = torch.device(device)
+    if device.type == 'cuda':
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # not in every release of torch: then bool() stands in, which is False
+    return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
+
+
 def run_tool(main):
     """Run a tool's main function; what the user can mend is told in one line instead of a traceback.
 
