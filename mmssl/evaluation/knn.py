@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .checks import check_features, labelled
-from .neighbours import nearest_neighbours
+from .neighbours import indexed_neighbours, nearest_neighbours
 
 
 def run(train_features,
@@ -16,7 +16,8 @@ def run(train_features,
         k=(10, 20, 100, 200),
         temperature=(0.07, ),
         memory_limit=512,
-        device=None):
+        device=None,
+        index=None):
     """Classify test samples by the labels of their nearest training samples (Wu et al., 2018, arXiv:1805.01978).
 
     Each of the k training samples with the highest cosine similarity s votes for its class with weight
@@ -35,6 +36,7 @@ def run(train_features,
         memory_limit (float): MiB for the similarities of one tile and what is sorted with them. The features and
             M x k neighbours come on top.
         device (torch.device | str, optional): Where to compute; by default where `test_features` are.
+        index (str, optional): An index of faiss instead of the exact search, see neighbours.indexed_neighbours.
 
     Returns:
         dict: 'k{k}_T{temperature}_top1' and '..._top5' as fractions for each pair, under the k asked for, and the
@@ -50,7 +52,11 @@ def run(train_features,
     device = torch.device(device) if device is not None else queries.device
     classes, bank_labels = bank_labels.unique(return_inverse=True)
     targets = _positions(targets, classes).to(device)
-    similarity, neighbours = nearest_neighbours(bank, queries, min(max(ks), len(bank)), memory_limit, device)
+    nearest = min(max(ks), len(bank))
+    if index is None:
+        similarity, neighbours = nearest_neighbours(bank, queries, nearest, memory_limit, device)
+    else:
+        similarity, neighbours = indexed_neighbours(bank, queries, nearest, index, device)
     votes_for = bank_labels.to(device)[neighbours]
 
     metrics = {}

@@ -57,6 +57,54 @@ def nearest_neighbours(bank, queries, k, memory_limit=512, device=None):
 
 
 @torch.no_grad()
+def indexed_neighbours(bank, queries, k, factory, device=None, rows=2**16):
+    """As `nearest_neighbours`, from an index of faiss: for sets beyond memory, and approximate unless it is 'Flat'.
+
+    An index of cells ('IVF...') looks into an eighth of them.
+
+    Args:
+        bank (Tensor): N x D, for instance mapped from a file; read in parts.
+        queries (Tensor): M x D.
+        k (int): Number of neighbours.
+        factory (str): What faiss.index_factory makes, such as 'Flat', 'SQ8' or 'IVF4096,PQ64'.
+        device (torch.device, optional): Of what is returned; the index is on the CPU.
+        rows (int): Rows of a part.
+
+    Returns:
+        tuple[Tensor, Tensor]: Similarities as the index knows them, M x k float32, and the rows of the bank, M x k.
+
+    Raises:
+        ValueError: There is no faiss, no such index, or the cells hold fewer than k rows.
+    """
+    try:
+        import faiss
+    except ImportError:
+        raise ValueError(f'index {factory!r} needs faiss, which is not installed: pip install faiss-cpu') from None
+
+    def unit(part):
+        return _unit(part, 'cpu').numpy()
+
+    try:
+        index = faiss.index_factory(bank.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        if not index.is_trained:
+            index.train(unit(bank[::-(-len(bank) // rows)]))
+    except RuntimeError as error:
+        raise ValueError(f'faiss cannot make the index {factory!r} of {len(bank)} x {bank.shape[1]} features: '
+                         f'{error}') from None
+    for part in bank.split(rows):
+        index.add(unit(part))
+    if hasattr(faiss.downcast_index(index), 'nprobe'):
+        cells = faiss.downcast_index(index)
+        cells.nprobe = -(-cells.nlist // 8)
+    similarity, found = (
+        torch.cat(parts)
+        for parts in zip(*(map(torch.from_numpy, index.search(unit(part), k)) for part in queries.split(rows))))
+    if (found < 0).any():
+        raise ValueError(f'index {factory!r}: the cells looked into hold fewer than k={k} rows; take fewer cells')
+    return similarity.to(device or queries.device), found.to(device or queries.device)
+
+
+@torch.no_grad()
 def search(bank, queries, k, memory_limit=512, device=None, dims=None, dtype=None):
     """Exact nearest neighbours, most pairs being excluded by an upper bound of their similarity.
 

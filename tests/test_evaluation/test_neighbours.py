@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl.evaluation.neighbours import search
+from mmssl.evaluation.neighbours import indexed_neighbours, search
 
 
 def reference(bank, queries, k):
@@ -63,3 +63,19 @@ def test_most_pairs_are_excluded():
     plain = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(bank).T
     assert (found.index == plain.topk(5).indices).float().mean() > 0.999
     assert found.dims < 128 and found.evaluated < 0.01 and found.fallback < 0.01
+
+
+def test_index():
+    """Exact with all features as they are, nearly so with 8 bits, mostly right with cells."""
+    pytest.importorskip('faiss')
+    bank, queries = features('relu', n=2000)
+    exact = search(bank, queries, 10)
+    for factory, least in (('Flat', 1), ('SQ8', 0.9), ('IVF8,Flat', 0.5)):
+        similarity, index = indexed_neighbours(bank, queries, 10, factory, rows=700)
+        assert (index[:, :, None] == exact.index[:, None]).any(2).float().mean() >= least, factory
+        assert (similarity.diff(dim=1) <= 0).all() and similarity.dtype == torch.float32
+    torch.testing.assert_close(indexed_neighbours(bank, queries, 10, 'Flat')[0], exact.similarity, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="cannot make the index 'Nonsense' of 2000 x 24"):
+        indexed_neighbours(bank, queries, 10, 'Nonsense')
+    with pytest.raises(ValueError, match='fewer than k=1900'):
+        indexed_neighbours(bank, queries, 1900, 'IVF8,Flat')

@@ -101,6 +101,18 @@ def test_weights_that_lack_the_backbone(files, run_tool):
     assert 'weights of the backbone, such as backbone.conv1.weight' in done.stderr
 
 
+def test_index(files, run_tool):
+    """An index of all features as they are gives the figures of the exact search; an unknown one is named."""
+    pytest.importorskip('faiss')
+    folder, expected = files
+    common = [f'{FOLDER}/test_knn.py', folder / 'configs/tiny.py', '--checkpoint', folder / 'backbone.pth',
+              '--dataset-config', folder / 'data.py', '--num-knn', 3, 10, '--temperature', 0.07, 0.2]  # yapf: disable
+    run_tool(*common, '--index', 'Flat', '--out', folder / 'index.json')
+    assert json.loads((folder / 'index.json').read_text()) == pytest.approx(expected, abs=1 / 47)
+    done = run_tool(*common, '--index', 'Nonsense', check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and "index 'Nonsense'" in done.stderr
+
+
 def test_arguments(run_tool):
     for script in ('dist_test_knn_pretrain', 'dist_test_knn_epoch', 'slurm_test_knn_pretrain', 'slurm_test_knn_epoch'):
         done = run_tool(f'{FOLDER}/{script}.sh', check=False)

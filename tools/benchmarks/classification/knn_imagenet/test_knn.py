@@ -25,6 +25,8 @@ def parse_args():
         default=True,
         help='search neighbours on the GPU, if there is one (true or false; default: true)')
     parser.add_argument('--memory-limit', type=float, default=512, help='MiB for one tile of similarities')
+    parser.add_argument(
+        '--index', help='search in an index of faiss, such as SQ8 or IVF4096,PQ64, which is approximate but for Flat')
     return parser.parse_args()
 
 
@@ -36,21 +38,26 @@ def main():
     from mmssl.apis.evaluation import EvaluationRun
     from mmssl.evaluation import knn
     from mmssl.utils import dist
+    from mmssl.utils.errors import ConfigError
 
     run = EvaluationRun(args, name='knn')
     features = {split: run.extract(split) for split in ('train', 'val')}
     metrics, rows = {}, []
     for layer in args.layers:
         start = time.time()
-        found = metrics[layer] = knn.run(
-            features['train'][layer].reshape(len(features['train']), -1),
-            features['train'].labels,
-            features['val'][layer].reshape(len(features['val']), -1),
-            features['val'].labels,
-            k=args.num_knn,
-            temperature=args.temperature,
-            memory_limit=args.memory_limit,
-            device=dist.default_device() if args.use_cuda else 'cpu')
+        try:
+            found = metrics[layer] = knn.run(
+                features['train'][layer].reshape(len(features['train']), -1),
+                features['train'].labels,
+                features['val'][layer].reshape(len(features['val']), -1),
+                features['val'].labels,
+                k=args.num_knn,
+                temperature=args.temperature,
+                memory_limit=args.memory_limit,
+                device=dist.default_device() if args.use_cuda else 'cpu',
+                index=args.index)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         run.logger.info(f'{layer}: kNN in {time.time() - start:.1f} s, {found["num_train"]} against '
                         f'{found["num_test"]} images of {found["num_classes"]} classes')
         for temperature in args.temperature:
