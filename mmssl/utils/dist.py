@@ -116,6 +116,16 @@ def _leave_group():
         dist.destroy_process_group()
 
 
+def leave_together():
+    """Leave the process group, if there is one, when all processes are about to.
+
+    One that ends early may take the connections of the others along, which then abort in gloo's threads.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def barrier():
     if is_distributed():
         dist.barrier()

@@ -93,6 +93,9 @@ def run_tool(main):
     from .errors import ConfigError
     try:
         main()
+        if 'torch.distributed' in sys.modules:
+            from .dist import leave_together
+            leave_together()
     except (ConfigError, FileNotFoundError, FloatingPointError) as error:  # the last is a loss that is no number
         if os.environ.get('MMSSL_DEBUG', '0') != '0':
             raise
