@@ -269,6 +269,24 @@ def sync_random_seed(seed=None, device=None):
 
 
 @torch.no_grad()
+def rand_rows(rows, columns, device):
+    """Uniform random numbers for the samples of this process.
+
+    Where all processes are seeded alike, these are the rows that one process with all samples would draw for them.
+
+    Args:
+        rows (int): Samples of this process; the same number in each.
+        columns (int): Numbers a sample.
+        device (torch.device): Where.
+
+    Returns:
+        Tensor: rows x columns, float32.
+    """
+    rank, world_size = get_dist_info()
+    return torch.rand(world_size * rows, columns, device=device)[rank * rows:(rank + 1) * rows]
+
+
+@torch.no_grad()
 def batch_shuffle_ddp(x):
     """Shuffle a batch over all ranks, so that batch-norm statistics do not tell which samples belong together.
 

@@ -1,6 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from .cae_vit import CAEViT
+from .mae_vit import MAEViT
+from .maskfeat_vit import MaskFeatViT
+from .mim_cls_vit import MIMVisionTransformer
 from .resnet import ResNet, ResNet_CIFAR, ResNetV1d
 from .resnext import ResNeXt
+from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
-__all__ = ['ResNeXt', 'ResNet', 'ResNetV1d', 'ResNet_CIFAR', 'TIMMBackbone', 'TorchvisionBackbone']
+__all__ = [
+    'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ResNet_CIFAR',
+    'TIMMBackbone', 'TorchvisionBackbone', 'VisionTransformer'
+]

@@ -1,0 +1,34 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The encoder of MaskFeat."""
+import torch
+from torch import nn
+
+from ..builder import BACKBONES
+from .vision_transformer import VisionTransformer, init_truncated
+
+
+@BACKBONES.register_module()
+class MaskFeatViT(VisionTransformer):
+    """The encoder of MaskFeat <https://arxiv.org/abs/2112.09133>: a learned token stands in for masked patches.
+
+    Args:
+        arch, img_size, ...: See VisionTransformer.
+        kwargs: Of VisionTransformer.
+    """
+    fixed_positions = False
+
+    def __init__(self, arch='b', **kwargs):
+        super().__init__(arch=arch, **kwargs)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.num_patches = self.patch_resolution[0] * self.patch_resolution[1]
+
+    def init_own_weights(self):
+        init_truncated(self)
+        nn.init.trunc_normal_(self.mask_token, std=.02)
+
+    def forward(self, x, mask):
+        """Images, B x C x H x W, and masks on the grid of patches, B x h x w, 1 where masked, to B x (L + 1) x D."""
+        tokens, grid = self.patch_embed(x)
+        tokens = torch.where(mask.flatten(1)[..., None].bool(), self.mask_token.to(tokens.dtype), tokens)
+        positions = self.positions(grid)
+        return self.encode(self.with_class_token(tokens + positions[:, 1:], positions))

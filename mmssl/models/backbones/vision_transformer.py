@@ -1,0 +1,251 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Vision transformer <https://arxiv.org/abs/2010.11929>, with the names of mmcls's parameters."""
+import functools
+import math
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmcv.runner import BaseModule
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.registry import check_arguments
+from ..builder import BACKBONES
+from ..utils.patch_embed import PatchEmbed
+from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
+from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, run_layers
+
+
+def _arch(embed_dims, num_layers, num_heads, feedforward_channels):
+    return dict(
+        embed_dims=embed_dims, num_layers=num_layers, num_heads=num_heads, feedforward_channels=feedforward_channels)
+
+
+def init_truncated(vit):
+    """Normal weights of standard deviation 0.02, cut at two of it, as in the paper and BEiT; learned positions too."""
+    init = functools.partial(nn.init.trunc_normal_, std=.02)
+    for weight in (vit.cls_token, vit.pos_embed, vit.patch_embed.projection.weight):
+        init(weight)
+    init_linears(vit.layers, init)
+
+
+@BACKBONES.register_module()
+class VisionTransformer(BaseModule):
+    """Vision transformer, by default with the fixed positions and the initialisation of MoCo v3.
+
+    Args:
+        stop_grad_conv1 (bool): Keep the patch embedding at its random values, against the instability that MoCo v3
+            <https://arxiv.org/abs/2104.02057> describes.
+        frozen_stages (int): Layers without gradient; from 0 on the embeddings too, with the last layer the final norm.
+        norm_eval (bool): Keep batch norms in evaluation mode while the rest trains.
+        init_cfg (dict, optional): Initialisation.
+        arch (str | dict): 'deit-tiny', 'deit-small', 'mocov3-small', 'small', 'base', 'large', 'huge' (see arch_zoo),
+            or a dict with embed_dims, num_layers, num_heads and feedforward_channels.
+        img_size (int | tuple[int]): Height and width of the images in pixels. Position embeddings are interpolated for
+            images of other sizes, and for checkpoints of other sizes.
+        patch_size (int): Length of a patch's side in pixels.
+        in_channels (int): Channels of the images.
+        out_indices (int | Sequence[int]): Layers, from 0, whose output is returned; negative ones count from the end.
+        drop_rate (float): Probability that an output of a linear layer, or of the embedding, is dropped.
+        drop_path_rate (float): Probability that a sample skips the last layer; it rises linearly from 0.
+        qkv_bias (bool): See MultiheadAttention.
+        norm_cfg (dict): Norm.
+        final_norm (bool): Norm behind the last layer.
+        output_cls_token (bool): Return the class token beside each map.
+        interpolate_mode (str): How position embeddings are interpolated.
+        patch_cfg (dict): More arguments of PatchEmbed.
+        layer_cfgs (dict | Sequence[dict]): More arguments of TransformerEncoderLayer, for all layers or for each.
+        with_cp (bool): Compute the insides of layers again in the backward pass instead of keeping them.
+        init_values (float, optional): See TransformerEncoderLayer.
+        use_window (bool): Relative position bias in the attention, for images of `img_size` only.
+
+    Raises:
+        ConfigError: An unknown architecture, or layers that are not there.
+    """
+    arch_zoo = {
+        **dict.fromkeys(['s', 'small'], _arch(768, 8, 8, 2304)),
+        **dict.fromkeys(['b', 'base', 'deit-b', 'deit-base'], _arch(768, 12, 12, 3072)),
+        **dict.fromkeys(['l', 'large'], _arch(1024, 24, 16, 4096)),
+        **dict.fromkeys(['h', 'huge'], _arch(1280, 32, 16, 5120)),
+        **dict.fromkeys(['deit-t', 'deit-tiny'], _arch(192, 12, 3, 768)),
+        **dict.fromkeys(['deit-s', 'deit-small'], _arch(384, 12, 6, 1536)),
+        'mocov3-small': _arch(384, 12, 12, 1536),
+    }
+    num_extra_tokens = 1  # the class token
+    fixed_positions = True  # sines and cosines; else learned
+
+    def __init__(self,
+                 stop_grad_conv1=False,
+                 frozen_stages=-1,
+                 norm_eval=False,
+                 init_cfg=None,
+                 arch='base',
+                 img_size=224,
+                 patch_size=16,
+                 in_channels=3,
+                 out_indices=-1,
+                 drop_rate=0.,
+                 drop_path_rate=0.,
+                 qkv_bias=True,
+                 norm_cfg=dict(type='LN', eps=1e-6),
+                 final_norm=True,
+                 output_cls_token=True,
+                 interpolate_mode='bicubic',
+                 patch_cfg=dict(),
+                 layer_cfgs=dict(),
+                 with_cp=False,
+                 init_values=None,
+                 use_window=False):
+        super().__init__(init_cfg)
+        self.arch_settings = self._settings(arch)
+        self.embed_dims, self.num_layers = self.arch_settings['embed_dims'], self.arch_settings['num_layers']
+        patch_cfg = dict(
+            dict(in_channels=in_channels, embed_dims=self.embed_dims, input_size=img_size, patch_size=patch_size),
+            **patch_cfg)
+        check_arguments(PatchEmbed, patch_cfg)
+        self.patch_embed = PatchEmbed(**patch_cfg)
+        self.patch_resolution = self.patch_embed.init_out_size
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.pos_embed = nn.Parameter(
+            build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=True),
+            requires_grad=not self.fixed_positions)
+        self.drop_after_pos = nn.Dropout(drop_rate)
+        self.interpolate_mode = interpolate_mode
+        self.output_cls_token = output_cls_token
+        self.out_indices = self._checked_indices(out_indices)
+
+        if isinstance(layer_cfgs, dict):
+            layer_cfgs = [layer_cfgs] * self.num_layers
+        self.layers = nn.ModuleList()
+        for i, cfg in enumerate(layer_cfgs):
+            cfg = dict(
+                dict(
+                    embed_dims=self.embed_dims,
+                    num_heads=self.arch_settings['num_heads'],
+                    feedforward_channels=self.arch_settings['feedforward_channels'],
+                    drop_rate=drop_rate,
+                    drop_path_rate=drop_path_rate * i / max(1, self.num_layers - 1),
+                    window_size=self.patch_resolution if use_window else None,
+                    qkv_bias=qkv_bias,
+                    norm_cfg=norm_cfg,
+                    init_values=init_values), **cfg)
+            check_arguments(TransformerEncoderLayer, cfg)
+            self.layers.append(TransformerEncoderLayer(**cfg))
+        self.final_norm = final_norm
+        if final_norm:
+            self.ln1 = build_norm_layer(norm_cfg, self.embed_dims)[1]
+        self.with_cp = with_cp
+        self.use_window = use_window
+        self.norm_eval = norm_eval
+        self.frozen_stages = frozen_stages
+        if stop_grad_conv1:
+            self.patch_embed.requires_grad_(False)
+        self._freeze_stages()
+
+    def _settings(self, arch):
+        if isinstance(arch, str):
+            if arch.lower() not in self.arch_zoo:
+                raise ConfigError(f'{type(self).__name__} has no architecture {arch!r}; {nearest(arch, self.arch_zoo)}')
+            return self.arch_zoo[arch.lower()]
+        if set(arch) != set(self.arch_zoo['base']):
+            raise ConfigError(
+                f'an architecture is a name or a dict with {", ".join(self.arch_zoo["base"])}, got {arch}')
+        return arch
+
+    def _checked_indices(self, indices):
+        indices = [indices] if isinstance(indices, int) else list(indices)
+        if not all(-self.num_layers <= i < self.num_layers for i in indices):
+            raise ConfigError(f'out_indices must be layers from 0 to {self.num_layers - 1}, or counted from the end as '
+                              f'-1, got {indices}')
+        return [i % self.num_layers for i in indices]
+
+    def init_weights(self):
+        super().init_weights()
+        if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
+            self.init_own_weights()
+
+    def init_own_weights(self):
+        """The initialisation of MoCo v3's published code; other transformers have their own."""
+        nn.init.normal_(self.cls_token, std=1e-6)
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
+        if self.patch_embed.projection.bias is not None:
+            nn.init.zeros_(self.patch_embed.projection.bias)
+        init_linears(self.layers, nn.init.xavier_uniform_)
+        for layer in self.layers:
+            for part in layer.attn.qkv.weight.chunk(3):  # queries, keys and values are three maps
+                nn.init.xavier_uniform_(part)
+
+    def positions(self, grid):
+        """Position embeddings for a grid (rows, columns) of patches, the class token's first; 1 x (L + 1) x D."""
+        if self.use_window and grid != self.patch_resolution:
+            raise ConfigError(f'the relative position bias is one of {self.patch_resolution} patches, the images have '
+                              f'{grid}: set img_size to the size of the images')
+        return resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
+
+    def with_class_token(self, tokens, positions):
+        """The class token, with its position, in front of tokens that have theirs: B x K x D to B x (K + 1) x D."""
+        first = (self.cls_token + positions[:, :1]).expand(len(tokens), -1, -1)
+        return self.drop_after_pos(torch.cat((first, tokens), 1))
+
+    def encode(self, tokens):
+        """All layers and the final norm; B x N x D."""
+        tokens = run_layers(self.layers, tokens, self.with_cp)
+        return self.ln1(tokens) if self.final_norm else tokens
+
+    def embed(self, img):
+        """Images to tokens with their positions, B x (L + 1) x D with the class token first, and the grid."""
+        tokens, grid = self.patch_embed(img)
+        positions = self.positions(grid)
+        return self.with_class_token(tokens + positions[:, 1:], positions), grid
+
+    def extract_feat(self, img):
+        """Images, B x C x H x W, to a tuple of (map B x D x h x w, class token B x D) pairs, or maps, by out_indices."""
+        x, grid = self.embed(img)
+        outs = {}
+        for i, layer in enumerate(self.layers[:max(self.out_indices) + 1]):
+            x = run_layers((layer, ), x, self.with_cp)
+            if i in self.out_indices:
+                out = self.ln1(x) if self.final_norm and i == self.num_layers - 1 else x
+                maps = out[:, 1:].transpose(1, 2).unflatten(2, grid)
+                outs[i] = (maps, out[:, 0]) if self.output_cls_token else maps
+        return tuple(outs[i] for i in self.out_indices)
+
+    def forward(self, x):
+        """See extract_feat."""
+        return self.extract_feat(x)
+
+    def attention_maps(self, img):
+        """The attention of the last layer for images, B x heads x (L + 1) x (L + 1), and the grid of patches."""
+        x, grid = self.embed(img)
+        x = run_layers(self.layers[:-1], x)
+        return self.layers[-1].attn.attention_maps(self.layers[-1].ln1(x)), grid
+
+    def _freeze_stages(self):
+        if self.frozen_stages < 0:
+            return
+        parts = [self.patch_embed, self.drop_after_pos, *self.layers[:self.frozen_stages]]
+        if self.frozen_stages >= self.num_layers and self.final_norm:
+            parts.append(self.ln1)
+        for part in parts:
+            part.eval().requires_grad_(False)
+        self.cls_token.requires_grad_(False)
+        self.pos_embed.requires_grad_(False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        key = prefix + 'pos_embed'
+        found = state_dict.get(key)
+        if found is not None and found.dim() == 3 and found.shape[1] != self.pos_embed.shape[1]:
+            side = math.isqrt(found.shape[1] - self.num_extra_tokens)
+            if side**2 == found.shape[1] - self.num_extra_tokens and found.shape[2] == self.embed_dims:
+                state_dict[key] = resize_pos_embed(found, (side, side), self.patch_resolution, self.interpolate_mode)
+        super()._load_from_state_dict(state_dict, prefix, *args)

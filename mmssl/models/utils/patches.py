@@ -1,0 +1,57 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Images as rows of patches, and back."""
+from mmssl.utils.errors import ConfigError
+
+
+def patch_grid(height, width, patch_size):
+    """Rows and columns of patches in an image of so many pixels.
+
+    Raises:
+        ConfigError: The image has no whole number of patches.
+    """
+    if height % patch_size or width % patch_size:
+        raise ConfigError(f'images of {height} x {width} pixels have no whole number of patches of {patch_size} x '
+                          f'{patch_size}')
+    return height // patch_size, width // patch_size
+
+
+def patchify(img, patch_size):
+    """Images to patches, in row order; in a patch, pixels in row order with channels last, as in MAE's published code.
+
+    Args:
+        img (Tensor): B x C x H x W.
+        patch_size (int): Length p of a patch's side, in pixels.
+
+    Returns:
+        Tensor: B x L x p*p*C, L = H/p * W/p.
+
+    Raises:
+        ConfigError: The image has no whole number of patches.
+    """
+    patch_grid(*img.shape[-2:], patch_size)
+    img = img.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))  # B x C x h x p x w x p
+    return img.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def unpatchify(patches, patch_size, grid=None):
+    """Patches, as patchify makes them, to images.
+
+    Args:
+        patches (Tensor): B x L x p*p*C.
+        patch_size (int): Length p of a patch's side, in pixels.
+        grid (tuple[int], optional): Rows and columns of patches; by default a square.
+
+    Returns:
+        Tensor: B x C x H x W.
+
+    Raises:
+        ConfigError: The numbers do not fit.
+    """
+    count, values = patches.shape[1:]
+    rows, columns = grid or (int(count**0.5), ) * 2
+    if rows * columns != count:
+        raise ConfigError(f'{count} patches are no grid of {rows} x {columns}; give rows and columns')
+    if values % patch_size**2:
+        raise ConfigError(f'{values} values are no patch of {patch_size} x {patch_size} pixels of whole channels')
+    patches = patches.unflatten(2, (patch_size, patch_size, -1)).unflatten(1, (rows, columns))  # B x h x w x p x p x C
+    return patches.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
