@@ -7,11 +7,13 @@ from .crop import (CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomResized
                    ResizeLongerSide)
 from .format import Normalize, ToTensor
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
+from .mask import BEiTMaskGenerator, MaskFeatMaskGenerator, MaskStep, SimMIMMaskGenerator
 from .rng import seed_sample, seed_view
 
 __all__ = [
-    'CenterCrop', 'ColorJitter', 'Compose', 'GaussianBlur', 'Grayscale', 'Lighting', 'Normalize', 'Pad',
-    'RandomAppliedTrans', 'RandomAug', 'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip',
-    'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip',
-    'Resize', 'ResizeLongerSide', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
+    'BEiTMaskGenerator', 'CenterCrop', 'ColorJitter', 'Compose', 'GaussianBlur', 'Grayscale', 'Lighting',
+    'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'Pad', 'RandomAppliedTrans', 'RandomAug', 'RandomCrop',
+    'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop',
+    'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip', 'Resize', 'ResizeLongerSide',
+    'SimMIMMaskGenerator', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
 ]

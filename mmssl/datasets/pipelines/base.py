@@ -36,6 +36,9 @@ class Step:
         raise NotImplementedError
 
     def __call__(self, img):
+        if isinstance(img, tuple):
+            raise TypeError(f'{type(self).__name__} takes one image and got {len(img)}: it must stand before the step '
+                            'that makes several or adds a mask')
         params = self.draw(img)
         return img if params is None else self.apply(img, *params)
 
@@ -45,7 +48,9 @@ class Step:
 
 
 class RandomStep(Step):
-    """A native step without other parameters that is done with a probability.
+    """A native step that is done with a probability, in the same way whatever the image.
+
+    It takes a tuple of images as well, and then does the same to each, or nothing to any of them.
 
     Args:
         p (float): The probability.
@@ -56,6 +61,15 @@ class RandomStep(Step):
 
     def draw(self, img):
         return () if rng().random() < self.p else None
+
+    def __call__(self, img):
+        if not isinstance(img, tuple):
+            return super().__call__(img)
+        if not all(isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim == 3 for one in img):
+            raise TypeError(f'{type(self).__name__} takes uint8 images: it must stand before ToTensor and the step '
+                            'that adds a mask')
+        params = self.draw(img)
+        return img if params is None else tuple(self.apply(one, *params) for one in img)
 
 
 def check_probability(p, name):
