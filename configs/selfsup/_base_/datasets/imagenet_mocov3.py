@@ -1,0 +1,50 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""ImageNet in MoCo v3's two views for ViT: BYOL's, flipped last."""
+data_source = 'ImageNet'
+dataset_type = 'MultiViewDataset'
+img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+# True: workers hand over uint8, and a whole batch is normalised at once on the device
+prefetch = True
+
+train_pipeline1 = [
+    dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0)),
+    dict(
+        type='RandomAppliedTrans',
+        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
+        p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=1.),
+    dict(type='Solarization', p=0.),
+    dict(type='RandomHorizontalFlip'),
+]
+train_pipeline2 = [
+    dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0)),
+    dict(
+        type='RandomAppliedTrans',
+        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
+        p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=0.1),
+    dict(type='Solarization', p=0.2),
+    dict(type='RandomHorizontalFlip'),
+]
+if not prefetch:
+    format_pipeline = [dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)]
+    train_pipeline1.extend(format_pipeline)
+    train_pipeline2.extend(format_pipeline)
+
+data = dict(
+    samples_per_gpu=128,
+    workers_per_gpu=4,
+    drop_last=True,
+    train=dict(
+        type=dataset_type,
+        data_source=dict(
+            type=data_source,
+            data_prefix='data/imagenet/train',
+            ann_file='data/imagenet/meta/train.txt',
+        ),
+        num_views=[1, 1],
+        pipelines=[train_pipeline1, train_pipeline2],
+        prefetch=prefetch,
+    ))
