@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .builder import DefaultOptimizerConstructor, build_optimizer
 from .lars import LARS
+from .transformer_finetune_constructor import TransformerFinetuneConstructor
 
-__all__ = ['DefaultOptimizerConstructor', 'LARS', 'build_optimizer']
+__all__ = ['DefaultOptimizerConstructor', 'LARS', 'TransformerFinetuneConstructor', 'build_optimizer']

@@ -31,14 +31,7 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         cfg = dict(self.optimizer_cfg)
         cls = OPTIMIZERS.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
         arguments = inspect.signature(cls).parameters if cls is not None else {}
-        if any(key in _BY_KIND for key in self.paramwise_cfg):
-            groups = []
-            self.add_params(groups, model)
-            options = {id(g['params'][0]): {k: v for k, v in g.items() if k != 'params'} for g in groups}
-            named = [(n, p, options[id(p)]) for n, p in model.named_parameters() if p.requires_grad]
-        else:
-            named = regex_options(model, cfg, self.paramwise_cfg, [name for name in arguments if name != 'params'])
-        cfg['params'] = gather_groups(named)
+        cfg['params'] = gather_groups(self.options(model, cfg, [name for name in arguments if name != 'params']))
         if not cfg['params']:
             raise ConfigError('the model has no trainable parameter')
         # torch's own choice on the CPU is a loop over parameters
@@ -46,6 +39,15 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         if fast in arguments and not {'foreach', 'fused', 'differentiable', 'capturable'} & {*cfg}:
             cfg[fast] = True  # for SGD not fused, which cannot take parameters whose first gradient comes late
         return build_from_cfg(cfg, OPTIMIZERS)
+
+    def options(self, model, cfg, known):
+        """Name, parameter and dict of options of each trainable parameter; see regex_options for the arguments."""
+        if not any(key in _BY_KIND for key in self.paramwise_cfg):
+            return regex_options(model, cfg, self.paramwise_cfg, known)
+        groups = []
+        self.add_params(groups, model)
+        options = {id(g['params'][0]): {k: v for k, v in g.items() if k != 'params'} for g in groups}
+        return ((n, p, options[id(p)]) for n, p in model.named_parameters() if p.requires_grad)
 
 
 def build_optimizer(model, optimizer_cfg):

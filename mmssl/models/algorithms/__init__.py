@@ -6,6 +6,7 @@ from .classification import Classification
 from .deepcluster import DeepCluster
 from .densecl import DenseCL
 from .interclr_moco import InterCLRMoCo
+from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
 from .moco import MoCo
 from .npid import NPID
 from .odc import ODC
@@ -16,6 +17,6 @@ from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo', 'MoCo', 'NPID',
-    'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
+    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo',
+    'MMClsImageClassifierWrapper', 'MoCo', 'NPID', 'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
 ]

@@ -34,6 +34,26 @@ def one_view(img):
     return img
 
 
+def masked_view(img, parts):
+    """The parts of a batch whose pipeline ends with a mask generator.
+
+    Args:
+        img (list[Tensor]): What the data gives.
+        parts (Sequence[str]): What it should give; the last is the mask.
+
+    Returns:
+        list[Tensor]: The parts.
+
+    Raises:
+        ConfigError: The batch has other parts.
+    """
+    if not isinstance(img, (list, tuple)) or len(img) != len(parts) or img[-1].dim() != 3:
+        given = [tuple(part.shape) for part in img] if isinstance(img, (list, tuple)) else 'one tensor'
+        raise ConfigError(f'this algorithm takes {", ".join(parts)} of each image, the data gives {given}: let the '
+                          'pipeline end with the mask generator of its recipe')
+    return img
+
+
 class BaseModel(BaseModule):
     """Base class of algorithms: the modes of `forward`, and what a runner calls.
 
@@ -46,11 +66,13 @@ class BaseModel(BaseModule):
     Attributes:
         loss_names (tuple[str]): Keys of the result of `forward_train` that are summed to the loss; its other entries
             are logged.
+        needs_labels (bool): Whether it cannot be trained on samples without a label.
         is_update_iter (bool): Whether the weights changed since the last iteration; optimizer hooks that accumulate
             gradients set it, so that moving averages step only when there is something new.
         renamed_keys (dict[str, str]): Beginnings of state-dict keys of MMSelfSup's checkpoints, and what they are here.
     """
     loss_names = ('loss', )
+    needs_labels = False
     is_update_iter = True
     renamed_keys = {}
 

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Supervised classification, also of frozen features."""
 from ..builder import ALGORITHMS, build_backbone, build_head
+from ..utils.augment import build_augments
 from .base import BaseModel
 
 
@@ -23,13 +24,14 @@ class Classification(BaseModel):
         self.head = None if head is None else build_head(head)
         if self.with_head:
             self.loss_names = getattr(self.head, 'loss_names', self.loss_names)
-        self.augments = None
-        if train_cfg and train_cfg.get('augments'):
-            from mmcls.models.utils.augment import Augments
-            self.augments = Augments(train_cfg['augments'])
+        self.augments = build_augments(train_cfg, self.head)
         self.freeze_backbone = freeze_backbone
         if freeze_backbone:
             self.backbone.requires_grad_(False)
+
+    @property
+    def needs_labels(self):
+        return self.augments is not None
 
     def train(self, mode=True):
         super().train(mode)

@@ -4,10 +4,12 @@ from .contrastive import info_nce, nt_xent, pairs_of_views, similarities, unit_v
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy
 from .margin import arc_margin, cosine_margin
+from .masked import masked_l1, masked_mse, patch_statistics
 from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
     'arc_margin', 'balanced_weights', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
-    'negative_cosine', 'nt_xent', 'pairs_of_views', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'masked_l1', 'masked_mse', 'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics', 'similarities',
+    'swapped_prediction', 'unit_vectors'
 ]

@@ -8,7 +8,7 @@ from .precision import in_float32
 
 
 @in_float32
-def cross_entropy(scores, labels, weight=None):
+def cross_entropy(scores, labels, weight=None, label_smoothing=0.):
     """Mean cross-entropy over the labelled samples, 0 where there is none.
 
     Args:
@@ -17,6 +17,8 @@ def cross_entropy(scores, labels, weight=None):
         weight (Tensor, optional): Weight of each class, C. The mean is then weighted by those of the samples' labels,
             and it is that of the global batch: its denominator is the mean over processes of their summed weights, so
             that the mean of the processes' losses is the loss of all their samples together.
+        label_smoothing (float): Share e of each label that is spread over all classes: (1 - e) * label + e / C, of
+            soft labels too (https://arxiv.org/abs/1512.00567, section 7).
 
     Returns:
         Tensor: 0-dim.
@@ -27,8 +29,8 @@ def cross_entropy(scores, labels, weight=None):
     if labels.is_floating_point():
         if weight is not None:
             raise ValueError('class weights need labels that are integers, got soft labels')
-        return F.cross_entropy(scores, labels)
-    total = F.cross_entropy(scores, labels, weight, ignore_index=-1, reduction='sum')
+        return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+    total = F.cross_entropy(scores, labels, weight, ignore_index=-1, reduction='sum', label_smoothing=label_smoothing)
     if weight is None:
         return total / (labels >= 0).sum().clamp(min=1)
     summed = (weight[labels.clamp(min=0)] * (labels >= 0)).sum()

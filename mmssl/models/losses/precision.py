@@ -8,11 +8,13 @@ import torch
 def _widen(value):
     if torch.is_tensor(value) and value.is_floating_point():
         return value.to(torch.promote_types(value.dtype, torch.float32))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_widen, value))
     return value
 
 
 def in_float32(func):
-    """Decorator: half-precision tensors become float32, and autocast is off inside.
+    """Decorator: half-precision tensors, in tuples and lists too, become float32, and autocast is off inside.
 
     The first argument of `func` is a tensor.
     """

@@ -1,0 +1,61 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Classifiers of MMClassification."""
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.registry import accepted_arguments
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..losses.precision import in_float32
+from ..utils.accuracy import Accuracy
+from ..utils.augment import build_augments
+from .base import BaseModel
+
+
+@ALGORITHMS.register_module()
+class MMClsImageClassifierWrapper(BaseModel):
+    """What mmcls.ImageClassifier is, with its state-dict keys, for our runners, data sets and evaluations.
+
+    Args:
+        backbone (dict): Config of the backbone, such as dict(type='mmcls.SwinTransformer', ...). Names without a scope
+            are ours.
+        neck (dict, optional): Config of the neck.
+        head (dict, optional): Config of a head of mmcls for one label an image.
+        pretrained (str, optional): Checkpoint of a whole classifier to begin with, in place of `init_cfg`.
+        train_cfg (dict, optional): `augments`: config of mmcls's batch augmentations (Mixup, CutMix).
+        init_cfg (dict | list[dict], optional): Initialisation.
+
+    Raises:
+        ConfigError: A head that is none of mmcls's for one label an image.
+    """
+    needs_labels = True
+
+    def __init__(self, backbone, neck=None, head=None, pretrained=None, train_cfg=None, init_cfg=None):
+        super().__init__(init_cfg if pretrained is None else dict(type='Pretrained', checkpoint=pretrained))
+        self.backbone = build_backbone(backbone)
+        self.neck = None if neck is None else build_neck(neck)
+        self.head = None if head is None else build_head(head)
+        if self.with_head:
+            if not hasattr(self.head, 'simple_test') or 'softmax' not in accepted_arguments(self.head.simple_test)[0]:
+                raise ConfigError(f'{type(self).__name__} takes a head of mmcls for one label an image, such as '
+                                  f"'mmcls.LinearClsHead', got {head['type']!r}; Classification takes ours")
+            # mmcls counts no hit whose score is negative, and fails at mixed labels
+            self.head.compute_accuracy = Accuracy(self.head.topk)
+        self.augments = build_augments(train_cfg, self.head)
+
+    def _head_input(self, img):
+        x = self.extract_feat(img)
+        return self.neck(x) if self.with_neck else x
+
+    def forward_train(self, img, label, **kwargs):
+        """Images (N x C x H x W) and labels (N) to losses and, with `cal_acc` of the head, accuracies."""
+        if self.augments is not None:
+            img, label = self.augments(img, label)
+        losses = _losses(label, self._head_input(img), self.head)
+        return {**losses.pop('accuracy', {}), **losses}
+
+    def forward_test(self, img, **kwargs):
+        """Images to dict(head0=scores), N x num_classes on the CPU, before the softmax."""
+        return dict(head0=self.head.simple_test(self._head_input(img), softmax=False, post_process=False).cpu())
+
+
+@in_float32
+def _losses(label, x, head):
+    return head.forward_train(x, label)
