@@ -5,10 +5,12 @@ from .maskfeat_vit import MaskFeatViT
 from .mim_cls_vit import MIMVisionTransformer
 from .resnet import ResNet, ResNet_CIFAR, ResNetV1d
 from .resnext import ResNeXt
+from .simmim_swin import SimMIMSwinTransformer
+from .swin_transformer import SwinTransformer
 from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
 __all__ = [
     'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ResNet_CIFAR',
-    'TIMMBackbone', 'TorchvisionBackbone', 'VisionTransformer'
+    'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone', 'VisionTransformer'
 ]
