@@ -125,15 +125,17 @@ class BEiTMaskGenerator(MaskStep):
         if min_num_patches < 1 or max_num_patches is not None and max_num_patches < min_num_patches:
             raise ValueError('1 <= min_num_patches <= max_num_patches must hold, got '
                              f'min_num_patches={min_num_patches}, max_num_patches={max_num_patches}')
-        if min_aspect <= 0 or max_aspect is not None and max_aspect < min_aspect:
+        if min_aspect > 0 and max_aspect is None:
+            max_aspect = 1 / min_aspect
+        if not 0 < min_aspect <= max_aspect:
             raise ValueError('0 < min_aspect <= max_aspect must hold, got '
                              f'min_aspect={min_aspect}, max_aspect={max_aspect}')
         self.num_masking_patches = num_masking_patches
         self.min_num_patches = min_num_patches
         self.max_num_patches = num_masking_patches if max_num_patches is None else max_num_patches
         self.min_aspect = min_aspect
-        self.max_aspect = 1 / min_aspect if max_aspect is None else max_aspect
-        self._log_aspect = math.log(self.min_aspect), math.log(self.max_aspect)
+        self.max_aspect = max_aspect
+        self._log_aspect = math.log(min_aspect), math.log(max_aspect)
 
     def get_shape(self):
         """Rows and columns of the mask."""
