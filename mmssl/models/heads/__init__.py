@@ -1,13 +1,19 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from .cae_head import CAEHead
 from .cls_head import ClsHead
 from .contrastive_head import ContrastiveHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
+from .mae_head import MAEPretrainHead
+from .maskfeat_head import MaskFeatPretrainHead
+from .mocov3_head import MoCoV3Head
 from .multi_cls_head import MultiClsHead
+from .simmim_head import SimMIMHead
 from .swav_head import SwAVHead
 
 __all__ = [
-    'ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead', 'MAEFinetuneHead',
-    'MAELinprobeHead', 'MaskFeatFinetuneHead', 'MultiClsHead', 'SwAVHead'
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead',
+    'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead',
+    'MoCoV3Head', 'MultiClsHead', 'SimMIMHead', 'SwAVHead'
 ]
