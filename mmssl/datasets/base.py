@@ -67,5 +67,6 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
         img = view[0] if isinstance(view, (tuple, list)) else view
         if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
             raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '
-                              f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it')
+                              f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it, or set '
+                              'prefetch=False, which RandomAug needs')
         return view

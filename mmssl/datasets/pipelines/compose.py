@@ -1,12 +1,18 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pipelines: native steps on arrays and steps of others on Pillow images, one after another."""
+import re
+
 import numpy as np
 from PIL import Image
 
 from mmssl.utils.errors import ConfigError
 from ..builder import PIPELINES
-from .base import Step, check_probability
+from .base import Step, check_probability, check_size
+from .format import Normalize
+from .resample import interpolation_name
 from .rng import global_generators, rng
+
+_NO_POLICY = "timm knows no auto_augment {!r}; such as 'rand-m9-mstd0.5-inc1', 'augmix-m3', 'original-mstd0.5' or '3a'"
 
 
 def build_step(step):
@@ -153,19 +159,23 @@ class RandomAppliedTrans(Step):
 
 @PIPELINES.register_module()
 class RandomAug:
-    """RandAugment and its kin, made by timm: crop, augmentation, tensor, normalisation, erasing.
+    """timm's augmentation for fine-tuning: crop, flip, RandAugment or its kin, tensor, normalisation, erasing.
+
+    It makes float tensors of Pillow images and stands alone in its pipeline, with `prefetch=False`. What is None is
+    timm's default, which the descriptions name.
 
     Args:
-        input_size (int): Length of a side in pixels. Up to 32, the image is cropped with a border of 4 instead of
-            resized.
-        color_jitter (float, optional): Strength of the jitter where `auto_augment` is not set.
-        auto_augment (str, optional): timm's description, such as 'rand-m9-mstd0.5-inc1'.
-        interpolation (str, optional): timm's name of the method, such as 'bicubic'.
-        re_prob (float, optional): Probability of erasing.
-        re_mode (str, optional): What is painted: 'const', 'rand' or 'pixel'.
-        re_count (int, optional): Number of rectangles.
-        mean (Sequence[float]): One a channel, in the scale 0..1.
-        std (Sequence[float]): One a channel, in the scale 0..1.
+        input_size (int | Sequence[int], optional): Length of a square's side or (height, width), in pixels; 224. Up to
+            32, as for CIFAR, the image is cropped with a border of 4 instead of resized.
+        color_jitter (float | Sequence[float], optional): Strength of the jitter, of all or of (brightness, contrast,
+            saturation) and perhaps hue, where `auto_augment` is not set; no jitter.
+        auto_augment (str, optional): timm's description, such as 'rand-m9-mstd0.5-inc1'; nothing.
+        interpolation (str | int, optional): See interpolation_name; 'random' draws bilinear or bicubic; bilinear.
+        re_prob (float, optional): Probability of erasing; 0.
+        re_mode (str, optional): What is painted: 'const' (0), 'rand' (one colour) or 'pixel' (noise); 'const'.
+        re_count (int, optional): Largest number of rectangles; 1.
+        mean (Sequence[float], optional): One a channel, in the scale 0..1; ImageNet's.
+        std (Sequence[float], optional): One a channel, in the scale 0..1; ImageNet's.
     """
 
     def __init__(self,
@@ -178,21 +188,36 @@ class RandomAug:
                  re_count=None,
                  mean=None,
                  std=None):
-        from timm.data import create_transform
-        from torchvision.transforms import RandomCrop
-        self.transforms = create_transform(
-            input_size=input_size,
-            is_training=True,
-            color_jitter=color_jitter,
-            auto_augment=auto_augment,
-            interpolation=interpolation,
-            re_prob=re_prob,
-            re_mode=re_mode,
-            re_count=re_count,
-            mean=mean,
-            std=std)
-        if input_size <= 32:
-            self.transforms.transforms[0] = RandomCrop(input_size, padding=4)
+        from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
+        size = check_size(224 if input_size is None else input_size, 'input_size')
+        if interpolation not in (None, 'random'):
+            interpolation = interpolation_name(interpolation)
+        options = dict(
+            interpolation='bilinear',
+            re_prob=0.,
+            re_mode='const',
+            re_count=1,
+            mean=IMAGENET_DEFAULT_MEAN,
+            std=IMAGENET_DEFAULT_STD)
+        given = dict(
+            interpolation=interpolation, re_prob=re_prob, re_mode=re_mode, re_count=re_count, mean=mean, std=std)
+        options.update((name, value) for name, value in given.items() if value is not None)
+        check_probability(options['re_prob'], 'RandomAug (re_prob)')
+        if options['re_mode'] not in ('const', 'rand', 'pixel') or options['re_count'] < 1:
+            raise ValueError("re_mode must be 'const', 'rand' or 'pixel' and re_count 1 or more, got "
+                             f're_mode={re_mode!r}, re_count={re_count}')
+        Normalize(options['mean'], options['std'])  # it looks whether they fit
+        # timm passes over sections that it does not understand, such as 'mstd' without a number
+        if auto_augment and not re.fullmatch(r'\w+(-(t\w*|[a-z]+\d[\d.]*))*', auto_augment):
+            raise ValueError(_NO_POLICY.format(auto_augment))
+        try:
+            self.transforms = create_transform(
+                size, is_training=True, color_jitter=color_jitter, auto_augment=auto_augment, **options)
+        except AssertionError as error:
+            raise ValueError(_NO_POLICY.format(auto_augment)) from error
+        if max(size) <= 32:
+            from torchvision.transforms import RandomCrop
+            self.transforms.transforms[0] = RandomCrop(size, padding=4)
 
     def __call__(self, img):
         return self.transforms(img)

@@ -6,7 +6,7 @@ import torchvision.transforms as T
 from PIL import Image
 
 from mmssl.datasets.builder import PIPELINES
-from mmssl.datasets.pipelines import Compose, RandomAug, Step, seed_sample, seed_view
+from mmssl.datasets.pipelines import Compose, Step, seed_sample, seed_view
 from mmssl.datasets.pipelines.rng import reseed
 from mmssl.utils.errors import ConfigError
 
@@ -159,26 +159,6 @@ def test_nested_steps(photographs):
     assert np.array_equal(Compose([inner])(photographs[0]), np.rot90(photographs[0]))
     with pytest.raises(ConfigError, match=r'at 0.transforms.0 in the config'):
         Compose([dict(type='RandomAppliedTrans', transforms=[dict(type='Nothing')])])
-
-
-def test_random_aug(photographs):
-    pytest.importorskip('timm')
-    norm = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-    pipeline = Compose([
-        dict(
-            type='RandomAug',
-            input_size=64,
-            auto_augment='rand-m9-mstd0.5-inc1',
-            interpolation='bicubic',
-            re_prob=0.25,
-            re_mode='pixel',
-            re_count=1,
-            **norm)
-    ])
-    views = [run(pipeline, photographs[0], 0, 0, i) for i in (0, 1, 0)]
-    assert views[0].shape == (3, 64, 64) and torch.equal(views[0], views[2]) and not torch.equal(views[0], views[1])
-    small = RandomAug(input_size=32, interpolation='bicubic', re_prob=0., re_mode='pixel', re_count=1, **norm)
-    assert isinstance(small.transforms.transforms[0], T.RandomCrop)
 
 
 def test_repr_names_steps_and_arguments():
