@@ -42,7 +42,9 @@ class CAEHead(BaseModule):
             CheckpointError: The file holds something else.
         """
         try:
-            return Encoder.from_weights(get_state_dict(read_checkpoint(self.tokenizer_path))).eval()
+            weights = get_state_dict(read_checkpoint(self.tokenizer_path))
+            print(f'{self.tokenizer_path}:')
+            return Encoder.from_weights(weights).eval()
         except (FileNotFoundError, CheckpointError) as error:
             message = (f'{error}. CAE predicts tokens of the image encoder of DALL-E, which is a file of yours: '
                        f'tokenizer_path is {self.tokenizer_path!r} and must name its weights as a state dict. Put it '
