@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmssl.datasets.pipelines import Step
+from mmssl.datasets.pipelines import Compose, Step
 from mmssl.datasets.pipelines.benchmark import (benchmark_dataset, dataset_views, folder_images, photographs,
                                                 torchvision_step)
 from mmssl.utils.errors import ConfigError
@@ -100,6 +100,26 @@ def test_torchvision_counterparts():
             return img[::2]
 
     assert torchvision_step(Native())(img).size == (64, 24)
+
+
+def test_two_images_and_a_mask(photo_folder):
+    """As CAE has them; the counterpart of the crop makes the same two images, to a grey level."""
+    two = dict(
+        type='RandomResizedCropAndInterpolationWithTwoPic', size=64, second_size=32, scale=(1., 1.), ratio=(1.3, 1.3))
+    mask = dict(type='BEiTMaskGenerator', input_size=(4, 4), num_masking_patches=6)
+    cfg = dict(
+        type='SingleViewDataset',
+        data_source=dict(type='Folder', data_prefix=str(photo_folder)),
+        pipeline=[dict(type='RandomHorizontalFlip'), two, mask])
+    result = benchmark_dataset(cfg, str(photo_folder), num=3)
+    assert [s['step'] for s in result['steps']] == [step['type'] for step in cfg['pipeline']]
+    assert result['decode_images_per_second'] > result['images_per_second'] > result['torchvision_images_per_second']
+    img = np.random.default_rng(0).integers(0, 256, (100, 130, 3), np.uint8)  # the crop can only be the whole
+    ours, theirs = Compose([two, mask])(img), torchvision_step(two)(Image.fromarray(img))
+    assert torchvision_step(mask)(theirs)[:2] == theirs
+    for a, b in zip(ours, theirs):
+        assert a.shape == np.asarray(b).shape and np.abs(a.astype(int) - np.asarray(b)).max() <= 1
+    assert torchvision_step(dict(two, second_size=None))(Image.fromarray(img)).size == (64, 64)
 
 
 def test_wrapped_and_wrong_datasets():

@@ -18,6 +18,7 @@ from ..builder import DATASOURCES, build_datasource
 from ..data_sources import ArraySource, decode_image
 from .base import Step
 from .compose import Compose, build_step, to_array, to_pillow
+from .mask import MaskStep
 from .resample import interpolation_name
 from .rng import reseed, seed_sample, seed_view
 
@@ -39,6 +40,22 @@ class PillowBlur:
         return img.filter(ImageFilter.GaussianBlur(np.random.uniform(self.sigma_min, self.sigma_max)))
 
 
+class PillowTwoPic(T.RandomResizedCrop):
+    """MMSelfSup's RandomResizedCropAndInterpolationWithTwoPic."""
+
+    def __init__(self, size, second_size=None, second_interpolation='lanczos', **kwargs):
+        super().__init__(size, **kwargs)
+        self.second_size = second_size and [second_size] * 2
+        self.second_interpolation = InterpolationMode(interpolation_name(second_interpolation))
+
+    def forward(self, img):
+        place = self.get_params(img, self.scale, self.ratio)
+        first = T.functional.resized_crop(img, *place, self.size, self.interpolation)
+        if self.second_size is None:
+            return first
+        return first, T.functional.resized_crop(img, *place, self.second_size, self.second_interpolation)
+
+
 def torchvision_step(step):
     """The counterpart of a step.
 
@@ -50,6 +67,8 @@ def torchvision_step(step):
             without counterpart works between conversions from and to Pillow.
     """
     built = build_step(step)
+    if isinstance(built, MaskStep):
+        return built  # it does not touch the image
     if not isinstance(built, Step) or not isinstance(step, dict):
         return built if not isinstance(built, Step) else lambda img: to_pillow(built(to_array(img)))
     name, args = type(built).__name__, {k: v for k, v in step.items() if k != 'type'}
@@ -59,10 +78,12 @@ def torchvision_step(step):
         return PillowBlur(**args)
     if name == 'Solarization':
         return T.RandomSolarize(args.get('threshold', 128), args.get('p', 0.5))
-    if name == 'RandomErasing' or not hasattr(T, name):
-        return lambda img: to_pillow(built(to_array(img)))
     if 'interpolation' in args:
         args['interpolation'] = InterpolationMode(interpolation_name(args['interpolation']))
+    if name == 'RandomResizedCropAndInterpolationWithTwoPic':
+        return PillowTwoPic(**args)
+    if name == 'RandomErasing' or not hasattr(T, name):
+        return lambda img: to_pillow(built(to_array(img)))
     return getattr(T, name)(**args)
 
 
@@ -260,8 +281,7 @@ def benchmark_dataset(cfg, data_prefix=None, num=100):
                 out = img
                 for step in steps:
                     out = step(out)
-                if isinstance(out, Image.Image):
-                    np.array(out)  # what the loader collates
+                to_array(out)  # what the loader collates
 
     with one_thread():
         seconds = _fastest([our_sample, their_sample, read], num)

@@ -206,6 +206,9 @@ class RandomAug:
         if options['re_mode'] not in ('const', 'rand', 'pixel') or options['re_count'] < 1:
             raise ValueError("re_mode must be 'const', 'rand' or 'pixel' and re_count 1 or more, got "
                              f're_mode={re_mode!r}, re_count={re_count}')
+        if np.ndim(color_jitter) and len(color_jitter) not in (3, 4):
+            raise ValueError('color_jitter must be one number or those of brightness, contrast, saturation and perhaps '
+                             f'hue; got {color_jitter}')
         Normalize(options['mean'], options['std'])  # it looks whether they fit
         # timm passes over sections that it does not understand, such as 'mstd' without a number
         if auto_augment and not re.fullmatch(r'\w+(-(t\w*|[a-z]+\d[\d.]*))*', auto_augment):

@@ -6,7 +6,11 @@ import torch
 from PIL import Image
 
 _METHODS = ('nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming')  # in the order of Pillow's numbers
-_TORCH = dict(bilinear=torch._C._nn._upsample_bilinear2d_aa, bicubic=torch._C._nn._upsample_bicubic2d_aa)
+_TORCH = {
+    name: getattr(torch._C._nn, f'_upsample_{name}2d_aa')
+    for name in ('bilinear', 'bicubic', 'lanczos')
+    if hasattr(torch._C._nn, f'_upsample_{name}2d_aa')  # lanczos came after 2.6, the oldest PyTorch that we take
+}
 
 
 def interpolation_name(interpolation):
@@ -56,5 +60,7 @@ def resize(img, height, width, interpolation='bilinear'):
         out = _TORCH[interpolation](batch, (height, width), False, None, None)
         return out.permute(0, 2, 3, 1).numpy()[0]
     method = Image.Resampling[interpolation.upper()]
+    if c == 3:
+        return np.asarray(Image.fromarray(img).resize((width, height), method))
     planes = [np.asarray(Image.fromarray(img[..., i]).resize((width, height), method)) for i in range(c)]
     return np.stack(planes, axis=2)

@@ -37,7 +37,7 @@ def photo(request, photographs):
 
 
 @pytest.mark.parametrize('crop', CROPS)
-@pytest.mark.parametrize('interpolation, limit', [(2, 0.05), (3, 0.1), ('lanczos', 0.5), ('nearest', 0), ('box', 0.01)])
+@pytest.mark.parametrize('interpolation, limit', [(2, 0.05), (3, 0.1), ('lanczos', 0.1), ('nearest', 0), ('box', 0.01)])
 def test_resized_crop(photo, crop, interpolation, limit):
     step = P.RandomResizedCrop(224, interpolation=interpolation)
     mode = step.interpolation
@@ -233,7 +233,7 @@ def test_two_sizes_of_one_crop(photographs):
     first, second = step.apply(photographs[0], *CROPS[0])
     part = pillow(photographs[0]).crop((20, 10, 470, 360))
     assert difference(first, part.resize((224, 224), Image.Resampling.BICUBIC))[0] < 0.1
-    assert difference(second, part.resize((112, 112), Image.Resampling.LANCZOS))[0] == 0
+    assert difference(second, part.resize((112, 112), Image.Resampling.LANCZOS))[0] < 0.1
     assert P.RandomResizedCropAndInterpolationWithTwoPic(96)(photographs[0]).shape == (96, 96, 3)
     choices = {
         P.RandomResizedCropAndInterpolationWithTwoPic(96, interpolation='random').draw(photographs[0])[-1]

@@ -94,6 +94,7 @@ def test_views_are_keyed(photo_folder):
     (dict(re_prob=1.5), r'RandomAug \(re_prob\): the probability p must be within 0..1, got 1.5'),
     (dict(re_mode='pixels'), "re_mode must be 'const', 'rand' or 'pixel'.*got re_mode='pixels'"),
     (dict(re_count=0), 're_count 1 or more, got.*re_count=0'),
+    (dict(color_jitter=(0.4, 0.1)), r'color_jitter must be one number or those of.*got \(0.4, 0.1\)'),
     (dict(mean=(0.5, )), 'one mean and one positive std a channel'),
     (dict(auto_augment='random-m9'), "timm knows no auto_augment 'random-m9'; such as"),
     (dict(auto_augment='rand-q9'), "timm knows no auto_augment 'rand-q9'"),
