@@ -1,13 +1,16 @@
 """Small models of every algorithm, as the tests use them."""
 import torch
 
-from mmssl.models import build_algorithm
+from mmssl.models import Encoder, build_algorithm
 
 DIM = 16
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='SyncBN'))
 NECK = dict(type='NonLinearNeck', in_channels=64, hid_channels=32, out_channels=DIM)
 PREDICTOR = dict(type='LatentPredictHead', predictor=dict(NECK, in_channels=DIM, with_last_bn=False))
 CONTRAST = dict(type='ContrastiveHead', temperature=0.2)
+# two layers of 16 patches; dropping paths is random for each process
+VIT = dict(arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=32, patch_size=8)
+TOKENIZER = dict(vocab_size=12, n_hid=8, n_blk_per_group=1)
 CONFIGS = dict(
     SimCLR=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
     MoCo=dict(
@@ -24,6 +27,11 @@ CONFIGS = dict(
         type='Classification',
         backbone=BACKBONE,
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)),
+    MMClsImageClassifierWrapper=dict(
+        type='MMClsImageClassifierWrapper',
+        backbone=dict(BACKBONE, type='mmcls.ResNet', out_indices=(3, )),
+        neck=dict(type='mmcls.GlobalAveragePooling'),
+        head=dict(type='mmcls.LinearClsHead', in_channels=64, num_classes=4, cal_acc=True)),
     RelativeLoc=dict(
         type='RelativeLoc',
         backbone=BACKBONE,
@@ -84,7 +92,66 @@ CONFIGS = dict(
         neg_num=4,
         neg_sampling='hard',
         share_neck=False,
-        num_classes=4))
+        num_classes=4),
+    MoCoV3=dict(
+        type='MoCoV3',
+        backbone=dict(VIT, type='VisionTransformer', stop_grad_conv1=True),
+        neck=dict(NECK, in_channels=16, num_layers=3, with_last_bn_affine=False, vit_backbone=True),
+        head=dict(type='MoCoV3Head', predictor=dict(NECK, in_channels=DIM), temperature=0.2),
+        base_momentum=0.9),
+    MAE=dict(
+        type='MAE',
+        backbone=dict(VIT, type='MAEViT'),
+        neck=dict(
+            type='MAEPretrainDecoder',
+            num_patches=16,
+            patch_size=8,
+            embed_dim=16,
+            decoder_embed_dim=16,
+            decoder_depth=1,
+            decoder_num_heads=2),
+        head=dict(type='MAEPretrainHead', norm_pix=True, patch_size=8)),
+    SimMIM=dict(
+        type='SimMIM',
+        backbone=dict(
+            type='SimMIMSwinTransformer',
+            arch=dict(embed_dims=8, depths=[2, 2], num_heads=[2, 4]),
+            img_size=32,
+            out_indices=(1, ),
+            drop_path_rate=0.,
+            stage_cfgs=dict(block_cfgs=dict(window_size=4))),
+        neck=dict(type='SimMIMNeck', in_channels=16, encoder_stride=8),
+        head=dict(type='SimMIMHead', patch_size=4, encoder_in_channels=3)),
+    MaskFeat=dict(
+        type='MaskFeat',
+        backbone=dict(VIT, type='MaskFeatViT'),
+        head=dict(type='MaskFeatPretrainHead', embed_dim=16, hog_dim=108),
+        hog_para=dict(nbins=9, pool=4, gaussian_window=16)),
+    CAE=dict(
+        type='CAE',
+        backbone=dict(VIT, type='CAEViT', init_values=0.1, qkv_bias=False),
+        neck=dict(
+            type='CAENeck',
+            num_classes=12,
+            embed_dims=16,
+            regressor_depth=1,
+            decoder_depth=1,
+            num_heads=2,
+            init_values=0.1,
+            mask_tokens_num=6),
+        head=dict(type='CAEHead', tokenizer_path='of build()', lambd=2)))
+
+
+def random_mask(seed, size, side, masked):
+    """`masked` of the side * side patches of each image."""
+    noise = torch.rand(size, side * side, generator=torch.Generator().manual_seed(seed))
+    return (noise.argsort(1).argsort(1) < masked).view(size, side, side).int()
+
+
+def give_tokenizer(model):
+    """A small random tokenizer in place of the file."""
+    torch.manual_seed(5)
+    vars(model.head)['tokenizer'] = Encoder(**TOKENIZER).eval()
 
 
 def start_memory(model):
@@ -98,13 +165,28 @@ def start_memory(model):
 
 
 # Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
-VIEWS = dict(Classification=0, DeepCluster=0, NPID=0, ODC=0, RelativeLoc=9, RotationPred=4, SwAV=5)
+VIEWS = dict(
+    Classification=0,
+    DeepCluster=0,
+    MAE=0,
+    MMClsImageClassifierWrapper=0,
+    NPID=0,
+    ODC=0,
+    RelativeLoc=9,
+    RotationPred=4,
+    SwAV=5,
+    SimMIM=1,
+    MaskFeat=1,
+    CAE=2)
 # Height and width of each view, where it is not 32
 SIDES = dict(SwAV=(32, 32, 24, 24, 24))
+# Patches along a side of the mask that comes with the views, and how many of them are masked
+MASKS = dict(SimMIM=(8, 20), MaskFeat=(4, 6), CAE=(4, 6))
 # What a batch holds besides img and idx, computed from idx
 TARGETS = dict(
     Classification=dict(label=lambda idx: idx % 4),
     DeepCluster=dict(pseudo_label=lambda idx: idx * 3 % 4),
+    MMClsImageClassifierWrapper=dict(label=lambda idx: idx % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,
@@ -115,6 +197,8 @@ PREPARE = dict(
     SwAV=lambda model: model.head.build_queue(13),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     # each process draws negatives for its own samples, so that two could not equal one
+    MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
+    CAE=give_tokenizer,
     NPID=lambda model: setattr(model.memory_bank, 'draw', lambda ind, num, exclude:
                                (ind[:, None] + 1 + torch.arange(num) * 5 % 11) % 12))
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
@@ -141,6 +225,8 @@ def batch(name, size=8, seed=0, start=0, stop=None):
     count = VIEWS.get(name, 2)
     sides = SIDES.get(name, [32] * (count or 1))
     views = [torch.randn(size, 3, side, side, generator=generator)[start:stop] for side in sides]
+    if name in MASKS:
+        views.append(random_mask(seed, size, *MASKS[name])[start:stop])
     idx = torch.arange(size)[start:stop]
     targets = {key: target(idx) for key, target in TARGETS.get(name, {}).items()}
     return dict(img=views if count else views[0], idx=idx, **targets)

@@ -2,21 +2,27 @@
 from .barlowtwins import BarlowTwins
 from .base import BaseModel
 from .byol import BYOL
+from .cae import CAE
 from .classification import Classification
 from .deepcluster import DeepCluster
 from .densecl import DenseCL
 from .interclr_moco import InterCLRMoCo
+from .mae import MAE
+from .maskfeat import MaskFeat
 from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
 from .moco import MoCo
+from .mocov3 import MoCoV3
 from .npid import NPID
 from .odc import ODC
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
+from .simmim import SimMIM
 from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo',
-    'MMClsImageClassifierWrapper', 'MoCo', 'NPID', 'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimSiam', 'SwAV'
+    'BYOL', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo', 'MAE',
+    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR',
+    'SimMIM', 'SimSiam', 'SwAV'
 ]

@@ -1,0 +1,40 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""MAE."""
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from .base import BaseModel, one_view
+
+
+@ALGORITHMS.register_module()
+class MAE(BaseModel):
+    """Masked Autoencoders <https://arxiv.org/abs/2111.06377>: rebuild the pixels of masked patches.
+
+    Args:
+        backbone (dict): Config of the encoder, which masks.
+        neck (dict): Config of the decoder.
+        head (dict): Config of the loss.
+        init_cfg (dict, optional): Initialisation.
+    """
+
+    def __init__(self, backbone, neck, head, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.neck = build_neck(neck)
+        self.head = build_head(head)
+
+    def extract_feat(self, img):
+        """Images, B x C x H x W, without masks to the encoder's (map, class token) pairs."""
+        return self.backbone.extract_feat(img)
+
+    def reconstruct(self, img):
+        """Images to predicted patches, B x L x p*p*C, and the mask, B x L, 1 where masked."""
+        latent, mask, ids_restore = self.backbone(img)  # B x (K + 1) x D
+        return self.neck(latent, ids_restore), mask
+
+    def forward_train(self, img, **kwargs):
+        """Images, B x C x H x W, to the loss."""
+        return self.head(one_view(img), *self.reconstruct(img))
+
+    def forward_test(self, img, **kwargs):
+        """Images to reconstructions, B x C x H x W in the scale of the images, and masks of the same size."""
+        pred, mask = self.reconstruct(img)
+        return dict(reconstruction=self.head.to_pixels(pred, img), mask=self.head.mask_to_pixels(mask, img))

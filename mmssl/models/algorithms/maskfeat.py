@@ -1,0 +1,34 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""MaskFeat."""
+from ..builder import ALGORITHMS, build_backbone, build_head
+from ..utils.hog_layer import HOGLayerC, hog_of_patches
+from .base import BaseModel, masked_view
+
+
+@ALGORITHMS.register_module()
+class MaskFeat(BaseModel):
+    """MaskFeat <https://arxiv.org/abs/2112.09133>: predict histograms of oriented gradients of masked patches.
+
+    Args:
+        backbone (dict): Config of the encoder, whose mask token stands in for masked patches.
+        head (dict): Config of the linear prediction and the loss.
+        hog_para (dict): Arguments of HOGLayerC.
+        init_cfg (dict, optional): Initialisation.
+    """
+
+    def __init__(self, backbone, head, hog_para, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.head = build_head(head)
+        self.hog_layer = HOGLayerC(**hog_para)
+
+    def extract_feat(self, img):
+        """Images, B x C x H x W, without masks to the encoder's (map, class token) pairs."""
+        return self.backbone.extract_feat(img)
+
+    def forward_train(self, img, **kwargs):
+        """Images (B x C x H x W) and masks on the grid of patches (B x h x w, 1 where masked) to the loss."""
+        img, mask = masked_view(img, ('an image', 'a mask'))
+        latent = self.backbone(img, mask)  # B x (L + 1) x D
+        hog = hog_of_patches(self.hog_layer(img), self.backbone.patch_resolution)  # B x L x C*nbins*cells
+        return self.head(latent, hog, mask)

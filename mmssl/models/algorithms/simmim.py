@@ -1,0 +1,31 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimMIM."""
+from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from .base import BaseModel, masked_view
+
+
+@ALGORITHMS.register_module()
+class SimMIM(BaseModel):
+    """SimMIM <https://arxiv.org/abs/2111.09886>: regress the colours of masked patches from an encoder of all patches.
+
+    Args:
+        backbone (dict): Config of the encoder, whose mask token stands in for masked patches.
+        neck (dict): Config of the linear decoder.
+        head (dict): Config of the loss.
+        init_cfg (dict, optional): Initialisation.
+    """
+
+    def __init__(self, backbone, neck, head, init_cfg=None):
+        super().__init__(init_cfg)
+        self.backbone = build_backbone(backbone)
+        self.neck = build_neck(neck)
+        self.head = build_head(head)
+
+    def extract_feat(self, img):
+        """Images, B x C x H x W, without masks to the encoder's maps."""
+        return self.backbone.extract_feat(img)
+
+    def forward_train(self, img, **kwargs):
+        """Images (B x C x H x W) and masks on the encoder's patches (B x h x w, 1 where masked) to the loss."""
+        img, mask = masked_view(img, ('an image', 'a mask'))
+        return self.head(img, self.neck(self.backbone(img, mask)[-1]), mask)
