@@ -113,9 +113,10 @@ def plot_views(samples, path, title='What the network is taught to see as the sa
             cover[tile.mask.astype(bool)] = (0.5, 0.5, 0.5, 0.93)
             axes.imshow(cover, interpolation='nearest', **box)
             rows, columns = tile.mask.shape
-            style = dict(color='white', linewidth=0.3)
-            axes.hlines(np.linspace(y, y + h, rows + 1), x, x + w, **style)
-            axes.vlines(np.linspace(x, x + w, columns + 1), y, y + h, **style)
+            if w / columns > 0.04:  # lines of a finer grid would hide what is seen
+                style = dict(color='white', linewidth=0.3)
+                axes.hlines(np.linspace(y, y + h, rows + 1), x, x + w, **style)
+                axes.vlines(np.linspace(x, x + w, columns + 1), y, y + h, **style)
         axes.text(x, y + h + 0.02, caption, fontsize=6, color=_INK, va='top', linespacing=1.15)
     axes.set(xlim=(0, width), ylim=(bottom, 0))
     _save(figure, path)

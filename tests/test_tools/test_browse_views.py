@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcv import Config
 from PIL import Image
 
 from mmssl.datasets import ConcatDataset, RepeatDataset, build_dataloader, build_dataset
@@ -112,6 +113,25 @@ def test_masks_in_wrapped_data_sets(source):
     assert captions(block) == [['64 x 64\nlabel 0: china', '', hidden.caption]]
 
 
+@pytest.mark.parametrize('prefetch', [True, False])
+def test_published_masks(source, prefetch):
+    """CAE's two images and mask, as the loader gives them."""
+    cfg = Config.fromfile(str(ROOT / 'configs/selfsup/_base_/datasets/imagenet_cae.py')).data.train
+    steps = list(cfg.pipeline) if prefetch else [*cfg.pipeline[:-1], *TENSOR, cfg.pipeline[-1]]
+    dataset = build_dataset(dict(cfg, data_source=source, pipeline=steps, prefetch=prefetch))
+    loader = build_dataloader(dataset, samples_per_gpu=24, workers_per_gpu=0, dist=False, shuffle=False, seed=11)
+    loader.set_epoch(1)
+    batch = next(iter(loader))['img']
+    _, (block, ) = look_at(dataset, 7, [1], seed=11)
+    (image, second, hidden), = block
+    assert captions(block) == [['224 x 224\nlabel 0: china', '', '38% hidden']]
+    assert np.array_equal(hidden.mask, batch[2][7]) and hidden.mask.sum() == 75 and hidden.image is image.image
+    for tile, part in zip((image, second), batch):
+        part = part[7].permute(1, 2, 0).double()
+        part = part if prefetch else (part * torch.tensor(NORM['std']) + torch.tensor(NORM['mean'])) * 255
+        assert np.abs(tile.image - part.numpy()).max() < 0.51
+
+
 def test_floats_of_steps_of_others():
     """Values within 0 to 1 are shown as they are; others are taken as normalised, by the config's figures."""
     dark = torch.full((3, 4, 4), 0.2)
@@ -134,6 +154,11 @@ def test_true_proportions(tmp_path):
         share[name] = (np.abs(picture - color).sum(2) < 30).sum()
     assert share['blue'] / (share['red'] / 2) == pytest.approx((96 / 224)**2, rel=0.05)  # red: stored, and a view
     assert share['green'] / (share['red'] / 2) == pytest.approx(1 / 4, rel=0.08)  # half of a half, less the grid
+    # the lines of SimMIM's 48 x 48 cells would hide what is left to be seen
+    fine = plots.Tile(green.image, 'half\nhidden', np.repeat(np.repeat(green.mask, 24, 0), 24, 1))
+    plots.plot_views([(plots.Tile(red), [[[fine]]])], tmp_path / 'b.png')
+    picture = np.asarray(Image.open(tmp_path / 'b.png').convert('RGB')).astype(int)
+    assert (np.abs(picture - (0, 255, 0)).sum(2) < 30).sum() > share['green']
 
 
 def test_the_tool(run_tool, photo_folder, tmp_path):
