@@ -201,6 +201,8 @@ PREPARE = dict(
     CAE=give_tokenizer,
     NPID=lambda model: setattr(model.memory_bank, 'draw', lambda ind, num, exclude:
                                (ind[:, None] + 1 + torch.arange(num) * 5 % 11) % 12))
+VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3')
+TRANSFORMERS = (*VITS, 'SimMIM')
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 
 
