@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
-from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
+from mmssl.datasets import ConcatDataset, PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.utils.config import config_section
 from mmssl.utils.dist import default_device, sync_random_seed
 from mmssl.utils.errors import ConfigError, nearest
@@ -140,6 +140,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     _check_memory(model, datasets[0], workflow)
+    _check_labels(model, datasets)
     device = default_device()
     model = model.to(device)
     if cfg.get('channels_last'):
@@ -188,6 +189,26 @@ def _check_memory(model, dataset, workflow):
     if length != samples:
         raise ConfigError(f'model.memory_bank.length is {length}, the training data has {samples} samples: '
                           f'set model.memory_bank.length={samples}')
+
+
+def _check_labels(model, datasets):
+    """Mixed labels, and losses of other packages, have no place for samples without a label."""
+    if not getattr(model, 'needs_labels', False):
+        return
+    for dataset in datasets:
+        missing = sum(int((np.asarray(part.gt_labels) < 0).sum()) for part in _labelled_parts(dataset))
+        if missing:
+            mixed = 'train_cfg.augments (mixup, CutMix)' if getattr(model, 'augments', None) else 'this model'
+            raise ConfigError(f'{mixed} needs a label for each sample, {missing} of {len(dataset)} have none (-1): '
+                              'leave them out of the data')
+
+
+def _labelled_parts(dataset):
+    """The data sets with labels that a data set is made of."""
+    dataset = distinct(dataset)
+    if isinstance(dataset, ConcatDataset):
+        return [part for d in dataset.datasets for part in _labelled_parts(d)]
+    return [dataset] if hasattr(dataset, 'gt_labels') else []
 
 
 def _register_hooks(runner, cfg, loss_scale, distributed):

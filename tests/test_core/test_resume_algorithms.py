@@ -34,6 +34,15 @@ INTERCLR = dict(
     neg_num=30,
     semihard_neg_pool_num=60,
     semieasy_neg_pool_num=60)
+VIT = dict(
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=16,
+    patch_size=4,
+    drop_rate=0.1,
+    drop_path_rate=0.2)
+MIXED = dict(
+    augments=[dict(type='BatchMixup', alpha=0.8, prob=0.4),
+              dict(type='BatchCutMix', alpha=1.0, prob=0.4)])
 # `type` is the name unless it is given
 MODELS = dict(
     SimCLR=dict(neck=MLP, head=CONTRAST),
@@ -71,13 +80,24 @@ MODELS = dict(
         neck=dict(type='RelativeLocNeck', in_channels=32, out_channels=16),
         head=dict(type='ClsHead', in_channels=16, num_classes=8)),
     RotationPred=dict(head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=4)),
+    Classification=dict(
+        backbone=dict(VIT, type='MIMVisionTransformer', final_norm=False),
+        head=dict(type='MAEFinetuneHead', embed_dim=16, num_classes=10),
+        train_cfg=MIXED),
+    MMClsImageClassifierWrapper=dict(
+        backbone=dict(VIT, type='mmcls.VisionTransformer'),
+        head=dict(type='mmcls.VisionTransformerClsHead', in_channels=16, num_classes=10, cal_acc=True),
+        train_cfg=MIXED),
 )
 
 CLUSTERED = dict(type='DeepClusterDataset', pipeline=CROP)
+LABELLED = dict(type='SingleViewDataset', pipeline=CROP)
 # data sets other than two views
 DATA = dict(
     SwAV=dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP]),
-    NPID=dict(type='SingleViewDataset', pipeline=CROP),
+    Classification=LABELLED,
+    MMClsImageClassifierWrapper=LABELLED,
+    NPID=LABELLED,
     DeepCluster=CLUSTERED,
     DeepClusterReweighted=CLUSTERED,
     ODC=CLUSTERED,
@@ -98,6 +118,8 @@ def clustering(kind, **kwargs):
 WEIGHTS = dict(reweight=True, reweight_pow=0.5)
 UPKEEP = dict(centroids_update_interval=4, deal_with_small_clusters_interval=1, evaluate_interval=50)
 HOOKS = dict(
+    Classification=[dict(type='EMAHook', momentum=0.1, priority='HIGH')],
+    MMClsImageClassifierWrapper=[dict(type='EMAHook', momentum=0.1, interval=2, priority='HIGH')],
     BYOL=[dict(type='MomentumUpdateHook')],
     SimSiam=[dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)],
     # the dense loss begins within the first epoch
@@ -121,7 +143,11 @@ HOOKS = dict(
     InterCLRMoCo=[clustering('InterCLRHook', **UPKEEP)],
     # all samples are clustered at the start of the second epoch
     InterCLRMoCoOffline=[clustering('InterCLRHook', online_labels=False, warmup_epochs=1, **UPKEEP)])
-OPTIMIZER = dict(SimSiam=dict(paramwise_options=dict(predictor=dict(fix_lr=True))))
+LAYER_DECAY = dict(constructor='TransformerFinetuneConstructor', model_type='vit', layer_decay=0.7)
+OPTIMIZER = dict(
+    Classification=dict(LAYER_DECAY, paramwise_options={'ln|bias|_norm': dict(weight_decay=0.)}),
+    MMClsImageClassifierWrapper=LAYER_DECAY,
+    SimSiam=dict(paramwise_options=dict(predictor=dict(fix_lr=True))))
 # the prototypes of SwAV stay for the first epoch and one iteration
 OPTIMIZER_CONFIG = dict(SwAV=dict(frozen_layers_cfg=dict(prototypes=7)))
 
@@ -184,7 +210,7 @@ def assert_same(a, b, where):
 
 def test_no_algorithm_is_forgotten():
     tried = {model.get('type', name) for name, model in MODELS.items()}
-    assert tried == {*algorithms.__all__} - {'BaseModel', 'Classification'}
+    assert tried == {*algorithms.__all__} - {'BaseModel'}
 
 
 @pytest.mark.parametrize('name', MODELS)
