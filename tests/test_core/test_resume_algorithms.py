@@ -40,9 +40,7 @@ VIT = dict(
     patch_size=4,
     drop_rate=0.1,
     drop_path_rate=0.2)
-MIXED = dict(
-    augments=[dict(type='BatchMixup', alpha=0.8, prob=0.4),
-              dict(type='BatchCutMix', alpha=1.0, prob=0.4)])
+MIXED = dict(augments=[dict(type='BatchMixup', alpha=0.8, prob=0.4), dict(type='BatchCutMix', alpha=1.0, prob=0.4)])
 # `type` is the name unless it is given
 MODELS = dict(
     SimCLR=dict(neck=MLP, head=CONTRAST),
