@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Classifiers of MMClassification."""
+from torch.nn import functional as F
+
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import accepted_arguments
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
@@ -29,6 +31,7 @@ class MMClsImageClassifierWrapper(BaseModel):
 
     def __init__(self, backbone, neck=None, head=None, pretrained=None, train_cfg=None, init_cfg=None):
         super().__init__(init_cfg if pretrained is None else dict(type='Pretrained', checkpoint=pretrained))
+        _mend_resizing()
         self.backbone = build_backbone(backbone)
         self.neck = None if neck is None else build_neck(neck)
         self.head = None if head is None else build_head(head)
@@ -54,6 +57,18 @@ class MMClsImageClassifierWrapper(BaseModel):
     def forward_test(self, img, **kwargs):
         """Images to dict(head0=scores), N x num_classes on the CPU, before the softmax."""
         return dict(head0=self.head.simple_test(self._head_input(img), softmax=False, post_process=False).cpu())
+
+
+def _mend_resizing():
+    """Have mmcls's Swin fit weights of another window without the function of SciPy that its release 1.14 took out."""
+    from mmcls.models.backbones import swin_transformer
+    swin_transformer.resize_relative_position_bias_table = _resize_bias_table
+
+
+def _resize_bias_table(src_shape, dst_shape, table, num_head):
+    """Table of (src_shape ** 2) x num_head for windows of another size, by bicubic interpolation."""
+    table = table.T.reshape(1, num_head, src_shape, src_shape)
+    return F.interpolate(table, (dst_shape, ) * 2, mode='bicubic', align_corners=True)[0].flatten(1).T
 
 
 @in_float32
