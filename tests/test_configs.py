@@ -1,5 +1,6 @@
 """The recipes: their figures are the published ones, and each trains."""
 import ast
+import copy
 import re
 from pathlib import Path
 
@@ -72,6 +73,30 @@ MODELS = dict(
     'head.predictor.out_channels=2048; head.predictor.with_avg_pool=False; head.predictor.with_last_bn=False; '
     'head.predictor.with_last_bias=True')
 
+MODELS.update(
+    mocov3='type=MoCoV3; base_momentum=0.99; backbone.type=VisionTransformer; backbone.arch=mocov3-small; '
+    'backbone.img_size=224; backbone.patch_size=16; backbone.stop_grad_conv1=True; neck.type=NonLinearNeck; '
+    'neck.in_channels=384; neck.hid_channels=4096; neck.out_channels=256; neck.num_layers=3; neck.with_bias=False; '
+    'neck.with_last_bn=True; neck.with_last_bn_affine=False; neck.with_last_bias=False; neck.with_avg_pool=False; '
+    'neck.vit_backbone=True; head.type=MoCoV3Head; head.predictor.type=NonLinearNeck; head.predictor.in_channels=256; '
+    'head.predictor.hid_channels=4096; head.predictor.out_channels=256; head.predictor.num_layers=2; '
+    'head.predictor.with_bias=False; head.predictor.with_last_bn=True; head.predictor.with_last_bn_affine=False; '
+    'head.predictor.with_last_bias=False; head.predictor.with_avg_pool=False; head.temperature=0.2',
+    mae='type=MAE; backbone.type=MAEViT; backbone.arch=b; backbone.patch_size=16; backbone.mask_ratio=0.75; '
+    'neck.type=MAEPretrainDecoder; neck.patch_size=16; neck.in_chans=3; neck.embed_dim=768; '
+    'neck.decoder_embed_dim=512; neck.decoder_depth=8; neck.decoder_num_heads=16; neck.mlp_ratio=4.0; '
+    'head.type=MAEPretrainHead; head.norm_pix=True; head.patch_size=16',
+    simmim='type=SimMIM; backbone.type=SimMIMSwinTransformer; backbone.arch=B; backbone.img_size=192; '
+    'backbone.stage_cfgs.block_cfgs.window_size=6; neck.type=SimMIMNeck; neck.in_channels=1024; '
+    'neck.encoder_stride=32; head.type=SimMIMHead; head.patch_size=4; head.encoder_in_channels=3',
+    cae='type=CAE; backbone.type=CAEViT; backbone.arch=b; backbone.patch_size=16; backbone.init_values=0.1; '
+    'backbone.qkv_bias=False; neck.type=CAENeck; neck.patch_size=16; neck.embed_dims=768; neck.num_heads=12; '
+    'neck.regressor_depth=4; neck.decoder_depth=4; neck.mlp_ratio=4; neck.init_values=0.1; head.type=CAEHead; '
+    'head.tokenizer_path=cae_ckpt/dalle_encoder.pth; head.lambd=2; base_momentum=0.0',
+    maskfeat='type=MaskFeat; backbone.type=MaskFeatViT; backbone.arch=b; backbone.patch_size=16; '
+    'backbone.drop_path_rate=0; head.type=MaskFeatPretrainHead; head.hog_dim=108; hog_para.nbins=9; hog_para.pool=8; '
+    'hog_para.gaussian_window=16')
+
 JITTER = 'RandomAppliedTrans(ColorJitter(brightness={0}, contrast={0}, saturation={1}, hue={2}), p=0.8)'
 BLUR = 'RandomGrayscale(p=0.2) > GaussianBlur(sigma_min=0.1, sigma_max=2.0, p={})'
 BYOL_VIEW = ('RandomResizedCrop(size=224, interpolation=3) > RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) +
@@ -84,6 +109,8 @@ CLUSTER_VIEW = ('RandomResizedCrop(size=224) > RandomHorizontalFlip() > RandomRo
                 'brightness=0.4, contrast=0.4, saturation=1.0, hue=0.5) > RandomGrayscale(p=0.2)')
 SWAV_VIEW = ('RandomResizedCrop(size={}, scale={}) > ' + JITTER.format(0.8, 0.8, 0.2) + ' > ' + BLUR.format(0.5) +
              ' > RandomHorizontalFlip(p=0.5)')
+MOCOV3_VIEW = ('RandomResizedCrop(size=224, scale=(0.08, 1.0)) > ' + JITTER.format(0.4, 0.2, 0.1) + ' > ' + BLUR +
+               ' > Solarization(p={}) > RandomHorizontalFlip()')
 # type of the data set, its num_views, its pipelines
 VIEWS = dict(
     mocov1=('MultiViewDataset', [2], MOCOV1_VIEW),
@@ -101,6 +128,22 @@ VIEWS = dict(
     relative_loc=('RelativeLocDataset', None, 'Resize(size=292) > RandomCrop(size=255) > RandomGrayscale(p=0.66)'),
     rotation_pred=('RotationPredDataset', None, 'RandomResizedCrop(size=224) > RandomHorizontalFlip()'),
     swav=('MultiViewDataset', [2, 6], SWAV_VIEW.format(224, (0.14, 1.0)) + ' || ' + SWAV_VIEW.format(96, (0.05, 0.14))))
+
+VIEWS.update(
+    mocov3=('MultiViewDataset', [1, 1], MOCOV3_VIEW.format(1.0, 0.0) + ' || ' + MOCOV3_VIEW.format(0.1, 0.2)),
+    mae=('SingleViewDataset', None,
+         'RandomResizedCrop(size=224, scale=(0.2, 1.0), interpolation=3) > RandomHorizontalFlip()'),
+    simmim=('SingleViewDataset', None,
+            'RandomResizedCrop(size=192, scale=(0.67, 1.0), ratio=(0.75, 1.3333333333333333))'
+            ' > RandomHorizontalFlip() > SimMIMMaskGenerator(input_size=192, mask_patch_size=32, model_patch_size=4, '
+            'mask_ratio=0.6)'),
+    cae=('SingleViewDataset', None,
+         'RandomHorizontalFlip(p=0.5) > RandomResizedCropAndInterpolationWithTwoPic(size=224, second_size=112, '
+         'interpolation=bicubic, second_interpolation=lanczos, scale=(0.08, 1.0)) > BEiTMaskGenerator(input_size='
+         '(14, 14), num_masking_patches=75, max_num_patches=None, min_num_patches=16)'),
+    maskfeat=('SingleViewDataset', None,
+              'RandomResizedCropAndInterpolationWithTwoPic(size=224, scale=(0.5, 1.0), ratio=(0.75, 1.3333), '
+              'interpolation=bicubic) > RandomHorizontalFlip() > MaskFeatMaskGenerator(mask_ratio=0.4)'))
 
 SGD = 'type=SGD; lr=0.03; weight_decay=0.0001; momentum=0.9'
 LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.(bn|gn)(\d+)?.(weight|bias).'
@@ -120,6 +163,29 @@ STEP = 'policy=step; step=[120, 160]'
 CLUSTER_SGD = r'type=SGD; lr={}; weight_decay=1e-05; momentum=0.9; paramwise_options.\Ahead..momentum=0.0'
 SGD_70 = 'type=SGD; lr=0.2; weight_decay=0.0001; momentum=0.9'
 STEP_70 = 'policy=step; step=[30, 50]; warmup=linear; warmup_iters=5; warmup_ratio=0.1; warmup_by_epoch=True'
+
+MAE = 'type=AdamW; lr=0.0024; betas=(0.9, 0.95); weight_decay=0.05; ' + '; '.join(
+    f'paramwise_options.{name}.weight_decay=0.0' for name in ('ln', 'bias', 'pos_embed', 'mask_token', 'cls_token'))
+MAE_COSINE = ('policy=StepFixCosineAnnealing; min_lr=0.0; warmup=linear; warmup_iters=40; warmup_ratio=0.0001; '
+              'warmup_by_epoch=True; by_epoch=False')
+SIMMIM = 'type=AdamW; lr=0.0008; betas=(0.9, 0.999); weight_decay=0.05; eps=1e-08; ' + '; '.join(
+    f'paramwise_options.{name}.weight_decay=0.0'
+    for name in ('norm', 'bias', 'absolute_pos_embed', 'relative_position_bias_table'))
+SIMMIM_COSINE = ('policy=CosineAnnealing; min_lr=4e-05; warmup=linear; warmup_iters=10; '
+                 'warmup_ratio=0.004999999999999999; warmup_by_epoch=True; by_epoch=False')
+# published without 'ln', for want of which the norms of the layers were decayed (a pitfall)
+CAE = 'type=AdamW; lr=0.0015; betas=(0.9, 0.999); weight_decay=0.05; ' + '; '.join(
+    f'paramwise_options.{name}.weight_decay=0.0' for name in ('norm', 'ln', 'bias', 'gamma'))
+CAE_COSINE = ('policy=StepFixCosineAnnealing; min_lr=1e-05; warmup=linear; warmup_iters=10; warmup_ratio=0.0001; '
+              'warmup_by_epoch=True; by_epoch=False')
+MASKFEAT = ('type=AdamW; lr=0.0016; weight_decay=0.05; betas=(0.9, 0.999); paramwise_options.ln.weight_decay=0.0; '
+            'paramwise_options.bias.weight_decay=0.0')
+MASKFEAT_COSINE = ('policy=CosineAnnealing; by_epoch=False; min_lr=1e-06; warmup=linear; warmup_iters=30; '
+                   'warmup_ratio=1e-06; warmup_by_epoch=True')
+
+
+def clip(max_norm):
+    return dict(optimizer_config=dict(grad_clip=dict(max_norm=max_norm)))
 
 
 def momentum_hook(update_interval):
@@ -254,6 +320,25 @@ TABLE = {
     (32, 200, 'type=LARS; lr=0.6; weight_decay=1e-06; momentum=0.9', 'policy=CosineAnnealing; min_lr=0.0006',
      dict(hooks=SWAV_HOOKS, optimizer_config=dict(frozen_layers_cfg=dict(prototypes=5005)))),
 }
+TABLE.update({
+    'mocov3/mocov3_vit-small-p16_32xb128-fp16-coslr-300e_in1k-224':
+    (128, 300, 'type=AdamW; lr=0.0024; weight_decay=0.1', MAE_COSINE.replace('StepFix', ''),
+     dict(hooks=[dict(type='MomentumUpdateHook')], fp16='dynamic')),
+    'mae/mae_vit-base-p16_8xb512-coslr-1600e': (512, 1600, MAE, MAE_COSINE, {}),
+    'mae/mae_vit-base-p16_8xb512-coslr-400e-fp16': (512, 400, MAE, MAE_COSINE, dict(fp16='dynamic')),
+    'mae/mae_vit-base-p16_8xb512-coslr-400e': (512, 400, MAE, MAE_COSINE, {}),
+    'mae/mae_vit-base-p16_8xb512-coslr-800e': (512, 800, MAE, MAE_COSINE, {}),
+    'simmim/simmim_swin-base_16xb128-coslr-100e_in1k-192':
+    (128, 100, SIMMIM, SIMMIM_COSINE, dict(clip(5.0), fp16='dynamic')),
+    'simmim/simmim_swin-base_8xb256-coslr-100e_in1k-192': (256, 100, SIMMIM, SIMMIM_COSINE,
+                                                           dict(clip(5.0), fp16='dynamic')),
+    **{
+        f'cae/cae_vit-base-p16_{gpus}xb{images}-fp16-coslr-300e': (images, 300, CAE, CAE_COSINE,
+                                                                   dict(clip(3.0), fp16='dynamic'))
+        for gpus, images in ((16, 128), (32, 64), (8, 256))
+    },
+    'maskfeat/maskfeat_vit-base-p16_8xb256-coslr-300e': (256, 300, MASKFEAT, MASKFEAT_COSINE, clip(0.02)),
+})
 
 
 def path_of(name):
@@ -384,18 +469,23 @@ def test_two_iterations(path, photo_folder, tmp_path):
     """Each recipe trains on images of a folder, with its own hooks, optimizer and precision, on this machine."""
     from mmssl.apis import set_random_seed, train_model
     from mmssl.datasets import build_dataset
-    from mmssl.models import build_algorithm
+    from mmssl.models import Encoder, build_algorithm
     from mmssl.utils.config import load_config
-    cfg = load_config(str(path), {**SMALL, **options_for(path, photo_folder), **SMALL_PARTS.get(path.parent.name, {})})
+    parts = copy.deepcopy(SMALL_PARTS.get(path.parent.name, {}))  # mmcv takes _delete_ out of it
+    if 'model.head.tokenizer_path' in parts:
+        parts = dict(parts, **{'model.head.tokenizer_path': str(tmp_path / 'tokenizer.pth')})
+        torch.save(Encoder(n_hid=8, n_blk_per_group=1, vocab_size=12).state_dict(), tmp_path / 'tokenizer.pth')
+    small = {k: v for k, v in SMALL.items() if 'model.backbone.arch' not in parts or k not in RESNET}
+    cfg = load_config(str(path), {**small, **options_for(path, photo_folder), **parts})
     cfg.work_dir = str(tmp_path)
     extractors = [hook.extractor for hook in cfg.get('custom_hooks', []) if 'extractor' in hook]
     for data in (cfg.data.train, *(extractor.dataset for extractor in extractors)):
         for step in sum(map(list, pipelines(data)), []):
-            if 'size' in step:  # 224 becomes 32, and 96 becomes 14
+            if 'size' in step and step.size > 64:  # 224 becomes 32, and 96 becomes 14
                 step.size //= 7 if data.type != 'RelativeLocDataset' else 3
     for extractor in extractors:
         extractor.workers_per_gpu = 0
-    for part, channels in (('neck', 64), ('head.predictor', None)):
+    for part, channels in (('neck', parts.get('model.neck.in_channels', 64)), ('head.predictor', None)):
         shrink(cfg.model, part, channels)
     set_random_seed(0)
     model = build_algorithm(cfg.model)
@@ -413,7 +503,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
         elif value.requires_grad:
             assert not torch.equal(value, before[name]), name
     by_name = cfg.optimizer.get('paramwise_options', {}).values()
-    for option in ('weight_decay', 'momentum'):
+    for option in {'weight_decay', 'momentum'} & set(cfg.optimizer):
         values = {cfg.optimizer[option], *(options[option] for options in by_name if option in options)}
         assert {g[option] for g in runner.optimizer.param_groups} == values
     if 'queue_len' in cfg.model:
@@ -459,19 +549,23 @@ def test_too_few_images_are_an_error(photo_folder, tmp_path):
         train_model(torch.nn.Linear(1, 1), build_dataset(cfg.data.train), cfg)
 
 
+RESNET = {'model.backbone.depth': 18, 'model.backbone.stem_channels': 8, 'model.backbone.base_channels': 8}
 # 24 photographs make two batches
 SMALL = {
+    **RESNET,
     'data.samples_per_gpu': 12,
     'data.workers_per_gpu': 0,
     'runner.max_epochs': 1,
     'checkpoint_config.interval': 2,  # none is written after the one epoch
-    'model.backbone.depth': 18,
-    'model.backbone.stem_channels': 8,
-    'model.backbone.base_channels': 8,
     'seed': 0,
 }
 
 QUEUE = {'model.queue_len': 48}
+# 4 x 4 patches of 16 pixels
+VIT = {
+    'model.backbone.arch': dict(_delete_=True, embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    'model.backbone.img_size': 64
+}
 SMALL_PARTS = dict(
     mocov1=QUEUE,
     mocov2=QUEUE,
@@ -491,6 +585,44 @@ SMALL_PARTS = dict(
         'model.head.in_channels': 32
     },
     rotation_pred={'model.head.in_channels': 64},
+    mocov3={
+        **VIT, 'model.neck.in_channels': 16,
+        'model.backbone.img_size': 32
+    },
+    mae={
+        **VIT, 'model.neck.num_patches': 16,
+        'model.neck.embed_dim': 16,
+        'model.neck.decoder_embed_dim': 16,
+        'model.neck.decoder_depth': 1,
+        'model.neck.decoder_num_heads': 2,
+        'data.train.pipeline.0.size': 64
+    },
+    simmim={
+        'model.backbone.arch': dict(_delete_=True, embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8]),
+        'model.backbone.img_size': 64,
+        'model.backbone.stage_cfgs.block_cfgs.window_size': 2,
+        'model.neck.in_channels': 64,
+        'data.train.pipeline.0.size': 64,
+        'data.train.pipeline.2.input_size': 64
+    },
+    cae={
+        **VIT, 'model.head.tokenizer_path': 'one that the test writes',
+        'model.neck.num_classes': 12,
+        'model.neck.embed_dims': 16,
+        'model.neck.num_heads': 2,
+        'model.neck.mask_tokens_num': 6,
+        'data.train.pipeline.1.size': 64,
+        'data.train.pipeline.1.second_size': 32,
+        'data.train.pipeline.2.input_size': (4, 4),
+        'data.train.pipeline.2.num_masking_patches': 6,
+        'data.train.pipeline.2.min_num_patches': 2
+    },
+    maskfeat={
+        **VIT, 'model.head.embed_dim': 16,
+        'data.train.pipeline.0.size': 64,
+        'data.train.pipeline.2.mask_window_size': 4,
+        'data.train.pipeline.2.min_num_patches': 2
+    },
     swav={
         'model.head.num_prototypes': 10,
         'custom_hooks.0.epoch_queue_starts': 0,
