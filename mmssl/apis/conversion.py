@@ -1,0 +1,252 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Weights from one library's layout to another's, and a check that the networks still give the same outputs."""
+from dataclasses import dataclass
+
+from mmssl.models import build_algorithm, build_backbone
+from mmssl.models.utils.infer_backbone import infer_backbone
+from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.config import check_sections, config_section, load_config
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, to_ours
+from mmssl.utils.weight_files import check_output, read_weights, rename_weights, write_weights
+from .reference_models import (MADE_UP, NoReferenceError, huggingface_config, our_features, photographs,
+                               reference_features)
+
+
+@dataclass
+class Conversion:
+    """What a conversion read and made.
+
+    Attributes:
+        source (Layout): Of the weights that were read.
+        same_names (list[str]): Further layouts that name them the same.
+        read (dict[str, Tensor]): The weights that were read.
+        ours (dict[str, Tensor]): By our names, with 'backbone.'.
+        target (Layout): Of the weights that were made.
+        weights (dict[str, Tensor]): By the names of the target.
+        left_out (list[str]): Names without a place in the target: heads, projectors, momentum encoders.
+        missing (list[str]): Names of our network that the weights lack; counters and tables at most.
+        cfg (dict): Config of our backbone of the same kind and size.
+    """
+    source: Layout
+    same_names: list
+    read: dict
+    ours: dict
+    target: Layout
+    weights: dict
+    left_out: list
+    missing: list
+    cfg: dict
+
+
+def convert_weights(weights, source='auto', target='mmssl', config=None, num_heads=None):
+    """Give weights the names and shapes of another library.
+
+    No weight of the backbone may be lost or lacking: a network with one random layer is not the network.
+
+    Args:
+        weights (dict[str, Tensor]): By their names.
+        source (str): Their layout (see mmssl.utils.layouts), or 'auto', which goes by the names.
+        target (str): The layout to make.
+        config (str | mmcv.Config, optional): Whose model the weights must fit; by default kind and size of the network
+            follow from the weights.
+        num_heads (int, optional): Attention heads of a ViT, which its weights do not tell.
+
+    Returns:
+        Conversion: The result.
+
+    Raises:
+        CheckpointError: Names that the layout does not know, weights of the backbone that are missing or have no place
+            in the target, another architecture.
+    """
+    if target in READ_ONLY:
+        raise CheckpointError(f'the layout {target} is read only: it is that of a training, not of a library')
+    layout, same_names = guess_layout(weights, None if source == 'auto' else source)
+    renamed = to_ours(weights, layout)
+    if renamed.unexpected:
+        raise CheckpointError(
+            f'the layout {layout.name} does not know {_some(renamed.unexpected)} of the {len(weights)} '
+            'names; what is no part of the network can be left out with --skip-layers')
+    ours, left_out = renamed.weights, renamed.left_out
+    targets = find_layouts(target, family_of(ours))
+    inside = {key.removeprefix('backbone.'): value for key, value in ours.items() if key.startswith('backbone.')}
+    model = None if config is None else _model_of(config)
+    num_heads = num_heads or getattr(getattr(model, 'backbone', None), 'arch_settings', {}).get('num_heads')
+    cfg = infer_backbone(inside, num_heads or layout.num_heads)
+    if model is None:
+        missing = _check_fit(inside, build_backbone(dict(cfg)), 'the network that these weights seem to be of')
+    else:
+        missing = _check_fit(inside, model.backbone, f'the backbone of {config}')
+        places = model.state_dict()
+        fitting = {
+            key: value
+            for key, value in ours.items()
+            if key.startswith('backbone.') or key in places and places[key].shape == value.shape
+        }
+        left_out = left_out + [key for key in ours if key not in fitting]
+        ours = fitting
+
+    made = min(((layout, from_ours(ours, layout)) for layout in targets), key=lambda pair: len(pair[1].unexpected))
+    if made[1].unexpected:
+        raise CheckpointError(f'the layout {target} has no place for {_some(made[1].unexpected)} of our names')
+    return Conversion(layout, same_names, weights, ours, made[0], made[1].weights, left_out + made[1].left_out, missing,
+                      cfg)
+
+
+def _some(names):
+    """'5 (a, b, c, ...)': how many names there are, and the first of them."""
+    return f'{len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+
+
+def _model_of(config):
+    cfg = load_config(config)
+    check_sections(cfg, ['model.backbone'])
+    with config_section(cfg, 'model'):
+        return build_algorithm(cfg.model)
+
+
+def _check_fit(weights, backbone, which):
+    """Names that the weights lack and may lack; an error for all else that does not fit."""
+    own = backbone.state_dict()
+    differing = [key for key in weights if key in own and weights[key].shape != own[key].shape and key != 'pos_embed']
+    if differing:
+        key = differing[0]
+        raise CheckpointError(f'another architecture: {len(differing)} weights differ in shape, such as {key}, '
+                              f'{tuple(weights[key].shape)} in the file and {tuple(own[key].shape)} in {which}')
+    # a pre-training replaces masked patches by it, a network for features has none
+    foreign = [key for key in weights if key not in own and key != 'mask_token']
+    if foreign:
+        raise CheckpointError(f'another architecture: {which} has no {_some(foreign)}')
+    missing = [key for key in own if key not in weights]
+    lost = [key for key in missing if not key.endswith(MADE_UP)]
+    if lost:
+        raise CheckpointError(
+            f'the file lacks {_some(lost)} of the {len(own)} weights of {which}: they would stay random')
+    return missing
+
+
+@dataclass
+class OutputCheck:
+    """How far the outputs of two networks with the same weights are apart.
+
+    Attributes:
+        names (tuple[str]): The two networks.
+        difference (float): Largest absolute difference.
+        scale (float): Largest absolute output of the first.
+    """
+    names: tuple
+    difference: float
+    scale: float
+
+    @property
+    def relative(self):
+        """float: The difference over the scale."""
+        return self.difference / self.scale if self.scale else self.difference
+
+
+def check_conversion(conversion):
+    """Run the networks of both libraries, and ours, on two photographs.
+
+    Args:
+        conversion (Conversion): Its weights as they were read and made.
+
+    Returns:
+        tuple[list[OutputCheck], list[str]]: Each other network against the first, and why networks are not among them.
+
+    Raises:
+        ConfigError: There is nothing to compare ours with.
+    """
+    images = photographs(conversion.cfg.get('img_size', 224), conversion.cfg.get('in_channels', 3))
+    outputs, reasons = [], []
+    backbone = build_backbone(dict(conversion.cfg))
+    backbone.load_state_dict({
+        key.removeprefix('backbone.'): value.float() if value.is_floating_point() else value
+        for key, value in conversion.ours.items() if key.startswith('backbone.')
+    }, strict=False)  # yapf: disable
+    for layout, weights in ((conversion.source, conversion.read), (conversion.target, conversion.weights)):
+        if layout.name in ('mmssl', 'backbone'):
+            continue
+        try:
+            outputs.append(reference_features(layout, weights, conversion.cfg, images))
+        except NoReferenceError as reason:
+            reasons.append(f'{layout.name} not run: {reason}')
+    if not outputs:
+        raise ConfigError('nothing to compare outputs with: ' + ('; '.join(reasons) or 'both layouts are our own'))
+    outputs.insert(1, (f'mmssl {conversion.cfg["type"]}', our_features(backbone, images)))
+    (first, expected), *others = outputs
+    return [
+        OutputCheck((first, name), _difference(expected, found),
+                    expected.abs().max().item()) for name, found in others
+    ], reasons
+
+
+def _difference(a, b):
+    return (a - b).abs().max().item() if a.shape == b.shape else float('inf')
+
+
+def convert_file(path,
+                 output,
+                 source='auto',
+                 target='mmssl',
+                 config=None,
+                 num_heads=None,
+                 check=False,
+                 tolerance=1e-5,
+                 state_dict_key_name=None,
+                 skip_layers=(),
+                 remove_prefix='',
+                 append_prefix=''):
+    """Convert a file and print what came of each name; nothing is written where something does not fit.
+
+    Args:
+        path (str | Path): See read_weights.
+        output (str | Path): See write_weights.
+        source, target, config, num_heads: See convert_weights.
+        check (bool): Compare the outputs of the networks first.
+        tolerance (float): Largest difference of them, over the largest output, that passes.
+        state_dict_key_name (str, optional): See read_weights.
+        skip_layers, remove_prefix, append_prefix: See rename_weights.
+
+    Raises:
+        CheckpointError: Something does not fit, or outputs differ.
+    """
+    check_output(output, target)
+    weights = read_weights(path, state_dict_key_name)
+    weights = rename_weights(weights, skip_layers, remove_prefix, append_prefix)
+    done = convert_weights(weights, source, target, config, num_heads)
+    words = f'layout {done.source.name}'
+    if source == 'auto':
+        words += ', by its names' + (f' (as in {", ".join(dict.fromkeys(done.same_names))})' if done.same_names else '')
+    print(f'{path}: {words}; {len(weights)} tensors of a {_describe(done.cfg)}')
+    print(f'  matched {len(weights) - len(done.left_out)}, left out {len(done.left_out)}, missing {len(done.missing)}, '
+          'unexpected 0')
+    for kind, names in (('left out', done.left_out), ('missing', done.missing)):
+        if names:
+            print(f'  {kind}: {_some(names)}')
+    if check:
+        checks, reasons = check_conversion(done)
+        for reason in reasons:
+            print(f'  {reason}')
+        for pair in checks:
+            print(f'  {pair.names[1]} against {pair.names[0]}: largest difference {pair.difference:.3g} of outputs up '
+                  f'to {pair.scale:.3g}')
+        failed = [pair for pair in checks if not pair.relative <= tolerance]
+        if failed:
+            raise CheckpointError(f'the outputs of {failed[0].names[1]} differ by {failed[0].relative:.3g} of the '
+                                  f'largest one, {tolerance:g} is allowed: {output} is not written')
+    description = huggingface_config(done.cfg) if done.target.name == 'huggingface' else None
+    write_weights(done.weights, output, done.target.name, description)
+    print(f'{output}: {len(done.weights)} tensors, layout {done.target.name}')
+
+
+def _describe(cfg):
+    """A config of infer_backbone in words."""
+    kind = cfg['type'].removeprefix('mmcls.')
+    if 'depth' in cfg:
+        return f'{kind}-{cfg["depth"]}'
+    arch = cfg['arch']
+    if 'depths' in arch:
+        return f'{kind} ({arch["embed_dims"]} channels, {arch["depths"]} blocks, windows of {cfg["window_size"]})'
+    return (
+        f'{kind} ({arch["embed_dims"]} channels, {arch["num_layers"]} layers, {arch["num_heads"]} heads, patches of '
+        f'{cfg["patch_size"]} in images of {cfg["img_size"]})')

@@ -1,0 +1,272 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Networks of other libraries, to compare the outputs of converted weights with.
+
+Outputs are the last maps of a ResNet or Swin (N x C x H x W, before pooling), or the tokens of a ViT behind its final
+norm (N x (L + 1) x D, the class token first; N x D for one that ends with fc_norm).
+"""
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.errors import ConfigError
+
+# No weights: counters that old files lack, and tables that a network makes itself
+MADE_UP = ('num_batches_tracked', 'relative_position_index')
+IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+class NoReferenceError(ConfigError):
+    """No library at hand has this network; the message says why."""
+
+
+def photographs(size, channels=3):
+    """The two photographs that scikit-learn carries, N x C x size x size, normalised as for ImageNet."""
+    import cv2
+    from sklearn.datasets import load_sample_images
+    images = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in load_sample_images().images]
+    images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ('mean', 'std'))
+    images = (images - mean) / std
+    return images if channels == 3 else images.mean(1, keepdim=True).expand(-1, channels, -1, -1).contiguous()
+
+
+@torch.no_grad()
+def our_features(backbone, images):
+    """Outputs of one of our backbones, in the form that is compared."""
+    backbone.eval()
+    last = backbone(images)[-1]
+    if isinstance(last, (tuple, list)):
+        maps, token = last
+        return torch.cat((token[:, None], maps.flatten(2).transpose(1, 2)), 1)
+    return last
+
+
+@torch.no_grad()
+def reference_features(layout, weights, cfg, images):
+    """Outputs of the library's own network with weights by its own names.
+
+    Args:
+        layout (Layout): Of the weights.
+        weights (dict[str, Tensor]): All that the network has must be among them; counters of batches aside.
+        cfg (dict): Of infer_backbone, for our backbone of the same kind and size.
+        images (Tensor): N x C x H x W.
+
+    Returns:
+        tuple[str, Tensor]: What computed them, and the outputs.
+
+    Raises:
+        NoReferenceError: There is no library, or it has no such network.
+    """
+    make = _MAKERS.get((layout.name, layout.family))
+    if make is None:
+        raise NoReferenceError(f'there is no model of {layout.name} to run')
+    prefix = max(layout.prefixes, key=lambda start: (sum(key.startswith(start) for key in weights), len(start)))
+    weights = {key.removeprefix(prefix): value.float() if value.is_floating_point() else value
+               for key, value in weights.items() if key.startswith(prefix)}  # yapf: disable
+    try:
+        name, forward = make(cfg, weights)
+    except ImportError as error:
+        raise NoReferenceError(f'{error.name or error} is not installed') from error
+    return name, forward(images)
+
+
+def _load(model, weights):
+    _check_complete(model, model.load_state_dict(weights, strict=False).missing_keys)
+    model.eval()  # mmcls's networks do not return themselves
+    return model
+
+
+def _check_complete(model, missing):
+    """Random weights must not be compared; counters and tables are no weights."""
+    missing = [key for key in missing if not key.endswith(MADE_UP)]
+    if missing:
+        raise CheckpointError(f'the {type(model).__name__} of another library lacks {missing[0]}')
+
+
+def _resnet_facts(cfg, library):
+    """Class of the blocks, blocks a stage, groups and width of a group; refuses what the library does not have."""
+    from mmssl.models.backbones import ResNet
+    strange = sorted({'base_channels', 'stem_channels', 'num_stages'} & set(cfg))
+    if cfg['type'] == 'ResNet_CIFAR' or strange:
+        raise NoReferenceError(f'{library} has no {cfg["type"]}' +
+                               (f' with another {", ".join(strange)}' if strange else ''))
+    block, stages = ResNet.arch_settings[cfg['depth']]
+    grouped = cfg['type'] == 'ResNeXt'
+    return (block.__name__, stages, cfg.get('groups', 32) if grouped else 1,
+            cfg.get('width_per_group', 4) if grouped else 64)  # yapf: disable
+
+
+def _torchvision_resnet(cfg, weights):
+    from torchvision.models import resnet
+    if cfg.get('deep_stem') or cfg['in_channels'] != 3:
+        raise NoReferenceError('torchvision has no ResNet with a deep stem, nor for other than 3 channels')
+    block, stages, groups, width = _resnet_facts(cfg, 'torchvision')
+    model = resnet.ResNet(getattr(resnet, block), stages, groups=groups, width_per_group=width)
+    model.fc = nn.Identity()
+    _load(model, weights)
+    body = nn.Sequential(*list(model.children())[:-2])
+    return f'torchvision ResNet-{cfg["depth"]}', body
+
+
+def _timm_resnet(cfg, weights):
+    from timm.models import resnet
+    block, stages, groups, width = _resnet_facts(cfg, 'timm')
+    deep = dict(stem_width=32, stem_type='deep') if cfg.get('deep_stem') else {}
+    model = resnet.ResNet(
+        getattr(resnet, block),
+        stages,
+        num_classes=0,
+        in_chans=cfg['in_channels'],
+        cardinality=groups,
+        base_width=width,
+        avg_down=cfg.get('avg_down', False),
+        **deep)
+    return f'timm ResNet-{cfg["depth"]}', _load(model, weights).forward_features
+
+
+def huggingface_config(cfg):
+    """The config.json of transformers for one of our backbones.
+
+    Raises:
+        NoReferenceError: transformers has no such network.
+    """
+    if cfg['type'] in ('ResNet', 'ResNet_CIFAR', 'ResNeXt'):
+        from mmssl.models.backbones import ResNet
+        if cfg['type'] != 'ResNet' or cfg.get('deep_stem') or cfg.get('num_stages', 4) != 4:
+            raise NoReferenceError(f'transformers has no {cfg["type"]} of this kind')
+        block, stages = ResNet.arch_settings[cfg['depth']]
+        widths = [cfg.get('base_channels', 64) * block.expansion * 2**i for i in range(4)]
+        return dict(
+            model_type='resnet',
+            architectures=['ResNetModel'],
+            num_channels=cfg['in_channels'],
+            embedding_size=cfg.get('stem_channels', 64),
+            hidden_sizes=widths,
+            depths=list(stages),
+            layer_type=block.__name__.removesuffix('Block').lower(),
+            hidden_act='relu')
+    if cfg['type'] != 'VisionTransformer' or not cfg.get('final_norm', True):
+        raise NoReferenceError(f'transformers has no {cfg["type"]} of this kind')
+    arch = cfg['arch']
+    return dict(
+        model_type='vit',
+        architectures=['ViTModel'],
+        hidden_size=arch['embed_dims'],
+        num_hidden_layers=arch['num_layers'],
+        num_attention_heads=arch['num_heads'],
+        intermediate_size=arch['feedforward_channels'],
+        image_size=cfg['img_size'],
+        patch_size=cfg['patch_size'],
+        num_channels=cfg['in_channels'],
+        qkv_bias=cfg.get('qkv_bias', True),
+        hidden_act='gelu',
+        layer_norm_eps=1e-6)
+
+
+def _huggingface(cfg, weights):
+    import transformers
+    facts = huggingface_config(cfg)
+    kind = 'ResNet' if facts.pop('model_type') == 'resnet' else 'ViT'
+    config = getattr(transformers, f'{kind}Config')(**facts)
+    options = {} if kind == 'ResNet' else dict(add_pooling_layer=False)
+    logging = transformers.utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it prints a table of what is left out
+    logging.disable_progress_bar()
+    try:  # not load_state_dict, since names in files are not those in memory
+        model, info = getattr(transformers, f'{kind}Model').from_pretrained(
+            None, config=config, state_dict=weights, output_loading_info=True, **options)
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+    _check_complete(model, info['missing_keys'])
+    model.eval()
+    return f'transformers {kind}Model', lambda images: model(images).last_hidden_state
+
+
+def _timm_vit(cfg, weights):
+    from timm.models import VisionTransformer
+    arch = cfg['arch']
+    averages = 'fc_norm.weight' in weights
+    if not averages and 'norm.weight' not in weights:
+        raise NoReferenceError('timm has no ViT without a norm at the end')
+    model = _load(
+        VisionTransformer(
+            img_size=cfg['img_size'],
+            patch_size=cfg['patch_size'],
+            in_chans=cfg['in_channels'],
+            num_classes=0,
+            global_pool='avg' if averages else 'token',
+            embed_dim=arch['embed_dims'],
+            depth=arch['num_layers'],
+            num_heads=arch['num_heads'],
+            mlp_ratio=arch['feedforward_channels'] / arch['embed_dims'],
+            qkv_bias=cfg.get('qkv_bias', True),
+            norm_layer=partial(nn.LayerNorm, eps=1e-6)), weights)
+    return 'timm VisionTransformer', model if averages else model.forward_features
+
+
+def _torchvision_vit(cfg, weights):
+    from torchvision.models import VisionTransformer
+    arch = cfg['arch']
+    if cfg['in_channels'] != 3 or not cfg.get('qkv_bias', True) or not cfg.get('final_norm', True):
+        raise NoReferenceError('torchvision has no such ViT')
+    model = VisionTransformer(cfg['img_size'], cfg['patch_size'], arch['num_layers'], arch['num_heads'],
+                              arch['embed_dims'], arch['feedforward_channels'])
+    model.heads = nn.Identity()
+    _load(model, weights)
+
+    def forward(images):
+        tokens = model._process_input(images)
+        return model.encoder(torch.cat((model.class_token.expand(len(tokens), -1, -1), tokens), 1))
+
+    return 'torchvision VisionTransformer', forward
+
+
+def _timm_swin(cfg, weights, original=False):
+    from timm.models import swin_transformer
+    arch = cfg['arch']
+    model = swin_transformer.SwinTransformer(
+        img_size=cfg['img_size'],
+        patch_size=cfg['patch_size'],
+        in_chans=cfg['in_channels'],
+        num_classes=0,
+        embed_dim=arch['embed_dims'],
+        depths=arch['depths'],
+        num_heads=arch['num_heads'],
+        window_size=cfg['window_size'])
+    if original:  # timm's own reading of the original names
+        weights = swin_transformer.checkpoint_filter_fn(weights, model)
+    _load(model, weights)
+    return 'timm SwinTransformer', lambda images: model.forward_features(images).permute(0, 3, 1, 2)
+
+
+def _mmcls(cfg, weights):
+    import mmcls.models
+    cfg = dict(cfg)
+    kind = cfg.pop('type').removeprefix('mmcls.')
+    if kind == 'ResNet' and cfg['depth'] == 10:
+        raise NoReferenceError('mmcls has no ResNet-10')
+    if 'depth' in cfg:
+        cfg.update(out_indices=(cfg['out_indices'][-1] - 1, ))  # ours count the stem as 0
+    if not hasattr(mmcls.models, kind):
+        raise NoReferenceError(f'mmcls has no {kind}')
+    model = _load(getattr(mmcls.models, kind)(**cfg), weights)
+    return f'mmcls {kind}', lambda images: our_features(model, images)
+
+
+_MAKERS = {
+    **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
+                                                   'simsiam', 'mocov3', 'vissl')], _torchvision_resnet),
+    ('timm', 'resnet'): _timm_resnet,
+    **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3')], _timm_vit),
+    ('torchvision', 'vit'): _torchvision_vit,
+    ('timm', 'swin'): _timm_swin,
+    **dict.fromkeys([(name, 'swin') for name in ('swin', 'simmim')], partial(_timm_swin, original=True)),
+    **dict.fromkeys([('huggingface', family) for family in ('resnet', 'vit')], _huggingface),
+    **dict.fromkeys([(name, family) for name in ('mmcls', 'mmdet', 'mmseg') for family in ('resnet', 'vit', 'swin')],
+                    _mmcls),
+}  # yapf: disable

@@ -1,0 +1,119 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The config of a backbone from its weights."""
+import math
+import re
+
+from mmssl.utils.checkpoint import CheckpointError
+
+
+def infer_backbone(weights, num_heads=None):
+    """The config of the backbone that a set of weights is for, as far as names and shapes tell.
+
+    They do not tell strides, the style of bottlenecks, constants of norms, nor heads of a ViT.
+
+    Args:
+        weights (dict[str, Tensor]): By our names, without 'backbone.'.
+        num_heads (int, optional): Heads of a ViT; by default one for each 64 channels, and 16 for the 1280 of ViT-H.
+
+    Returns:
+        dict: For build_backbone: a ResNet, ResNeXt, VisionTransformer or mmcls.SwinTransformer.
+
+    Raises:
+        CheckpointError: They are of no such network.
+    """
+    try:
+        if 'layer1.0.conv1.weight' in weights:
+            return _resnet(weights)
+        if 'layers.0.ln1.weight' in weights:
+            return _vit(weights, num_heads)
+        if 'stages.0.blocks.0.norm1.weight' in weights:
+            return _swin(weights)
+    except KeyError as error:
+        raise CheckpointError(f'the weights lack {error.args[0]}, which every network of this kind has') from error
+    except StopIteration:
+        raise CheckpointError('no ResNet has as many blocks in each stage: '
+                              f'{_counts(weights, "layer{}")}') from None
+    raise CheckpointError(f'no ResNet, ViT or Swin has weights named {", ".join(list(weights)[:3])}, ...')
+
+
+def _count(weights, pattern):
+    """1 + the largest number in the names that fit a pattern."""
+    return 1 + max(int(m[1]) for m in map(re.compile(pattern).match, weights) if m)
+
+
+def _counts(weights, name):
+    """How many blocks each stage has, for stages counted from 1 (layer{}) or 0 (stages.{}.blocks)."""
+    counts, stage = [], int('layer' in name)
+    while any(key.startswith(name.format(stage) + '.') for key in weights):
+        counts.append(_count(weights, re.escape(name.format(stage)) + r'\.(\d+)\.'))
+        stage += 1
+    return tuple(counts)
+
+
+def _resnet(weights):
+    from ..backbones import ResNet
+    blocks = _counts(weights, 'layer{}')
+    bottleneck = 'layer1.0.conv3.weight' in weights
+    depth = next(depth for depth, (block, stages) in ResNet.arch_settings.items()
+                 if stages[:len(blocks)] == blocks and (block.__name__ == 'Bottleneck') == bottleneck)
+    deep_stem = 'stem.0.conv.weight' in weights
+    first = weights['stem.0.conv.weight' if deep_stem else 'conv1.weight']
+    stem_channels = weights['stem.2.conv.weight' if deep_stem else 'conv1.weight'].shape[0]
+    grouped = weights['layer1.0.conv2.weight']
+    width = grouped.shape[0]  # inside a block
+    base = weights['layer1.0.conv3.weight'].shape[0] // 4 if bottleneck else width
+    groups = width // grouped.shape[1] if bottleneck else 1
+    cfg = dict(type='ResNet', depth=depth, in_channels=first.shape[1])
+    if groups > 1 or width != base:  # with one group it is a wide ResNet
+        cfg.update(type='ResNeXt', groups=groups, width_per_group=width // groups)
+    elif not deep_stem and first.shape[-1] == 3:
+        cfg.update(type='ResNet_CIFAR')
+    if (stem_channels, base) != (64, 64):
+        cfg.update(stem_channels=stem_channels, base_channels=base)
+    if deep_stem:
+        cfg.update(deep_stem=True)
+    if 'layer2.0.downsample.2.weight' in weights:
+        cfg.update(avg_down=True)
+    if len(blocks) < 4:
+        cfg.update(num_stages=len(blocks), strides=(1, 2, 2, 2)[:len(blocks)], dilations=(1, ) * len(blocks))
+    return dict(cfg, out_indices=(len(blocks), ))
+
+
+def _vit(weights, num_heads):
+    patches = weights['patch_embed.projection.weight']
+    dims, side = patches.shape[0], math.isqrt(weights['pos_embed'].shape[1] - 1)
+    if side**2 != weights['pos_embed'].shape[1] - 1:
+        raise CheckpointError(f'pos_embed has {weights["pos_embed"].shape[1]} positions, which are not a class token '
+                              'and a square of patches')
+    num_heads = num_heads or (16 if dims == 1280 else max(1, dims // 64))
+    cfg = dict(
+        type='VisionTransformer',
+        arch=dict(
+            embed_dims=dims,
+            num_layers=_count(weights, r'layers\.(\d+)\.'),
+            num_heads=num_heads,
+            feedforward_channels=weights['layers.0.ffn.layers.0.0.weight'].shape[0]),
+        img_size=side * patches.shape[-1],
+        patch_size=patches.shape[-1],
+        in_channels=patches.shape[1])
+    if 'layers.0.attn.qkv.bias' not in weights:
+        cfg.update(qkv_bias=False)
+    if 'fc_norm.weight' in weights:
+        cfg.update(type='MIMVisionTransformer', final_norm=False)
+    elif 'ln1.weight' not in weights:
+        cfg.update(final_norm=False)
+    return cfg
+
+
+def _swin(weights):
+    depths = _counts(weights, 'stages.{}.blocks')
+    tables = [weights[f'stages.{i}.blocks.0.attn.w_msa.relative_position_bias_table'] for i in range(len(depths))]
+    patches = weights['patch_embed.projection.weight']
+    window = (math.isqrt(tables[0].shape[0]) + 1) // 2
+    return dict(
+        type='mmcls.SwinTransformer',
+        arch=dict(embed_dims=patches.shape[0], depths=list(depths), num_heads=[t.shape[1] for t in tables]),
+        window_size=window,
+        img_size=patches.shape[-1] * 8 * window,  # such as 224 for windows of 7 and patches of 4
+        patch_size=patches.shape[-1],
+        in_channels=patches.shape[1])

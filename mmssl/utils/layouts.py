@@ -1,0 +1,415 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""How other libraries name the weights that our networks have: one table a layout, read in both directions.
+
+A row is (our name, their name). What both share stands in braces: {p} a word, {s} or {i} a number, {s+1} the number
+that is one more than s, {*} anything. Several names of theirs in a row mean that our tensor is theirs joined along the
+first dimension. A third entry is a pair of functions, (theirs to ours, ours to theirs), for tensors that differ besides
+in the order of their numbers. The first row that fits counts. Ours are the names in a checkpoint of a whole algorithm:
+'backbone.conv1.weight', 'neck.mlp.0.weight'.
+"""
+import functools
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from .checkpoint import CheckpointError
+from .errors import nearest
+
+# Our names, without 'backbone.'; those of the ResNet are torchvision's, all of them are MMClassification's.
+RESNET_STAGES = ('layer{s}.{b}.conv{n}.{p}', 'layer{s}.{b}.bn{n}.{p}', 'layer{s}.{b}.downsample.{i}.{p}')
+RESNET = ('conv1.{p}', 'bn1.{p}', *RESNET_STAGES, 'stem.{i}.conv.{p}', 'stem.{i}.bn.{p}')
+VIT_BLOCK = ('ln1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'ln2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')
+VIT = ('cls_token', 'pos_embed', 'patch_embed.projection.{p}', *(f'layers.{{i}}.{key}' for key in VIT_BLOCK),
+       'ln1.{p}', 'fc_norm.{p}', 'mask_token')  # yapf: disable
+SWIN_BLOCK = ('norm1.{p}', 'attn.w_msa.qkv.{p}', 'attn.w_msa.proj.{p}', 'attn.w_msa.relative_position_bias_table',
+              'norm2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')  # yapf: disable
+SWIN = ('patch_embed.projection.{p}', 'patch_embed.norm.{p}',
+        *(f'stages.{{i}}.blocks.{{j}}.{key}' for key in SWIN_BLOCK), 'stages.{i}.downsample.norm.{p}',
+        'stages.{i}.downsample.reduction.{p}', 'norm3.{p}', 'mask_token',
+        'stages.{i}.blocks.{j}.attn.w_msa.relative_position_index')  # yapf: disable
+OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN)
+
+# What the loss of a pre-training needs and the network does without, and tables that each network makes itself
+_OURS_ALONE = r'(?!backbone\.)|backbone\.mask_token$|.*relative_position_index$'
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of one library for one family of networks.
+
+    Attributes:
+        name (str): As users give it.
+        family (str): 'resnet' (ResNeXt too), 'vit' or 'swin'.
+        rows (tuple): The table.
+        prefixes (tuple[str]): Beginnings of all their names, of which the file has one; the first is written.
+        left_out (str): Regular expression of the beginnings of names, with prefix, that our networks have no place for.
+        num_heads (int, optional): Attention heads, where they are not as many as is usual for a width.
+    """
+    name: str
+    family: str
+    rows: tuple
+    prefixes: tuple = ('', )
+    left_out: str = '(?!)'
+    num_heads: int = None
+
+
+class Renamed(NamedTuple):
+    """Weights by other names.
+
+    Attributes:
+        weights (dict[str, Tensor]): By their new names.
+        left_out (list[str]): Old names that the other side has no place for, and need not have.
+        unexpected (list[str]): Old names that the layout does not know.
+    """
+    weights: dict
+    left_out: list
+    unexpected: list
+
+
+def _zip(prefix, ours, theirs, their_prefix=''):
+    """Rows of names that are in the same order in two lists; a tuple of theirs are names that are joined."""
+    rows = []
+    for own, other in zip(ours, theirs, strict=True):
+        several = other if isinstance(other, tuple) else (other, )
+        several = tuple(their_prefix + name for name in several)
+        rows.append((prefix + own, several if isinstance(other, tuple) else several[0]))
+    return tuple(rows)
+
+
+def _same(family, prefix=''):
+    return _zip('backbone.', OURS[family], OURS[family], prefix)
+
+
+def _merge_to_ours(tensor):
+    """Swin's patch merging: 2 x 2 neighbours are (column, row, channel) there, (channel, row, column) here."""
+    return tensor.unflatten(-1, (2, 2, -1)).movedim(-1, -3).transpose(-1, -2).flatten(-3)
+
+
+def _merge_to_theirs(tensor):
+    return tensor.unflatten(-1, (-1, 2, 2)).transpose(-1, -2).movedim(-3, -1).flatten(-3)
+
+
+_MERGE = (_merge_to_ours, _merge_to_theirs)
+_HEAD = (('head.fc_cls.{p}', 'head.{p}'), )
+_FC = (('head.fc_cls.{p}', 'fc.{p}'), )
+
+# torchvision's names, and those of all that was built on it; without a deep stem, which is named otherwise there
+_PLAIN_RESNET = _zip('backbone.', RESNET[:-2], RESNET[:-2])
+# The deep stem of a ResNet-D is a sequence of convolution, norm, ReLU, and its last norm is bn1
+_RESNETD = (
+    ('backbone.stem.0.conv.{p}', 'conv1.0.{p}'),
+    ('backbone.stem.0.bn.{p}', 'conv1.1.{p}'),
+    ('backbone.stem.1.conv.{p}', 'conv1.3.{p}'),
+    ('backbone.stem.1.bn.{p}', 'conv1.4.{p}'),
+    ('backbone.stem.2.conv.{p}', 'conv1.6.{p}'),
+    ('backbone.stem.2.bn.{p}', 'bn1.{p}'),
+    # a shortcut of stride 1 has a pooling that does nothing there, and none here
+    ('backbone.layer1.0.downsample.{i}.{p}', 'layer1.0.downsample.{i+1}.{p}'),
+    *_zip('backbone.', RESNET_STAGES, RESNET_STAGES),
+    *_FC)  # yapf: disable
+_HUGGINGFACE_RESNET = (
+    ('backbone.conv1.{p}', 'embedder.embedder.convolution.{p}'),
+    ('backbone.bn1.{p}', 'embedder.embedder.normalization.{p}'),
+    ('backbone.layer{s}.{b}.conv{n}.{p}', 'encoder.stages.{s-1}.layers.{b}.layer.{n-1}.convolution.{p}'),
+    ('backbone.layer{s}.{b}.bn{n}.{p}', 'encoder.stages.{s-1}.layers.{b}.layer.{n-1}.normalization.{p}'),
+    ('backbone.layer{s}.{b}.downsample.0.{p}', 'encoder.stages.{s-1}.layers.{b}.shortcut.convolution.{p}'),
+    ('backbone.layer{s}.{b}.downsample.1.{p}', 'encoder.stages.{s-1}.layers.{b}.shortcut.normalization.{p}')
+)  # yapf: disable
+_DETECTRON2_RESNET = (
+    ('backbone.conv1.{p}', 'stem.conv1.{p}'),
+    ('backbone.bn1.{p}', 'stem.conv1.norm.{p}'),
+    ('backbone.layer{s}.{b}.conv{n}.{p}', 'res{s+1}.{b}.conv{n}.{p}'),
+    ('backbone.layer{s}.{b}.bn{n}.{p}', 'res{s+1}.{b}.conv{n}.norm.{p}'),
+    ('backbone.layer{s}.{b}.downsample.0.{p}', 'res{s+1}.{b}.shortcut.{p}'),
+    ('backbone.layer{s}.{b}.downsample.1.{p}', 'res{s+1}.{b}.shortcut.norm.{p}'),
+    ('head.fc_cls.{p}', 'stem.fc.{p}'))  # yapf: disable
+
+_TIMM_BLOCK = ('norm1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')
+_TIMM_VIT = (
+    ('backbone.cls_token', 'cls_token'),
+    ('backbone.pos_embed', 'pos_embed'),
+    ('backbone.patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
+    *_zip('backbone.layers.{i}.', VIT_BLOCK, _TIMM_BLOCK, 'blocks.{i}.'),
+    ('backbone.ln1.{p}', 'norm.{p}'),
+    ('backbone.fc_norm.{p}', 'fc_norm.{p}'))  # yapf: disable
+_MAE_DECODER = (
+    ('neck.mask_token', 'mask_token'),
+    ('neck.decoder_pos_embed', 'decoder_pos_embed'),
+    ('neck.decoder_embed.{p}', 'decoder_embed.{p}'),
+    *_zip('neck.decoder_blocks.{i}.', VIT_BLOCK, _TIMM_BLOCK, 'decoder_blocks.{i}.'),
+    ('neck.ln1.{p}', 'decoder_norm.{p}'),
+    ('neck.decoder_pred.{p}', 'decoder_pred.{p}'))  # yapf: disable
+_TORCHVISION_VIT = (
+    ('backbone.cls_token', 'class_token'),
+    ('backbone.pos_embed', 'encoder.pos_embedding'),
+    ('backbone.patch_embed.projection.{p}', 'conv_proj.{p}'),
+    *_zip('backbone.layers.{i}.', VIT_BLOCK,
+          ('ln_1.{p}', 'self_attention.in_proj_{p}', 'self_attention.out_proj.{p}', 'ln_2.{p}', 'mlp.0.{p}',
+           'mlp.3.{p}'), 'encoder.layers.encoder_layer_{i}.'),
+    ('backbone.ln1.{p}', 'encoder.ln.{p}'),
+    ('head.fc_cls.{p}', 'heads.head.{p}'))  # yapf: disable
+
+
+def _huggingface_vit(layer, block):
+    return (
+        ('backbone.cls_token', 'embeddings.cls_token'),
+        ('backbone.pos_embed', 'embeddings.position_embeddings'),
+        ('backbone.patch_embed.projection.{p}', 'embeddings.patch_embeddings.projection.{p}'),
+        *_zip('backbone.layers.{i}.', VIT_BLOCK, block, layer),
+        ('backbone.ln1.{p}', 'layernorm.{p}'))  # yapf: disable
+
+
+_HUGGINGFACE_BLOCK = (
+    'layernorm_before.{p}',
+    ('attention.attention.query.{p}', 'attention.attention.key.{p}', 'attention.attention.value.{p}'),
+    'attention.output.dense.{p}', 'layernorm_after.{p}', 'intermediate.dense.{p}', 'output.dense.{p}'
+)  # yapf: disable
+# how models of transformers 5 name them in memory; their files have the names above
+_HUGGINGFACE_5_BLOCK = (
+    'layernorm_before.{p}',
+    ('attention.q_proj.{p}', 'attention.k_proj.{p}', 'attention.v_proj.{p}'),
+    'attention.o_proj.{p}', 'layernorm_after.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}'
+)  # yapf: disable
+
+
+def _swin(layer, downsample):
+    """Swin of timm and of the original code, which put the merging of patches into different stages."""
+    return (
+        ('backbone.patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
+        ('backbone.patch_embed.norm.{p}', 'patch_embed.norm.{p}'),
+        *_zip('backbone.stages.{i}.blocks.{j}.', SWIN_BLOCK,
+              ('norm1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'attn.relative_position_bias_table', 'norm2.{p}',
+               'mlp.fc1.{p}', 'mlp.fc2.{p}'), layer),
+        ('backbone.stages.{i}.downsample.norm.{p}', f'{downsample}norm.{{p}}', _MERGE),
+        ('backbone.stages.{i}.downsample.reduction.{p}', f'{downsample}reduction.{{p}}', _MERGE),
+        ('backbone.norm3.{p}', 'norm.{p}'))  # yapf: disable
+
+
+_ORIGINAL_SWIN = _swin('layers.{i}.blocks.{j}.', 'layers.{i}.downsample.')
+_SWIN_TABLES = r'.*(attn_mask|relative_position_index)$'
+_BARE = {family: _same(family) for family in OURS}
+_PREFIXED = {
+    family: _same(family, 'backbone.') + (('neck.{*}', 'neck.{*}'), ('head.{*}', 'head.{*}'))
+    for family in OURS
+}
+
+_TIMM = (
+    ('resnet', _PLAIN_RESNET + _FC),
+    ('resnet', _RESNETD),
+    ('vit', _TIMM_VIT + _HEAD),
+    ('swin', _swin('layers.{i}.blocks.{j}.', 'layers.{i+1}.downsample.') + (('head.fc_cls.{p}', 'head.fc.{p}'), ))
+)  # yapf: disable
+# a model of timm, and the same in a training of ours with TIMMBackbone
+_IN_TIMM = ((('', ), _SWIN_TABLES), (('backbone.timm_model.', ), r'(?!backbone\.timm_model\.)'))
+
+# Where names are the same, the first layout is the one that is guessed.
+LAYOUTS = (
+    *(Layout('mmssl', family, rows, left_out=r'(?!backbone\.)') for family, rows in _PREFIXED.items()),
+    Layout('torchvision', 'resnet', _PLAIN_RESNET + _FC),
+    Layout('torchvision', 'vit', _TORCHVISION_VIT),
+    *(Layout('timm', family, rows, prefixes, left_out) for prefixes, left_out in _IN_TIMM for family, rows in _TIMM),
+    # weights of the network alone by our names
+    *(Layout('backbone', family, rows) for family, rows in _BARE.items()),
+    # of trainings with MMClassification, MMDetection and MMSegmentation
+    *(Layout(name, family, _same(family), prefixes=('backbone.', ), left_out=r'(?!backbone\.)')
+      for name in ('mmcls', 'mmdet', 'mmseg') for family in OURS),
+    Layout('openselfsup', 'resnet', _BARE['resnet'], prefixes=('encoder_q.0.', 'online_net.0.', 'encoder.0.'),
+           left_out=r'(?!(encoder_q|online_net|encoder)\.0\.)'),
+    Layout('huggingface', 'resnet', _HUGGINGFACE_RESNET, prefixes=('', 'resnet.'), left_out=r'classifier\.'),
+    Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', _HUGGINGFACE_BLOCK), prefixes=('', 'vit.'),
+           left_out=r'classifier\.|pooler\.|decoder\.|.*mask_token$'),
+    Layout('huggingface', 'vit', _huggingface_vit('layers.{i}.', _HUGGINGFACE_5_BLOCK), prefixes=('', 'vit.'),
+           left_out=r'classifier\.|pooler\.|decoder\.|.*mask_token$'),
+    Layout('detectron2', 'resnet', _DETECTRON2_RESNET, prefixes=('', 'backbone.bottom_up.', 'backbone.'),
+           left_out=r'backbone\.fpn_|proposal_generator\.|roi_heads\.|pixel_|anchor_generator\.'),
+    Layout('vissl', 'resnet', _BARE['resnet'],
+           prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
+                     'base_model._feature_blocks.'), left_out=r'heads\.'),
+    Layout('moco', 'resnet', _PLAIN_RESNET + (('neck.mlp.{i}.{p}', 'fc.{i}.{p}'), ('neck.fc.{p}', 'fc.{p}')),
+           prefixes=('encoder_q.', ), left_out=r'encoder_k\.|queue'),
+    Layout('swav', 'resnet',
+           _PLAIN_RESNET + (('neck.projection_neck.{i}.{p}', 'projection_head.{i}.{p}'),
+                            ('head.prototypes.{p}', 'prototypes.{p}'))),
+    Layout('barlowtwins', 'resnet', _PLAIN_RESNET, prefixes=('backbone.', ), left_out=r'projector\.|bn\.'),
+    Layout('simsiam', 'resnet', _PLAIN_RESNET, prefixes=('encoder.', ), left_out=r'encoder\.fc\.|predictor\.'),
+    Layout('mae', 'vit', _TIMM_VIT + _MAE_DECODER, left_out=r'head\.'),
+    Layout('mocov3', 'vit', _TIMM_VIT, prefixes=('base_encoder.', ),
+           left_out=r'base_encoder\.head\.|momentum_encoder\.|predictor\.', num_heads=12),
+    Layout('mocov3', 'resnet', _PLAIN_RESNET, prefixes=('base_encoder.', ),
+           left_out=r'base_encoder\.fc\.|momentum_encoder\.|predictor\.'),
+    Layout('swin', 'swin', _ORIGINAL_SWIN + _HEAD, left_out=_SWIN_TABLES),
+    Layout('simmim', 'swin', _ORIGINAL_SWIN + (('backbone.mask_token', 'mask_token'), ), prefixes=('encoder.', ),
+           left_out=r'decoder\.|' + _SWIN_TABLES),
+)  # yapf: disable
+# The originals of these are read only: what their training holds besides the network is not made up here.
+READ_ONLY = ('openselfsup', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
+
+
+def layout_names():
+    """Names of all layouts, each once."""
+    return list(dict.fromkeys(layout.name for layout in LAYOUTS))
+
+
+def find_layouts(name, family):
+    """The layouts of a library for a family of networks; there are several where it has variants of the network.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    layouts = [layout for layout in LAYOUTS if layout.name == name]
+    if not layouts:
+        raise CheckpointError(f'there is no layout {name!r}; {nearest(name, layout_names(), "layouts")}')
+    fitting = [layout for layout in layouts if layout.family == family]
+    if not fitting:
+        raise CheckpointError(
+            f'the layout {name} is for {", ".join(dict.fromkeys(row.family for row in layouts))}; these '
+            f'weights are of the family {family}')
+    return fitting
+
+
+def guess_layout(weights, name=None):
+    """The layout that explains most of the names.
+
+    Args:
+        weights (dict[str, Tensor]): By their names.
+        name (str, optional): Consider the layouts of this name alone.
+
+    Returns:
+        tuple[Layout, list[str]]: The layout, and the names of others that explain them as well.
+
+    Raises:
+        CheckpointError: None knows a single name of a backbone.
+    """
+    scores = {}
+    for layout in LAYOUTS:
+        if name not in (None, layout.name):
+            continue
+        renamed = to_ours(weights, layout, check=False)
+        known = sum(key.startswith('backbone.') for key in renamed.weights)
+        if known:
+            # what is merely left out explains less than what has a place
+            scores[layout] = len(weights) - len(renamed.unexpected) - len(renamed.left_out) / 2
+    if not scores:
+        if name is not None and name not in layout_names():
+            raise CheckpointError(f'there is no layout {name!r}; {nearest(name, layout_names(), "layouts")}')
+        raise CheckpointError(
+            f'nothing matches {f"the layout {name}" if name else "any layout"}: the weights are named '
+            f'{", ".join(list(weights)[:3])}, ...')
+    best = max(scores.values())
+    layouts = [layout for layout, score in scores.items() if score == best]
+    return layouts[0], [layout.name for layout in layouts[1:] if layout.name != layouts[0].name]
+
+
+def family_of(weights):
+    """'resnet', 'vit' or 'swin', by our names.
+
+    Raises:
+        CheckpointError: They are of none of these.
+    """
+    for family, key in (('resnet', r'layer1\.0\.'), ('vit', r'layers\.0\.'), ('swin', r'stages\.0\.blocks\.')):
+        if any(re.match(rf'backbone\.{key}', name) for name in weights):
+            return family
+    raise CheckpointError(f'no backbone of a known family among {", ".join(list(weights)[:3])}, ...')
+
+
+def to_ours(weights, layout, check=True):
+    """Give weights of another library our names.
+
+    Args:
+        weights (dict[str, Tensor]): By their names.
+        layout (Layout): Theirs.
+        check (bool): Whether a part that is missing of a joined tensor is an error; else the tensor is left out.
+
+    Returns:
+        Renamed: By our names.
+    """
+    prefix = max(layout.prefixes, key=lambda start: sum(_find(layout, 1, key, start) is not None for key in weights))
+    left_out, unexpected, parts = [], [], {}
+    for key, tensor in weights.items():
+        found = _find(layout, 1, key, prefix)
+        if found:
+            row, part, fields = found
+            parts.setdefault(_fill(layout.rows[row][0], fields), (row, {}))[1][part] = (key, tensor)
+        else:
+            (left_out if re.match(layout.left_out, key) else unexpected).append(key)
+    renamed = {}
+    for key, (row, pieces) in parts.items():
+        theirs, change = layout.rows[row][1], layout.rows[row][2:]
+        count = len(theirs) if isinstance(theirs, tuple) else 1
+        if len(pieces) < count:
+            if check:
+                raise CheckpointError(f'{key} is made of {count} tensors, of which there are only '
+                                      f'{", ".join(name for name, _ in pieces.values())}')
+            unexpected += [name for name, _ in pieces.values()]
+            continue
+        tensors = [pieces[i][1] for i in range(count)]
+        tensor = torch.cat(tensors) if count > 1 else tensors[0]
+        renamed[key] = change[0][0](tensor) if change else tensor
+    return Renamed(renamed, left_out, unexpected)
+
+
+def from_ours(weights, layout):
+    """Give our weights the names of another library.
+
+    Args:
+        weights (dict[str, Tensor]): By our names, with 'backbone.'.
+        layout (Layout): Theirs.
+
+    Returns:
+        Renamed: By their names.
+    """
+    renamed, left_out, unexpected = {}, [], []
+    for key, tensor in weights.items():
+        found = _find(layout, 0, key)
+        if not found:
+            (left_out if re.match(_OURS_ALONE, key) else unexpected).append(key)
+            continue
+        row, _, fields = found
+        theirs, change = layout.rows[row][1], layout.rows[row][2:]
+        names = theirs if isinstance(theirs, tuple) else (theirs, )
+        tensor = change[0][1](tensor) if change else tensor
+        for name, part in zip(names, tensor.chunk(len(names)) if len(names) > 1 else (tensor, )):
+            renamed[layout.prefixes[0] + _fill(name, fields)] = part
+    return Renamed(renamed, left_out, unexpected)
+
+
+def _find(layout, side, key, prefix=''):
+    """Row, place in it and fields of a name on one side (0: ours, 1: theirs), or None."""
+    if not key.startswith(prefix):
+        return None
+    for row, entry in enumerate(layout.rows):
+        names = entry[side] if isinstance(entry[side], tuple) else (entry[side], )
+        for part, name in enumerate(names):
+            pattern, offsets = _pattern(name)
+            match = pattern.fullmatch(key, len(prefix))
+            if match:
+                return row, part, {
+                    field: text if field in 'p*' else int(text) - offset
+                    for (field, offset), text in zip(offsets, match.groups())
+                }
+    return None
+
+
+_FIELD = re.compile(r'\{(\w|\*)([+-]1)?\}')
+
+
+@functools.lru_cache(None)
+def _pattern(name):
+    """Regular expression of a name with braces, and (field, what is added to it) of each group."""
+    pieces, at = [], 0
+    for field in _FIELD.finditer(name):
+        pieces += [re.escape(name[at:field.start()]), {'p': r'(\w+)', '*': '(.+)'}.get(field[1], r'(\d+)')]
+        at = field.end()
+    offsets = [(field[1], int(field[2] or 0)) for field in _FIELD.finditer(name)]
+    return re.compile(''.join(pieces) + re.escape(name[at:])), offsets
+
+
+def _fill(name, fields):
+    """A name with its braces filled."""
+
+    def value(match):
+        return str(fields[match[1]] if match[1] in 'p*' else fields[match[1]] + int(match[2] or 0))
+
+    return _FIELD.sub(value, name)
