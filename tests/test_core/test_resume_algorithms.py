@@ -5,9 +5,11 @@ from mmcv import Config
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.datasets import build_dataset
-from mmssl.models import algorithms, build_algorithm
+from mmssl.models import Encoder, algorithms, build_algorithm
 from mmssl.utils.checkpoint import read_checkpoint
 
+# DALL-E's encoder, small and random
+TOKENIZER = Encoder(n_hid=8, n_blk_per_group=1, vocab_size=12).state_dict()
 SAMPLES, BATCH, DIM, CLUSTERS = 240, 40, 8, 10
 SOURCE = dict(type='Digits', num_images=SAMPLES)
 CROP = [dict(type='RandomResizedCrop', size=16, scale=(0.3, 1.)), dict(type='RandomHorizontalFlip')]
@@ -78,6 +80,50 @@ MODELS = dict(
         neck=dict(type='RelativeLocNeck', in_channels=32, out_channels=16),
         head=dict(type='ClsHead', in_channels=16, num_classes=8)),
     RotationPred=dict(head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=4)),
+    MoCoV3=dict(
+        backbone=dict(VIT, type='VisionTransformer'),
+        neck=dict(MLP, in_channels=16, vit_backbone=True),
+        head=dict(PREDICTOR, type='MoCoV3Head'),
+        base_momentum=0.9),
+    MAE=dict(
+        backbone=dict(VIT, type='MAEViT'),
+        neck=dict(
+            type='MAEPretrainDecoder',
+            num_patches=16,
+            patch_size=4,
+            embed_dim=16,
+            decoder_embed_dim=16,
+            decoder_depth=1,
+            decoder_num_heads=2),
+        head=dict(type='MAEPretrainHead', norm_pix=True, patch_size=4)),
+    SimMIM=dict(
+        backbone=dict(
+            type='SimMIMSwinTransformer',
+            arch=dict(embed_dims=8, depths=[2, 2], num_heads=[2, 4]),
+            img_size=16,
+            patch_size=2,
+            out_indices=(1, ),
+            stage_cfgs=dict(block_cfgs=dict(window_size=4))),
+        neck=dict(type='SimMIMNeck', in_channels=16, encoder_stride=4),
+        head=dict(type='SimMIMHead', patch_size=2, encoder_in_channels=3)),
+    MaskFeat=dict(
+        backbone=dict(VIT, type='MaskFeatViT'),
+        head=dict(type='MaskFeatPretrainHead', embed_dim=16, hog_dim=27),
+        hog_para=dict(nbins=9, pool=4, gaussian_window=16)),
+    CAE=dict(
+        backbone=dict(VIT, type='CAEViT', init_values=0.1, qkv_bias=False),
+        neck=dict(
+            type='CAENeck',
+            num_classes=12,
+            embed_dims=16,
+            regressor_depth=1,
+            decoder_depth=1,
+            num_heads=2,
+            init_values=0.1,
+            mask_tokens_num=6),
+        head=dict(type='CAEHead', tokenizer_path='tokenizer.pth', lambd=2),
+        base_momentum=0.9,
+        img_norm_cfg=dict(mean=[0.3] * 3, std=[0.3] * 3)),
     Classification=dict(
         backbone=dict(VIT, type='MIMVisionTransformer', final_norm=False),
         head=dict(type='MAEFinetuneHead', embed_dim=16, num_classes=10),
@@ -103,7 +149,23 @@ DATA = dict(
         type='RelativeLocDataset',
         pipeline=[dict(type='Resize', size=27), dict(type='RandomCrop', size=24)],
         format_pipeline=[]),
-    RotationPred=dict(type='RotationPredDataset', pipeline=CROP))
+    RotationPred=dict(type='RotationPredDataset', pipeline=CROP),
+    MAE=dict(type='SingleViewDataset', pipeline=CROP),
+    SimMIM=dict(
+        type='SingleViewDataset',
+        pipeline=[
+            *CROP,
+            dict(type='SimMIMMaskGenerator', input_size=16, mask_patch_size=4, model_patch_size=2, mask_ratio=0.6)
+        ]),
+    MaskFeat=dict(
+        type='SingleViewDataset',
+        pipeline=[*CROP, dict(type='MaskFeatMaskGenerator', mask_window_size=4, min_num_patches=2)]),
+    CAE=dict(
+        type='SingleViewDataset',
+        pipeline=[
+            dict(type='RandomResizedCropAndInterpolationWithTwoPic', size=16, second_size=32),
+            dict(type='BEiTMaskGenerator', input_size=4, num_masking_patches=6, min_num_patches=2)
+        ]))
 
 
 def clustering(kind, **kwargs):
@@ -119,6 +181,7 @@ HOOKS = dict(
     Classification=[dict(type='EMAHook', momentum=0.1, priority='HIGH')],
     MMClsImageClassifierWrapper=[dict(type='EMAHook', momentum=0.1, interval=2, priority='HIGH')],
     BYOL=[dict(type='MomentumUpdateHook')],
+    MoCoV3=[dict(type='MomentumUpdateHook')],
     SimSiam=[dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)],
     # the dense loss begins within the first epoch
     DenseCL=[dict(type='DenseCLHook', start_iters=4)],
@@ -185,6 +248,9 @@ def train(name, folder, seed, resume_from=None):
     dataset = build_dataset(cfg.data.train)
     model = build_algorithm(cfg.model)
     model.init_weights()
+    if name == 'CAE':
+        torch.save(TOKENIZER, folder.parent / 'tokenizer.pth')
+        model.head.tokenizer_path = folder.parent / 'tokenizer.pth'
     train_model(model, dataset, cfg, meta={})
     return read_checkpoint(folder / 'epoch_2.pth'), getattr(dataset, 'pseudo_labels', None)
 

@@ -110,7 +110,9 @@ class Encoder(nn.Module):
             blocks = sum(f'blocks.group_1.block_{i}.res_path.conv_1.w' in weights for i in range(1, len(weights)))
             sizes = dict(
                 n_hid=first.shape[0], n_blk_per_group=blocks, input_channels=first.shape[1], vocab_size=last.shape[0])
-        encoder = cls(**sizes)
+        with torch.device('meta'):  # drawing weights would change the random numbers of a resumed training
+            encoder = cls(**sizes)
+        encoder.to_empty(device='cpu')
         load_weights(encoder, weights, strict=True)
         return encoder
 
