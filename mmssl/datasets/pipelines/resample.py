@@ -61,6 +61,6 @@ def resize(img, height, width, interpolation='bilinear'):
         return out.permute(0, 2, 3, 1).numpy()[0]
     method = Image.Resampling[interpolation.upper()]
     if c == 3:
-        return np.asarray(Image.fromarray(img).resize((width, height), method))
+        return np.array(Image.fromarray(img).resize((width, height), method))
     planes = [np.asarray(Image.fromarray(img[..., i]).resize((width, height), method)) for i in range(c)]
     return np.stack(planes, axis=2)
