@@ -1,9 +1,10 @@
-"""The benchmark recipes of convolutional networks: their figures are the published ones, and their models build."""
+"""The benchmark recipes: their figures are the published ones, and their models build."""
 from pathlib import Path
 
 import pytest
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmssl.core import build_optimizer
 from mmssl.models import build_algorithm
 from mmssl.utils.config import load_config
 
@@ -68,6 +69,134 @@ def test_figures(name):
     if kind is MULTI:
         assert cfg.optimizer.nesterov and cfg.optimizer.paramwise_options.norm_decay_mult == 0
         assert model.head.norm_cfg == dict(type='SyncBN', momentum=0.1, affine=False)
+
+
+AUGMENTS = [
+    dict(type='BatchMixup', alpha=0.8, num_classes=1000, prob=0.5),
+    dict(type='BatchCutMix', alpha=1.0, num_classes=1000, prob=0.5)
+]
+ADAMW = dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.05, constructor='TransformerFinetuneConstructor')
+VIT_HEAD = dict(type='MAEFinetuneHead', embed_dim=768, num_classes=1000, label_smooth_val=0.1)
+STEP_FIX = dict(
+    policy='StepFixCosineAnnealing',
+    min_lr=1e-6,
+    warmup='linear',
+    warmup_iters=5,
+    warmup_ratio=1e-4,
+    warmup_by_epoch=True,
+    by_epoch=False)
+# recipe: backbone, head, pixels, samples per process, colour jitter, rate, schedule
+FINETUNED = {
+    'vit-base-p16_ft-8xb128-coslr-100e_in1k': ({}, VIT_HEAD, 224, 128, None, 4e-3, STEP_FIX),
+    'vit-base-p16_ft-8xb128-coslr-100e-rpe_in1k': (dict(use_window=True, init_values=0.1,
+                                                        qkv_bias=False), VIT_HEAD, 224, 128, 0.4, 8e-3, STEP_FIX),
+    'vit-base-p16_ft-8xb256-coslr-100e_in1k': ({}, dict(VIT_HEAD, type='MaskFeatFinetuneHead'), 224, 256, 0.4, 8e-3,
+                                               dict(
+                                                   policy='CosineAnnealing',
+                                                   min_lr=1e-6,
+                                                   warmup='linear',
+                                                   warmup_iters=20,
+                                                   warmup_ratio=1e-8,
+                                                   warmup_by_epoch=True)),
+}
+for name, pixels, samples in (('swin-base_ft-8xb256-coslr-100e_in1k', 192, 256), ('swin-base_ft-32xb64-coslr-100e_in1k',
+                                                                                  192, 64),
+                              ('swin-base_ft-8xb256-coslr-100e_in1k-224', 224, 256)):
+    FINETUNED[name] = (dict(
+        type='mmcls.SwinTransformer',
+        arch='base',
+        img_size=pixels,
+        drop_path_rate=0.1,
+        stage_cfgs=dict(block_cfgs=dict(window_size=pixels // 32))),
+                       dict(
+                           type='mmcls.LinearClsHead',
+                           num_classes=1000,
+                           in_channels=1024,
+                           init_cfg=None,
+                           loss=dict(type='mmcls.LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+                           cal_acc=False), pixels, samples, 0.4, 5e-3,
+                       dict(STEP_FIX, policy='CosineAnnealing', warmup_iters=20, warmup_ratio=2e-4))
+
+
+@pytest.mark.parametrize('name', FINETUNED)
+def test_figures_of_finetuning(name):
+    backbone, head, pixels, samples, jitter, lr, schedule = FINETUNED[name]
+    cfg = load_config(ROOT / f'imagenet/{name}.py')
+    swin = 'swin' in name
+    vit = dict(type='MIMVisionTransformer', arch='b', patch_size=16, drop_path_rate=0.1, final_norm=False)
+    assert cfg.model.backbone == (backbone if swin else {**vit, **backbone})
+    assert cfg.model.type == ('MMClsImageClassifierWrapper' if swin else 'Classification')
+    assert cfg.model.head == head and cfg.model.train_cfg == dict(augments=AUGMENTS)
+    assert cfg.data.train.pipeline == [
+        dict(
+            type='RandomAug',
+            input_size=pixels,
+            color_jitter=jitter,
+            auto_augment='rand-m9-mstd0.5-inc1',
+            interpolation='bicubic',
+            re_prob=0.25,
+            re_mode='pixel',
+            re_count=1,
+            mean=[0.485, 0.456, 0.406],
+            std=[0.229, 0.224, 0.225])
+    ]
+    size = cfg.data.val.pipeline[1]['size']
+    assert size == pixels and cfg.data.val.pipeline[0]['size'] == round(pixels * 256 / 224)
+    workers = 8 if '32xb64' in name else 32
+    assert (cfg.data.samples_per_gpu, cfg.data.workers_per_gpu, cfg.data.drop_last) == (samples, workers, False)
+    plain = ['norm', 'bias', 'absolute_pos_embed', 'relative_position_bias_table'] if swin else \
+        ['ln', 'bias', 'pos_embed', 'cls_token', 'fc_norm']
+    kind = dict(model_type='swin', layer_decay=0.9) if swin else dict(model_type='vit', layer_decay=0.65)
+    assert cfg.optimizer == dict(ADAMW, lr=lr, paramwise_options={key: dict(weight_decay=0.) for key in plain}, **kind)
+    assert cfg.lr_config == schedule and cfg.runner == dict(type='EpochBasedRunner', max_epochs=100)
+    assert cfg.optimizer_config == (dict(grad_clip=dict(max_norm=5.)) if swin else {})
+    assert cfg.get('fp16') == (dict(loss_scale='dynamic') if swin else None)
+    assert cfg.evaluation == dict(interval=10, topk=(1, 5))
+    if swin:
+        assert cfg.model.neck == dict(type='mmcls.GlobalAveragePooling')
+        assert cfg.model.init_cfg == [
+            dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.),
+            dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
+        ]
+
+
+def test_figures_of_linear_probes():
+    cfg = load_config(ROOT / 'imagenet/vit-small-p16_linear-8xb128-coslr-90e_in1k.py')
+    assert cfg.model == dict(
+        type='Classification',
+        backbone=dict(
+            type='VisionTransformer',
+            arch='mocov3-small',
+            img_size=224,
+            patch_size=16,
+            stop_grad_conv1=True,
+            frozen_stages=12,
+            norm_eval=True),
+        head=dict(type='ClsHead', in_channels=384, num_classes=1000, vit_backbone=True))
+    assert cfg.optimizer == dict(type='SGD', lr=12., momentum=0.9, weight_decay=0.)
+    assert cfg.lr_config == dict(policy='CosineAnnealing', min_lr=0.)
+    assert (cfg.runner.max_epochs, cfg.data.samples_per_gpu, cfg.data.workers_per_gpu) == (90, 128, 4)
+    cfg = load_config(ROOT / 'imagenet/vit-base-p16_linear-8xb2048-coslr-90e_in1k.py')
+    assert cfg.model.backbone.finetune is False and cfg.model.backbone.final_norm is True
+    assert cfg.optimizer == dict(type='LARS', lr=6.4, momentum=0.9, weight_decay=0.)
+    assert cfg.lr_config == dict(STEP_FIX, min_lr=0., warmup_iters=10)
+    assert (cfg.runner.max_epochs, cfg.data.samples_per_gpu) == (90, 2048)
+
+
+@pytest.mark.parametrize('name', ['vit-base-p16_ft-8xb128-coslr-100e-rpe_in1k', 'swin-base_ft-8xb256-coslr-100e_in1k'])
+def test_norms_and_biases_do_not_decay(name):
+    """PITFALLS: LayerNorm parameters decayed because the key `norm` missed `ln`."""
+    cfg = load_config(ROOT / f'imagenet/{name}.py')
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    if 'swin' in name:
+        arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 1, 1])
+    cfg.model.backbone.arch = arch
+    model = build_algorithm(cfg.model)
+    decay = {n: g['weight_decay'] for g in build_optimizer(model, cfg.optimizer).param_groups for n in g['names']}
+    exempt = {n for n, p in model.named_parameters() if p.dim() == 1 and 'gamma' not in n}
+    exempt |= {n for n in decay if n.endswith(('cls_token', 'pos_embed', 'relative_position_bias_table'))}
+    assert {n for n, value in decay.items() if value == 0} == exempt
+    assert {n for n, value in decay.items() if value == 0.05} == decay.keys() - exempt
 
 
 PATHS = sorted(path for path in ROOT.glob('**/*.py') if '_base_' not in path.parts)
