@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+DOWNSTREAM := .venv-downstream
+DOWNSTREAM_STAMP := $(DOWNSTREAM)/installed
 REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requirements/mminstall.txt \
 	requirements/optional.txt requirements/gpu.txt requirements/tests.txt setup.py
 # faiss for the GPU where there is one
@@ -11,7 +13,7 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-slow lint install clean
+.PHONY: demo demo-fashion test test-slow test-downstream lint install downstream clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
@@ -24,6 +26,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
+
+test-downstream: $(DOWNSTREAM_STAMP)
+	$(DOWNSTREAM)/bin/python -m pytest tests/test_downstream
 
 lint: $(STAMP)
 	$(BIN)/flake8 $(SOURCES)
@@ -41,5 +46,21 @@ $(STAMP): $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 
+downstream: $(DOWNSTREAM_STAMP)
+
+# Detection and segmentation need mmcv-full, which gives the module mmcv as mmcv does: they get an environment of their
+# own. Its files are hard links to those of .venv, so that torch is there once, but for mmcv. openmim comes without what
+# it asks for, which are old versions; the file lists what it imports.
+$(DOWNSTREAM_STAMP): $(STAMP) requirements/downstream.txt
+	rm -rf $(DOWNSTREAM)
+	$(BIN)/python -m venv --without-pip $(DOWNSTREAM)
+	cp -alf $(VENV)/lib/. $(DOWNSTREAM)/lib
+	$(DOWNSTREAM)/bin/python -m pip install --quiet -r requirements/downstream.txt
+	$(DOWNSTREAM)/bin/python -m pip install --quiet --no-deps openmim
+	wheel=$$($(DOWNSTREAM)/bin/python tools/misc/build_mmcv_full.py) && \
+		$(DOWNSTREAM)/bin/python -m pip uninstall --quiet --yes mmcv && \
+		$(DOWNSTREAM)/bin/python -m pip install --quiet --no-deps $$wheel
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info mmssl/.mim
+	rm -rf $(VENV) $(DOWNSTREAM) build *.egg-info mmssl/.mim
