@@ -42,12 +42,33 @@ train = dict(type='SingleViewDataset', data_source=dict(type='Digits', color_typ
 data = dict(train=dict(_delete_=True, type='ClassBalancedSubset', dataset=train, fraction=0.1))
 """
 
+ARCH = 'dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)'
+MAE = f"""
+model = dict(type='MAE', backbone=dict(type='MAEViT', arch={ARCH}, img_size=8, patch_size=4, in_channels=1),
+             neck=dict(type='MAEPretrainDecoder', num_patches=4, patch_size=4, in_chans=1, embed_dim=16,
+                       decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
+             head=dict(type='MAEPretrainHead', patch_size=4))
+"""
+FINETUNE = f"""
+_base_ = 'training.py'
+model = dict(_delete_=True, type='Classification',
+             backbone=dict(type='MIMVisionTransformer', arch={ARCH}, img_size=16, patch_size=4, in_channels=1,
+                           drop_path_rate=0.1, final_norm=False),
+             head=dict(type='MAEFinetuneHead', embed_dim=16, num_classes=10),
+             train_cfg=dict(augments=[dict(type='BatchMixup', alpha=0.8, prob=0.5)]))
+data = dict(train=dict(pipeline=[dict(type='Resize', size=16)]), val=dict(pipeline=[dict(type='Resize', size=16)]))
+optimizer = dict(_delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05, paramwise_options=dict(ln=dict(lr_mult=0.)),
+                 constructor='TransformerFinetuneConstructor', model_type='vit', layer_decay=0.5)
+custom_hooks = [dict(type='EMAHook', momentum=0.1, priority='HIGH')]
+"""
+
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp('linear')
     (folder / 'configs').mkdir()
-    for name, text in dict(model=MODEL, training=TRAINING, linear=LINEAR, semi=SEMI).items():
+    for name, text in dict(
+            model=MODEL, training=TRAINING, linear=LINEAR, semi=SEMI, mae=MAE, finetune=FINETUNE).items():
         (folder / f'configs/{name}.py').write_text(text)
     torch.manual_seed(7)
     model = build_algorithm(load_config(folder / 'configs/model.py').model)
@@ -114,6 +135,38 @@ def test_frozen_means_frozen(files, run_tool, environment):
     assert after.keys() == before.keys() and all(torch.equal(after[k], before[k]) for k in before)
     assert trained['state_dict']['head.fc_cls.weight'].abs().max() > 0.5
     assert len(trained['optimizer']['state']) == 2  # weight and bias of the head
+
+
+def test_finetuning_of_a_transformer(files, run_tool, environment):
+    """From a MAE of 8 pixels to a classifier at 16, by two processes, in bfloat16."""
+    folder, _ = files
+    torch.manual_seed(7)
+    mae = build_algorithm(load_config(folder / 'configs/mae.py').model)
+    mae.init_weights()
+    torch.nn.init.normal_(mae.backbone.layers[0].ln1.weight)  # this norm stays, as its rate is 0
+    save_checkpoint(dict(state_dict=mae.state_dict()), folder / 'mae.pth')
+    done = run_tool(
+        f'{FOLDER}/dist_train_linear.sh',
+        folder / 'configs/finetune.py',
+        folder / 'mae.pth',
+        '--seed',
+        0,
+        '--cfg-options',
+        'amp.dtype=bfloat16',
+        env=environment)
+    text = done.stdout + done.stderr
+    count = len(mae.backbone.state_dict()) - 2
+    assert f"under 'backbone.': {count} matched, 2 missing, 2 unexpected, 0 mismatched" in text
+    assert 'missing: fc_norm.weight, fc_norm.bias' in text and 'unexpected: ln1.weight, ln1.bias' in text
+    trained = torch.load(folder / 'work_dirs/finetune/mae/epoch_1.pth', weights_only=True)
+    after, before = trained['state_dict'], mae.backbone.state_dict()
+    assert after['backbone.layers.0.ln1.weight'].equal(before['layers.0.ln1.weight'])
+    assert after['backbone.pos_embed'].shape == (1, 17, 16)
+    assert not after['backbone.layers.1.attn.qkv.weight'].equal(before['layers.1.attn.qkv.weight'])
+    rates = {group['initial_lr'] for group in trained['optimizer']['param_groups']}
+    assert rates == {1e-2, 5e-3, 2.5e-3, 1.25e-3, 0.}
+    logged = (folder / 'work_dirs/finetune/mae').glob('*.log.json')
+    assert 'head1_top1' in next(logged).read_text()
 
 
 def test_semi_supervised_over_a_grid(files, run_tool, tmp_path, environment):
