@@ -13,7 +13,9 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
-from ..utils.transformer_blocks import FFN, head_dim, init_linears, relative_position_index, run_layers
+from ..utils.position_embedding import resize_pos_embed
+from ..utils.transformer_blocks import (FFN, head_dim, init_linears, one_each, relative_position_index, rising_rates,
+                                        run_layers)
 
 
 def partition(x, size):
@@ -63,7 +65,7 @@ class WindowMSA(nn.Module):
         self.proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, x, mask=None):
-        """Windows, B x windows x N x C, and what is added before the softmax, windows x 1 x N x N, to the same shape."""
+        """Windows, B x windows x N x C, and what is added before the softmax, windows x 1 x N x N, to windows."""
         windows = x.shape[1]
         qkv = self.qkv(x).unflatten(3, (3, self.num_heads, -1))
         # windows and heads in one dimension, over which the bias is given once for all images
@@ -197,7 +199,7 @@ class SwinTransformer(BaseModule):
         drop_rate (float): Probability that a value of the embedding is dropped.
         drop_path_rate (float): Probability that a sample skips the last block; it rises linearly from 0.
         out_indices (Sequence[int]): Stages, from 0, whose map is returned.
-        use_abs_pos_embed (bool): Learned position embedding of the patches, for images of `img_size` only.
+        use_abs_pos_embed (bool): Learned position embedding of the patches, interpolated for images of other sizes.
         with_cp (bool): Compute the insides of blocks again in the backward pass instead of keeping them.
         frozen_stages (int): Last stage without gradient; -1 for none.
         norm_eval (bool): Accepted for old configs: there is no batch norm.
@@ -264,13 +266,14 @@ class SwinTransformer(BaseModule):
         self.with_cp = with_cp
         self.frozen_stages = frozen_stages
 
-        stage_cfgs = [stage_cfgs] * len(self.depths) if isinstance(stage_cfgs, dict) else stage_cfgs
-        rates = torch.linspace(0, drop_path_rate, sum(self.depths)).split(self.depths)
+        rates = rising_rates(drop_path_rate, sum(self.depths))
         self.num_features = [self.embed_dims * 2**i for i in range(len(self.depths))]
-        self.stages = nn.ModuleList(
-            SwinStage(channels, heads, stage_rates.tolist(), downsample=channels != self.num_features[-1], **cfg)
-            for channels, heads, stage_rates, cfg in zip(
-                self.num_features, arch['num_heads'], rates, stage_cfgs, strict=True))
+        self.stages = nn.ModuleList()
+        stage_cfgs = one_each(stage_cfgs, len(self.depths), 'stage_cfgs')
+        for channels, depth, heads, cfg in zip(self.num_features, self.depths, arch['num_heads'], stage_cfgs):
+            last = channels == self.num_features[-1]
+            self.stages.append(SwinStage(channels, heads, rates[:depth], downsample=not last, **cfg))
+            rates = rates[depth:]
         for i in self.out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
@@ -301,7 +304,7 @@ class SwinTransformer(BaseModule):
     def encode(self, tokens, grid):
         """Tokens of patches, B x L x D, on a grid (rows, columns) to maps by out_indices."""
         if self.absolute_pos_embed is not None:
-            tokens = tokens + self.absolute_pos_embed
+            tokens = tokens + resize_pos_embed(self.absolute_pos_embed, self.patch_resolution, grid, num_extra_tokens=0)
         x = self.drop_after_pos(tokens).unflatten(1, grid)
         outs = {}
         for i, stage in enumerate(self.stages[:max(self.out_indices) + 1]):

@@ -7,14 +7,13 @@ import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.runner import BaseModule
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
 from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
-from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, run_layers
+from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, one_each, rising_rates, run_layers
 
 
 def _arch(embed_dims, num_layers, num_heads, feedforward_channels):
@@ -38,7 +37,7 @@ class VisionTransformer(BaseModule):
         stop_grad_conv1 (bool): Keep the patch embedding at its random values, against the instability that MoCo v3
             <https://arxiv.org/abs/2104.02057> describes.
         frozen_stages (int): Layers without gradient; from 0 on the embeddings too, with the last layer the final norm.
-        norm_eval (bool): Keep batch norms in evaluation mode while the rest trains.
+        norm_eval (bool): Accepted for old configs: there is no batch norm.
         init_cfg (dict, optional): Initialisation.
         arch (str | dict): 'deit-tiny', 'deit-small', 'mocov3-small', 'small', 'base', 'large', 'huge' (see arch_zoo),
             or a dict with embed_dims, num_layers, num_heads and feedforward_channels.
@@ -115,17 +114,16 @@ class VisionTransformer(BaseModule):
         self.output_cls_token = output_cls_token
         self.out_indices = self._checked_indices(out_indices)
 
-        if isinstance(layer_cfgs, dict):
-            layer_cfgs = [layer_cfgs] * self.num_layers
+        layer_cfgs = one_each(layer_cfgs, self.num_layers, 'layer_cfgs')
         self.layers = nn.ModuleList()
-        for i, cfg in enumerate(layer_cfgs):
+        for rate, cfg in zip(rising_rates(drop_path_rate, self.num_layers), layer_cfgs):
             cfg = dict(
                 dict(
                     embed_dims=self.embed_dims,
                     num_heads=self.arch_settings['num_heads'],
                     feedforward_channels=self.arch_settings['feedforward_channels'],
                     drop_rate=drop_rate,
-                    drop_path_rate=drop_path_rate * i / max(1, self.num_layers - 1),
+                    drop_path_rate=rate,
                     window_size=self.patch_resolution if use_window else None,
                     qkv_bias=qkv_bias,
                     norm_cfg=norm_cfg,
@@ -137,7 +135,6 @@ class VisionTransformer(BaseModule):
             self.ln1 = build_norm_layer(norm_cfg, self.embed_dims)[1]
         self.with_cp = with_cp
         self.use_window = use_window
-        self.norm_eval = norm_eval
         self.frozen_stages = frozen_stages
         if stop_grad_conv1:
             self.patch_embed.requires_grad_(False)
@@ -153,10 +150,10 @@ class VisionTransformer(BaseModule):
                 f'an architecture is a name or a dict with {", ".join(self.arch_zoo["base"])}, got {arch}')
         return arch
 
-    def _checked_indices(self, indices):
+    def _checked_indices(self, indices, name='out_indices'):
         indices = [indices] if isinstance(indices, int) else list(indices)
         if not all(-self.num_layers <= i < self.num_layers for i in indices):
-            raise ConfigError(f'out_indices must be layers from 0 to {self.num_layers - 1}, or counted from the end as '
+            raise ConfigError(f'{name} must be layers from 0 to {self.num_layers - 1}, or counted from the end as '
                               f'-1, got {indices}')
         return [i % self.num_layers for i in indices]
 
@@ -185,7 +182,8 @@ class VisionTransformer(BaseModule):
 
     def with_class_token(self, tokens, positions):
         """The class token, with its position, in front of tokens that have theirs: B x K x D to B x (K + 1) x D."""
-        first = (self.cls_token + positions[:, :1]).expand(len(tokens), -1, -1)
+        # not len(), which an exported network would take for a constant
+        first = (self.cls_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         return self.drop_after_pos(torch.cat((first, tokens), 1))
 
     def encode(self, tokens):
@@ -200,7 +198,7 @@ class VisionTransformer(BaseModule):
         return self.with_class_token(tokens + positions[:, 1:], positions), grid
 
     def extract_feat(self, img):
-        """Images, B x C x H x W, to a tuple of (map B x D x h x w, class token B x D) pairs, or maps, by out_indices."""
+        """Images, B x C x H x W, to a tuple of (map B x D x h x w, class token B x D), or maps, by out_indices."""
         x, grid = self.embed(img)
         outs = {}
         for i, layer in enumerate(self.layers[:max(self.out_indices) + 1]):
@@ -215,11 +213,20 @@ class VisionTransformer(BaseModule):
         """See extract_feat."""
         return self.extract_feat(x)
 
-    def attention_maps(self, img):
-        """The attention of the last layer for images, B x heads x (L + 1) x (L + 1), and the grid of patches."""
+    def attention_maps(self, img, layer=-1):
+        """The attention in a layer, to be looked at.
+
+        Args:
+            img (Tensor): Images, B x C x H x W.
+            layer (int): The layer, from 0, or from -1 backwards.
+
+        Returns:
+            tuple: Softmax weights, B x heads x (L + 1) x (L + 1), the class token first; and the grid of patches.
+        """
+        layer, = self._checked_indices(layer, 'layer')
         x, grid = self.embed(img)
-        x = run_layers(self.layers[:-1], x)
-        return self.layers[-1].attn.attention_maps(self.layers[-1].ln1(x)), grid
+        x = run_layers(self.layers[:layer], x)
+        return self.layers[layer].attn.attention_maps(self.layers[layer].ln1(x)), grid
 
     def _freeze_stages(self):
         if self.frozen_stages < 0:
@@ -235,10 +242,6 @@ class VisionTransformer(BaseModule):
     def train(self, mode=True):
         super().train(mode)
         self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
         return self
 
     def _load_from_state_dict(self, state_dict, prefix, *args):

@@ -6,7 +6,7 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from ..builder import NECKS
-from ..utils.transformer_blocks import CAETransformerRegressorLayer, TransformerEncoderLayer, init_linears
+from ..utils.transformer_blocks import CAETransformerRegressorLayer, TransformerEncoderLayer, init_linears, rising_rates
 
 
 @NECKS.register_module()
@@ -65,10 +65,10 @@ class CAENeck(BaseModule):
             init_values=init_values)
         self.regressors = nn.ModuleList(
             CAETransformerRegressorLayer(qk_scale=qk_scale, drop_path_rate=rate, **args)
-            for rate in torch.linspace(0, drop_path_rate, regressor_depth).tolist())
+            for rate in rising_rates(drop_path_rate, regressor_depth))
         self.decoders = nn.ModuleList(
             TransformerEncoderLayer(drop_path_rate=rate, **args)
-            for rate in torch.linspace(0, drop_path_rate, decoder_depth).tolist())
+            for rate in rising_rates(drop_path_rate, decoder_depth))
         self.norm_regressor = build_norm_layer(norm_cfg, embed_dims)[1]
         self.norm_decoder = build_norm_layer(norm_cfg, embed_dims)[1]
         self.head = nn.Linear(embed_dims, num_classes)

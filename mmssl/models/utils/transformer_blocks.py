@@ -18,6 +18,23 @@ def run_layers(layers, x, with_cp=False):
     return x
 
 
+def rising_rates(last, count):
+    """One rate for each of `count` layers, linearly from 0 to `last`; for dropped paths."""
+    return [last * i / max(1, count - 1) for i in range(count)]
+
+
+def one_each(cfgs, count, name):
+    """Arguments of each of `count` layers, of one dict for all or one for each.
+
+    Raises:
+        ConfigError: They are for another number of layers.
+    """
+    cfgs = [cfgs] * count if isinstance(cfgs, dict) else list(cfgs)
+    if len(cfgs) != count:
+        raise ConfigError(f'{name} is one dict for all {count}, or a list of {count}, got {len(cfgs)}')
+    return cfgs
+
+
 def init_linears(module, init):
     """Initialise the weights of all linear layers in a module by `init(weight)`, and their biases with zeros."""
     for layer in module.modules():
