@@ -60,10 +60,10 @@ def extract_features(model,
     Args:
         model (nn.Module | None): An algorithm, or a backbone alone; wrapped by DDP or not. None will do for 'pixels'.
         dataset (Dataset): Its items are dicts with `img` (one image) and `idx`, and optionally `label`.
-        layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'stage0'...'stage4' (the map of that
-            index in the backbone's `out_indices`, pooled), 'stage3_map' (the same, not pooled), 'neck' (first output of
-            the neck: what other toolboxes call the output of the head), 'head' (scores of a classifier) or 'pixels'
-            (the image as the model gets it, flattened).
+        layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'cls_token' (of a vision transformer,
+            of the last layer), 'stage0'...'stage4' (the map of that index in the backbone's `out_indices`, pooled),
+            'stage3_map' (the same, not pooled), 'neck' (first output of the neck: what other toolboxes call the output
+            of the head), 'head' (scores of a classifier) or 'pixels' (the image as the model gets it, flattened).
         batch_size (int): Samples in a batch.
         workers (int): Loader processes.
         device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
@@ -138,8 +138,9 @@ def _checked_arguments(model, dataset, layers, dtype, device):
         raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
     layers = (layers, ) if isinstance(layers, str) else tuple(layers)
     for layer in layers:
-        if not re.fullmatch(r'pooled|neck|head|pixels|stage\d+(_map)?', layer):
-            raise ValueError(f'unknown layer {layer!r}; there are pooled, neck, head, pixels, stageN and stageN_map')
+        if not re.fullmatch(r'pooled|cls_token|neck|head|pixels|stage\d+(_map)?', layer):
+            raise ValueError(
+                f'unknown layer {layer!r}; there are pooled, cls_token, neck, head, pixels, stageN and stageN_map')
     if not len(dataset):
         raise ValueError('the data set is empty')
     model = unwrap(model)
@@ -268,6 +269,8 @@ def _evaluating(model, layers, pool_type):
             elif layer == 'head':
                 output = head(own)
                 found[layer] = output[0] if isinstance(output, (tuple, list)) else output
+            elif layer == 'cls_token':
+                found[layer] = _class_token(own[-1], backbone)
             elif layer == 'pooled':
                 found[layer] = pool(own[-1])
             elif layer.endswith('_map'):
@@ -315,6 +318,17 @@ def _pooling(pool_type, layer):
         return lambda maps: get_rmac_descriptors(maps, int(number or 3))
     stages = MultiPooling(pool_type, (int(layer[5:]), ))
     return lambda maps: stages([maps])[0].flatten(1)
+
+
+def _class_token(output, backbone):
+    """The class token, N x D, beside the last map of a vision transformer.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not isinstance(output, (tuple, list)):
+        raise ValueError(f'{type(backbone).__name__} gives no class token (output_cls_token); take the layer pooled')
+    return output[1]
 
 
 def _map(output):

@@ -69,8 +69,8 @@ def add_evaluation_options(parser,
         nargs='+',
         action=_Layers,
         default=list(layers),
-        help='pooled, neck, head, pixels, stem, stages by number (0: the stem) or as feat1 to feat5, by commas or '
-        f'spaces (default: {",".join(layers)})')
+        help='pooled, cls_token, neck, head, pixels, stem, stages by number (0: the stem) or feat1 to feat5, by commas '
+        f'or spaces (default: {",".join(layers)})')
     parser.add_argument(
         '--pool-type',
         type=pool_type,

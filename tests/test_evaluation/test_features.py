@@ -245,3 +245,27 @@ def test_scores_of_a_classifier():
     np.testing.assert_allclose(found['head'], next(iter(expected.values())).numpy(), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match='no head that gives scores'):
         extract_features(make_model(), Pictures(), layers='head', img_norm_cfg=NORM)
+
+
+def test_class_token():
+    """Of a vision transformer, the token of the last layer behind its norm; a ResNet has none."""
+    from mmssl.datasets import build_dataset
+    from mmssl.models import build_backbone
+    dataset = build_dataset(
+        dict(
+            type='SingleViewDataset',
+            data_source=dict(type='Digits', num_images=6),
+            pipeline=[dict(type='Resize', size=32)],
+            prefetch=True))
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    vit = build_backbone(dict(type='VisionTransformer', arch=arch, img_size=32, patch_size=8)).eval()
+    norm = dict(mean=[0.3], std=[0.3])
+    found = extract_features(vit, dataset, layers=('cls_token', 'pooled'), img_norm_cfg=norm)
+    images = torch.stack([torch.from_numpy(dataset[i]['img']).permute(2, 0, 1) for i in range(6)])
+    with torch.no_grad():
+        tokens = vit.encode(vit.embed((images / 255 - 0.3) / 0.3)[0])
+    np.testing.assert_allclose(found['cls_token'], tokens[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found['pooled'], tokens[:, 1:].mean(1), rtol=1e-4, atol=1e-5)
+    resnet = build_backbone(dict(type='ResNet', depth=18, base_channels=8, stem_channels=8))
+    with pytest.raises(ValueError, match='ResNet gives no class token'):
+        extract_features(resnet, dataset, layers=('cls_token', ), img_norm_cfg=norm)

@@ -26,12 +26,15 @@ class CAEHead(BaseModule):
             those of the weights.
         lambd (float): Weight of the loss of the latents.
         init_cfg (dict, optional): Initialisation.
+        random_tokenizer (dict, optional): Sizes of a random encoder that takes the place of the file (arguments of
+            Encoder), and its `seed`: for a try without DALL-E's weights.
     """
 
-    def __init__(self, tokenizer_path, lambd, init_cfg=None):
+    def __init__(self, tokenizer_path, lambd, init_cfg=None, random_tokenizer=None):
         super().__init__(init_cfg)
         self.tokenizer_path = tokenizer_path
         self.lambd = lambd
+        self.random_tokenizer = random_tokenizer
 
     @functools.cached_property
     def tokenizer(self):
@@ -41,6 +44,11 @@ class CAEHead(BaseModule):
             FileNotFoundError: There is no such file.
             CheckpointError: The file holds something else.
         """
+        if self.random_tokenizer is not None:
+            sizes = dict(self.random_tokenizer)
+            with torch.random.fork_rng(devices=[]):  # the training's random numbers stay as they are
+                torch.default_generator.manual_seed(sizes.pop('seed', 0))
+                return Encoder(**sizes).eval()
         try:
             weights = get_state_dict(read_checkpoint(self.tokenizer_path))
             print(f'{self.tokenizer_path}:')
