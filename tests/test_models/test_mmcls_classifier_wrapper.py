@@ -148,6 +148,9 @@ def test_weights_of_another_window(capsys, tmp_path):
     pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'small.pth'))
     large = build(
         backbone=dict(SWIN, img_size=32, init_cfg=pretrained, stage_cfgs=dict(block_cfgs=dict(window_size=4))))
+    # the initialisation of the whole model comes before the weights of the backbone
+    assert large.backbone.stages[1].blocks[0].attn.w_msa.qkv.weight.equal(
+        small.backbone.stages[1].blocks[0].attn.w_msa.qkv.weight)
     printed = capsys.readouterr().out
     assert "under 'backbone.'" in printed and '0 unexpected, 0 mismatched' in printed
     for block in large.backbone.stages[0].blocks:
