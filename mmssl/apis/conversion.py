@@ -2,6 +2,8 @@
 """Weights from one library's layout to another's, and a check that the networks still give the same outputs."""
 from dataclasses import dataclass
 
+import torch
+
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.models.utils.infer_backbone import infer_backbone
 from mmssl.utils.checkpoint import CheckpointError
@@ -74,7 +76,9 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     num_heads = num_heads or getattr(getattr(model, 'backbone', None), 'arch_settings', {}).get('num_heads')
     cfg = infer_backbone(inside, num_heads or layout.num_heads)
     if model is None:
-        missing = _check_fit(inside, build_backbone(dict(cfg)), 'the network that these weights seem to be of')
+        with torch.device('meta'):  # for names and shapes alone
+            network = build_backbone(dict(cfg))
+        missing = _check_fit(inside, network, 'the network that these weights seem to be of')
     else:
         missing = _check_fit(inside, model.backbone, f'the backbone of {config}')
         places = model.state_dict()
@@ -241,12 +245,13 @@ def convert_file(path,
 
 def _describe(cfg):
     """A config of infer_backbone in words."""
-    kind = cfg['type'].removeprefix('mmcls.')
+    kind = cfg['type']
     if 'depth' in cfg:
         return f'{kind}-{cfg["depth"]}'
     arch = cfg['arch']
     if 'depths' in arch:
-        return f'{kind} ({arch["embed_dims"]} channels, {arch["depths"]} blocks, windows of {cfg["window_size"]})'
+        window = cfg['stage_cfgs']['block_cfgs']['window_size']
+        return f'{kind} ({arch["embed_dims"]} channels, {arch["depths"]} blocks, windows of {window})'
     return (
         f'{kind} ({arch["embed_dims"]} channels, {arch["num_layers"]} layers, {arch["num_heads"]} heads, patches of '
         f'{cfg["patch_size"]} in images of {cfg["img_size"]})')

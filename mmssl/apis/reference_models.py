@@ -237,7 +237,7 @@ def _timm_swin(cfg, weights, original=False):
         embed_dim=arch['embed_dims'],
         depths=arch['depths'],
         num_heads=arch['num_heads'],
-        window_size=cfg['window_size'])
+        window_size=cfg['stage_cfgs']['block_cfgs']['window_size'])
     if original:  # timm's own reading of the original names
         weights = swin_transformer.checkpoint_filter_fn(weights, model)
     _load(model, weights)
@@ -247,7 +247,9 @@ def _timm_swin(cfg, weights, original=False):
 def _mmcls(cfg, weights):
     import mmcls.models
     cfg = dict(cfg)
-    kind = cfg.pop('type').removeprefix('mmcls.')
+    kind = cfg.pop('type')
+    if 'stage_cfgs' in cfg:
+        cfg.update(cfg.pop('stage_cfgs')['block_cfgs'])
     if kind == 'ResNet' and cfg['depth'] == 10:
         raise NoReferenceError('mmcls has no ResNet-10')
     if 'depth' in cfg:

@@ -16,7 +16,7 @@ def infer_backbone(weights, num_heads=None):
         num_heads (int, optional): Heads of a ViT; by default one for each 64 channels, and 16 for the 1280 of ViT-H.
 
     Returns:
-        dict: For build_backbone: a ResNet, ResNeXt, VisionTransformer or mmcls.SwinTransformer.
+        dict: For build_backbone: a ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or SwinTransformer.
 
     Raises:
         CheckpointError: They are of no such network.
@@ -111,9 +111,9 @@ def _swin(weights):
     patches = weights['patch_embed.projection.weight']
     window = (math.isqrt(tables[0].shape[0]) + 1) // 2
     return dict(
-        type='mmcls.SwinTransformer',
+        type='SwinTransformer',
         arch=dict(embed_dims=patches.shape[0], depths=list(depths), num_heads=[t.shape[1] for t in tables]),
-        window_size=window,
+        stage_cfgs=dict(block_cfgs=dict(window_size=window)),
         img_size=patches.shape[-1] * 8 * window,  # such as 224 for windows of 7 and patches of 4
         patch_size=patches.shape[-1],
         in_channels=patches.shape[1])

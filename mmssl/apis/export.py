@@ -1,0 +1,124 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A trained network as a program that runs without mmssl: torch.export, TorchScript or ONNX."""
+import io
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mmssl.evaluation.features import pool
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.misc import atomic_write
+
+FORMATS = ('.pt2', '.ts', '.onnx')
+
+
+class FeatureNetwork(nn.Module):
+    """Normalised images, N x C x H x W, to the layer 'pooled' of extract_features, N x D.
+
+    Args:
+        model (nn.Module): An algorithm, or a backbone alone. It is changed: evaluation mode, no gradients.
+        maps (bool): Return the last map, N x D x h x w, as well.
+    """
+
+    def __init__(self, model, maps=False):
+        super().__init__()
+        self.model = model
+        self.maps = maps
+        self.eval()
+        self.requires_grad_(False)
+
+    def forward(self, images):
+        extract = self.model.extract_feat if hasattr(self.model, 'extract_feat') else self.model
+        last = extract(images)[-1]
+        features = pool(last)
+        if not self.maps:
+            return features
+        return features, last[0] if isinstance(last, (tuple, list)) else last
+
+
+def image_channels(model):
+    """Channels of the images that a model takes."""
+    if getattr(model, 'sobel_layer', None) is not None:
+        return 3
+    return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+
+
+@torch.no_grad()
+def export_features(model, path, images, maps=False, tolerance=1e-5):
+    """Write a network for features, after its file has given the same outputs as the model.
+
+    The batch size is free, the size of the images is that of `images`.
+
+    Args:
+        model (nn.Module): See FeatureNetwork; on the CPU.
+        path (str | Path): File to write; .pt2 (torch.export), .ts (TorchScript) or .onnx.
+        images (Tensor): N x C x H x W, normalised, N at least 2.
+        maps (bool): See FeatureNetwork.
+        tolerance (float): Largest difference that passes, over the largest output.
+
+    Returns:
+        list[tuple[float, float]]: For the features, and the maps: largest difference and largest output.
+
+    Raises:
+        ConfigError: An unknown format, packages that are not installed, outputs that differ.
+    """
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise ConfigError(f'{path}: the end of the name says the format, one of {", ".join(FORMATS)}')
+    network = FeatureNetwork(model, maps)
+    content, run = {'.pt2': _program, '.ts': _script, '.onnx': _onnx}[suffix](network, images)
+    found = [(0., 0.)] * (2 if maps else 1)
+    for batch in (images, images[:1], torch.cat((images, images.flip(3)))):
+        pairs = zip(_tuple(run(batch)), _tuple(network(batch)), strict=True)
+        found = [(max(worst, (a - b).abs().max().item()), max(scale, b.abs().max().item()))
+                 for (worst, scale), (a, b) in zip(found, pairs)]  # yapf: disable
+    for difference, scale in found:
+        if not difference <= tolerance * scale:
+            raise ConfigError(f'the exported network differs from the model by {difference:.3g} of outputs up to '
+                              f'{scale:.3g}: {path} is not written')
+    with atomic_write(path, 'wb') as file:
+        file.write(content)
+    return found
+
+
+def _tuple(outputs):
+    return outputs if isinstance(outputs, (tuple, list)) else (outputs, )
+
+
+def _program(network, images):
+    """File of torch.export, and a function that runs what it holds."""
+    program = torch.export.export(network, (images, ), dynamic_shapes=({0: torch.export.Dim('batch')}, ))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue(), torch.export.load(io.BytesIO(file.getvalue())).module()
+
+
+def _script(network, images):
+    """File of TorchScript, and a function that runs what it holds."""
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network, (images, )), file)
+    return file.getvalue(), torch.jit.load(io.BytesIO(file.getvalue()))
+
+
+def _onnx(network, images):
+    """File of ONNX, and a function that runs what it holds by onnxruntime."""
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f'ONNX needs the package {error.name}: pip install -r requirements/interop.txt') from error
+    program = torch.onnx.export(
+        network, (images, ),
+        input_names=['images'],
+        output_names=['features', 'maps'][:1 + network.maps],
+        dynamic_shapes=({
+            0: torch.export.Dim('batch')
+        }, ),
+        dynamo=True,
+        verbose=False)
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    return content, lambda batch: tuple(map(torch.from_numpy, session.run(None, dict(images=batch.numpy()))))

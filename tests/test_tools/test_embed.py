@@ -1,0 +1,118 @@
+"""A folder's features against a loop over its files."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl.apis import embed_folder
+from mmssl.apis.embedding import write_embeddings
+from mmssl.datasets.data_sources.decode import BrokenImageError, decode_image
+from mmssl.datasets.pipelines import Compose
+from mmssl.models import build_backbone
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.errors import ConfigError
+
+CONFIG = """
+model = dict(type='Classification', backbone=dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
+img_norm_cfg = dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
+"""
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory, photo_folder):
+    """A config, a checkpoint, and a tree with images at its top and below; and the features by a plain loop."""
+    root = tmp_path_factory.mktemp('embed')
+    (root / 'config.py').write_text(CONFIG)
+    torch.manual_seed(3)
+    model = build_backbone(dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), root / 'backbone.pth')
+    shutil.copytree(photo_folder, root / 'images')
+    (root / 'images/flower/03.jpg').rename(root / 'images/eye.jpg')  # its place is between those of the folders
+    pipeline = Compose([dict(type='Resize', size=37), dict(type='CenterCrop', size=32)])
+    expected = {}
+    model.eval()
+    for path in sorted((root / 'images').rglob('*.jpg'), key=lambda p: str(p.relative_to(root / 'images'))):
+        image = torch.from_numpy(pipeline(decode_image(path.read_bytes(), 'color', 'rgb', path))).double() / 255
+        image = (image - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([0.2, 0.3, 0.4])
+        with torch.no_grad():
+            maps = model(image.permute(2, 0, 1)[None].float())[-1]
+        expected[str(path.relative_to(root / 'images'))] = maps[0].mean((1, 2)).numpy()
+    return root, expected
+
+
+def embed(root, folder=None, **options):
+    return embed_folder(root / 'config.py', root / 'backbone.pth', folder or root / 'images', size=32, **options)
+
+
+def test_against_a_loop(files):
+    root, expected = files
+    found = embed(root, batch_size=7)
+    assert found.files == list(expected) and found.files.index('eye.jpg') == 12 and not found.broken
+    np.testing.assert_allclose(found.features, np.stack(list(expected.values())), rtol=1e-5, atol=1e-5)
+    assert found.features.dtype == np.float32
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_broken_images_are_told(files, tmp_path, workers):
+    root, expected = files
+    shutil.copytree(root / 'images', tmp_path / 'images')
+    (tmp_path / 'images/china/04.jpg').write_bytes(b'no image')
+    (tmp_path / 'images/a.jpg').write_bytes((root / 'images/china/00.jpg').read_bytes()[:300])
+    with pytest.raises(BrokenImageError, match='a.jpg'):
+        embed(root, tmp_path / 'images', workers=workers)
+    found = embed(root, tmp_path / 'images', broken='skip', workers=workers, batch_size=5)
+    assert list(found.broken) == ['a.jpg', 'china/04.jpg'] and all(found.broken.values())
+    assert found.files == [name for name in expected if name != 'china/04.jpg']
+    np.testing.assert_allclose(found.features, [expected[name] for name in found.files], rtol=1e-5, atol=1e-5)
+    shutil.rmtree(tmp_path / 'images/flower')
+    for path in (tmp_path / 'images').rglob('*.jpg'):
+        path.write_bytes(b'')
+    with pytest.raises(ConfigError, match='all 14 images in .* are broken, such as a.jpg'):
+        embed(root, tmp_path / 'images', broken='skip')
+
+
+def test_files_and_errors(files, tmp_path):
+    root, expected = files
+    found = embed(root)
+    write_embeddings(found, tmp_path / 'a.npy', dict(layer='pooled'))
+    assert np.load(tmp_path / 'a.npy').tobytes() == found.features.tobytes()
+    facts = json.loads((tmp_path / 'a.json').read_text())
+    assert facts == dict(layer='pooled', broken={}, files=list(expected))
+    with pytest.raises(ConfigError, match='written as .npy or .parquet'):
+        write_embeddings(found, tmp_path / 'a.csv', {})
+    with pytest.raises(ConfigError, match="broken must be 'fail' or 'skip', got 'no'"):
+        embed(root, broken='no')
+    with pytest.raises(ConfigError, match='layer neck: Classification has no neck'):
+        embed(root, layer='neck')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='no images in'):
+        embed(root, tmp_path / 'empty')
+
+
+def test_parquet(files, tmp_path):
+    parquet = pytest.importorskip('pyarrow.parquet')
+    root, expected = files
+    found = embed(root)
+    write_embeddings(found, tmp_path / 'a.parquet', dict(layer='pooled'))
+    table = parquet.read_table(tmp_path / 'a.parquet')
+    assert table['file'].to_pylist() == list(expected)
+    assert np.array_equal(np.array(table['embedding'].to_pylist(), np.float32), found.features)
+    assert json.loads(table.schema.metadata[b'mmssl']) == dict(layer='pooled', broken={})
+
+
+def test_tool(files, tmp_path, run_tool):
+    root, expected = files
+    shutil.copytree(root / 'images', tmp_path / 'images')
+    (tmp_path / 'images/china/04.jpg').write_bytes(b'no image')
+    command = ['tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images', tmp_path / 'a.npy',
+               '--size', 32, '--workers', 1]  # yapf: disable
+    done = run_tool(*command, check=False)
+    assert done.returncode and 'Traceback' not in done.stderr and not (tmp_path / 'a.npy').exists()
+    assert 'china/04.jpg' in done.stderr and '--broken skip leaves such images out' in done.stderr
+    done = run_tool(*command, '--broken', 'skip')
+    assert 'left out china/04.jpg' in done.stdout and '23 images, 64 dimensions; 1 broken' in done.stdout
+    files = json.loads((tmp_path / 'a.json').read_text())['files']
+    np.testing.assert_allclose(np.load(tmp_path / 'a.npy'), [expected[f] for f in files], rtol=1e-5, atol=1e-5)

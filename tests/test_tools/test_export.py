@@ -1,0 +1,80 @@
+"""Exported networks, run by torch and by onnxruntime alone, against the model."""
+import pytest
+import torch
+
+from mmssl.apis.export import export_features, image_channels
+from mmssl.apis.reference_models import photographs
+from mmssl.models import build_algorithm, build_backbone
+from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.errors import ConfigError
+
+VIT = dict(
+    type='VisionTransformer',
+    arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64),
+    img_size=32,
+    patch_size=8)
+RESNET = dict(type='ResNet', depth=10, stem_channels=8, base_channels=8)
+
+
+def run_file(path, images):
+    """Outputs of a file, by the library of its format alone."""
+    if path.suffix == '.pt2':
+        return torch.export.load(path).module()(images)
+    if path.suffix == '.ts':
+        return torch.jit.load(path)(images)
+    session = pytest.importorskip('onnxruntime').InferenceSession(path, providers=['CPUExecutionProvider'])
+    return tuple(map(torch.from_numpy, session.run(None, dict(images=images.numpy()))))
+
+
+def need(suffix):
+    if suffix == '.onnx':
+        for package in ('onnx', 'onnxruntime', 'onnxscript'):
+            pytest.importorskip(package)
+
+
+@pytest.mark.parametrize('suffix', ['.pt2', '.ts', '.onnx'])
+@pytest.mark.parametrize('backbone', [RESNET, VIT], ids=['resnet', 'vit'])
+def test_outputs_of_files(backbone, suffix, tmp_path):
+    need(suffix)
+    model = build_backbone(dict(backbone))
+    model.init_weights()
+    images = photographs(32)
+    found = export_features(model, tmp_path / f'a{suffix}', images, maps=True)
+    batch = torch.cat((images, images.flip(3), images[:1]))
+    with torch.no_grad():
+        maps = model(batch)[-1]
+        maps = maps[0] if isinstance(maps, tuple) else maps
+        features, exported = run_file(tmp_path / f'a{suffix}', batch)
+    assert features.shape == (5, maps.shape[1]) and exported.shape == maps.shape
+    assert (exported - maps).abs().max() <= 1e-5 * maps.abs().max()
+    assert (features - maps.mean((2, 3))).abs().max() <= 1e-5 * features.abs().max()
+    assert [scale for _, scale in found
+            ] == pytest.approx([features.abs().max().item(), maps.abs().max().item()], rel=1e-4)
+
+
+def test_what_is_refused(tmp_path):
+    model = build_backbone(dict(RESNET))
+    with pytest.raises(ConfigError, match=r'one of .pt2, .ts, .onnx'):
+        export_features(model, tmp_path / 'a.pth', photographs(32))
+    with pytest.raises(ConfigError, match='differs from the model by .* is not written'):
+        export_features(model, tmp_path / 'a.ts', photographs(32), tolerance=-1)
+    assert not list(tmp_path.iterdir())
+    deepcluster = build_algorithm(
+        dict(type='DeepCluster', backbone=dict(RESNET, in_channels=2), neck=dict(type='AvgPool2dNeck'),
+             head=dict(type='ClsHead', in_channels=64, num_classes=4)))  # yapf: disable
+    assert image_channels(deepcluster) == 3 and image_channels(build_backbone(dict(RESNET, in_channels=1))) == 1
+
+
+def test_tool(tmp_path, run_tool):
+    (tmp_path / 'config.py').write_text(f"model = dict(type='Classification', backbone={RESNET})\n"
+                                        'img_norm_cfg = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])')
+    model = build_backbone(dict(RESNET))
+    save_checkpoint(dict(state_dict=model.state_dict()), tmp_path / 'backbone.pth')
+    done = run_tool('tools/model_converters/export.py', tmp_path / 'config.py', tmp_path / 'backbone.pth',
+                    tmp_path / 'a.ts', '--size', 32)
+    assert 'images N x 3 x 32 x 32, normalised by' in done.stdout and 'features: largest difference' in done.stdout
+    model.eval()
+    images = photographs(32)
+    with torch.no_grad():
+        expected = model(images)[-1].mean((2, 3))
+        assert (torch.jit.load(tmp_path / 'a.ts')(images) - expected).abs().max() <= 1e-5 * expected.abs().max()

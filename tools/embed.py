@@ -1,0 +1,77 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Features of all images below a folder: one command, no lists, no labels.
+
+OUT.npy holds one row an image, in the order of the sorted file names, which OUT.json lists; OUT.parquet has the columns
+file and embedding. Images that cannot be read stop it, or are named and left out with --broken skip.
+"""
+import argparse
+
+from mmssl.utils.config import add_cfg_options
+from mmssl.utils.misc import run_tool
+
+
+def parse_args():
+    from mmssl.utils.evaluation_options import layer_names
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the training')
+    parser.add_argument('checkpoint', help='of the training, or weights of the backbone alone')
+    parser.add_argument('folder', help='any tree of images')
+    parser.add_argument('output', help='OUT.npy or OUT.parquet')
+    parser.add_argument(
+        '--layer', type=layer_names, default=['pooled'], help='as of extract_features (default: pooled)')
+    parser.add_argument('--size', type=int, default=224, help='of the crop in pixels (default: %(default)s)')
+    parser.add_argument('--broken', choices=['fail', 'skip'], default='fail', help='at images that cannot be read')
+    parser.add_argument('--batch-size', type=int, default=64, help='(default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=2, help='processes that load images (default: %(default)s)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    if len(args.layer) != 1:
+        parser.error('one layer at a time; tools/extract_features.py writes several')
+    return args
+
+
+def main():
+    args = parse_args()
+
+    from mmssl.apis.embedding import check_embeddings_path, embed_folder, write_embeddings
+    from mmssl.datasets.data_sources.decode import BrokenImageError
+    from mmssl.evaluation.stored_features import file_digest
+    from mmssl.utils import dist
+    from mmssl.utils.errors import ConfigError
+
+    check_embeddings_path(args.output)
+    dist.init_dist(args.launcher)
+    layer, = args.layer
+    try:
+        found = embed_folder(
+            args.config,
+            args.checkpoint,
+            args.folder,
+            layer,
+            args.size,
+            args.broken,
+            args.batch_size,
+            args.workers,
+            args.cfg_options,
+            progress=True)
+    except BrokenImageError as error:
+        raise ConfigError(f'{str(error).strip()} (--broken skip leaves such images out)') from error
+    if dist.get_rank() != 0:
+        return
+    settings = dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        sha256=file_digest(args.checkpoint),
+        folder=args.folder,
+        layer=layer,
+        size=args.size)
+    write_embeddings(found, args.output, settings)
+    for file, reason in found.broken.items():
+        print(f'left out {file}: {reason}')
+    print(f'{args.output}: {len(found.files)} images, {found.features.shape[1]} dimensions; {len(found.broken)} broken')
+
+
+if __name__ == '__main__':
+    run_tool(main)
