@@ -50,7 +50,11 @@ class Tile(NamedTuple):
     mask: np.ndarray = None
 
 
-def plot_views(samples, path, title='What the network is taught to see as the same', headings=('image', 'its views')):
+def plot_views(samples,
+               path,
+               title='What the network is taught to see as the same',
+               headings=('image', 'its views'),
+               cell=1.):
     """A sheet of samples: each image as it is stored, and what a pipeline makes of it.
 
     Views are drawn in their true relative sizes; the stored images are scaled to those of the largest view.
@@ -61,8 +65,9 @@ def plot_views(samples, path, title='What the network is taught to see as the sa
         path (str): PNG file.
         title (str): Above the sheet.
         headings (tuple[str, str]): Above the stored images and above the blocks.
+        cell (float): Length of the side of the largest view and of the stored images, in inches.
     """
-    cell, gap, gutter, line, widest = 1., 0.05, 0.16, 0.135, 11.  # inches
+    gap, gutter, line, widest = 0.05, 0.16, 0.135, 11.  # inches
     largest = max(
         max(tile.image.shape[:2]) for _, blocks in samples for block in blocks for row in block for tile in row)
 

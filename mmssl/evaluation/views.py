@@ -8,6 +8,7 @@ import torch
 from mmssl.datasets.data_sources.base import ArraySource
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset
+from mmssl.utils.errors import ConfigError
 from .plots import Tile
 
 
@@ -27,14 +28,40 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
     """
     leaf, place = locate(dataset, idx)
     samples, _ = KeyedDataset(dataset, seed, replace_broken=False).__getitems__([(epoch, idx) for epoch in epochs])
-    source, caption = leaf.data_source, f'sample {idx}'
-    if not isinstance(source, ArraySource):
-        name = osp.basename(source.get_filename(place))
-        caption = (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\n{caption}'
-    norm = _normalisation(leaf)
-    if norm is None and any(map(_is_normalised, (view for sample in samples for view in _images(sample)))):
+    norm = normalisation(leaf)
+    if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
-    return Tile(source.get_img(place), caption), [lay_out(sample, norm, leaf.CLASSES) for sample in samples]
+    stored = Tile(leaf.data_source.get_img(place), caption_of(dataset, idx))
+    return stored, [lay_out(sample, norm, leaf.CLASSES) for sample in samples]
+
+
+def choose(length, count, idx=None):
+    """Samples for a picture.
+
+    Args:
+        length (int): Number of samples that there are.
+        count (int): How many to take, spread evenly; all where there are fewer.
+        idx (Sequence[int], optional): These instead.
+
+    Returns:
+        list[int]: Indices.
+
+    Raises:
+        ConfigError: There is no such sample.
+    """
+    beyond = [i for i in idx or () if not 0 <= i < length]
+    if beyond:
+        raise ConfigError(f'--idx {beyond[0]}: the data has the samples 0 to {length - 1}')
+    return idx or np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
+
+
+def caption_of(dataset, idx):
+    """A sample's number and, where there is one, the name of its file."""
+    leaf, place = locate(dataset, idx)
+    if isinstance(leaf.data_source, ArraySource):
+        return f'sample {idx}'
+    name = osp.basename(leaf.data_source.get_filename(place))
+    return (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\nsample {idx}'
 
 
 def lay_out(sample, norm=None, classes=None):
@@ -71,7 +98,7 @@ def lay_out(sample, norm=None, classes=None):
     return [flat[i:i + 3] for i in (0, 3, 6)] if 'patch_label' in sample else [flat]
 
 
-def _images(sample):
+def first_images(sample):
     """The first image of each view."""
     views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
     return [view[0] if isinstance(view, tuple) else view for view in views]
@@ -139,7 +166,7 @@ def _is_normalised(view):
     return view.is_floating_point() and bool(view.min() < 0 or view.max() > 1)
 
 
-def _normalisation(dataset):
+def normalisation(dataset):
     """Mean and std of the step Normalize in a data set's pipelines, None where there is none."""
     pipelines = [*getattr(dataset, 'pipelines', ()), dataset.pipeline, getattr(dataset, 'format_pipeline', None)]
     for step in (step for pipeline in filter(None, pipelines) for step in pipeline.transforms):

@@ -141,24 +141,33 @@ def _check_options(cfg, options):
             raise ConfigError(f'--cfg-options has the unknown key {key!r}; {nearest(top, known)}')
 
 
-def check_sections(cfg, required):
-    """See that a config has the sections that a tool needs.
+def find_section(cfg, name):
+    """A section of a config.
 
     Args:
         cfg (mmcv.Config): The config.
-        required (Sequence[str]): Dotted names of sections, such as 'data.train'.
+        name (str): Its dotted name, such as 'data.train'.
+
+    Returns:
+        The section.
 
     Raises:
-        ConfigError: One is absent; a present one with a similar name is named.
+        ConfigError: It is absent; a present one with a similar name is named.
     """
+    part = cfg
+    for key in name.split('.'):
+        if not hasattr(part, 'get') or part.get(key) is None:
+            similar = difflib.get_close_matches(key, list(part.keys()) if hasattr(part, 'keys') else [], n=1)
+            raise ConfigError(f'the config has no {name!r}' +
+                              (f'; did you mean {key!r} by the {similar[0]!r} in it?' if similar else ''))
+        part = part[key]
+    return part
+
+
+def check_sections(cfg, required):
+    """See that a config has the sections (dotted names) that a tool needs; see find_section."""
     for name in required:
-        part = cfg
-        for key in name.split('.'):
-            if not hasattr(part, 'get') or part.get(key) is None:
-                similar = difflib.get_close_matches(key, list(part.keys()) if hasattr(part, 'keys') else [], n=1)
-                raise ConfigError(f'the config has no {name!r}' + (f'; did you mean {key!r} by the {similar[0]!r} in '
-                                                                   'it?' if similar else ''))
-            part = part[key]
+        find_section(cfg, name)
 
 
 @contextlib.contextmanager

@@ -5,53 +5,36 @@ from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options
 from mmssl.utils.misc import run_tool
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'1 or more, got {text}')
-    return value
+from mmssl.utils.picture_options import add_sample_options, positive
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', metavar='FILE.png', default='views.png', help='the sheet (default: %(default)s)')
-    parser.add_argument('--samples', type=positive, default=6, help='how many, spread evenly over the data')
-    parser.add_argument('--idx', type=int, nargs='+', help='these samples instead')
+    add_sample_options(parser)
     parser.add_argument('--epochs', type=positive, default=2, help='show the views of the first so many epochs')
     parser.add_argument('--seed', type=int, help='a training with this seed sees these views (default: the config\'s)')
-    parser.add_argument('--data', default='data.train', metavar='SECTION', help='of the config (default: %(default)s)')
     add_cfg_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.utils.config import config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError
     cfg = load_config(args.config, args.cfg_options)
-    check_sections(cfg, [args.data])
-    section = cfg
-    for key in args.data.split('.'):
-        section = section[key]
+    section = find_section(cfg, args.data)
     if not args.out.endswith('.png'):
         raise ConfigError(f'--out must end with .png, got {args.out}')
-
-    import numpy as np
 
     from mmssl.datasets import build_dataset
     from mmssl.datasets.data_sources.decode import BrokenImageError
     from mmssl.evaluation import plots
-    from mmssl.evaluation.views import look_at
+    from mmssl.evaluation.views import choose, look_at
     with config_section(cfg, args.data):
         dataset = build_dataset(section)
-    length = len(dataset)
-    picked = args.idx or np.linspace(0, length - 1, min(args.samples, length)).astype(int).tolist()
-    beyond = [idx for idx in picked if not 0 <= idx < length]
-    if beyond:
-        raise ConfigError(f'--idx {beyond[0]}: the data has the samples 0 to {length - 1}')
+    picked = choose(len(dataset), args.samples, args.idx)
     seed = args.seed if args.seed is not None else cfg.get('seed') or 0
     try:
         with config_section(cfg, args.data):
@@ -61,7 +44,7 @@ def main():
     epochs = 'epoch 0' if args.epochs == 1 else f'epochs 0 to {args.epochs - 1}'
     plots.plot_views(samples, args.out,
                      Path(args.config).stem, ('image', f'what the network sees in {epochs}, seed {seed}'))
-    print(f'{len(picked)} of {length} samples of {type(dataset).__name__}: {args.out}')
+    print(f'{len(picked)} of {len(dataset)} samples of {type(dataset).__name__}: {args.out}')
 
 
 if __name__ == '__main__':

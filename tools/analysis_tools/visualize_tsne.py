@@ -66,7 +66,7 @@ def main():
     import time
     from pathlib import Path
 
-    from mmssl.utils.config import check_sections, config_section, load_config
+    from mmssl.utils.config import check_sections, config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError
 
     # the data of CONFIG is not used here: options on data mean those that are drawn
@@ -75,10 +75,7 @@ def main():
     cfg = load_config(args.config, {k: v for k, v in args.cfg_options.items() if k not in of_data})
     data_cfg = load_config(args.dataset_config, of_data)
     check_sections(cfg, ['model'])
-    check_sections(data_cfg, [args.dataset])
-    section = data_cfg
-    for key in args.dataset.split('.'):
-        section = section[key]
+    section = find_section(data_cfg, args.dataset)
     for name in ('max_num_class', 'max_num_sample'):
         if getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} must be 1 or more, got {getattr(args, name)}')

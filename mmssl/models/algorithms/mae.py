@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """MAE."""
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..utils.patches import patch_grid
 from .base import BaseModel, one_view
 
 
@@ -28,7 +29,8 @@ class MAE(BaseModel):
     def reconstruct(self, img):
         """Images to predicted patches, B x L x p*p*C, and the mask, B x L, 1 where masked."""
         latent, mask, ids_restore = self.backbone(img)  # B x (K + 1) x D
-        return self.neck(latent, ids_restore), mask
+        grid = patch_grid(*img.shape[-2:], self.backbone.patch_embed.patch_size)
+        return self.neck(latent, ids_restore, grid), mask
 
     def forward_train(self, img, **kwargs):
         """Images, B x C x H x W, to the loss."""
@@ -36,5 +38,6 @@ class MAE(BaseModel):
 
     def forward_test(self, img, **kwargs):
         """Images to reconstructions, B x C x H x W in the scale of the images, and masks of the same size."""
+        img = one_view(img)
         pred, mask = self.reconstruct(img)
         return dict(reconstruction=self.head.to_pixels(pred, img), mask=self.head.mask_to_pixels(mask, img))

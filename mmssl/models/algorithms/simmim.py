@@ -25,7 +25,16 @@ class SimMIM(BaseModel):
         """Images, B x C x H x W, without masks to the encoder's maps."""
         return self.backbone.extract_feat(img)
 
+    def reconstruct(self, img, mask):
+        """Images, B x C x H x W, to predicted ones, of which `mask` (B x h x w, 1 where masked) hides patches."""
+        return self.neck(self.backbone(img, mask)[-1])
+
     def forward_train(self, img, **kwargs):
         """Images (B x C x H x W) and masks on the encoder's patches (B x h x w, 1 where masked) to the loss."""
         img, mask = masked_view(img, ('an image', 'a mask'))
-        return self.head(img, self.neck(self.backbone(img, mask)[-1]), mask)
+        return self.head(img, self.reconstruct(img, mask), mask)
+
+    def forward_test(self, img, **kwargs):
+        """Images and masks, as in training, to reconstructions, B x C x H x W, and masks of the same size."""
+        img, mask = masked_view(img, ('an image', 'a mask'))
+        return dict(reconstruction=self.reconstruct(img, mask), mask=self.head.mask_to_pixels(mask, img))

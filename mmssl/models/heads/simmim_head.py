@@ -43,3 +43,7 @@ class SimMIMHead(BaseModule):
                               f'is for images of {expected}; the images are {tuple(x.shape)}, the predictions '
                               f'{tuple(x_rec.shape)}')
         return dict(loss=masked_l1(x_rec, x, mask))
+
+    def mask_to_pixels(self, mask, x):
+        """A mask of patches, B x H/patch_size x W/patch_size, as one of the pixels of `x`, B x C x H x W."""
+        return mask.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)[:, None].expand_as(x)

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..builder import NECKS
 from ..utils.channels import check_channels
-from ..utils.position_embedding import build_2d_sincos_position_embedding
+from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
 from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears
 
 
@@ -16,7 +16,8 @@ class MAEPretrainDecoder(BaseModule):
     """The decoder of Masked Autoencoders <https://arxiv.org/abs/2111.06377>: a light transformer on all patches.
 
     Args:
-        num_patches (int | tuple[int]): Number of patches of a square image, or their rows and columns.
+        num_patches (int | tuple[int]): Number of patches of a square image, or their rows and columns. Positions are
+            interpolated for other grids.
         patch_size (int): Length of a patch's side in pixels.
         in_chans (int): Channels of the images.
         embed_dim (int): Dimension of the encoder's tokens.
@@ -38,11 +39,11 @@ class MAEPretrainDecoder(BaseModule):
                  mlp_ratio=4.,
                  norm_cfg=dict(type='LN', eps=1e-6)):
         super().__init__()
-        grid = (int(num_patches**0.5), ) * 2 if isinstance(num_patches, int) else tuple(num_patches)
+        self.grid = (int(num_patches**0.5), ) * 2 if isinstance(num_patches, int) else tuple(num_patches)
         self.decoder_embed = nn.Linear(embed_dim, decoder_embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
         self.decoder_pos_embed = nn.Parameter(
-            build_2d_sincos_position_embedding(grid, decoder_embed_dim, cls_token=True), requires_grad=False)
+            build_2d_sincos_position_embedding(self.grid, decoder_embed_dim, cls_token=True), requires_grad=False)
         self.decoder_blocks = nn.Sequential(*(TransformerEncoderLayer(
             decoder_embed_dim, decoder_num_heads, int(mlp_ratio * decoder_embed_dim), norm_cfg=norm_cfg)
                                               for _ in range(decoder_depth)))
@@ -59,12 +60,13 @@ class MAEPretrainDecoder(BaseModule):
         init_linears(self, nn.init.xavier_uniform_)
         nn.init.normal_(self.mask_token, std=.02)
 
-    def forward(self, x, ids_restore):
+    def forward(self, x, ids_restore, grid=None):
         """Reconstruct all patches.
 
         Args:
             x (Tensor): Tokens of the visible patches behind the class token, B x (K + 1) x D.
             ids_restore (Tensor): For each patch, its place among the visible ones (below K) or the masked ones, B x L.
+            grid (tuple[int], optional): Rows and columns of patches; by default those of `num_patches`.
 
         Returns:
             Tensor: Pixels of each patch, B x L x p*p*C.
@@ -75,6 +77,7 @@ class MAEPretrainDecoder(BaseModule):
         masked = self.mask_token.to(x.dtype).expand(batch, length + 1 - x.shape[1], -1)
         patches = torch.cat((x[:, 1:], masked), 1)  # in the order of the masking
         patches = patches.gather(1, ids_restore[..., None].expand(-1, -1, x.shape[2]))
-        x = torch.cat((x[:, :1], patches), 1) + self.decoder_pos_embed
+        positions = resize_pos_embed(self.decoder_pos_embed, self.grid, grid or self.grid)
+        x = torch.cat((x[:, :1], patches), 1) + positions
         x = self.ln1(self.decoder_blocks(x))
         return self.decoder_pred(x[:, 1:])

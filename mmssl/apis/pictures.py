@@ -1,0 +1,136 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A model and images for a picture of what the one makes of the others; see utils/picture_options.py."""
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmssl.datasets import PrefetchLoader, SingleViewDataset, build_dataset
+from mmssl.datasets.data_sources.base import BaseDataSource, CompactStrings
+from mmssl.datasets.data_sources.decode import BrokenImageError
+from mmssl.datasets.data_sources.folder import find_images
+from mmssl.datasets.dataset_wrappers import locate
+from mmssl.datasets.loader import KeyedDataset, collate
+from mmssl.datasets.pipelines.base import Step
+from mmssl.datasets.pipelines.compose import build_step
+from mmssl.datasets.pipelines.crop import CenterCrop
+from mmssl.datasets.pipelines.mask import MaskStep
+from mmssl.datasets.pipelines.resample import resize
+from mmssl.evaluation.views import caption_of, choose, normalisation
+from mmssl.models import SimMIM
+from mmssl.utils.config import check_sections, config_section, find_section, load_config
+from mmssl.utils.errors import ConfigError
+from .inference import pretrained_model
+from .train import set_random_seed
+
+
+class _Files(BaseDataSource):
+    """Images by their paths, which are the `ann_file`."""
+
+    def load_annotations(self):
+        return CompactStrings(self.ann_file), np.full(len(self.ann_file), -1, np.int32)
+
+
+class _Cover(Step):
+    """Scale an image so that it just covers a size, and cut the middle out; one that has the size stays as it is."""
+
+    def __init__(self, size):
+        self.crop = CenterCrop(size)
+
+    def apply(self, img):
+        scale = max(wanted / found for wanted, found in zip(self.crop.size, img.shape))
+        sides = (max(wanted, round(scale * found)) for wanted, found in zip(self.crop.size, img.shape))
+        return self.crop(resize(img, *sides, 'bicubic'))
+
+
+def open_model(args, parts):
+    """The config and the model that the options name.
+
+    Args:
+        args (argparse.Namespace): Of parse_picture_args.
+        parts (Sequence[str]): Parts of the model of which the checkpoint must hold all weights.
+
+    Returns:
+        tuple[mmcv.Config, nn.Module]: The model in evaluation mode, on the device of the options.
+
+    Raises:
+        ConfigError: There is no such device, or the checkpoint lacks weights.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    check_sections(cfg, ['model'])
+    if args.device and torch.device(args.device).type == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError(f'--device {args.device}: there is no GPU here; leave the option out, or use cpu')
+    model = pretrained_model(cfg, args.checkpoint, parts)
+    return cfg, model.to(args.device).eval()
+
+
+def open_images(args, cfg, model):
+    """The images that the options name, as the model gets them.
+
+    Files are scaled and cut to `size`, or to the size that the model is for. SimMIM gets the masks of its config's
+    mask generator. Samples of the config's data come out of their own pipeline.
+
+    Args:
+        args (argparse.Namespace): Of parse_picture_args.
+        cfg (mmcv.Config): The config.
+        model (nn.Module): The algorithm.
+
+    Returns:
+        tuple[list[str], Tensor | list, dict | None]: A caption for each image; what the data set gives as `img`, on the
+        model's device; and `mean` and `std` of the normalised images.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or no image in the folder.
+        ConfigError: An image that cannot be read, samples or settings that are not there.
+    """
+    if args.images:
+        check_sections(cfg, ['img_norm_cfg'])
+        dataset = _dataset_of_files(list(_find_files(args.images, args.samples)), args.size, cfg, model)
+        picked = range(len(dataset))
+    else:
+        section = find_section(cfg, args.data)
+        with config_section(cfg, args.data):
+            dataset = build_dataset(section)
+        picked = choose(len(dataset), args.samples, args.idx)
+    set_random_seed(args.seed)
+    try:
+        samples, _ = KeyedDataset(dataset, args.seed, replace_broken=False).__getitems__([(0, idx) for idx in picked])
+    except BrokenImageError as error:
+        raise ConfigError(str(error)) from error
+    norm = normalisation(locate(dataset, picked[0])[0]) or cfg.get('img_norm_cfg')
+    mean_std = (norm['mean'], norm['std']) if norm else ()
+    loader = PrefetchLoader((), *mean_std, device=next(model.parameters()).device)
+    captions = [caption_of(dataset, idx) for idx in picked]
+    if args.images:  # the name alone
+        captions = [caption.partition('\n')[0] for caption in captions]
+    return captions, loader.prepare(collate(samples))['img'], norm
+
+
+def _find_files(paths, most):
+    """The files among paths, and at most so many from each folder, spread evenly over it."""
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = [path / name for name in find_images(str(path))]
+            if not found:
+                raise FileNotFoundError(f'no images in {path} or the folders in it')
+            yield from (str(found[i]) for i in choose(len(found), most))
+        elif path.is_file():
+            yield str(path)
+        else:
+            raise FileNotFoundError(f'no such image or folder: {path}')
+
+
+def _dataset_of_files(files, size, cfg, model):
+    embed = model.backbone.patch_embed
+    steps = []
+    if isinstance(model, SimMIM):
+        steps = [build_step(step) for step in find_section(cfg, 'data.train.pipeline')[-1:]]
+        if not steps or not isinstance(steps[0], MaskStep):
+            raise ConfigError('data.train.pipeline must end with the mask generator of the training')
+        if size:
+            raise ConfigError(f'--size {size}: the masks of the config are for the images of the training')
+        size = [side * embed.patch_size for side in steps[0].draw_mask().shape]
+    if not size:
+        size = [side * embed.patch_size for side in model.backbone.patch_resolution]
+    source = _Files(None, ann_file=files, color_type='grayscale' if embed.projection.in_channels == 1 else 'color')
+    return SingleViewDataset(source, [_Cover(size if len(size) == 2 else size[0]), *steps], prefetch=True)

@@ -1,0 +1,41 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Where the class token of a vision transformer looks."""
+import numpy as np
+import torch
+
+
+@torch.no_grad()
+def class_attention(backbone, img, layer=-1):
+    """Attention of the class token to the patches.
+
+    Args:
+        backbone (VisionTransformer): In evaluation mode.
+        img (Tensor): Images, B x C x H x W; positions are interpolated where they are not of the backbone's size.
+        layer (int): The layer, from 0, or from -1 backwards.
+
+    Returns:
+        ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself.
+
+    Raises:
+        ConfigError: There is no such layer.
+    """
+    maps, grid = backbone.attention_maps(img, layer)
+    return maps[:, :, 0, 1:].unflatten(2, grid).float().cpu().numpy()
+
+
+def overlay(image, attention):
+    """A map over an image: its colours on the image's greys.
+
+    Args:
+        image (ndarray): uint8, H x W x C of one or three channels.
+        attention (ndarray): h x w, not negative; scaled by its own maximum. Each value covers a cell of the image.
+
+    Returns:
+        ndarray: uint8, H x W x 3.
+    """
+    import matplotlib
+    rows, columns = (n // m for n, m in zip(image.shape, attention.shape))
+    heat = (attention / attention.max()).repeat(rows, 0).repeat(columns, 1)
+    colors = matplotlib.colormaps['inferno'](heat)[..., :3] * 255
+    grey = image.mean(2, keepdims=True)
+    return np.round(0.3 * grey + 0.7 * colors).astype(np.uint8)

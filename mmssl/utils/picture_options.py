@@ -1,0 +1,64 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Command-line options of the tools that draw what a model makes of images. Imports nothing heavy."""
+import argparse
+
+from .config import add_cfg_options
+
+CONFIGS = ('.py', '.yml', '.yaml', '.json')
+PICTURES = ('.png', '.jpg', '.jpeg', '.pdf', '.svg')
+
+
+def positive(text):
+    """An integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'1 or more, got {text}')
+    return value
+
+
+def add_sample_options(parser):
+    """Give a parser the options by which samples of a config's data are chosen: `samples`, `idx` and `data`."""
+    parser.add_argument('--samples', type=positive, default=6, help='how many, spread evenly over the data')
+    parser.add_argument('--idx', type=int, nargs='+', help='these samples instead')
+    parser.add_argument('--data', default='data.train', metavar='SECTION', help='of the config (default: %(default)s)')
+
+
+def parse_picture_args(parser, out_file, argv=None):
+    """Parse [IMG ...] CONFIG CHECKPOINT [OUT_FILE] and the options that go with them.
+
+    Args:
+        parser (argparse.ArgumentParser): Without positional arguments.
+        out_file (str): Default of --out-file.
+        argv (list[str], optional): Instead of the command line.
+
+    Returns:
+        argparse.Namespace: With `images`, `config`, `checkpoint`, `out_file`, `device`, `seed`, `size`, `samples`,
+        `idx`, `data` and `cfg_options`.
+    """
+    parser.usage = '%(prog)s [IMG ...] CONFIG CHECKPOINT [OUT_FILE] [options]'
+    parser.add_argument(
+        'images', metavar='IMG', nargs='*', help='image files and folders; without any, samples of the config\'s data')
+    parser.add_argument('config', metavar='CONFIG', help='the one that the checkpoint was trained with')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='of the training')
+    parser.add_argument('--out-file', '--out', default=out_file, help='the picture (default: %(default)s)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
+    parser.add_argument('--seed', type=int, default=0, help='of masks and of random views (default: %(default)s)')
+    parser.add_argument(
+        '--size',
+        type=positive,
+        nargs='+',
+        metavar='PIXELS',
+        help='side, or height and width, of image files, which are scaled and cut to it; multiples of a patch '
+        '(default: the model\'s)')
+    add_sample_options(parser)
+    add_cfg_options(parser)
+    args = parser.parse_intermixed_args(argv)  # options may stand between the images and the config
+    if args.images and args.images[-1].endswith(CONFIGS) and not args.config.endswith(CONFIGS):
+        # IMG CONFIG CHECKPOINT OUT_FILE, as MMSelfSup has it
+        *args.images, args.config, args.checkpoint, args.out_file = (*args.images, args.config, args.checkpoint)
+    if not args.out_file.lower().endswith(PICTURES):
+        parser.error(f'a picture ends with {", ".join(PICTURES)}; got {args.out_file}')
+    if args.size and (len(args.size) > 2 or not args.images):
+        parser.error(f'--size is one or two numbers, and for image files; got {args.size} with '
+                     f'{len(args.images)} image files')
+    return args
