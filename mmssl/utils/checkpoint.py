@@ -59,7 +59,8 @@ def read_checkpoint(path, map_location='cpu'):
     """Read a checkpoint of this or another toolbox. Code in it is never run.
 
     Args:
-        path (str | Path): File, or http(s) address, which is kept in torch's download folder.
+        path (str | Path): File, http(s) address, which is kept in torch's download folder, or torchvision://NAME,
+            such as torchvision://resnet50: the first ImageNet weights that torchvision published.
         map_location: Device of the tensors.
 
     Returns:
@@ -69,6 +70,8 @@ def read_checkpoint(path, map_location='cpu'):
         FileNotFoundError: There is no such file.
         CheckpointError: The file is torn, is no checkpoint, or holds objects other than tensors and plain values.
     """
+    if str(path).startswith('torchvision://'):
+        path = _torchvision_address(str(path).removeprefix('torchvision://'))
     if str(path).startswith(('http://', 'https://')):
         folder = Path(torch.hub.get_dir()) / 'checkpoints'
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +100,15 @@ def read_checkpoint(path, map_location='cpu'):
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
     return checkpoint
+
+
+def _torchvision_address(name):
+    """Where torchvision keeps its first weights of a network by that name."""
+    from torchvision.models import get_model_weights
+    try:
+        return next(iter(get_model_weights(name))).url
+    except ValueError as error:
+        raise FileNotFoundError(f'checkpoint torchvision://{name} does not exist: {error}') from error
 
 
 def get_state_dict(checkpoint):

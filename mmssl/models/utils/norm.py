@@ -4,6 +4,7 @@ import torch
 from mmcv.cnn import NORM_LAYERS
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl.utils.dist import gather_with_grad, get_world_size
 
@@ -18,8 +19,11 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     """
 
     def forward(self, x):
-        if x.is_cuda or not self.training or get_world_size() == 1:
+        if x.is_cuda:
             return super().forward(x)
+        if not self.training or get_world_size() == 1:
+            # torch's forward refuses CPUs wherever there is a process group, even of one process
+            return _BatchNorm.forward(self, x)
         kind = x.dtype
         x = x.to(torch.promote_types(kind, torch.float32))
         dims = [d for d in range(x.dim()) if d != 1]

@@ -17,6 +17,8 @@ class PretrainedInit:
         map_location (str, optional): Accepted for compatibility; weights are read to the CPU and copied from there.
     """
 
+    logger = None  # a toolbox that trains with its own log sets it (mmssl.downstream); None prints
+
     def __init__(self, checkpoint, prefix=None, map_location=None):
         self.checkpoint = checkpoint
         self.prefix = prefix
@@ -27,7 +29,8 @@ class PretrainedInit:
         if prefix is None:
             prefix = '' if module.state_dict().keys() & weights.keys() else 'backbone.'
             prefix = prefix if any(key.startswith(prefix) for key in weights) else ''
-        print(f'{self.checkpoint}:')
-        load_weights(module, weights, prefix=prefix)
+        say = self.logger.info if self.logger else print
+        say(f'{self.checkpoint}:')
+        load_weights(module, weights, prefix=prefix, logger=self.logger)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'loaded from {self.checkpoint} {prefix}')
