@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Train a detector with a C4 head from PRETRAIN, a checkpoint or extracted backbone weights; the head holds stage 4, under Slurm:
+#   [GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5 SRUN_ARGS=...] mim_slurm_train_c4.sh PARTITION CONFIG PRETRAIN [KEY=VALUE ...] [ARGUMENTS OF train.py]
+set -e
+if [ $# -lt 3 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi
+PACKAGE=mmdet
+PARTS=roi_head.shared_head
+source "$(dirname "${BASH_SOURCE[0]}")/../mim.sh" "${@:2}"
+exec bash "$ROOT/tools/slurm_run.sh" "$1" "$(basename "${2%.*}")" "${COMMAND[@]}"
