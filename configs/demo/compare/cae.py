@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(type='CAEViT', init_values=0.1, qkv_bias=False),
     neck=dict(
         type='CAENeck',
-        num_classes=64,
+        num_classes=512,
         embed_dims=64,
         regressor_depth=2,
         decoder_depth=2,
@@ -20,7 +20,8 @@ model = dict(
         type='CAEHead',
         tokenizer_path=None,
         lambd=2,
-        random_tokenizer=dict(n_hid=16, n_blk_per_group=1, input_channels=1, vocab_size=64)))
+        # of a few seeds the one that uses most words for digits, 32
+        random_tokenizer=dict(n_hid=4, n_blk_per_group=1, input_channels=1, vocab_size=512, seed=1)))
 data = dict(
     train=dict(pipeline=[
         dict(type='RandomRotation', degrees=15, interpolation='bilinear'),

@@ -30,3 +30,6 @@ data = dict(
         pipelines=[{{_base_.train_pipeline}}],
         prefetch={{_base_.prefetch}}))
 custom_hooks = [dict(type='MomentumUpdateHook')]
+optimizer = dict(lr=1e-3)
+# the projector sees the class token alone
+demo = dict(layer='cls_token')

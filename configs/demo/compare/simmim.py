@@ -20,7 +20,7 @@ data = dict(
     train=dict(pipeline=[
         dict(type='RandomRotation', degrees=15, interpolation='bilinear'),
         dict(type='RandomResizedCrop', size=32, scale=(0.6, 1.0)),
-        dict(type='SimMIMMaskGenerator', input_size=32, mask_patch_size=4, model_patch_size=4, mask_ratio=0.6)
+        dict(type='SimMIMMaskGenerator', input_size=32, mask_patch_size=8, model_patch_size=4, mask_ratio=0.5)
     ]))
 optimizer = dict(weight_decay=0.05)
 channels_last = False
