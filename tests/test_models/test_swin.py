@@ -276,3 +276,23 @@ def test_masked_patches_are_replaced(size):
     unmasked = model(img, torch.zeros_like(mask))[0]
     assert unmasked.equal(plain(img)[0])
     assert torch.autograd.grad(unmasked.sum(), model.mask_token)[0].eq(0).all()
+
+
+def test_evaluation_may_ask_for_stages_without_a_norm():
+    """Features of any stage: those that the config does not return come as they are."""
+    net = build_backbone(
+        dict(
+            type='SwinTransformer',
+            arch=dict(embed_dims=8, depths=[2, 2], num_heads=[2, 4]),
+            img_size=32,
+            out_indices=[1],
+            stage_cfgs=dict(block_cfgs=dict(window_size=4)))).eval()
+    img = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        alone, = net(img)
+        tokens, grid = net.patch_embed(img)
+        first = net.stages[0](tokens.unflatten(1, grid))
+        net.out_indices = [0, 1]
+        maps = net(img)
+    torch.testing.assert_close(maps[0], first.permute(0, 3, 1, 2))
+    assert maps[1].equal(alone)

@@ -312,7 +312,9 @@ class SwinTransformer(BaseModule):
                 x = self.stages[i - 1].downsample(x)
             x = stage(x, self.with_cp)
             if i in self.out_indices:
-                outs[i] = getattr(self, f'norm{i}')(x).permute(0, 3, 1, 2)
+                # a stage that only evaluation asks for has no norm of its own
+                norm = getattr(self, f'norm{i}', nn.Identity())
+                outs[i] = norm(x).permute(0, 3, 1, 2)
         return tuple(outs[i] for i in self.out_indices)
 
     def _freeze_stages(self):
