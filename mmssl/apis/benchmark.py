@@ -11,6 +11,7 @@ import torch
 
 from mmssl.core import LARS, build_optimizer
 from mmssl.core.log_buffer import LogBuffer
+from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.relative_loc import image_to_patches
 from mmssl.models import build_algorithm
 from mmssl.models.utils.momentum_encoder import MomentumEncoder, ema_update
@@ -110,8 +111,13 @@ def random_batch(cfg, batch_size, size, device):
         classes = (cfg.model.get('head') or {}).get('num_classes', 2)
         name = 'pseudo_label' if kind == 'DeepClusterDataset' else 'label'
         targets[name] = torch.randint(classes, (batch_size, ), device=device)
-    images = [torch.randn(batch_size, channels, n, n, device=device) for n in sizes]
     one = 'label' in targets or 'pseudo_label' in targets
+    masks = [build_step(step) for step in _pipelines(cfg)[0] if step['type'].endswith('MaskGenerator')]
+    if masks:  # behind an image, or behind it and one for a tokenizer
+        one = False
+        sizes += [step['second_size'] for step in _pipelines(cfg)[0] if step.get('second_size')]
+    images = [torch.randn(batch_size, channels, n, n, device=device) for n in sizes]
+    images += [torch.as_tensor(np.stack([m.draw_mask() for _ in range(batch_size)]), device=device) for m in masks]
     return dict(img=images[0] if one else images, idx=torch.arange(batch_size, device=device), **targets)
 
 
@@ -132,7 +138,10 @@ class Step:
         if 'channels_last' in switches:
             model.to(memory_format=torch.channels_last)
             many = isinstance(batch['img'], list)
-            images = [x.to(memory_format=torch.channels_last) for x in (batch['img'] if many else [batch['img']])]
+            images = [
+                x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+                for x in (batch['img'] if many else [batch['img']])
+            ]
             batch = {**batch, 'img': images if many else images[0]}
         if 'compile' in switches:
             for part in model.compile_parts():

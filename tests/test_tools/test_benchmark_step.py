@@ -74,3 +74,15 @@ def test_the_plain_loops_compute_the_same():
     benchmark.ema_update(averages[1], params, 0.99)
     for a, b in zip(*averages):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('name', ['mae', 'simmim', 'maskfeat', 'cae', 'mocov3'])
+def test_masks_come_with_the_noise(name):
+    """Batches are what the pipeline of masked image modelling gives, and each part of the iteration is timed."""
+    cfg = load_config(CONFIG.parents[2] / f'configs/demo/compare/{name}.py')
+    _, batch = benchmark.model_and_batch(cfg, 2, 32)
+    shapes = [tuple(part.shape[1:]) for part in (batch['img'] if isinstance(batch['img'], list) else [batch['img']])]
+    masks = dict(simmim=[(8, 8)], maskfeat=[(8, 8)], cae=[(1, 64, 64), (8, 8)], mocov3=[(1, 32, 32)])
+    assert shapes == [(1, 32, 32), *masks.get(name, [])]
+    shares = benchmark.measure_shares(cfg, 'bfloat16', 2, 32, 1)
+    assert abs(sum(shares[part] for part in ('networks', 'ema', 'optimizer', 'logging', 'loss_and_rest')) - 1) < 1e-6
