@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 import mmssl
 
@@ -131,13 +130,3 @@ def test_editable_install_links_what_mim_looks_for(clone, tmp_path):
     assert (mim / 'configs').is_symlink() and (mim / 'tools').is_symlink()
     assert (mim / 'model-index.yml').resolve() == clone / 'model-index.yml'
     assert (mim / 'tools' / 'misc' / 'print_config.py').is_file()
-
-
-def test_model_index_names_every_recipe_once():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    models = [m for path in index['Import'] for m in yaml.safe_load((ROOT / path).read_text())['Models']]
-    configs = [m['Config'] for m in models]
-    for model in models:
-        assert Path(model['Config']).stem == model['Name']
-    recipes = (ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')
-    assert sorted(configs) == sorted(str(path.relative_to(ROOT)) for path in recipes)

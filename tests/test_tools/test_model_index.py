@@ -1,0 +1,60 @@
+"""model-index.yml, which mim reads, against the metafiles and the configs."""
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = 'tools/misc/make_model_index.py'
+
+
+def models(root):
+    """All models that mim would find."""
+    index = yaml.safe_load((root / 'model-index.yml').read_text())
+    return [model for path in index['Import'] for model in yaml.safe_load((root / path).read_text())['Models']]
+
+
+def test_model_index_is_current_and_names_every_recipe_once(run_tool):
+    run_tool(TOOL, '--check')
+    found = models(ROOT)
+    configs = sorted(model['Config'] for model in found)
+    recipes = [*(ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')]
+    for toolbox, parts in (('mmdetection', ('coco', 'voc0712')), ('mmsegmentation', ('cityscapes', 'voc12aug'))):
+        recipes += [path for part in parts for path in (ROOT / 'configs' / 'benchmarks' / toolbox / part).glob('*.py')]
+    assert configs == sorted(str(path.relative_to(ROOT)) for path in recipes)
+    assert all(Path(model['Config']).stem == model['Name'] for model in found)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The metafiles and configs of two algorithms."""
+    for name in ('simclr', 'mocov2'):
+        shutil.copytree(ROOT / 'configs' / 'selfsup' / name, tmp_path / 'configs' / 'selfsup' / name)
+    return tmp_path
+
+
+def test_it_is_written_anew(run_tool, clone):
+    (clone / 'model-index.yml').write_text('Import:\n  - configs/selfsup/simclr/metafile.yml\n')
+    stale = run_tool(TOOL, '--check', '--root', clone, check=False)
+    assert stale.returncode == 1 and 'model-index.yml is not current: run tools/misc/' in stale.stderr
+    run_tool(TOOL, '--root', clone)
+    run_tool(TOOL, '--check', '--root', clone)
+    assert {model['In Collection'] for model in models(clone)} == {'SimCLR', 'MoCo v2'}
+
+
+def test_faults_are_all_named(run_tool, clone):
+    path = clone / 'configs' / 'selfsup' / 'simclr' / 'metafile.yml'
+    content = yaml.safe_load(path.read_text())
+    first, second, third = content['Models']
+    first['Config'] = third['Config']
+    second['In Collection'] = 'SimCRL'
+    path.write_text(yaml.safe_dump(content))
+    done = run_tool(TOOL, '--root', clone, check=False)
+    assert done.returncode == 1 and not (clone / 'model-index.yml').exists()
+    for words in (f"{third['Config']} is listed 2 times", f"the config of {first['Name']} is called {third['Name']}",
+                  "is in the unknown collection 'SimCRL'", f"does not list {first['Name']}.py"):
+        assert words in done.stderr
+    shutil.rmtree(clone / 'configs' / 'selfsup' / 'simclr')
+    (clone / 'configs' / 'selfsup' / 'mocov2' / 'mocov2_resnet50_8xb32-coslr-200e_in1k.py').unlink()
+    assert 'which does not exist' in run_tool(TOOL, '--root', clone, check=False).stderr
