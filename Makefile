@@ -22,7 +22,7 @@ demo-fashion: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_fashion-mnist.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
