@@ -117,12 +117,12 @@ def _check_fit(weights, backbone, which):
         key = differing[0]
         raise CheckpointError(f'another architecture: {len(differing)} weights differ in shape, such as {key}, '
                               f'{tuple(weights[key].shape)} in the file and {tuple(own[key].shape)} in {which}')
-    # a pre-training replaces masked patches by it, a network for features has none
+    # a pre-training puts mask_token in the place of masked patches, a network for features has none
     foreign = [key for key in weights if key not in own and key != 'mask_token']
     if foreign:
         raise CheckpointError(f'another architecture: {which} has no {_some(foreign)}')
     missing = [key for key in own if key not in weights]
-    lost = [key for key in missing if not key.endswith(MADE_UP)]
+    lost = [key for key in missing if not key.endswith((*MADE_UP, 'mask_token'))]
     if lost:
         raise CheckpointError(
             f'the file lacks {_some(lost)} of the {len(own)} weights of {which}: they would stay random')

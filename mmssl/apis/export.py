@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A trained network as a program that runs without mmssl: torch.export, TorchScript or ONNX."""
+import copy
 import io
 from pathlib import Path
 
@@ -23,6 +24,13 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, model, maps=False):
         super().__init__()
+        if hasattr(model, 'backbone'):  # without projectors, momentum encoders and queues, which would be exported too
+            model = copy.copy(model)
+            model._modules = {
+                name: part
+                for name, part in model.named_children() if name in ('backbone', 'sobel_layer')
+            }
+            model._buffers = {}
         self.model = model
         self.maps = maps
         self.eval()

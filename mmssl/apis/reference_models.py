@@ -108,7 +108,7 @@ def _torchvision_resnet(cfg, weights):
     model.fc = nn.Identity()
     _load(model, weights)
     body = nn.Sequential(*list(model.children())[:-2])
-    return f'torchvision ResNet-{cfg["depth"]}', body
+    return f'torchvision {cfg["type"]}-{cfg["depth"]}', body
 
 
 def _timm_resnet(cfg, weights):
@@ -124,7 +124,7 @@ def _timm_resnet(cfg, weights):
         base_width=width,
         avg_down=cfg.get('avg_down', False),
         **deep)
-    return f'timm ResNet-{cfg["depth"]}', _load(model, weights).forward_features
+    return f'timm {cfg["type"]}-{cfg["depth"]}', _load(model, weights).forward_features
 
 
 def huggingface_config(cfg):

@@ -65,6 +65,26 @@ def test_what_is_refused(tmp_path):
     assert image_channels(deepcluster) == 3 and image_channels(build_backbone(dict(RESNET, in_channels=1))) == 1
 
 
+def test_only_the_backbone_is_exported(tmp_path):
+    """A file without projector, momentum encoder and queue; and the algorithm keeps its own."""
+    model = build_algorithm(
+        dict(
+            type='MoCo',
+            queue_len=512,
+            feat_dim=16,
+            backbone=dict(RESNET),
+            neck=dict(type='LinearNeck', in_channels=64, out_channels=16),
+            head=dict(type='ContrastiveHead')))
+    names = list(model.state_dict())
+    export_features(model, tmp_path / 'a.ts', photographs(32))
+    assert list(model.state_dict()) == names
+    found = torch.jit.load(tmp_path / 'a.ts').state_dict()
+    assert set(found) <= {f'model.backbone.{name}' for name in model.backbone.state_dict()}
+    with torch.no_grad():
+        expected = model.extract_feat(photographs(32))[-1].mean((2, 3))
+    assert (torch.jit.load(tmp_path / 'a.ts')(photographs(32)) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
 def test_tool(tmp_path, run_tool):
     (tmp_path / 'config.py').write_text(f"model = dict(type='Classification', backbone={RESNET})\n"
                                         'img_norm_cfg = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])')
