@@ -4,22 +4,20 @@
 # own train.py. torchrun or srun start mim, since mim's launcher adds an argument --local-rank unknown to train.py.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$ROOT/tools/benchmarks/classification/pretrained.sh" "$1" "$2"
-if ! "${PYTHON:-python}" -c "from importlib.util import find_spec; exit(not (find_spec('mim') and find_spec('$PACKAGE')))"; then
-    echo "error: mim or $PACKAGE is not installed; make downstream, then source .venv-downstream/bin/activate" >&2
-    exit 1
-fi
 for PART in $PARTS; do
     WEIGHTS+=("model.$PART.init_cfg.type=Pretrained" "model.$PART.init_cfg.checkpoint=$2")
 done
 # train.py takes --cfg-options once: all KEY=VALUE go there, with or without the flag before them
 ARGUMENTS=()
+OPTIONS=()
 for ARGUMENT in "${@:3}" $PY_ARGS; do
     case "$ARGUMENT" in
         --cfg-options) ;;
-        -*) ARGUMENTS+=("$ARGUMENT") ;;
-        *=*) WEIGHTS+=("$ARGUMENT") ;;
+        [a-z]*=*) OPTIONS+=("$ARGUMENT") ;;
         *) ARGUMENTS+=("$ARGUMENT") ;;
     esac
 done
 unset PY_ARGS
-COMMAND=(-m mim run "$PACKAGE" train "$1" --work-dir "$WORK_DIR" "${ARGUMENTS[@]}" "${WEIGHTS[@]}")
+PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" "${PYTHON:-python}" "$ROOT/tools/benchmarks/check_downstream.py" \
+    "$PACKAGE" "$1" "${OPTIONS[@]}"
+COMMAND=(-m mim run "$PACKAGE" train "$1" --work-dir "$WORK_DIR" "${ARGUMENTS[@]}" "${WEIGHTS[@]}" "${OPTIONS[@]}")
