@@ -1,13 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Classifiers of MMClassification."""
-from torch.nn import functional as F
-
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import accepted_arguments
 from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
 from ..losses.precision import in_float32
 from ..utils.accuracy import Accuracy
 from ..utils.augment import build_augments
+from ..utils.position_embedding import resize_bias_table
 from .base import BaseModel
 
 
@@ -62,13 +61,8 @@ class MMClsImageClassifierWrapper(BaseModel):
 def _mend_resizing():
     """Have mmcls's Swin fit weights of another window without the function of SciPy that its release 1.14 took out."""
     from mmcls.models.backbones import swin_transformer
-    swin_transformer.resize_relative_position_bias_table = _resize_bias_table
-
-
-def _resize_bias_table(src_shape, dst_shape, table, num_head):
-    """Table of (src_shape ** 2) x num_head for windows of another size, by bicubic interpolation."""
-    table = table.T.reshape(1, num_head, src_shape, src_shape)
-    return F.interpolate(table, (dst_shape, ) * 2, mode='bicubic', align_corners=True)[0].flatten(1).T
+    swin_transformer.resize_relative_position_bias_table = \
+        lambda src_shape, dst_shape, table, num_head: resize_bias_table(table, dst_shape)
 
 
 @in_float32

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Swin Transformer <https://arxiv.org/abs/2103.14030>, with the names of mmcls's parameters."""
 import functools
+import math
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -13,7 +14,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
-from ..utils.position_embedding import resize_pos_embed
+from ..utils.position_embedding import resize_bias_table, resize_pos_embed
 from ..utils.transformer_blocks import (FFN, head_dim, init_linears, one_each, relative_position_index, rising_rates,
                                         run_layers)
 
@@ -336,9 +337,6 @@ class SwinTransformer(BaseModule):
             if isinstance(module, WindowMSA) and key in state_dict:
                 own, found = module.relative_position_bias_table, state_dict[key]
                 if found.shape[1:] == own.shape[1:] and found.shape != own.shape:
-                    side, wanted = (int(len(table)**0.5) for table in (found, own))
-                    table = found.T.reshape(1, -1, side, side)
-                    table = F.interpolate(table, (wanted, wanted), mode='bicubic', align_corners=True)
-                    state_dict[key] = table.flatten(2)[0].T
+                    state_dict[key] = resize_bias_table(found, math.isqrt(len(own)))
                     state_dict[key.replace('bias_table', 'index')] = module.relative_position_index
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -60,3 +60,17 @@ def resize_pos_embed(pos_embed, src_shape, dst_shape, mode='bicubic', num_extra_
     grid = grid.transpose(1, 2).unflatten(2, tuple(src_shape))  # 1 x D x rows x columns
     grid = F.interpolate(grid.float(), tuple(dst_shape), mode=mode, align_corners=None if mode == 'nearest' else False)
     return torch.cat((extra, grid.flatten(2).transpose(1, 2).to(extra.dtype)), 1)
+
+
+def resize_bias_table(table, side):
+    """Interpolate a table of relative positions for windows of another size, bicubically.
+
+    Args:
+        table (Tensor): (2w - 1)**2 x heads, for windows of w x w.
+        side (int): 2w' - 1 of the windows that are wanted.
+
+    Returns:
+        Tensor: side**2 x heads.
+    """
+    grid = table.T.unflatten(1, (math.isqrt(len(table)), -1))[None]  # 1 x heads x 2w-1 x 2w-1
+    return F.interpolate(grid, (side, side), mode='bicubic', align_corners=True)[0].flatten(1).T
