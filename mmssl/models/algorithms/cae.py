@@ -66,7 +66,7 @@ class CAE(BaseModel):
             dict[str, Tensor]: See CAEHead.
         """
         img, img_target, mask = masked_view(img, ('an image', 'an image for the tokenizer', 'a mask'))
-        mask = mask.flatten(1).bool()  # B x L
+        grid, mask = mask.shape[1:], mask.flatten(1).bool()  # B x L
         masked = self.neck.mask_token_num
         visible = mask.shape[1] - masked
         self.check_batch(img, mask)
@@ -77,10 +77,13 @@ class CAE(BaseModel):
                 self.momentum_update()
             latent_target = self.teacher(img, ~mask, masked)[:, 1:]  # B x M x D
 
-        positions = self.backbone.pos_embed[0, 1:]
+        positions = self.backbone.positions(tuple(grid))[0, 1:]  # L x D
         pos_visible, pos_masked = (positions[ids] for ids in split_patches(mask, visible))
         logits, latent_pred = self.neck(x, pos_masked, pos_visible)
         return self.head(img_target * self.std + self.mean, logits, latent_pred, latent_target, mask)
+
+    def compile_parts(self):
+        return [*super().compile_parts(), self.teacher]
 
     def check_batch(self, img, mask):
         """See once that the data are what this algorithm takes.

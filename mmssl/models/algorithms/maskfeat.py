@@ -30,5 +30,5 @@ class MaskFeat(BaseModel):
         """Images (B x C x H x W) and masks on the grid of patches (B x h x w, 1 where masked) to the loss."""
         img, mask = masked_view(img, ('an image', 'a mask'))
         latent = self.backbone(img, mask)  # B x (L + 1) x D
-        hog = hog_of_patches(self.hog_layer(img), self.backbone.patch_resolution)  # B x L x C*nbins*cells
+        hog = hog_of_patches(self.hog_layer(img), mask.shape[1:])  # B x L x C*nbins*cells
         return self.head(latent, hog, mask)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..builder import BACKBONES
+from ..utils.patches import replace_masked
 from .vision_transformer import VisionTransformer, init_truncated
 
 
@@ -29,6 +30,6 @@ class MaskFeatViT(VisionTransformer):
     def forward(self, x, mask):
         """Images, B x C x H x W, and masks on the grid of patches, B x h x w, 1 where masked, to B x (L + 1) x D."""
         tokens, grid = self.patch_embed(x)
-        tokens = torch.where(mask.flatten(1)[..., None].bool(), self.mask_token.to(tokens.dtype), tokens)
+        tokens = replace_masked(tokens, mask, self.mask_token, grid)
         positions = self.positions(grid)
         return self.encode(self.with_class_token(tokens + positions[:, 1:], positions))

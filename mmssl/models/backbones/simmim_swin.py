@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..builder import BACKBONES
+from ..utils.patches import replace_masked
 from .swin_transformer import SwinTransformer
 
 
@@ -27,5 +28,4 @@ class SimMIMSwinTransformer(SwinTransformer):
     def forward(self, x, mask):
         """Images, B x C x H x W, and masks on the grid of patches, B x h x w, 1 where masked, to a tuple of maps."""
         tokens, grid = self.patch_embed(x)
-        masked = mask.flatten(1)[..., None].bool()
-        return self.encode(torch.where(masked, self.mask_token.to(tokens.dtype), tokens), grid)
+        return self.encode(replace_masked(tokens, mask, self.mask_token, grid), grid)

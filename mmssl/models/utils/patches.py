@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images as rows of patches, and back."""
+import torch
+
 from mmssl.utils.errors import ConfigError
 
 
@@ -13,6 +15,37 @@ def patch_grid(height, width, patch_size):
         raise ConfigError(f'images of {height} x {width} pixels have no whole number of patches of {patch_size} x '
                           f'{patch_size}')
     return height // patch_size, width // patch_size
+
+
+def check_mask(mask, grid):
+    """See that a mask is one of the patches of the images.
+
+    Args:
+        mask (Tensor): B x h x w, or B x L.
+        grid (tuple[int]): Rows and columns of patches.
+
+    Raises:
+        ConfigError: It is one of other patches.
+    """
+    if tuple(mask.shape[1:]) not in (tuple(grid), (grid[0] * grid[1], )):
+        raise ConfigError(f'the mask is one of {" x ".join(map(str, mask.shape[1:]))} patches, the images have '
+                          f'{grid[0]} x {grid[1]}: fit the mask generator to img_size and patch_size of the backbone')
+
+
+def replace_masked(tokens, mask, mask_token, grid):
+    """Put a learned token in the place of masked patches.
+
+    Args:
+        tokens (Tensor): B x L x D.
+        mask (Tensor): B x h x w, 1 or True where masked.
+        mask_token (Tensor): 1 x 1 x D.
+        grid (tuple[int]): Rows and columns of patches.
+
+    Returns:
+        Tensor: B x L x D.
+    """
+    check_mask(mask, grid)
+    return torch.where(mask.flatten(1)[..., None].bool(), mask_token.to(tokens.dtype), tokens)
 
 
 def patchify(img, patch_size):
