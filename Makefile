@@ -13,7 +13,7 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-slow test-downstream lint install downstream clean
+.PHONY: demo demo-fashion test test-slow test-interop test-downstream lint install downstream clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
@@ -26,6 +26,11 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
+
+# the tests of conversions, exports and embeddings with the libraries that make test does without
+test-interop: $(STAMP)
+	$(BIN)/python -m pip install --quiet -r requirements/interop.txt
+	$(BIN)/python -m pytest tests/test_tools/test_convert.py tests/test_tools/test_export.py tests/test_tools/test_embed.py
 
 test-downstream: $(DOWNSTREAM_STAMP)
 	$(DOWNSTREAM)/bin/python -m pytest tests/test_downstream
