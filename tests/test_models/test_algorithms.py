@@ -397,10 +397,16 @@ def test_pretrained_initialisation(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_compiled_parts_give_the_same_loss(name):
+    from torch._inductor import config as inductor
     plain, model, data = tiny.build(name), tiny.build(name), tiny.batch(name)
     keys = list(model.state_dict())
     for part in model.compile_parts():
         part.compile()
     assert list(model.state_dict()) == keys
-    for _ in range(2):
-        torch.testing.assert_close(step(model, data), step(plain, data), rtol=5e-4, atol=1e-4)
+    with inductor.patch(fallback_random=True):  # its own random numbers are others
+        for seed in range(2):
+            losses = []
+            for m in (model, plain):
+                torch.manual_seed(seed)  # MAE draws masks
+                losses.append(step(m, data))
+            torch.testing.assert_close(*losses, rtol=5e-4, atol=1e-4)

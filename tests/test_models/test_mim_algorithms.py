@@ -40,12 +40,13 @@ def gradients(model):
     return {name.removeprefix('module.'): p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_gradients(got, wanted):
+def assert_gradients(got, wanted, tolerance=1e-5):
     """Each up to the rounding of all: some are zero but for it, such as those of keys' biases."""
     assert set(got) == set(wanted)
     scale = max(grad.abs().max().item() for grad in wanted.values())
     for name, grad in wanted.items():
-        torch.testing.assert_close(got[name], grad, rtol=1e-3, atol=1e-5 * scale, msg=lambda text: f'{name}: {text}')
+        torch.testing.assert_close(
+            got[name], grad, rtol=1e-3, atol=tolerance * scale, msg=lambda text: f'{name}: {text}')
 
 
 def timm_blocks(layers):
@@ -544,7 +545,7 @@ def test_generated_code(name):
             loss, grads = loss_and_gradients(model, data, seed)
             expected, wanted = loss_and_gradients(plain, data, seed)
             torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
-            assert_gradients(grads, wanted)
+            assert_gradients(grads, wanted, 1e-4)  # norms over a batch enlarge rounding
 
 
 def compiled_rank(rank, world_size, names, backend):
