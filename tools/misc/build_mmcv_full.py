@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 from mmssl.utils.misc import run_tool
@@ -51,21 +52,19 @@ def find_cuda():
 
 def unpack(version, folder):
     """Fetch the source package and unpack it as `folder`, which appears only when it is whole."""
-    parts = folder.with_name('download')
-    shutil.rmtree(parts, ignore_errors=True)
-    subprocess.run([
-        *(sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--no-build-isolation'),
-        *('--no-binary', ':all:', '--dest', str(parts), f'mmcv-full=={version}')
-    ], stdout=sys.stderr, check=True)  # yapf: disable
-    archive, = parts.glob('*.tar.gz')
-    with tarfile.open(archive) as file:
-        file.extractall(parts, filter='data')
-    source = parts / archive.name.removesuffix('.tar.gz')
-    raise_standard(source / 'setup.py')
-    for part, apart in JOINED.items():
-        join_sources(source / 'mmcv' / 'ops' / 'csrc' / 'pytorch' / part, apart)
-    source.rename(folder)
-    shutil.rmtree(parts)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as parts:
+        command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--no-build-isolation']
+        command += ['--no-binary', ':all:', '--dest', parts, f'mmcv-full=={version}']
+        if subprocess.run(command, stdout=sys.stderr).returncode:
+            sys.exit(f'the sources of mmcv-full {version} could not be fetched; what pip says stands above')
+        archive, = Path(parts).glob('*.tar.gz')
+        with tarfile.open(archive) as file:
+            file.extractall(parts, filter='data')
+        source = Path(parts, archive.name.removesuffix('.tar.gz'))
+        raise_standard(source / 'setup.py')
+        for part, apart in JOINED.items():
+            join_sources(source / 'mmcv' / 'ops' / 'csrc' / 'pytorch' / part, apart)
+        source.rename(folder)
 
 
 def raise_standard(setup):
