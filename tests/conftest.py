@@ -94,7 +94,7 @@ def photo_folder(photographs, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def run_tool():
+def run_tool(free_port):
     """Run a script of tools/ as a user does; returns the completed process, its output as text."""
     import subprocess
 
@@ -105,7 +105,7 @@ def run_tool():
                               capture_output=True,
                               text=True,
                               env={
-                                  **os.environ,
+                                  **os.environ, 'PORT': str(free_port()),
                                   **(env or {})
                               },
                               timeout=timeout)

@@ -69,10 +69,10 @@ def test_backbone_weights_and_a_false_switch(files, run_tool):
     assert 'weights of the backbone alone' in log and 'RANDOM' not in log
 
 
-def test_epoch_script_on_two_processes(files, tmp_path):
+def test_epoch_script_on_two_processes(files, tmp_path, free_port):
     """SELFSUP_CONFIG EPOCH, over torchrun and gloo on a machine without a GPU."""
     folder, expected = files
-    env = {**os.environ, 'GPUS': '2', 'PORT': '29631', 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    env = {**os.environ, 'GPUS': '2', 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
     # from another folder than the clone, with a relative path, from which that of the checkpoints follows
     done = subprocess.run([
         'bash', ROOT / FOLDER / 'dist_test_knn_epoch.sh', 'configs/tiny.py', '3', '--dataset-config', 'data.py',

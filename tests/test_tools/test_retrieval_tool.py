@@ -82,7 +82,7 @@ def test_copies_at_two_scales(files, run_tool, tmp_path):
     assert f"{100 * found['all']['mAP']:.2f}" in done.stdout + done.stderr
 
 
-def test_whitening_and_two_processes(files, run_tool, tmp_path):
+def test_whitening_and_two_processes(files, run_tool, tmp_path, free_port):
     """Two processes equal one to the bit; a whitening that was written is taken instead of learned anew."""
     folder, _ = files
     arguments = ('--data-root', folder / 'copydays', '--whitening-data', folder / 'copydays/original',
@@ -90,7 +90,7 @@ def test_whitening_and_two_processes(files, run_tool, tmp_path):
     call(run_tool, folder, 'copydays', *arguments, '--whitening', tmp_path / 'w.npz', '--out', tmp_path / 'one.json')
     call(run_tool, folder, 'copydays', *arguments[:2], '--whitening', tmp_path / 'w.npz', '--out',
          tmp_path / 'again.json')
-    env = {**os.environ, 'GPUS': '2', 'PORT': '29671', 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    env = {**os.environ, 'GPUS': '2', 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run([
         'bash', ROOT / FOLDER / 'dist_test_retrieval.sh', folder / 'tiny.py', folder / 'tiny.pth', '--dataset-config',
         CONFIGS / 'copydays.py', '--image-size', '64', '--pool-type', 'average', '--cfg-options',

@@ -82,7 +82,7 @@ def test_view_statistics(folder, static, run_tool):
         '--layers',
         'pooled',
         'pixels',
-        env=dict(PORT='29641', PYTHON=sys.executable))
+        env=dict(PYTHON=sys.executable))
     assert json.loads((folder / 'two.json').read_text()) == found
 
 

@@ -45,7 +45,7 @@ def test_one_process_then_two(run_tool, tmp_path):
         'data.samples_per_gpu=32',
         'runner.max_epochs=1',
         'data.workers_per_gpu=0',
-        env=dict(PYTHON=sys.executable, PORT='29511'))
+        env=dict(PYTHON=sys.executable))
     checkpoint = read_checkpoint(one / 'latest.pth')
     assert checkpoint['meta']['iter'] == 22 and len(checkpoint['rng_states']) == 2
     assert checkpoint['meta']['CLASSES'] == list('0123456789') and checkpoint['meta']['seed'] == 1

@@ -73,7 +73,7 @@ def transfer(folder, cifar, run_tool, name, *options, processes=1):
         'data.train.pipeline.0.scale=0.8,1.0',
         'data.train.pipeline.1.p=0.',
         'data.workers_per_gpu=0',
-        env=dict(PORT='29642', PYTHON=sys.executable))
+        env=dict(PYTHON=sys.executable))
     return done, json.loads((folder / f'{name}.json').read_text()), torch.load(folder / name / 'latest.pth')
 
 
