@@ -18,9 +18,7 @@ model = dict(
     backbone=dict(type='VisionTransformer', stop_grad_conv1=True),
     neck=neck,
     head=dict(
-        type='MoCoV3Head',
-        predictor=dict(neck, in_channels=64, num_layers=2, vit_backbone=False),
-        temperature=0.2))
+        type='MoCoV3Head', predictor=dict(neck, in_channels=64, num_layers=2, vit_backbone=False), temperature=0.2))
 data = dict(
     train=dict(
         _delete_=True,

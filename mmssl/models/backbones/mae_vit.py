@@ -50,8 +50,8 @@ class MAEViT(VisionTransformer):
             mask_ratio (float): Share of them that is masked.
 
         Returns:
-            tuple[Tensor]: The visible ones in random order, B x K x D; the mask, B x L, 1 where masked, 0 where visible;
-            and for each patch its place in the random order, of which the first K are visible, B x L.
+            tuple[Tensor]: The visible ones in random order, B x K x D; the mask, B x L, 1 where masked, 0 where
+            visible; and for each patch its place in the random order, of which the first K are visible, B x L.
         """
         count, length, _ = x.shape
         visible = self.num_visible(length, mask_ratio)
