@@ -4,6 +4,7 @@
 Neither mmdet 2.x nor mmseg 0.x lets a config choose these, so they are replaced in place:
 
 - how processes join: mmcv's functions divide by the number of GPUs;
+- where samplers agree on a seed: on a GPU, whether there is one or not;
 - the wrapper for several processes: mmcv's asks torch for an attribute that is gone, and both packages refuse a CPU;
 - the stream for copies to a GPU: torch wants a device where mmcv gives a number.
 
@@ -20,7 +21,7 @@ from mmcv.runner import dist_utils
 
 from mmssl.core.distributed import DistributedDataParallel as _DistributedDataParallel
 from mmssl.models.utils.pretrained import PretrainedInit
-from mmssl.utils.dist import init_dist
+from mmssl.utils.dist import default_device, init_dist
 
 
 class DistributedDataParallel(_DistributedDataParallel):
@@ -66,6 +67,7 @@ def mend(package):
     PretrainedInit.logger = logging.getLogger(package)
     for launcher in ('pytorch', 'mpi', 'slurm'):
         setattr(dist_utils, f'_init_dist_{launcher}', functools.partial(init_dist, launcher))
+    import_module(f'{package}.core.utils').sync_random_seed.__defaults__ = (None, default_device().type)
     _functions._get_stream = get_stream
     # the table serves their tools/test.py, which has its own name for build_ddp by the time a config is read
     import_module(f'{package}.utils.util_distribution').ddp_factory['cuda'] = DistributedDataParallel
