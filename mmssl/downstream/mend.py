@@ -4,7 +4,8 @@
 Neither mmdet 2.x nor mmseg 0.x lets a config choose these, so they are replaced in place:
 
 - how processes join: mmcv's functions divide by the number of GPUs;
-- where samplers agree on a seed: on a GPU, whether there is one or not;
+- where samplers agree on a seed, and to where a run counted by iterations loads what it resumes: a GPU, whether there
+  is one or not;
 - the wrapper for several processes: mmcv's asks torch for an attribute that is gone, and both packages refuse a CPU;
 - the stream for copies to a GPU: torch wants a device where mmcv gives a number.
 
@@ -17,7 +18,7 @@ from importlib import import_module
 import torch
 from mmcv.parallel import _functions
 from mmcv.parallel.scatter_gather import scatter_kwargs
-from mmcv.runner import dist_utils
+from mmcv.runner import IterBasedRunner, dist_utils
 
 from mmssl.core.distributed import DistributedDataParallel as _DistributedDataParallel
 from mmssl.models.utils.pretrained import PretrainedInit
@@ -67,6 +68,8 @@ def mend(package):
     PretrainedInit.logger = logging.getLogger(package)
     for launcher in ('pytorch', 'mpi', 'slurm'):
         setattr(dist_utils, f'_init_dist_{launcher}', functools.partial(init_dist, launcher))
+    # the defaults of an argument each: no caller gives it
+    IterBasedRunner.resume.__defaults__ = (True, 'cpu')  # resume_optimizer, map_location
     import_module(f'{package}.core.utils').sync_random_seed.__defaults__ = (None, default_device().type)
     _functions._get_stream = get_stream
     # the table serves their tools/test.py, which has its own name for build_ddp by the time a config is read

@@ -2,7 +2,7 @@
 """Small data sets with boxes and masks, drawn on real photographs, in the layouts of VOC and COCO.
 
 Shapes are cut out of one place of scikit-learn's two photographs, tinted by their class, and pasted elsewhere. They are
-called by the first names in the lists of each data set, so that the configs for the real ones run as they are.
+called by the first names in the lists of each data set, which are the only ones that its readers know.
 """
 import json
 from pathlib import Path

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmcv.cnn import build_norm_layer
-from mmcv.parallel import DataContainer, MMDataParallel, _functions
+from mmcv.parallel import DataContainer, MMDataParallel
 from mmcv.runner import BaseModule
 from torch import nn
 
@@ -89,12 +89,13 @@ def test_a_group_of_one_process(tmp_path):
 
 def test_stream_for_the_number_of_a_gpu():
     """mmcv hands over numbers, torch asks a device for its type."""
+    torchs, = mend.get_stream.__defaults__
     asked = []
     for device in (1, torch.device('cpu')):
         mend.get_stream(device, of=asked.append)
     assert asked == [torch.device('cuda', 1), torch.device('cpu')]
     with pytest.raises(AttributeError):
-        _functions.Scatter.forward([0], torch.ones(2))
+        torchs(0)
 
 
 def test_counts_go_to_the_log_of_the_toolbox(tmp_path, monkeypatch, caplog):

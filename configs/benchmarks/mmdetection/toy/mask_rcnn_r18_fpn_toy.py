@@ -6,6 +6,7 @@ Command:  tools/benchmarks/mmdetection/mim_dist_train_fpn.sh THIS_CONFIG PRETRAI
 """
 _base_ = '../coco/mask_rcnn_r50_fpn_mstrain_1x_coco.py'
 
+classes = ('person', 'bicycle', 'car')  # what the shapes are called
 data_root = 'data/toy/coco/'
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_pipeline = [
@@ -36,10 +37,12 @@ test_pipeline = [
 data = dict(
     workers_per_gpu=0,
     train=dict(
+        classes=classes,
         ann_file=f'{data_root}annotations/instances_train2017.json',
         img_prefix=f'{data_root}train2017/',
         pipeline=train_pipeline),
     val=dict(
+        classes=classes,
         ann_file=f'{data_root}annotations/instances_val2017.json',
         img_prefix=f'{data_root}val2017/',
         pipeline=test_pipeline))
@@ -52,9 +55,9 @@ model = dict(
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, conv_out_channels=64, fc_out_channels=256),
+        bbox_head=dict(in_channels=64, conv_out_channels=64, fc_out_channels=256, num_classes=3),
         mask_roi_extractor=dict(out_channels=64),
-        mask_head=dict(in_channels=64, conv_out_channels=64)),
+        mask_head=dict(in_channels=64, conv_out_channels=64, num_classes=3)),
     train_cfg=dict(rcnn=dict(sampler=dict(num=64)), rpn_proposal=dict(nms_pre=500, max_per_img=200)),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=50)))
 
