@@ -14,6 +14,9 @@ from mmssl.utils.weight_files import check_output, read_weights, rename_weights,
 from .reference_models import (MADE_UP, NoReferenceError, huggingface_config, our_features, photographs,
                                reference_features)
 
+# What sees the image, by our names: of a ResNet, a ResNet-D, and ViT and Swin
+FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight' for name in ('conv1', 'stem.0.conv', 'patch_embed.projection'))
+
 
 @dataclass
 class Conversion:
@@ -29,6 +32,7 @@ class Conversion:
         left_out (list[str]): Names without a place in the target: heads, projectors, momentum encoders.
         missing (list[str]): Names of our network that the weights lack; counters and tables at most.
         cfg (dict): Config of our backbone of the same kind and size.
+        bgr (bool): Whether the weights that were read take images as blue, green, red; ours and the others take RGB.
     """
     source: Layout
     same_names: list
@@ -39,9 +43,10 @@ class Conversion:
     left_out: list
     missing: list
     cfg: dict
+    bgr: bool = False
 
 
-def convert_weights(weights, source='auto', target='mmssl', config=None, num_heads=None):
+def convert_weights(weights, source='auto', target='mmssl', config=None, num_heads=None, bgr2rgb=False):
     """Give weights the names and shapes of another library.
 
     No weight of the backbone may be lost or lacking: a network with one random layer is not the network.
@@ -53,6 +58,7 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
         config (str | mmcv.Config, optional): Whose model the weights must fit; by default kind and size of the network
             follow from the weights.
         num_heads (int, optional): Attention heads of a ViT, which its weights do not tell.
+        bgr2rgb (bool): The weights take images as blue, green, red, as OpenCV reads them; turn the first convolution.
 
     Returns:
         Conversion: The result.
@@ -70,6 +76,8 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
             f'the layout {layout.name} does not know {_some(renamed.unexpected)} of the {len(weights)} '
             'names; what is no part of the network can be left out with --skip-layers')
     ours, left_out = renamed.weights, renamed.left_out
+    if bgr2rgb:
+        ours = {key: _turn(value) if key in FIRST_CONVOLUTIONS else value for key, value in ours.items()}
     targets = find_layouts(target, family_of(ours))
     inside = {key.removeprefix('backbone.'): value for key, value in ours.items() if key.startswith('backbone.')}
     model = None if config is None else _model_of(config)
@@ -94,7 +102,14 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     if made[1].unexpected:
         raise CheckpointError(f'the layout {target} has no place for {_some(made[1].unexpected)} of our names')
     return Conversion(layout, same_names, weights, ours, made[0], made[1].weights, left_out + made[1].left_out, missing,
-                      cfg)
+                      cfg, bgr2rgb)
+
+
+def _turn(weight):
+    if weight.shape[1] != 3:
+        raise CheckpointError(f'--bgr2rgb is for images of three channels, the first convolution takes '
+                              f'{weight.shape[1]}')
+    return weight.flip(1)
 
 
 def _some(names):
@@ -167,11 +182,12 @@ def check_conversion(conversion):
         key.removeprefix('backbone.'): value.float() if value.is_floating_point() else value
         for key, value in conversion.ours.items() if key.startswith('backbone.')
     }, strict=False)  # yapf: disable
-    for layout, weights in ((conversion.source, conversion.read), (conversion.target, conversion.weights)):
+    for layout, weights, theirs in ((conversion.source, conversion.read, images.flip(1) if conversion.bgr else images),
+                                    (conversion.target, conversion.weights, images)):
         if layout.name in ('mmssl', 'backbone'):
             continue
         try:
-            outputs.append(reference_features(layout, weights, conversion.cfg, images))
+            outputs.append(reference_features(layout, weights, conversion.cfg, theirs))
         except NoReferenceError as reason:
             reasons.append(f'{layout.name} not run: {reason}')
     if not outputs:
@@ -194,6 +210,7 @@ def convert_file(path,
                  target='mmssl',
                  config=None,
                  num_heads=None,
+                 bgr2rgb=False,
                  check=False,
                  tolerance=1e-5,
                  state_dict_key_name=None,
@@ -205,7 +222,7 @@ def convert_file(path,
     Args:
         path (str | Path): See read_weights.
         output (str | Path): See write_weights.
-        source, target, config, num_heads: See convert_weights.
+        source, target, config, num_heads, bgr2rgb: See convert_weights.
         check (bool): Compare the outputs of the networks first.
         tolerance (float): Largest difference of them, over the largest output, that passes.
         state_dict_key_name (str, optional): See read_weights.
@@ -217,7 +234,7 @@ def convert_file(path,
     check_output(output, target)
     weights = read_weights(path, state_dict_key_name)
     weights = rename_weights(weights, skip_layers, remove_prefix, append_prefix)
-    done = convert_weights(weights, source, target, config, num_heads)
+    done = convert_weights(weights, source, target, config, num_heads, bgr2rgb)
     words = f'layout {done.source.name}'
     if source == 'auto':
         words += ', by its names' + (f' (as in {", ".join(dict.fromkeys(done.same_names))})' if done.same_names else '')

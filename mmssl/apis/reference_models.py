@@ -12,6 +12,7 @@ from torch import nn
 
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.layouts import find_prefix
 
 # No weights: counters that old files lack, and tables that a network makes itself
 MADE_UP = ('num_batches_tracked', 'relative_position_index')
@@ -63,7 +64,7 @@ def reference_features(layout, weights, cfg, images):
     make = _MAKERS.get((layout.name, layout.family))
     if make is None:
         raise NoReferenceError(f'there is no model of {layout.name} to run')
-    prefix = max(layout.prefixes, key=lambda start: (sum(key.startswith(start) for key in weights), len(start)))
+    prefix = find_prefix(weights, layout)
     weights = {key.removeprefix(prefix): value.float() if value.is_floating_point() else value
                for key, value in weights.items() if key.startswith(prefix)}  # yapf: disable
     try:
@@ -187,6 +188,16 @@ def _huggingface(cfg, weights):
     return f'transformers {kind}Model', lambda images: model(images).last_hidden_state
 
 
+def _classyvision(cfg, weights):
+    from classy_vision.models import ResNeXt
+    if cfg['type'] not in ('ResNet', 'ResNeXt') or cfg.get('deep_stem') or cfg['in_channels'] != 3:
+        raise NoReferenceError(f'ClassyVision has no {cfg["type"]} of this kind')
+    _, stages, groups, width = _resnet_facts(cfg, 'ClassyVision')
+    grouping = (width, groups) if groups > 1 else None
+    model = _load(ResNeXt(num_blocks=stages, base_width_and_cardinality=grouping), weights)
+    return f'ClassyVision {cfg["type"]}-{cfg["depth"]}', nn.Sequential(model.initial_block, model.blocks)
+
+
 def _timm_vit(cfg, weights):
     from timm.models import VisionTransformer
     arch = cfg['arch']
@@ -264,6 +275,7 @@ _MAKERS = {
     **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
                                                    'simsiam', 'mocov3', 'vissl')], _torchvision_resnet),
     ('timm', 'resnet'): _timm_resnet,
+    ('classyvision', 'resnet'): _classyvision,
     **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3')], _timm_vit),
     ('torchvision', 'vit'): _torchvision_vit,
     ('timm', 'swin'): _timm_swin,

@@ -45,6 +45,7 @@ class Layout:
         rows (tuple): The table.
         prefixes (tuple[str]): Beginnings of all their names, of which the file has one; the first is written.
         left_out (str): Regular expression of the beginnings of names, with prefix, that our networks have no place for.
+        mark (str): Regular expression of what names may have in them and mean nothing; it is taken out.
         num_heads (int, optional): Attention heads, where they are not as many as is usual for a width.
     """
     name: str
@@ -52,6 +53,7 @@ class Layout:
     rows: tuple
     prefixes: tuple = ('', )
     left_out: str = '(?!)'
+    mark: str = '(?!)'
     num_heads: int = None
 
 
@@ -125,6 +127,26 @@ _DETECTRON2_RESNET = (
     ('backbone.layer{s}.{b}.downsample.0.{p}', 'res{s+1}.{b}.shortcut.{p}'),
     ('backbone.layer{s}.{b}.downsample.1.{p}', 'res{s+1}.{b}.shortcut.norm.{p}'),
     ('head.fc_cls.{p}', 'stem.fc.{p}'))  # yapf: disable
+# of the bottlenecks: the last norm of a basic block would have the name of the third one
+_CLASSYVISION_RESNET = (
+    ('backbone.conv1.{p}', 'initial_block._module.0.{p}'),
+    ('backbone.bn1.{p}', 'initial_block._module.1.{p}'),
+    *((f'backbone.layer{{s}}.{{b}}.{ours}.{{p}}', f'blocks.{{s-1}}.block{{s-1}}-{{b}}.{theirs}.{{p}}')
+      for ours, theirs in (('conv1', 'convolutional_block.0'), ('bn1', 'convolutional_block.1'),
+                           ('conv2', 'convolutional_block.3'), ('bn2', 'convolutional_block.4'),
+                           ('conv3', 'convolutional_block.6'), ('bn3', 'bn'),
+                           ('downsample.{i}', 'downsample.{i}'))))  # yapf: disable
+# A norm has the scale s, the shift b, and the running mean rm and variance riv
+_CAFFE2_BRANCHES = (('conv1', 'bn1', '2a'), ('conv2', 'bn2', '2b'), ('conv3', 'bn3', '2c'),
+                    ('downsample.0', 'downsample.1', '1'))  # yapf: disable
+_CAFFE2_NORM = dict(weight='s', bias='b', running_mean='rm', running_var='riv')
+_CAFFE2_RESNET = (
+    ('backbone.conv1.weight', 'conv1_w'),
+    *((f'backbone.bn1.{own}', f'res_conv1_bn_{other}') for own, other in _CAFFE2_NORM.items()),
+    *((f'backbone.layer{{s}}.{{b}}.{conv}.weight', f'res{{s+1}}_{{b}}_branch{branch}_w')
+      for conv, _, branch in _CAFFE2_BRANCHES),
+    *((f'backbone.layer{{s}}.{{b}}.{norm}.{own}', f'res{{s+1}}_{{b}}_branch{branch}_bn_{other}')
+      for _, norm, branch in _CAFFE2_BRANCHES for own, other in _CAFFE2_NORM.items()))  # yapf: disable
 
 _TIMM_BLOCK = ('norm1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')
 _TIMM_VIT = (
@@ -224,6 +246,11 @@ LAYOUTS = (
            left_out=r'classifier\.|pooler\.|decoder\.|.*mask_token$'),
     Layout('detectron2', 'resnet', _DETECTRON2_RESNET, prefixes=('', 'backbone.bottom_up.', 'backbone.'),
            left_out=r'backbone\.fpn_|proposal_generator\.|roi_heads\.|pixel_|anchor_generator\.'),
+    Layout('classyvision', 'resnet', _CLASSYVISION_RESNET, prefixes=('', 'trunk.'),
+           left_out=r'_?heads\.'),
+    # of a siamese network, the first branch
+    Layout('caffe2', 'resnet', _CAFFE2_RESNET, mark=r'_s0(?=_)',
+           left_out=r'.*_momentum$|.*_s[1-8](_|$)|pred_|fc\d|lr$|model_iter$'),
     Layout('vissl', 'resnet', _BARE['resnet'],
            prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
                      'base_model._feature_blocks.'), left_out=r'heads\.'),
@@ -244,7 +271,7 @@ LAYOUTS = (
            left_out=r'decoder\.|' + _SWIN_TABLES),
 )  # yapf: disable
 # The originals of these are read only: what their training holds besides the network is not made up here.
-READ_ONLY = ('openselfsup', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
+READ_ONLY = ('openselfsup', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
 
 
 def layout_names():
@@ -314,6 +341,11 @@ def family_of(weights):
     raise CheckpointError(f'no backbone of a known family among {", ".join(list(weights)[:3])}, ...')
 
 
+def find_prefix(weights, layout):
+    """Which of the layout's prefixes the names of these weights have."""
+    return max(layout.prefixes, key=lambda start: sum(_find(layout, 1, key, start) is not None for key in weights))
+
+
 def to_ours(weights, layout, check=True):
     """Give weights of another library our names.
 
@@ -325,7 +357,7 @@ def to_ours(weights, layout, check=True):
     Returns:
         Renamed: By our names.
     """
-    prefix = max(layout.prefixes, key=lambda start: sum(_find(layout, 1, key, start) is not None for key in weights))
+    prefix = find_prefix(weights, layout)
     left_out, unexpected, parts = [], [], {}
     for key, tensor in weights.items():
         found = _find(layout, 1, key, prefix)
@@ -379,6 +411,8 @@ def _find(layout, side, key, prefix=''):
     """Row, place in it and fields of a name on one side (0: ours, 1: theirs), or None."""
     if not key.startswith(prefix):
         return None
+    if side:
+        key = re.sub(layout.mark, '', key)
     for row, entry in enumerate(layout.rows):
         names = entry[side] if isinstance(entry[side], tuple) else (entry[side], )
         for part, name in enumerate(names):

@@ -12,8 +12,8 @@ import torch
 from .checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from .misc import atomic_write
 
-# Where weights stand in a checkpoint, tried in this order. VISSL nests those of its trunk and heads.
-PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', '')
+# Where weights stand in a checkpoint, tried in this order. VISSL nests them by trunk and heads; blobs are Caffe2's.
+PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'blobs', '')
 
 
 def _latin1(text, encoding):
@@ -192,7 +192,8 @@ def write_weights(weights, path, layout, description=None):
         weights (dict[str, Tensor]): By the names of the layout.
         path (str | Path): .safetensors; .pkl for detectron2; a folder for Hugging Face (model.safetensors and
             config.json); else a file of torch: dict(state_dict=...) for the toolboxes of OpenMMLab, dict(model=...) for
-            the original code of MAE and Swin, the bare weights for all others.
+            the original code of MAE and Swin, dict(classy_state_dict=...) for ClassyVision, the bare weights for all
+            others.
         layout (str): Name of the layout.
         description (dict, optional): Content of the config.json.
 
@@ -216,6 +217,9 @@ def write_weights(weights, path, layout, description=None):
     else:
         place = {**dict.fromkeys(('mmssl', 'backbone', 'mmcls', 'mmdet', 'mmseg'), 'state_dict'),
                  **dict.fromkeys(('mae', 'swin'), 'model')}.get(layout)  # yapf: disable
+        if layout == 'classyvision':  # which goes by the version of its ResNeXt, and asks for heads
+            weights = dict(base_model=dict(model=dict(trunk=weights, heads={}), version=0.2))
+            place = 'classy_state_dict'
         save_checkpoint({place: weights} if place else weights, path)
 
 

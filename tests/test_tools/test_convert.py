@@ -190,6 +190,89 @@ def test_detectron2(tmp_path, run_tool):
     assert found.left_out == ['backbone.fpn_lateral2.weight', 'pixel_mean']
 
 
+def replaced(name, *pairs):
+    for pattern, by in pairs:
+        name = re.sub(pattern, by, name)
+    return name
+
+
+def test_classyvision(tmp_path):
+    """Its ResNet-50 and ResNeXt-50; where it is installed, it loads the file itself and gives the same outputs."""
+    rules = [
+        (r'^conv1', 'initial_block._module.0'),
+        (r'^bn1', 'initial_block._module.1'),
+        (r'\.bn3', '.bn'),
+        (r'\.conv(\d)', lambda m: f'.convolutional_block.{3 * int(m[1]) - 3}'),
+        (r'\.bn(\d)', lambda m: f'.convolutional_block.{3 * int(m[1]) - 2}'),
+        (r'layer(\d)\.(\d+)', lambda m: f'blocks.{int(m[1]) - 1}.block{int(m[1]) - 1}-{m[2]}'),
+    ]
+    for build in (torchvision.models.resnet50, torchvision.models.resnext50_32x4d):
+        weights = randomised(build().state_dict())
+        weights = {key: value for key, value in weights.items() if not key.startswith('fc.')}
+        torch.save(weights, tmp_path / 'theirs.pth')
+        convert_file(tmp_path / 'theirs.pth', tmp_path / 'classy.pth', target='classyvision')
+        trunk = torch.load(tmp_path / 'classy.pth')['classy_state_dict']['base_model']['model']['trunk']
+        expected = {replaced(key, *rules): value for key, value in weights.items()}
+        assert_same(trunk, expected)
+        # with a head, as a training of VISSL or ClassyVision has it
+        content = torch.load(tmp_path / 'classy.pth')
+        content['classy_state_dict']['base_model']['model']['heads'] = {
+            'block3-2': dict(a={'fc.weight': torch.ones(1)})
+        }
+        torch.save(content, tmp_path / 'classy.pth')
+        back = convert_weights(read_weights(tmp_path / 'classy.pth'), target='torchvision')
+        assert back.source.name == 'classyvision' and len(back.left_out) == 1
+        assert_same(back.weights, weights)
+        for check in check_conversion(back)[0]:
+            assert check.scale > 1 and check.relative <= 1e-5, check
+    models = pytest.importorskip('classy_vision.models')
+    model = models.ResNeXt(num_blocks=[3, 4, 6, 3], base_width_and_cardinality=(4, 32))
+    del content['classy_state_dict']['base_model']['model']['heads']['block3-2']
+    model.set_classy_state(content['classy_state_dict']['base_model'])
+    assert_same(dict(model.state_dict()), trunk)
+
+
+@pytest.mark.parametrize('siamese', [False, True])
+def test_caffe2(siamese, tmp_path, run_tool):
+    """Blobs of a ResNet-50 as its trainer pickles them; for Jigsaw, nine branches that share their weights."""
+    weights = randomised(torchvision.models.resnet50().state_dict())
+    weights = {key: value for key, value in weights.items() if not key.startswith('fc.') and 'num' not in key}
+
+    def blob(key):
+        name = replaced(key, (r'^bn1', 'res_conv1_bn'), (r'layer(\d)', lambda m: f'res{int(m[1]) + 1}'),
+                        (r'downsample\.0', 'branch1'), (r'downsample\.1', 'branch1_bn'),
+                        (r'\.(conv|bn)(\d)', lambda m: '.branch2' + 'xabc'[int(m[2])] + ('_bn' * (m[1] == 'bn'))),
+                        (r'running_mean', 'rm'), (r'running_var', 'riv'), (r'bias', 'b'),
+                        (r'bn\.weight', 'bn.s'), (r'weight', 'w'))  # yapf: disable
+        return name.replace('.', '_')
+
+    blobs = {blob(key): value.numpy() for key, value in weights.items()}
+    assert {'conv1_w', 'res_conv1_bn_riv', 'res2_0_branch1_bn_s', 'res5_2_branch2c_w'} < blobs.keys()
+    if siamese:
+        blobs = {re.sub(r'(_bn)?_(\w+)$', rf'_s{i}\1_\2', key): value
+                 for i in range(9) for key, value in blobs.items()}  # yapf: disable
+    count = len(blobs)
+    blobs.update({f'{key}_momentum': value for key, value in list(blobs.items())[:3]})
+    blobs.update(pred_w=np.ones((5, 2048), np.float32), pred_b=np.ones(5, np.float32), lr=np.ones(1, np.float32))
+    with open(tmp_path / 'c2.pkl', 'wb') as file:
+        pickle.dump(dict(blobs=blobs, cfg='MODEL: resnet'), file, protocol=2)
+    done = run_tool(TOOL, tmp_path / 'c2.pkl', tmp_path / 'r50.pth', '--to', 'torchvision', '--bgr2rgb', '--check')
+    assert 'layout caffe2' in done.stdout and f'left out {count + 6 - len(weights)}, missing 53' in done.stdout
+    found = torch.load(tmp_path / 'r50.pth')
+    assert_same({**found, 'conv1.weight': found['conv1.weight'].flip(1)}, weights)
+    assert_same(convert_weights(read_weights(tmp_path / 'c2.pkl'), target='torchvision').weights, weights)
+    gray = build_backbone(dict(type='ResNet', depth=18, in_channels=1)).state_dict()
+    with pytest.raises(CheckpointError, match='for images of three channels, the first convolution takes 1'):
+        convert_weights(gray, bgr2rgb=True)
+
+
+def test_images_of_the_other_order():
+    """The check gives each network the images that it takes."""
+    weights = randomised(timm.create_model('vit_tiny_patch16_224', depth=1).state_dict())
+    for check in check_conversion(convert_weights(weights, target='timm', bgr2rgb=True))[0]:
+        assert check.scale > 1 and check.relative <= 1e-5, check
+
+
 def originals():
     """Checkpoints as the original code of each method writes them, of small networks; and what our names make of them.
 

@@ -1,6 +1,10 @@
 """A folder's features against a loop over its files."""
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from mmssl.models import build_backbone
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.errors import ConfigError
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 model = dict(type='Classification', backbone=dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
 img_norm_cfg = dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
@@ -116,3 +121,21 @@ def test_tool(files, tmp_path, run_tool):
     assert 'left out china/04.jpg' in done.stdout and '23 images, 64 dimensions; 1 broken' in done.stdout
     files = json.loads((tmp_path / 'a.json').read_text())['files']
     np.testing.assert_allclose(np.load(tmp_path / 'a.npy'), [expected[f] for f in files], rtol=1e-5, atol=1e-5)
+
+
+def test_two_processes(files, tmp_path, free_port):
+    """They write what one does, once, and name broken images that either of them met."""
+    root, expected = files
+    shutil.copytree(root / 'images', tmp_path / 'images')
+    for name in list(expected)[3:5]:
+        (tmp_path / 'images' / name).write_bytes(b'no image')
+    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    arguments = ['tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images']
+    for command, out in (([sys.executable], 'one'), (['bash', 'tools/dist_run.sh', '2'], 'two')):
+        command = [*command, *arguments, tmp_path / f'{out}.npy', '--size', '32', '--broken', 'skip']
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('22 images, 64 dimensions; 2 broken') == 1
+    assert (tmp_path / 'one.json').read_text() == (tmp_path / 'two.json').read_text()
+    one, two = np.load(tmp_path / 'one.npy'), np.load(tmp_path / 'two.npy')
+    np.testing.assert_allclose(two, one, rtol=1e-6, atol=1e-6)  # batches of other images round otherwise

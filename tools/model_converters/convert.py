@@ -18,6 +18,7 @@ def parse_args():
     parser.add_argument('--to', dest='target', required=True, help='layout of OUT, such as mmssl, torchvision or timm')
     parser.add_argument('--config', help='whose model the weights must fit; by default they tell kind and size')
     parser.add_argument('--num-heads', type=int, help='attention heads of a ViT (default: one for each 64 channels)')
+    parser.add_argument('--bgr2rgb', action='store_true', help='IN takes images as BGR, as Caffe2 does; OUT takes RGB')
     parser.add_argument('--check', action='store_true', help='compare the outputs of both networks on two photographs')
     parser.add_argument(
         '--tolerance', type=float, default=1e-5, help='of the check, over the largest output (default: %(default)s)')
