@@ -1,7 +1,9 @@
 """Tools around configs and checkpoints."""
+import contextlib
 import hashlib
 import re
 import runpy
+import socket
 import sys
 from pathlib import Path
 
@@ -117,3 +119,21 @@ def run_main(monkeypatch, capsys):
         return capsys.readouterr().out
 
     return run
+
+
+def test_jobs_on_one_machine_take_different_ports(run_tool):
+    """The second one goes on to a port where nobody listens; what is given is taken as it is."""
+
+    def port(**env):
+        words = run_tool('tools/dist_run.sh', 2, 'script.py', env=dict(env, PYTHON='echo')).stdout.split()
+        return next(int(word.partition('=')[2]) for word in words if word.startswith('--master_port='))
+
+    listening = []
+    with contextlib.suppress(OSError):  # another process has it
+        listening.append(socket.create_server(('127.0.0.1', 29500)))
+    try:
+        assert port(PORT='') > 29500
+        assert port(PORT='29500') == port(PORT='', NNODES='2') == 29500
+    finally:
+        for server in listening:
+            server.close()
