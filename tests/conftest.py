@@ -114,3 +114,75 @@ def run_tool(free_port):
         return done
 
     return run
+
+
+@pytest.fixture(scope='session')
+def slurm(tmp_path_factory, free_port):
+    """Environment of a real Slurm of this machine alone; every file of it lies in a temporary folder."""
+    import shutil
+    import socket
+    import subprocess
+    import time
+    path = os.environ['PATH'] + ':/usr/sbin:/sbin'
+    missing = [name for name in ('munged', 'slurmctld', 'slurmd', 'srun') if not shutil.which(name, path=path)]
+    if missing:
+        pytest.skip(f'Slurm is not installed: no {", ".join(missing)} (packages slurm-wlm, munge)')
+    if os.geteuid():
+        pytest.skip('the daemons of Slurm need root')
+    folder = tmp_path_factory.mktemp('slurm')
+    for name in ('state', 'spool'):
+        (folder / name).mkdir()
+    host = socket.gethostname().split('.')[0]
+    (folder / 'slurm.conf').write_text(f"""
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={free_port()}
+SlurmdPort={free_port()}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser=root
+ReturnToService=2
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=debug Nodes={host} Default=YES MaxTime=30 State=UP
+""")
+    env = {**os.environ, 'PATH': path, 'SLURM_CONF': str(folder / 'slurm.conf')}
+    key = folder / 'munge.key'
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    commands = [
+        [
+            'munged', '--foreground', '--force', f'--key-file={key}', f'--socket={folder}/munge.socket',
+            f'--pid-file={folder}/munged.pid', f'--log-file={folder}/munged.log', f'--seed-file={folder}/munged.seed'
+        ],
+        ['slurmctld', '-D'],
+        ['slurmd', '-D'],
+    ]
+    started = []
+    try:
+        for command in commands:
+            with open(folder / f'{command[0]}.out', 'w') as out:
+                started.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
+            time.sleep(0.5)
+        for _ in range(60):
+            shown = subprocess.run(['sinfo', '-h', '-o', '%T'], env=env, capture_output=True, text=True)
+            if shown.stdout.strip() == 'idle':
+                break
+            time.sleep(0.5)
+        else:
+            told = '\n'.join(f'{path.name}: {path.read_text()[-1500:]}' for path in folder.glob('*.out'))
+            pytest.fail(f'Slurm did not become idle: {shown.stdout} {shown.stderr}\n{told}')
+        yield env
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(20)

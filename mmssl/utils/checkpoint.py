@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .errors import ConfigError
+from .errors import ConfigError, nearest
 from .misc import atomic_write
 
 # Harmless classes that checkpoints of other toolboxes hold besides tensors: numpy scalars (best scores), the
@@ -59,8 +59,9 @@ def read_checkpoint(path, map_location='cpu'):
     """Read a checkpoint of this or another toolbox. Code in it is never run.
 
     Args:
-        path (str | Path): File, http(s) address, which is kept in torch's download folder, or torchvision://NAME,
-            such as torchvision://resnet50: the first ImageNet weights that torchvision published.
+        path (str | Path): File; http(s) address, which is kept in torch's download folder; torchvision://NAME, such as
+            torchvision://resnet50: the first ImageNet weights that torchvision published; open-mmlab://NAME or
+            mmcls://NAME, by mmcv's lists.
         map_location: Device of the tensors.
 
     Returns:
@@ -70,8 +71,9 @@ def read_checkpoint(path, map_location='cpu'):
         FileNotFoundError: There is no such file.
         CheckpointError: The file is torn, is no checkpoint, or holds objects other than tensors and plain values.
     """
-    if str(path).startswith('torchvision://'):
-        path = _torchvision_address(str(path).removeprefix('torchvision://'))
+    scheme, _, name = str(path).partition('://')
+    if scheme in _ZOOS:
+        path = _ZOOS[scheme](name)
     if str(path).startswith(('http://', 'https://')):
         folder = Path(torch.hub.get_dir()) / 'checkpoints'
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,26 @@ def _torchvision_address(name):
         return next(iter(get_model_weights(name))).url
     except ValueError as error:
         raise FileNotFoundError(f'checkpoint torchvision://{name} does not exist: {error}') from error
+
+
+def _mmcls_address(name):
+    from mmcv.runner import checkpoint as lists
+    return _address('mmcls', name, lists.get_mmcls_models())
+
+
+def _open_mmlab_address(name):
+    from mmcv.runner import checkpoint as lists
+    name = lists.get_deprecated_model_names().get(name, name)
+    return _address('open-mmlab', name, lists.get_external_models())
+
+
+def _address(zoo, name, addresses):
+    if name not in addresses:
+        raise FileNotFoundError(f'checkpoint {zoo}://{name} does not exist; {nearest(name, addresses, "names")}')
+    return addresses[name]
+
+
+_ZOOS = {'torchvision': _torchvision_address, 'mmcls': _mmcls_address, 'open-mmlab': _open_mmlab_address}
 
 
 def get_state_dict(checkpoint):

@@ -49,6 +49,7 @@ C4 = {
     'model.roi_head.shared_head.style': 'pytorch',
     'model.roi_head.shared_head.norm_cfg': SYNC,
     'model.roi_head.shared_head.norm_eval': False,
+    'model.roi_head.shared_head.init_cfg': TORCHVISION,
     'model.roi_head.bbox_roi_extractor.roi_layer.output_size': 14,
     'model.roi_head.bbox_head.type': 'BBoxHead',
     'model.train_cfg.rpn_proposal.nms_pre': 12000,

@@ -169,6 +169,23 @@ def test_segmentor_and_its_resumption(run_tool, toy, backbone, pretrains, tmp_pa
     assert handed_over(tmp_path / 'iter_4.pth', 'backbone.', backbone, backbone) == []
 
 
+def test_slurm(slurm, run_tool, toy, pretrains, tmp_path, free_port):
+    """Two CPU tasks under srun train to the very weights of two processes under torchrun."""
+    options = [*segmentation(toy), 'data.samples_per_gpu=4', 'runner.max_iters=2', 'log_config.interval=1',
+               'checkpoint_config.interval=2', 'evaluation.interval=2']  # yapf: disable
+    env = {**slurm, 'GPUS': '2', 'GPUS_PER_NODE': '0', 'CPUS_PER_TASK': '1', 'SRUN_ARGS': '--time=25',
+           'PYTHON': sys.executable}  # yapf: disable
+    done = run_tool('tools/benchmarks/mmsegmentation/mim_slurm_train.sh', 'debug', FCN, pretrains / 'whole.pth',
+                    '--work-dir', tmp_path / 'slurm', '--seed', 0, *options, env=env, timeout=1800)  # yapf: disable
+    assert '120 matched, 0 missing, 0 unexpected' in done.stdout + done.stderr
+    out = run(run_tool, 'mmsegmentation/mim_dist_train.sh', FCN, pretrains / 'whole.pth', 2, tmp_path / 'torchrun',
+              free_port, *options)  # yapf: disable
+    assert '120 matched, 0 missing, 0 unexpected' in out
+    ours, theirs = (read_checkpoint(tmp_path / name / 'iter_2.pth')['state_dict'] for name in ('slurm', 'torchrun'))
+    assert ours.keys() == theirs.keys()
+    assert [key for key, value in ours.items() if not value.equal(theirs[key])] == []
+
+
 def test_mim_by_itself(toy, pretrains, tmp_path):
     """`mim train` in one process, without our scripts: the config is enough."""
     import subprocess

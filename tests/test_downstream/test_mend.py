@@ -121,8 +121,9 @@ def test_counts_go_to_the_log_of_the_toolbox(tmp_path, monkeypatch, caplog):
         model.init_weights()
 
 
-def test_weights_of_torchvision(monkeypatch, tmp_path):
-    """torchvision://NAME, the default of the configs, are the weights that the published figures began from."""
+def test_weights_of_zoos(monkeypatch, tmp_path):
+    """torchvision://NAME, the default of the configs, are the weights that the published figures began from; configs of
+    mmdet name others, by lists of mmcv."""
     addresses = []
 
     def download(address, path):
@@ -135,3 +136,10 @@ def test_weights_of_torchvision(monkeypatch, tmp_path):
     assert addresses == ['https://download.pytorch.org/models/resnet50-0676ba61.pth']
     with pytest.raises(FileNotFoundError, match='torchvision://resnet5 does not exist: Unknown model'):
         read_checkpoint('torchvision://resnet5')
+    read_checkpoint('open-mmlab://detectron2/resnet50_caffe')
+    read_checkpoint('open-mmlab://resnet50_caffe')  # an old name
+    read_checkpoint('mmcls://resnet18')
+    assert [address.rpartition('/')[2].partition('-')[0] for address in addresses[1:]] == [
+        'resnet50_msra', 'resnet50_caffe', 'resnet18_8xb32_in1k_20210831']  # yapf: disable
+    with pytest.raises(FileNotFoundError, match="open-mmlab://detectron2/resnet50_cafe does not exist; did you mean "):
+        read_checkpoint('open-mmlab://detectron2/resnet50_cafe')

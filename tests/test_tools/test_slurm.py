@@ -1,12 +1,8 @@
-"""The scripts for Slurm, on a real Slurm of one node that the test starts and stops."""
+"""The scripts for Slurm, on a real Slurm of one node that the fixture starts and stops."""
 import json
-import os
 import runpy
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,17 +13,6 @@ from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-DAEMONS = ('munged', 'slurmctld', 'slurmd')
-PATH = os.environ['PATH'] + ':/usr/sbin:/sbin'
-MISSING = [name for name in (*DAEMONS, 'srun') if not shutil.which(name, path=PATH)]
-
-pytestmark = [
-    pytest.mark.skipif(
-        bool(MISSING), reason=f'Slurm is not installed: no {", ".join(MISSING)} (packages slurm-wlm, '
-        'munge)'),
-    pytest.mark.skipif(os.geteuid() != 0, reason='the daemons of Slurm need root'),
-]
-
 CONFIG = f"""
 _base_ = '{ROOT}/configs/selfsup/_base_/default_runtime.py'
 img_norm_cfg = dict(mean=[0.3], std=[0.35])
@@ -50,74 +35,6 @@ log_config = dict(interval=5)
 """
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture(scope='module')
-def slurm(tmp_path_factory):
-    """Environment of a Slurm of this machine alone; every file of it lies in a temporary folder."""
-    folder = tmp_path_factory.mktemp('slurm')
-    for name in ('state', 'spool'):
-        (folder / name).mkdir()
-    host = socket.gethostname().split('.')[0]
-    (folder / 'slurm.conf').write_text(f"""
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={free_port()}
-SlurmdPort={free_port()}
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-SlurmUser=root
-ReturnToService=2
-MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-SlurmdParameters=config_overrides
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2
-PartitionName=debug Nodes={host} Default=YES MaxTime=10 State=UP
-""")
-    env = {**os.environ, 'PATH': PATH, 'SLURM_CONF': str(folder / 'slurm.conf')}
-    key = folder / 'munge.key'
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o600)
-    commands = [
-        [
-            'munged', '--foreground', '--force', f'--key-file={key}', f'--socket={folder}/munge.socket',
-            f'--pid-file={folder}/munged.pid', f'--log-file={folder}/munged.log', f'--seed-file={folder}/munged.seed'
-        ],
-        ['slurmctld', '-D'],
-        ['slurmd', '-D'],
-    ]
-    started = []
-    try:
-        for command in commands:
-            with open(folder / f'{command[0]}.out', 'w') as out:
-                started.append(subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT))
-            time.sleep(0.5)
-        for _ in range(60):
-            shown = subprocess.run(['sinfo', '-h', '-o', '%T'], env=env, capture_output=True, text=True)
-            if shown.stdout.strip() == 'idle':
-                break
-            time.sleep(0.5)
-        else:
-            told = '\n'.join(f'{path.name}: {path.read_text()[-1500:]}' for path in folder.glob('*.out'))
-            pytest.fail(f'Slurm did not become idle: {shown.stdout} {shown.stderr}\n{told}')
-        yield env
-    finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait(20)
-
-
 def test_train_and_test(slurm, run_tool, tmp_path, monkeypatch):
     """Two CPU tasks under srun train to the very weights of two processes under torchrun, and evaluate like one."""
     (tmp_path / 'config.py').write_text(CONFIG)
@@ -138,10 +55,7 @@ def test_train_and_test(slurm, run_tool, tmp_path, monkeypatch):
         tmp_path / 'torchrun',
         '--seed',
         1,
-        env={
-            'PYTHON': sys.executable,
-            'PORT': str(free_port())
-        })
+        env={'PYTHON': sys.executable})
     ours, theirs = (
         torch.load(tmp_path / name / 'latest.pth', weights_only=True)['state_dict'] for name in ('slurm', 'torchrun'))
     assert ours.keys() == theirs.keys()

@@ -47,6 +47,8 @@ model = dict(
     decode_head=dict(in_channels=512, channels=128),
     auxiliary_head=dict(in_channels=256, channels=64))
 
+# 0.01 is for batches of 16 and 20,000 iterations
+optimizer = dict(lr=0.03)
 runner = dict(max_iters=100)
 checkpoint_config = dict(interval=50)
 evaluation = dict(interval=50)
