@@ -7,12 +7,7 @@ _base_ = base_configs('mmdet', 'models/mask_rcnn_r50_caffe_c4.py')
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet50')
 model = dict(
-    backbone=dict(
-        frozen_stages=-1,
-        norm_cfg=norm_cfg,
-        norm_eval=False,
-        style='pytorch',
-        init_cfg=init_cfg),
+    backbone=dict(frozen_stages=-1, norm_cfg=norm_cfg, norm_eval=False, style='pytorch', init_cfg=init_cfg),
     roi_head=dict(
         shared_head=dict(
             type='ResLayerExtraNorm', style='pytorch', norm_cfg=norm_cfg, norm_eval=False, init_cfg=init_cfg)))
