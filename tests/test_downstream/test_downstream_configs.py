@@ -262,3 +262,14 @@ def test_detectron2_figures(name, masks, classes, sides, schedule):
     else:
         assert (model['ROI_BOX_HEAD']['NUM_CONV'], model['ROI_BOX_HEAD']['NUM_FC']) == (4, 1)
         assert model['FPN']['NORM'] == model['ROI_BOX_HEAD']['NORM'] == model['ROI_MASK_HEAD']['NORM'] == 'SyncBN'
+
+
+def test_detectron2_figures_of_frozen_norms():
+    """The protocol of ICCV 2019 is MoCo's in images and batches."""
+    cfg, moco = (detectron2(f'pascal_voc_R_50_C4_{name}.yaml') for name in ('25k_iccv19', '24k_moco'))
+    assert (cfg['MODEL']['BACKBONE']['FREEZE_AT'], cfg['MODEL']['RESNETS']['NORM']) == (2, 'FrozenBN')
+    assert cfg['MODEL']['ROI_HEADS'] == dict(NAME='Res5ROIHeads', NUM_CLASSES=20)
+    assert cfg['TEST']['PRECISE_BN']['ENABLED'] is False
+    assert (eval(cfg['SOLVER']['STEPS']), cfg['SOLVER']['MAX_ITER']) == ((17000, ), 25000)
+    assert all(cfg[part] == moco[part] for part in ('INPUT', 'DATASETS'))
+    assert all(cfg['SOLVER'][key] == moco['SOLVER'][key] for key in ('WARMUP_ITERS', 'IMS_PER_BATCH', 'BASE_LR'))
