@@ -73,6 +73,7 @@ def compare(configs, write, work_dir, dataset='digits', data_prefix=None, epochs
         logger = get_root_logger(log_level='INFO')
         for handler in [*logger.handlers, *logging.getLogger('mmcv').handlers]:
             handler.setLevel(logging.WARNING)
+        set_random_seed(seed)  # what init_weights leaves alone, such as biases, is drawn as the model is built
         with config_section(cfg, 'model'):
             model = build_algorithm(cfg.model)
         set_random_seed(seed)  # the backbone's weights are drawn first: the same ones in each algorithm
