@@ -7,11 +7,10 @@ set -e
 GPUS=$1
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-PORT_GIVEN=$PORT
-PORT=${PORT:-29500}
-if [ -z "$PORT_GIVEN" ] && [ "${NNODES:-1}" = 1 ]; then
-    # as long as somebody listens there
-    while (exec 3<> "/dev/tcp/127.0.0.1/$PORT") 2> /dev/null; do PORT=$((PORT + 1)); done
+if [ -z "$PORT" ]; then
+    PORT=29500
+    # on one machine the next one, as long as somebody listens there
+    while [ "${NNODES:-1}" = 1 ] && (exec 3<> "/dev/tcp/127.0.0.1/$PORT") 2> /dev/null; do PORT=$((PORT + 1)); done
 fi
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \

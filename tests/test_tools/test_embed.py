@@ -1,10 +1,7 @@
 """A folder's features against a loop over its files."""
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +15,6 @@ from mmssl.models import build_backbone
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 model = dict(type='Classification', backbone=dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
 img_norm_cfg = dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
@@ -123,18 +119,16 @@ def test_tool(files, tmp_path, run_tool):
     np.testing.assert_allclose(np.load(tmp_path / 'a.npy'), [expected[f] for f in files], rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes(files, tmp_path, free_port):
+def test_two_processes(files, tmp_path, run_tool):
     """They write what one does, once, and name broken images that either of them met."""
     root, expected = files
     shutil.copytree(root / 'images', tmp_path / 'images')
     for name in list(expected)[3:5]:
         (tmp_path / 'images' / name).write_bytes(b'no image')
-    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
-    arguments = ['tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images']
-    for command, out in (([sys.executable], 'one'), (['bash', 'tools/dist_run.sh', '2'], 'two')):
-        command = [*command, *arguments, tmp_path / f'{out}.npy', '--size', '32', '--broken', 'skip']
-        done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    for launcher, out in ((), 'one'), (('tools/dist_run.sh', 2), 'two'):
+        done = run_tool(*launcher, 'tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images',
+                        tmp_path / f'{out}.npy', '--size', 32, '--broken', 'skip',
+                        env=dict(PYTHON=sys.executable))  # yapf: disable
         assert done.stdout.count('22 images, 64 dimensions; 2 broken') == 1
     assert (tmp_path / 'one.json').read_text() == (tmp_path / 'two.json').read_text()
     one, two = np.load(tmp_path / 'one.npy'), np.load(tmp_path / 'two.npy')
