@@ -12,12 +12,12 @@ from mmssl.datasets.data_sources.decode import BrokenImageError
 from mmssl.datasets.data_sources.folder import Folder
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
+from mmssl.interop.export import image_channels
+from mmssl.interop.reference_models import IMAGENET
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
-from .export import image_channels
 from .inference import pretrained_model
-from .reference_models import IMAGENET
 
 _BROKEN = -2  # in the place of a label: there are none in a folder
 

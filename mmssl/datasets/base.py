@@ -6,8 +6,8 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmssl.utils.errors import ConfigError
-from .builder import build_datasource
 from .pipelines.compose import Compose
+from .registry import build_datasource
 
 
 class BaseDataset(Dataset, metaclass=ABCMeta):

@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Registries of the data path, and what builds data sets and loaders from configs."""
+"""What builds loaders; the registries of the data path are here under the names of MMSelfSup."""
 import os
 import random
 from functools import partial
@@ -10,39 +10,13 @@ import torch
 
 from mmssl.utils.dist import get_dist_info, sync_random_seed
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.registry import Registry
+from .loader import EpochLoader, PrefetchLoader
+from .registry import DATASETS, DATASOURCES, PIPELINES, build_dataset, build_datasource
+from .samplers import DistributedSampler
 
-DATASOURCES = Registry('data source')
-DATASETS = Registry('dataset')
-PIPELINES = Registry('pipeline step')
-
-
-def build_datasource(cfg, default_args=None):
-    """Build a data source.
-
-    Args:
-        cfg (dict | BaseDataSource): Its config; a built one is returned as it is.
-        default_args (dict, optional): Arguments used where `cfg` has none.
-
-    Returns:
-        BaseDataSource: The source.
-    """
-    return DATASOURCES.build(cfg, default_args=default_args) if isinstance(cfg, dict) else cfg
-
-
-def build_dataset(cfg, default_args=None):
-    """Build a dataset.
-
-    Args:
-        cfg (dict | list[dict]): Its config; a list gives a ConcatDataset.
-        default_args (dict, optional): Arguments used where `cfg` (each of a list) has none.
-
-    Returns:
-        Dataset: The dataset.
-    """
-    if isinstance(cfg, (list, tuple)):
-        return DATASETS.build(dict(type='ConcatDataset', datasets=[build_dataset(c, default_args) for c in cfg]))
-    return DATASETS.build(cfg, default_args=default_args)
+__all__ = [
+    'DATASETS', 'DATASOURCES', 'PIPELINES', 'build_dataloader', 'build_dataset', 'build_datasource', 'worker_init_fn'
+]
 
 
 def build_dataloader(dataset,
@@ -88,8 +62,6 @@ def build_dataloader(dataset,
     Returns:
         EpochLoader | PrefetchLoader: The loader.
     """
-    from .loader import EpochLoader, PrefetchLoader  # their modules need the registries above
-    from .samplers import DistributedSampler
     if samples_per_gpu is None:
         samples_per_gpu = imgs_per_gpu
     if not isinstance(samples_per_gpu, int) or samples_per_gpu < 1:

@@ -7,7 +7,7 @@ from torch.utils.data import ConcatDataset as _ConcatDataset
 from torch.utils.data import Dataset, Subset
 
 from mmssl.utils.errors import ConfigError
-from .builder import DATASETS, build_dataset
+from .registry import DATASETS, build_dataset
 
 
 def _built(dataset):

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from .base import BaseDataset
-from .builder import DATASETS
 from .pipelines.rng import seed_view
+from .registry import DATASETS
 
 
 @DATASETS.register_module()

@@ -2,9 +2,9 @@
 """Several views of each image."""
 from mmssl.utils.errors import ConfigError
 from .base import BaseDataset
-from .builder import DATASETS
 from .pipelines.compose import Compose
 from .pipelines.rng import seed_view
+from .registry import DATASETS
 
 
 @DATASETS.register_module()

@@ -3,10 +3,10 @@
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from .builder import DATASETS
 from .pipelines.compose import Compose, to_array
 from .pipelines.rng import rng, seed_view
 from .pretext import PretextDataset
+from .registry import DATASETS
 
 _MIN_SIZE = 9  # a cell of 3 pixels is the smallest that has room for a jitter
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from mmssl.utils.errors import ConfigError
-from .builder import DATASETS
 from .pipelines.rng import seed_view
 from .pretext import PretextDataset
+from .registry import DATASETS
 
 
 def rotate(img):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl.apis import benchmark
-from mmssl.apis import benchmark_assignment as measured
+from mmssl.benchmarks import step as benchmark_step
+from mmssl.benchmarks.assignment import measure_assignment
 from mmssl.models.heads import swav_head
 from mmssl.utils.config import load_config
 from mmssl.utils.errors import ConfigError
@@ -38,15 +38,15 @@ def test_interval_of_clusterings():
     """Clustering each second epoch halves the time an epoch."""
     cfg = load_config(DEEPCLUSTER, {**SMALL, 'model.head.in_channels': 32, 'custom_hooks.0.clustering.pca_dim': 8})
     cfg.custom_hooks[0].interval = 2
-    found = measured.measure_assignment(cfg, 4, 32, 1, 100, k=10)
+    found = measure_assignment(cfg, 4, 32, 1, 100, k=10)
     parts = found['milliseconds']
     assignment = (sum(parts.values()) - parts['training']) / 2
     assert found['share'] == pytest.approx(assignment / (assignment + parts['training']))
     with pytest.raises(ConfigError, match='100 features cannot make 101 clusters'):
-        measured.measure_assignment(cfg, 4, 32, 1, 100, k=101)
+        measure_assignment(cfg, 4, 32, 1, 100, k=101)
     cfg.custom_hooks[0].clustering = dict(type='PIC')
     with pytest.raises(ConfigError, match='only Kmeans'):
-        measured.measure_assignment(cfg, 4, 32, 1, 100, k=10)
+        measure_assignment(cfg, 4, 32, 1, 100, k=10)
 
 
 def test_swav(monkeypatch):
@@ -62,9 +62,9 @@ def test_swav(monkeypatch):
             'model.head.num_prototypes': 30,
             'custom_hooks.0.queue_length': 18
         })
-    batch = benchmark.random_batch(cfg, 4, 56, torch.device('cpu'))
+    batch = benchmark_step.random_batch(cfg, 4, 56, torch.device('cpu'))
     assert [x.shape[2:] for x in batch['img']] == [(56, 56)] * 2 + [(24, 24)] * 6
-    found = measured.measure_assignment(cfg, 4, 56, rounds=2, samples=0)
+    found = measure_assignment(cfg, 4, 56, rounds=2, samples=0)
     # two crops in each of three iterations and three assignments; 18 is cut to whole batches
     assert shapes == [(4 + 16, 30)] * 12
     assert (found['prototypes'], found['queue_length'], found['share_of']) == (30, 16, 'an iteration')
@@ -76,7 +76,7 @@ def test_swav(monkeypatch):
 def test_an_algorithm_without_assignment():
     cfg = load_config(CONFIGS / 'mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py', SMALL)
     with pytest.raises(ConfigError, match='MoCo .* neither a SwAVHead nor a DeepClusterHook'):
-        measured.measure_assignment(cfg, 4, 32, 1, 100)
+        measure_assignment(cfg, 4, 32, 1, 100)
 
 
 @pytest.mark.parametrize('name, views, sizes, target', [
@@ -88,7 +88,7 @@ def test_an_algorithm_without_assignment():
 def test_random_batches(name, views, sizes, target):
     """Noise of the shapes that the data sets of the recipes give."""
     cfg = load_config(CONFIGS / name)
-    batch = benchmark.random_batch(cfg, 4, benchmark.image_size(cfg), torch.device('cpu'))
+    batch = benchmark_step.random_batch(cfg, 4, benchmark_step.image_size(cfg), torch.device('cpu'))
     images = batch['img'] if views else [batch['img']]
     assert [tuple(x.shape) for x in images] == [(4, 3, sizes, sizes)] * (views or 1)
     labels = {key: tuple(value.shape) for key, value in batch.items() if key not in ('img', 'idx')}

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmssl.benchmarks.data import benchmark_dataset, dataset_views, folder_images, photographs, torchvision_step
 from mmssl.datasets.pipelines import Compose, Step
-from mmssl.datasets.pipelines.benchmark import (benchmark_dataset, dataset_views, folder_images, photographs,
-                                                torchvision_step)
 from mmssl.utils.errors import ConfigError
 
 PIPELINE = [

@@ -4,16 +4,16 @@ import json
 import pytest
 import torch
 
-from mmssl.apis import benchmark_mae
+from mmssl.benchmarks import mae
+from mmssl.interop.layouts import guess_layout, to_ours
 from mmssl.models import build_algorithm
-from mmssl.utils.layouts import guess_layout, to_ours
 
 
 def test_both_networks_are_the_same():
     """With the same weights and masks, ours and the one of timm's blocks have one loss and the same gradients."""
     pytest.importorskip('timm')
     shape = (32, 2, 2, 32, 0.5, (16, 1, 2))
-    theirs, ours = benchmark_mae.TimmMAE(*shape), build_algorithm(benchmark_mae.mae_config(*shape))
+    theirs, ours = mae.TimmMAE(*shape), build_algorithm(mae.mae_config(*shape))
     with torch.no_grad():
         for p in theirs.parameters():
             p.add_(torch.randn_like(p) * 0.1)

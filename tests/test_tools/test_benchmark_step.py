@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl.apis import benchmark
+from mmssl.benchmarks import step as benchmark
 from mmssl.utils.config import load_config
 from mmssl.utils.errors import ConfigError
 

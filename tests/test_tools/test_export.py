@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from mmssl.apis.export import export_features, image_channels
-from mmssl.apis.reference_models import photographs
+from mmssl.interop.export import export_features, image_channels
+from mmssl.interop.reference_models import photographs
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.errors import ConfigError

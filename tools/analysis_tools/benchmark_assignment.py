@@ -32,8 +32,8 @@ def main():
     # the arguments are right: now the heavy imports
     import torch
 
-    from mmssl.apis.benchmark import image_size
-    from mmssl.apis.benchmark_assignment import measure_assignment
+    from mmssl.benchmarks.assignment import measure_assignment
+    from mmssl.benchmarks.step import image_size
     from mmssl.utils.config import check_sections, load_config
     from mmssl.utils.dist import default_device
     from mmssl.utils.misc import atomic_write

@@ -25,7 +25,7 @@ def main():
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     check_sections(cfg, ['data.train'])
-    from mmssl.datasets.pipelines.benchmark import benchmark_dataset, format_table
+    from mmssl.benchmarks.data import benchmark_dataset, format_table
     result = benchmark_dataset(cfg.data.train, args.data_prefix, args.num)
     print(format_table(result))
     if args.out:

@@ -38,12 +38,12 @@ def main():
     args = parse_args()
     import torch
 
-    from mmssl.apis import benchmark_mae
+    from mmssl.benchmarks import mae
     from mmssl.utils.misc import atomic_write
     if args.threads:
         torch.set_num_threads(args.threads)
-    seconds = benchmark_mae.run(args.size, args.batch_size, args.img_size, args.mask_ratios, args.bfloat16, args.iters,
-                                args.decoder)
+    seconds = mae.run(args.size, args.batch_size, args.img_size, args.mask_ratios, args.bfloat16, args.iters,
+                      args.decoder)
     first = next(iter(seconds.values()))
     print(f'ViT-{args.size}/16, {args.img_size} px, batch {args.batch_size}, '
           f'{"bfloat16" if args.bfloat16 else "float32"}, decoder {args.decoder}, torch {torch.__version__}, '

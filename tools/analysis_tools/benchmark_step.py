@@ -36,7 +36,7 @@ def main():
     # the arguments are right: now the heavy imports
     import torch
 
-    from mmssl.apis import benchmark
+    from mmssl.benchmarks import step as benchmark
     from mmssl.utils.config import check_sections, load_config
     from mmssl.utils.dist import default_device
     from mmssl.utils.misc import atomic_write

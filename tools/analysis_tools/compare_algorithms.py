@@ -42,7 +42,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from mmssl.apis.comparison import compare
+    from mmssl.benchmarks.algorithms import compare
     from mmssl.utils.misc import atomic_write
     rows = []
 

@@ -33,7 +33,7 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from mmssl.apis.conversion import convert_file
+    from mmssl.interop.conversion import convert_file
     convert_file(args.input, args.output, **{k: v for k, v in vars(args).items() if k not in ('input', 'output')})
 
 

@@ -26,9 +26,9 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from mmssl.apis.export import export_features, image_channels
     from mmssl.apis.inference import pretrained_model
-    from mmssl.apis.reference_models import photographs
+    from mmssl.interop.export import export_features, image_channels
+    from mmssl.interop.reference_models import photographs
     from mmssl.utils.config import check_sections, load_config
 
     cfg = load_config(args.config, args.cfg_options)

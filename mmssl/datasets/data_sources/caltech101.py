@@ -5,7 +5,7 @@ import os.path as osp
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
 from .imagenet import compact, find_folders, get_samples
 

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import ArraySource
 
 

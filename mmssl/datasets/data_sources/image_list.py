@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images named in text files."""
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import BaseDataSource, read_lines
 from .imagenet import compact
 

@@ -6,7 +6,7 @@ from array import array
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings, read_lines
 from .folder import IMG_EXTENSIONS, find_images, has_file_allowed_extension, sorted_entries
 

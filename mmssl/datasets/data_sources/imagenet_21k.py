@@ -5,7 +5,7 @@ from array import array
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .imagenet import ImageNet
 
 

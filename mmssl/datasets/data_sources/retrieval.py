@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
 from .cifar import _ArraysOnly
 from .folder import find_images

@@ -6,7 +6,7 @@ import os.path as osp
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import ArraySource
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES
+from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
 from .folder import find_images
 from .imagenet import find_folders

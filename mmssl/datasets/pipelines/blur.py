@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import RandomStep
 from .rng import rng
 

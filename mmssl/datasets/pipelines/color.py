@@ -6,7 +6,7 @@ from functools import lru_cache, wraps
 import cv2
 import numpy as np
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import RandomStep, Step
 from .rng import rng
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmssl.utils.errors import ConfigError
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import Step, check_probability, check_size
 from .format import Normalize
 from .resample import interpolation_name

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import Step, check_range, check_size
 from .resample import interpolation_name, resize
 from .rng import rng

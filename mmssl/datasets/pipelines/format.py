@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import Step, each
 
 

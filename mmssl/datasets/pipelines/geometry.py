@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import RandomStep, Step, check_probability, check_range
 from .resample import interpolation_name
 from .rng import rng

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..builder import PIPELINES
+from ..registry import PIPELINES
 from .base import Step, check_size
 from .rng import rng
 

@@ -19,7 +19,7 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from mmssl.apis.conversion import convert_file
+    from mmssl.interop.conversion import convert_file
     convert_file(args.input, args.output, target='detectron2')
 
 

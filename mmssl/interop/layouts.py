@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from .checkpoint import CheckpointError
-from .errors import nearest
+from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.errors import nearest
 
 # Our names, without 'backbone.'; those of the ResNet are torchvision's, all of them are MMClassification's.
 RESNET_STAGES = ('layer{s}.{b}.conv{n}.{p}', 'layer{s}.{b}.bn{n}.{p}', 'layer{s}.{b}.downsample.{i}.{p}')

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.layouts import find_prefix
+from .layouts import find_prefix
 
 # No weights: counters that old files lack, and tables that a network makes itself
 MADE_UP = ('num_batches_tracked', 'relative_position_index')

@@ -13,7 +13,7 @@ from mmssl.models import SwAVHead
 from mmssl.utils.clustering import CLUSTERINGS, Kmeans, preprocess_features, run_kmeans
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
-from .benchmark import Step, Stopwatch, interleaved, model_and_batch
+from .step import Step, Stopwatch, interleaved, model_and_batch
 
 
 def measure_assignment(cfg, batch_size, size, rounds, samples, k=None):

@@ -13,14 +13,14 @@ import torchvision.transforms as T
 from PIL import Image, ImageFilter
 from torchvision.transforms import InterpolationMode
 
+from mmssl.datasets.builder import DATASOURCES, build_datasource
+from mmssl.datasets.data_sources import ArraySource, decode_image
+from mmssl.datasets.pipelines.base import Step
+from mmssl.datasets.pipelines.compose import Compose, build_step, to_array, to_pillow
+from mmssl.datasets.pipelines.mask import MaskStep
+from mmssl.datasets.pipelines.resample import interpolation_name
+from mmssl.datasets.pipelines.rng import reseed, seed_sample, seed_view
 from mmssl.utils.errors import ConfigError
-from ..builder import DATASOURCES, build_datasource
-from ..data_sources import ArraySource, decode_image
-from .base import Step
-from .compose import Compose, build_step, to_array, to_pillow
-from .mask import MaskStep
-from .resample import interpolation_name
-from .rng import reseed, seed_sample, seed_view
 
 REPETITIONS = 5
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')

@@ -10,7 +10,7 @@ from mmssl.core import build_optimizer
 from mmssl.models import build_algorithm
 from mmssl.models.utils.patches import patchify
 from mmssl.utils.dist import default_device
-from .benchmark import interleaved
+from .step import interleaved
 
 # embed_dims, layers, heads
 SIZES = dict(tiny=(192, 12, 3), small=(384, 12, 6), base=(768, 12, 12))

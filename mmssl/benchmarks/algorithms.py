@@ -4,6 +4,8 @@ import logging
 import time
 from pathlib import Path
 
+from mmssl.apis.demo import measure, pretrain
+from mmssl.apis.train import set_random_seed
 from mmssl.datasets import build_datasource
 from mmssl.evaluation import representation
 from mmssl.models import build_algorithm
@@ -11,8 +13,6 @@ from mmssl.utils.config import config_section, load_config
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.setup_env import setup_multi_processes
 from mmssl.utils.training_log import TrainingLog
-from .demo import measure, pretrain
-from .train import set_random_seed
 
 # what takes the place of the digits: images to train on, of these the labelled ones, test images, epochs
 _FASHION = dict(train=20000, bank=6000, test=1000, epochs=6, norm=dict(mean=[0.286], std=[0.353]))

@@ -9,10 +9,10 @@ from mmssl.models.utils.infer_backbone import infer_backbone
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, to_ours
-from mmssl.utils.weight_files import check_output, read_weights, rename_weights, write_weights
+from .layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, to_ours
 from .reference_models import (MADE_UP, NoReferenceError, huggingface_config, our_features, photographs,
                                reference_features)
+from .weight_files import check_output, read_weights, rename_weights, write_weights
 
 # What sees the image, by our names: of a ResNet, a ResNet-D, and ViT and Swin
 FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight' for name in ('conv1', 'stem.0.conv', 'patch_embed.projection'))
@@ -53,7 +53,7 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
 
     Args:
         weights (dict[str, Tensor]): By their names.
-        source (str): Their layout (see mmssl.utils.layouts), or 'auto', which goes by the names.
+        source (str): Their layout (see mmssl.interop.layouts), or 'auto', which goes by the names.
         target (str): The layout to make.
         config (str | mmcv.Config, optional): Whose model the weights must fit; by default kind and size of the network
             follow from the weights.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checkpoint import CheckpointError, read_checkpoint, save_checkpoint
-from .misc import atomic_write
+from mmssl.utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmssl.utils.misc import atomic_write
 
 # Where weights stand in a checkpoint, tried in this order. VISSL nests them by trunk and heads; blobs are Caffe2's.
 PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'blobs', '')

@@ -1,0 +1,35 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Registries of the data path, and what builds data sources and data sets from configs."""
+from mmssl.utils.registry import Registry
+
+DATASOURCES = Registry('data source')
+DATASETS = Registry('dataset')
+PIPELINES = Registry('pipeline step')
+
+
+def build_datasource(cfg, default_args=None):
+    """Build a data source.
+
+    Args:
+        cfg (dict | BaseDataSource): Its config; a built one is returned as it is.
+        default_args (dict, optional): Arguments used where `cfg` has none.
+
+    Returns:
+        BaseDataSource: The source.
+    """
+    return DATASOURCES.build(cfg, default_args=default_args) if isinstance(cfg, dict) else cfg
+
+
+def build_dataset(cfg, default_args=None):
+    """Build a dataset.
+
+    Args:
+        cfg (dict | list[dict]): Its config; a list gives a ConcatDataset.
+        default_args (dict, optional): Arguments used where `cfg` (each of a list) has none.
+
+    Returns:
+        Dataset: The dataset.
+    """
+    if isinstance(cfg, (list, tuple)):
+        return DATASETS.build(dict(type='ConcatDataset', datasets=[build_dataset(c, default_args) for c in cfg]))
+    return DATASETS.build(cfg, default_args=default_args)
