@@ -8,6 +8,7 @@ import re
 import warnings
 from importlib import metadata
 
+from . import old_places
 from .version import __version__, version_info
 
 # distribution -> (lowest that works, first that does not); torch 2.6 brings what safe loading of checkpoints needs
@@ -59,4 +60,10 @@ warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable
 # torch reports the absence of a GPU on a machine with nvcc; mmssl runs on the CPU then, and says so itself.
 logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
 
-__all__ = ['__version__', 'version_info', 'check_stack']
+old_places.install()
+
+__all__ = ['__version__', 'version_info', 'check_stack', 'digit_version']
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)

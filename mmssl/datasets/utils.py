@@ -2,13 +2,10 @@
 """Helpers that MMSelfSup keeps in this place."""
 import numpy as np
 
+from mmssl import old_places
 from .loader import PrefetchLoader
 
-__all__ = ['PrefetchLoader', 'to_numpy']
-
-# torchvision has these under the same names; it is imported when one is asked for
-_OF_TORCHVISION = ('calculate_md5', 'check_md5', 'check_integrity', 'download_url', 'extract_archive',
-                   'download_and_extract_archive')
+__all__ = ['PrefetchLoader', 'rm_suffix', 'to_numpy']
 
 
 def to_numpy(pil_img):
@@ -17,8 +14,19 @@ def to_numpy(pil_img):
     return np.ascontiguousarray(img[None] if img.ndim == 2 else img.transpose(2, 0, 1))
 
 
+def rm_suffix(s, suffix=None):
+    """A file name without its suffix: what follows the last dot, or `suffix` and what follows it.
+
+    Args:
+        s (str): Name of a file.
+        suffix (str, optional): Such as '.tar.gz'.
+
+    Returns:
+        str: The name as it is where it has no such suffix.
+    """
+    end = s.rfind('.' if suffix is None else suffix)
+    return s if end < 0 else s[:end]
+
+
 def __getattr__(name):
-    if name in _OF_TORCHVISION:
-        import torchvision.datasets.utils
-        return getattr(torchvision.datasets.utils, name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return old_places.lookup(__name__, name)

@@ -4,6 +4,7 @@ from torch import nn
 
 from mmssl.datasets import build_dataset
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.errors import ConfigError
 from .features import extract_features
 
 
@@ -18,16 +19,25 @@ class Extractor:
         persistent_workers (bool): For old configs: workers live as long as one extraction.
         prefetch (bool): For old configs: images that the data set leaves as uint8 are normalised in any case.
         img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1.
+        imgs_per_gpu (int, optional): Old name of `samples_per_gpu`.
+
+    Raises:
+        ConfigError: Neither or both of `samples_per_gpu` and `imgs_per_gpu`.
     """
 
     def __init__(self,
                  dataset,
-                 samples_per_gpu,
-                 workers_per_gpu,
+                 samples_per_gpu=None,
+                 workers_per_gpu=0,
                  dist_mode=False,
                  persistent_workers=True,
                  prefetch=False,
-                 img_norm_cfg=None):
+                 img_norm_cfg=None,
+                 imgs_per_gpu=None):
+        if (samples_per_gpu is None) == (imgs_per_gpu is None):
+            raise ConfigError(f'the extractor needs either samples_per_gpu or imgs_per_gpu, its old name, got '
+                              f'{samples_per_gpu!r} and {imgs_per_gpu!r}')
+        samples_per_gpu = imgs_per_gpu if samples_per_gpu is None else samples_per_gpu
         self.dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
         self.samples_per_gpu = samples_per_gpu
         self.workers_per_gpu = workers_per_gpu

@@ -1,6 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Helpers without knowledge of models or data. Names are looked up on first use, so that importing this is cheap."""
 import importlib
+import sys
+
+from mmssl import old_places
 
 _HOMES = {
     'alias_multinomial': ('AliasMethod', ),
@@ -9,6 +12,7 @@ _HOMES = {
     'clustering': ('CLUSTERINGS', 'Kmeans', 'PIC', 'normalized_mutual_information', 'preprocess_features'),
     'collect': ('dist_forward_collect', 'nondist_forward_collect'),
     'collect_env': ('collect_env', ),
+    'distributed_sinkhorn': ('distributed_sinkhorn', ),
     'config': ('DictAction', 'load_config'),
     'dist':
     ('batch_shuffle_ddp', 'batch_unshuffle_ddp', 'concat_all_gather', 'get_dist_info', 'init_dist', 'sync_random_seed'),
@@ -21,11 +25,12 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)
+sys.modules[__name__].__class__ = old_places.FunctionsFirst
 
 
 def __getattr__(name):
     if name not in _HOME:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        return old_places.lookup(__name__, name)
     value = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
-    globals()[name] = value  # over the submodule of the same name, which the import has just set
+    globals()[name] = value
     return value

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from mmssl import old_places
+
 
 @contextlib.contextmanager
 def atomic_write(path, mode='w'):
@@ -121,3 +123,7 @@ def tensor2imgs(tensor, mean=(0, 0, 0), std=(1, 1, 1), to_rgb=True):
     images = tensor.detach().cpu().float().permute(0, 2, 3, 1)
     images = (images * torch.tensor(std) + torch.tensor(mean)).round().clamp(0, 255).to(torch.uint8).numpy()
     return [image[..., ::-1].copy() if to_rgb else image.copy() for image in images]
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)

@@ -112,7 +112,7 @@ def test_labels_are_those_of_the_clustering():
     hook = make_hook()
     runner, loader, watch = train(hook, epochs=1)
     model = make_runner()[0].model
-    features = Extractor(plain(), 64, 0, img_norm_cfg=NORM)(model)
+    features = Extractor(plain(), imgs_per_gpu=64, workers_per_gpu=0, img_norm_cfg=NORM)(model)
     assert features.dtype == np.float32 and features.shape == (SAMPLES, 32)
     model.neck = None  # then it is the pooled last map, here the same
     np.testing.assert_allclose(Extractor(plain(), 240, 0, img_norm_cfg=NORM)(model), features, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import torch
 from mmcv.runner import BaseModule
 from torch import nn
 
+from mmssl import old_places
 from ..builder import HEADS, build_neck
 from ..losses import cross_entropy, negative_cosine
 from ..utils.channels import check_channels
@@ -54,3 +55,7 @@ class LatentClsHead(BaseModule):
         with torch.no_grad():
             classes = self.predictor(target).argmax(1)
         return dict(loss=cross_entropy(self.predictor(input), classes))
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)

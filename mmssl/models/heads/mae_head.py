@@ -2,6 +2,7 @@
 """Head of MAE."""
 from mmcv.runner import BaseModule
 
+from mmssl import old_places
 from mmssl.utils.errors import ConfigError
 from ..builder import HEADS
 from ..losses import masked_mse, patch_statistics
@@ -73,3 +74,7 @@ class MAEPretrainHead(BaseModule):
         """A mask of patches, B x L, as one of the pixels of `x`, B x C x H x W."""
         patches = mask[:, :, None].expand(-1, -1, x.shape[1] * self.patch_size**2)
         return self.unpatchify(patches, patch_grid(*x.shape[-2:], self.patch_size))
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)

@@ -3,6 +3,7 @@
 from mmcv.runner import BaseModule
 from torch import nn
 
+from mmssl import old_places
 from ..builder import HEADS
 from ..losses import masked_mse
 
@@ -36,3 +37,7 @@ class MaskFeatPretrainHead(BaseModule):
     def loss(self, pred, target, mask):
         """Predictions and features (both B x L x D) and the mask (B x L) to dict(loss=...)."""
         return dict(loss=masked_mse(pred, target, mask))
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)

@@ -1,4 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+import sys
+
+from mmssl import old_places
 from mmssl.utils.dist import GatherLayer
 from .accuracy import Accuracy, accuracy
 from .dall_e import Encoder, map_pixels
@@ -17,3 +20,8 @@ __all__ = [
     'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm', 'accuracy',
     'ema_update', 'hog_of_patches', 'map_pixels', 'patchify', 'unpatchify'
 ]
+sys.modules[__name__].__class__ = old_places.FunctionsFirst
+
+
+def __getattr__(name):
+    return old_places.lookup(__name__, name)
