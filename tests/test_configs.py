@@ -418,8 +418,8 @@ def test_without_prefetch_the_worker_makes_floats(path, tmp_path):
 
     It stands last, or right before the mask.
     """
-    text = path.read_text().replace('\nprefetch = True\n', '\nprefetch = False\n')
-    (tmp_path / path.name).write_text(text)
+    for base in path.parent.glob('*.py'):  # one may stand on another
+        (tmp_path / base.name).write_text(base.read_text().replace('\nprefetch = True\n', '\nprefetch = False\n'))
     cfg = mmcv.Config.fromfile(str(tmp_path / path.name))
     train = cfg.data.train
     assert train.prefetch is False

@@ -17,35 +17,7 @@ Folder:   N images, K clusters of at least S images, M negatives from the P near
 """
 _base_ = [
     '../_base_/models/interclr-moco.py',
-    '../_base_/datasets/imagenet_mocov2.py',
+    '../_base_/datasets/imagenet_interclr-moco.py',
     '../_base_/schedules/sgd_coslr-200e_in1k.py',
     '../_base_/default_runtime.py',
-]
-
-custom_hooks = [
-    dict(
-        type='InterCLRHook',
-        extractor=dict(
-            samples_per_gpu=256,
-            workers_per_gpu=8,
-            dataset=dict(
-                type='SingleViewDataset',
-                data_source={{_base_.data.train.data_source}},
-                pipeline=[
-                    dict(type='Resize', size=256),
-                    dict(type='CenterCrop', size=224),
-                ],
-                prefetch=True),
-            # uint8 up to the device, whatever the training does
-            prefetch=True,
-            img_norm_cfg={{_base_.img_norm_cfg}}),
-        clustering=dict(type='Kmeans', k={{_base_.num_classes}}, pca_dim=-1),
-        centroids_update_interval=10,
-        deal_with_small_clusters_interval=1,
-        evaluate_interval=50,
-        warmup_epochs=0,
-        init_memory=True,
-        initial=True,
-        online_labels=True,
-        interval=10)
 ]

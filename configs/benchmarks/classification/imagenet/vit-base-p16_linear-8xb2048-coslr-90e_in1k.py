@@ -8,15 +8,11 @@ Hardware: 8 GPUs with 2048 images each.
 Known:    not trained with mmssl yet; the paper has 68.0 % for 1600 epochs of pre-training.
 """
 _base_ = [
+    '../_base_/models/vit-base-p16_linprobe.py',
     '../_base_/datasets/imagenet.py',
     '../_base_/schedules/lars_coslr-90e.py',
     '../../../selfsup/_base_/default_runtime.py',
 ]
-
-model = dict(
-    type='Classification',
-    backbone=dict(type='MIMVisionTransformer', arch='b', patch_size=16, final_norm=True, finetune=False),
-    head=dict(type='MAELinprobeHead', embed_dim=768, num_classes=1000))
 
 data = dict(samples_per_gpu=2048, workers_per_gpu=8)
 
