@@ -294,7 +294,7 @@ def _fit_all(tasks, n_jobs):
 
 
 def _fit(features, rows, held_out, positive, cost):
-    """One SVM.
+    """Train one SVM and score with it.
 
     Args:
         features (ndarray): N x D.
@@ -305,6 +305,22 @@ def _fit(features, rows, held_out, positive, cost):
 
     Returns:
         tuple[ndarray, bool]: M scores, and whether the solver converged.
+    """
+    svm = train_svm(features[rows], positive[rows], cost)
+    test = features[held_out] if held_out.ndim == 1 else held_out
+    return svm.decision_function(test), svm.n_iter_ < svm.max_iter
+
+
+def train_svm(features, positive, cost):
+    """One SVM of a class against the rest, with the settings of the published benchmark; see `run`.
+
+    Args:
+        features (ndarray): N x D.
+        positive (ndarray): N bool.
+        cost (float): Weight of the loss.
+
+    Returns:
+        LinearSVC: Trained.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
@@ -321,6 +337,5 @@ def _fit(features, rows, held_out, positive, cost):
         random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)  # counted instead
-        svm.fit(features[rows], positive[rows])
-    test = features[held_out] if held_out.ndim == 1 else held_out
-    return svm.decision_function(test), svm.n_iter_ < svm.max_iter
+        svm.fit(features, positive)
+    return svm

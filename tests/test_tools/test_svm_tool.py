@@ -155,3 +155,40 @@ def test_wrong_calls(files, run_tool):
                     '--cfg-options', 'data.train.data_source.data_prefix=/nowhere', check=False)  # yapf: disable
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '/nowhere/ImageSets/Main/aeroplane_trainval.txt' in done.stderr
+
+
+def test_separate_steps(files, one_process, run_tool, tmp_path):
+    """Extract, train with folds, test, low-shot, aggregate: the figures of the one tool, as in MMSelfSup."""
+    folder, _ = files
+    run_tool(f'{FOLDER}/extract.py', folder / 'configs/tiny.py', '--checkpoint',
+             folder / 'work_dirs/tiny/epoch_3.pth', '--dataset-config', folder / 'data.py', '--layer-ind', 'feat5',
+             '--pool-type', 'average', '--work-dir', tmp_path)  # yapf: disable
+    expected = one_process['layers']['stage4']
+    done = run_tool(f'{FOLDER}/tools/eval_svm_full.sh', tmp_path, 'feat5', env=dict(PYTHON=sys.executable))
+    assert f'Mean AP: {100 * expected["mAP"]:.2f}' in done.stdout
+    np.testing.assert_allclose(np.load(tmp_path / 'svm/voc07_feat5/test_ap.npy'), expected['AP'], rtol=1e-12)
+    again = run_tool(f'{FOLDER}/tools/eval_svm_full.sh', tmp_path, env=dict(PYTHON=sys.executable))
+    assert '0 SVMs trained' in again.stdout and '9 SVMs trained' in done.stdout
+
+
+def test_low_shot_steps(files, capsys, monkeypatch, tmp_path):
+    """The functions behind train_svm_low_shot.py, test_svm_low_shot.py and aggregate_low_shot_svm_stats.py."""
+    from mmssl.evaluation import svm_steps
+    _, (x, y, z, truth) = files
+    for name, array in dict(x=x, y=y, z=z, truth=truth).items():
+        np.save(tmp_path / f'{name}.npy', array)
+    features, targets = svm_steps.read_arrays(tmp_path / 'x.npy', tmp_path / 'y.npy')
+    for k in (1, 2):
+        for draw in (1, 2):
+            drawn = svm.draw_samples(targets, k, draw - 1)
+            assert svm_steps.train_low_shot(features, drawn, tmp_path, svm.COSTS, f'sample{draw}_k{k}', n_jobs=1) == 9
+    features, targets = svm_steps.read_arrays(tmp_path / 'z.npy', tmp_path / 'truth.npy')
+    svm_steps.score_low_shot(features, targets, tmp_path, svm.COSTS, (1, 2), (1, 2))
+    found = svm_steps.aggregate(tmp_path, (1, 2), (1, 2))
+    expected = svm.run_low_shot(x, y, z, truth, k=(1, 2), draws=2, n_jobs=1)
+    for k in (1, 2):
+        for name in ('mean', 'min', 'max', 'std'):
+            assert found[k][name] == pytest.approx(expected[f'k{k}'][name], abs=1e-12)
+    assert np.load(tmp_path / 'test_ap_mean.npy').shape == (2, 3)
+    with pytest.raises(FileNotFoundError, match='cls0_cost10_sample3_k1.npz: the SVM of class 0 with cost 10'):
+        svm_steps.score_low_shot(features, targets, tmp_path, (10., ), (1, ), (3, ))
