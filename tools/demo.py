@@ -100,9 +100,9 @@ def draw_pictures(out, cfg, dataset, sets, features, log):
         bank_features, test_features = (torch.from_numpy(features[kind][name]) for name in ('train', 'test'))
         nearest = knn.nearest_neighbours(bank_features, test_features, 7)[1].numpy()
         right = np.asarray(bank.gt_labels)[nearest] == labels[:, None]
-        images = [[bank.data_source.get_img(i) for i in row] for row in nearest[queries].tolist()]
+        images = [[bank.stored(i) for i in row] for row in nearest[queries].tolist()]
         blocks[f'{KINDS[kind]} ({right.mean():.1%} right over all queries)'] = images, right[queries]
-    plots.plot_neighbours([test.data_source.get_img(i) for i in queries], blocks, out / 'neighbours.png')
+    plots.plot_neighbours([test.stored(i) for i in queries], blocks, out / 'neighbours.png')
 
 
 if __name__ == '__main__':

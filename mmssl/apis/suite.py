@@ -489,7 +489,7 @@ def _write(run, out, names, found, not_run, times, features, main):
 
     def image(split, row):
         leaf, place = locate(datasets[split], int(features[split].index[row]))
-        return leaf.data_source.get_img(place)
+        return leaf.stored(place)
 
     facts = dict(
         suite=args.suite,

@@ -15,8 +15,9 @@ from torchvision.transforms import InterpolationMode
 
 from mmssl.datasets.builder import DATASOURCES, build_datasource
 from mmssl.datasets.data_sources import ArraySource, decode_image
+from mmssl.datasets.images import to_array
 from mmssl.datasets.pipelines.base import Step
-from mmssl.datasets.pipelines.compose import Compose, build_step, to_array, to_pillow
+from mmssl.datasets.pipelines.compose import Compose, build_step
 from mmssl.datasets.pipelines.mask import MaskStep
 from mmssl.datasets.pipelines.resample import interpolation_name
 from mmssl.datasets.pipelines.rng import reseed, seed_sample, seed_view
@@ -70,7 +71,7 @@ def torchvision_step(step):
     if isinstance(built, MaskStep):
         return built  # it does not touch the image
     if not isinstance(built, Step) or not isinstance(step, dict):
-        return built if not isinstance(built, Step) else lambda img: to_pillow(built(to_array(img)))
+        return built
     name, args = type(built).__name__, {k: v for k, v in step.items() if k != 'type'}
     if name == 'RandomAppliedTrans':
         return T.RandomApply([torchvision_step(s) for s in args['transforms']], args.get('p', 0.5))
@@ -83,7 +84,7 @@ def torchvision_step(step):
     if name == 'RandomResizedCropAndInterpolationWithTwoPic':
         return PillowTwoPic(**args)
     if name == 'RandomErasing' or not hasattr(T, name):
-        return lambda img: to_pillow(built(to_array(img)))
+        return built
     return getattr(T, name)(**args)
 
 
@@ -145,7 +146,7 @@ def readers(data_source, data_prefix=None, count=8):
     source = DATASOURCES.get(data_source['type']) if isinstance(data_source['type'], str) else data_source['type']
     if data_prefix is None and isinstance(source, type) and issubclass(source, ArraySource):
         images = build_datasource(data_source)
-        return images.get_img, lambda i: to_pillow(images.get_img(i))
+        return images.get_array, images.get_img
     files = photographs(count) if data_prefix is None else folder_images(data_prefix, count)
     color_type = data_source.get('color_type', 'color')
     mode = dict(color='RGB', grayscale='L').get(color_type)

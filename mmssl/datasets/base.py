@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmssl.utils.errors import ConfigError
+from .images import to_array
 from .pipelines.compose import Compose
 from .registry import build_datasource
 
@@ -52,18 +53,33 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
             dict[str, float]: The metrics.
         """
 
+    def stored(self, idx):
+        """The stored image as native steps take it.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            ndarray: uint8, H x W x C.
+        """
+        source = self.data_source
+        # a source of other origin than ours has `get_img` alone
+        return source.get_array(idx) if hasattr(source, 'get_array') else to_array(source.get_img(idx))
+
     def finish(self, view):
         """The view as it leaves the data set, after a look whether pipeline and `prefetch` fit.
 
         Args:
-            view (ndarray | Tensor | tuple): What the pipeline made; in a tuple, the image comes first.
+            view (ndarray | PIL.Image.Image | Tensor | tuple): What the pipeline made; of a tuple, the image comes
+                first.
 
         Returns:
-            ndarray | Tensor | tuple: The view.
+            ndarray | Tensor | tuple: The view; a Pillow image becomes an array.
 
         Raises:
             ConfigError: `prefetch` is set, but the image is not uint8 any more.
         """
+        view = to_array(view)
         img = view[0] if isinstance(view, (tuple, list)) else view
         if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
             raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '

@@ -33,7 +33,7 @@ class MultiViewDataset(BaseDataset):
         self._pipeline_of_view = [p for n, p in zip(num_views, self.pipelines) for _ in range(n)]
 
     def __getitem__(self, idx):
-        img = self.data_source.get_img(idx)
+        img = self.stored(idx)
         views = []
         for number, pipeline in enumerate(self._pipeline_of_view):
             seed_view(number)

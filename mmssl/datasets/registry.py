@@ -4,7 +4,23 @@ from mmssl.utils.registry import Registry
 
 DATASOURCES = Registry('data source')
 DATASETS = Registry('dataset')
-PIPELINES = Registry('pipeline step')
+
+
+class _Steps(Registry):
+    """A registry that finds, under names which nobody registered, the steps of torchvision."""
+
+    def get(self, key):
+        found = super().get(key)
+        if found is None and key.isidentifier():
+            import torchvision.transforms
+            found = getattr(torchvision.transforms, key, None)
+            if not isinstance(found, type):
+                return None
+            self.register_module(name=key, module=found)
+        return found
+
+
+PIPELINES = _Steps('pipeline step')
 
 
 def build_datasource(cfg, default_args=None):

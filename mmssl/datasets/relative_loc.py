@@ -3,7 +3,8 @@
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from .pipelines.compose import Compose, to_array
+from .images import is_pillow, to_array, to_pillow
+from .pipelines.compose import Compose
 from .pipelines.rng import rng, seed_view
 from .pretext import PretextDataset
 from .registry import DATASETS
@@ -22,13 +23,14 @@ def image_to_patches(img):
         img (ndarray | PIL.Image.Image): uint8, H x W x C.
 
     Returns:
-        list[ndarray]: Nine patches in raster order, all of one size, uint8, h x w x C.
+        list[ndarray | PIL.Image.Image]: Nine patches in raster order, all of one size, uint8, h x w x C; Pillow images
+            of such.
 
     Raises:
         TypeError: `img` is no such image.
         ValueError: It is too small for a grid.
     """
-    img = to_array(img)
+    back, img = to_pillow if is_pillow(img) else np.ascontiguousarray, to_array(img)
     if not isinstance(img, np.ndarray) or img.ndim != 3:
         raise TypeError(f'patches are cut out of an H x W x C array, got {type(img).__name__}: steps that make tensors '
                         'belong in format_pipeline')
@@ -42,7 +44,7 @@ def image_to_patches(img):
     h, w = cell - jitter
     shifts = rng().integers(0, jitter, (9, 2), endpoint=True)
     corners = cell * [(row, column) for row in range(3) for column in range(3)] + shifts
-    return [np.ascontiguousarray(img[y:y + h, x:x + w]) for y, x in corners]
+    return [back(img[y:y + h, x:x + w]) for y, x in corners]
 
 
 @DATASETS.register_module()
@@ -65,7 +67,7 @@ class RelativeLocDataset(PretextDataset):
         self.format_pipeline = Compose(format_pipeline)
 
     def __getitem__(self, idx):
-        img = self.data_source.get_img(idx)
+        img = self.stored(idx)
         seed_view(0)
         img = self.pipeline(img)
         try:

@@ -40,7 +40,7 @@ class RotationPredDataset(PretextDataset):
     num_classes = 4
 
     def __getitem__(self, idx):
-        img = self.data_source.get_img(idx)
+        img = self.stored(idx)
         seed_view(0)
         view = self.finish(self.pipeline(img))
         try:

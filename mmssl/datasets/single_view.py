@@ -21,7 +21,7 @@ class SingleViewDataset(BaseDataset):
 
     def __getitem__(self, idx):
         label = int(self.gt_labels[idx])
-        img = self.data_source.get_img(idx)
+        img = self.stored(idx)
         seed_view(0)
         return dict(img=self.finish(self.pipeline(img)), label=label, idx=idx)
 

@@ -167,7 +167,7 @@ class _Writer:
         views = [self.folder / f'{target}-{v}{suffix}' for v in range(1, self.num_views + 1)]
         if all(path.is_file() for path in (original, *views)):
             return False
-        img = self.source.get_img(idx)
+        img = self.source.get_array(idx)
         if in_memory:
             _write_image(original, img)
         else:

@@ -31,7 +31,7 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
     norm = normalisation(leaf)
     if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
-    stored = Tile(leaf.data_source.get_img(place), caption_of(dataset, idx))
+    stored = Tile(leaf.stored(place), caption_of(dataset, idx))
     return stored, [lay_out(sample, norm, leaf.CLASSES) for sample in samples]
 
 

@@ -1,11 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from mmcv.utils import build_from_cfg
+from PIL import Image
 from torch.utils.data import Dataset
+from torchvision.transforms import Compose as TorchvisionCompose
 
-from mmssl.datasets import (DATASETS, ConcatDataset, Digits, MultiViewDataset, RepeatDataset, SingleViewDataset,
-                            build_dataset)
+from mmssl.datasets import (DATASETS, DATASOURCES, PIPELINES, BaseDataset, BaseDataSource, ConcatDataset, Digits,
+                            MultiViewDataset, RepeatDataset, SingleViewDataset, build_dataloader, build_dataset,
+                            build_datasource)
 from mmssl.datasets.pipelines import seed_sample
+from mmssl.datasets.utils import to_numpy
 from mmssl.utils.errors import ConfigError
 
 CROP = [dict(type='RandomResizedCrop', size=24), dict(type='RandomHorizontalFlip')]
@@ -129,6 +134,75 @@ def test_repeat():
 def test_errors_name_the_place(cfg, place):
     with pytest.raises(ConfigError, match=f'did you mean .*at {place} in the config'):
         build_dataset(cfg)
+
+
+def test_package_of_a_user_of_mmselfsup(photo_folder):
+    """Source, transform and data set after MMSelfSup 0.x's tutorials: Pillow images and torchvision's Compose."""
+
+    @DATASOURCES.register_module(force=True)
+    class MySource(BaseDataSource):
+
+        def load_annotations(self):
+            return [
+                dict(img_prefix=self.data_prefix, img_info=dict(filename=f'china/{i:02d}.jpg'), idx=i) for i in range(6)
+            ]
+
+    @DATASOURCES.register_module(force=True)
+    class TurnedSource(MySource):
+
+        def get_img(self, idx):
+            return super().get_img(idx).transpose(Image.Transpose.ROTATE_180)
+
+    @PIPELINES.register_module(force=True)
+    class MyTransform:
+
+        def __call__(self, img):
+            return img.point(lambda value: value // 64 * 64)
+
+    @DATASETS.register_module(force=True)
+    class MyDataset(BaseDataset):
+
+        def __init__(self, data_source, num_views, pipelines, prefetch=False):
+            self.data_source = build_datasource(data_source)
+            self.trans = []
+            for count, pipe in zip(num_views, pipelines):
+                self.trans += [TorchvisionCompose([build_from_cfg(p, PIPELINES) for p in pipe])] * count
+            self.prefetch = prefetch
+
+        def __getitem__(self, idx):
+            img = self.data_source.get_img(idx)
+            views = [trans(img) for trans in self.trans]
+            if self.prefetch:
+                views = [torch.from_numpy(to_numpy(img)) for img in views]
+            return dict(img=views, idx=idx)
+
+        def evaluate(self, results, logger=None):
+            return NotImplemented
+
+    steps = [
+        dict(type='RandomInvert', p=1.),  # torchvision's
+        dict(type='Resize', size=24),
+        dict(type='MyTransform'),
+        dict(type='RandomHorizontalFlip', p=1.),
+        dict(type='CenterCrop', size=24)
+    ]
+    formats = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.5] * 3, std=[0.2] * 3)]
+    for source in ('MySource', 'TurnedSource'):
+        cfg = dict(num_views=[2], data_source=dict(type=source, data_prefix=str(photo_folder)))
+        for prefetch, pipeline in ((True, steps), (False, steps + formats)):
+            theirs = build_dataset(dict(cfg, type='MyDataset', pipelines=[pipeline], prefetch=prefetch))
+            ours = build_dataset(dict(cfg, type='MultiViewDataset', pipelines=[pipeline], prefetch=prefetch))
+            batches = [
+                next(iter(build_dataloader(data, samples_per_gpu=6, workers_per_gpu=0, seed=0, dist=False)))['img']
+                for data in (theirs, ours)
+            ]
+            assert len(theirs) == 6 and batches[0][0].dtype == (torch.uint8 if prefetch else torch.float32)
+            for a, b in zip(*batches, strict=True):
+                assert a.shape == (6, 3, 24, 24) and torch.equal(a, b)
+    # our own pipeline, called as MMSelfSup's, gives a Pillow image as well
+    view = SingleViewDataset(theirs.data_source, steps)
+    assert isinstance(view.pipeline(view.data_source.get_img(0)), Image.Image)
+    assert view.finish(view.pipeline(view.data_source.get_img(0))).shape == (24, 24, 3)
 
 
 def test_dataset_of_a_user(photo_folder):

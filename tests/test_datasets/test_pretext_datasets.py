@@ -123,7 +123,7 @@ def test_relative_loc_dataset(photo_folder):
     assert sample['patch_label'].tolist() == list(range(8)) and sample['patch_label'].dtype == np.int64
     assert [p.shape for p in sample['img']] == [(26, 26, 3)] * 9
     seed_sample(0, 2, 7)
-    expected = image_to_patches(data.pipeline(data.data_source.get_img(7)))
+    expected = image_to_patches(data.pipeline(data.data_source.get_array(7)))
     np.testing.assert_array_equal(sample['img'], expected)
     # as a float tensor, each patch by itself
     floats = RelativeLocDataset(source, pipeline, FORMAT)
@@ -196,7 +196,7 @@ def test_rotation_pred_dataset(photo_folder, prefetch):
     sample = data[7]
     assert sorted(sample) == ['idx', 'img', 'rot_label'] and sample['rot_label'].tolist() == [0, 1, 2, 3]
     seed_sample(0, 2, 7)
-    view = data.pipeline(data.data_source.get_img(7))
+    view = data.pipeline(data.data_source.get_array(7))
     for got, expected in zip(sample['img'], rotate(view), strict=True):
         np.testing.assert_array_equal(got, expected)
     batch = next(iter(build_dataloader(data, samples_per_gpu=4, workers_per_gpu=0, dist=False, seed=1)))

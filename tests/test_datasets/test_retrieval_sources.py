@@ -41,7 +41,7 @@ def test_oxford(oxford, kind):
     database, queries = sources(kind, oxford)
     assert len(database) == 5 and len(queries) == 1 and lists(queries) == lists(database) == [([0, 2, 4], [1])]
     assert queries.get_filename(0) == f'{oxford}/images/all_souls_000002.jpg' == database.get_filename(2)
-    np.testing.assert_array_equal(queries.get_img(0), database.get_img(2)[20:80, 10:110])
+    np.testing.assert_array_equal(queries.get_array(0), database.get_array(2)[20:80, 10:110])
     _, queries = sources(kind, oxford, exclude=['all_souls_000000'])
     assert lists(queries) == [([1, 3], [0])]
 
@@ -55,7 +55,7 @@ def test_oxford_with_faults(oxford):
             sources('Oxford5k', oxford)
     query.write_text('all_souls_000002 300 2 400 4')
     with pytest.raises(ConfigError, match='box .* holds nothing of its 120 x 90 pixels'):
-        sources('Oxford5k', oxford)[1].get_img(0)
+        sources('Oxford5k', oxford)[1].get_array(0)
     (gnd / 'all_souls_1_ok.txt').unlink()
     with pytest.raises(FileNotFoundError, match='all_souls_1_ok.txt'):
         sources('Oxford5k', oxford)
@@ -86,7 +86,7 @@ def test_revisited(photographs, tmp_path, kind, capsys):
     assert lists(queries, 'easy') == [([1, 3], [0, 5])]
     assert lists(queries, 'medium') == [([1, 3, 5], [0])]
     assert lists(queries, 'hard') == [([5], [0, 1, 3])]
-    assert queries.get_img(0).shape == (60, 100, 3) and database.get_img(0).shape == (90, 120, 3)
+    assert queries.get_array(0).shape == (60, 100, 3) and database.get_array(0).shape == (90, 120, 3)
     found['gnd'][0]['hard'] = [6]
     path.write_bytes(pickle.dumps(found))
     with pytest.raises(ConfigError, match='query jpg/query_0.jpg .* beyond the 6'):
@@ -122,13 +122,13 @@ def test_instre(photographs, tmp_path, number):
     savemat(tmp_path / 'gnd_instre.mat', dict(lists_of, gnd=gnd))
     database, queries = sources('Instre', tmp_path)
     assert len(database) == 4 and len(queries) == number
-    assert lists(queries) == [(ok, []) for ok, _ in truth] and queries.get_img(0).shape == (60, 100, 3)
+    assert lists(queries) == [(ok, []) for ok, _ in truth] and queries.get_array(0).shape == (60, 100, 3)
     (tmp_path / 'gnd_instre.mat').unlink()
     plain = dict(imlist=names, qimlist=names[:number], gnd=[dict(ok=ok, bbx=box) for ok, box in truth])
     (tmp_path / 'gnd_instre.pkl').write_bytes(pickle.dumps(plain))
     again = sources('Instre', tmp_path)[1]
     assert lists(again) == lists(queries)
-    np.testing.assert_array_equal(again.get_img(0), queries.get_img(0))
+    np.testing.assert_array_equal(again.get_array(0), queries.get_array(0))
 
 
 def test_copydays_and_holidays(photographs, tmp_path):
@@ -137,7 +137,7 @@ def test_copydays_and_holidays(photographs, tmp_path):
     database, queries = sources('Copydays', tmp_path / 'a')
     assert list(database.samples) == ['original/200000.jpg', 'original/200100.jpg']
     assert list(queries.samples) == ['crops/50/200001.jpg', 'jpegqual/3/200101.jpg', 'strong/200102.jpg']
-    assert lists(queries) == [([0], []), ([1], []), ([1], [])] and queries.get_img(0).shape == (90, 120, 3)
+    assert lists(queries) == [([0], []), ([1], []), ([1], [])] and queries.get_array(0).shape == (90, 120, 3)
     for name in ('100000', '100001', '100002', '100100'):
         write(photographs[0], tmp_path / f'b/{name}.jpg')
     database, queries = sources('Holidays', tmp_path / 'b')

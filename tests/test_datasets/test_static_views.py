@@ -49,7 +49,7 @@ def test_views_are_those_of_training_for_any_number_of_processes(folder, photo_f
         assert files[read[0].samples[i]] == (photo_folder / name).read_bytes()  # not compressed once more
         views = KeyedDataset(training, 4, False).__getitems__([(0, idx)])[0][0]['img']
         for v, view in enumerate(views, 1):
-            np.testing.assert_array_equal(read[v].get_img(i), view)
+            np.testing.assert_array_equal(read[v].get_array(i), view)
     # drawn, not the first ones, and by the seed
     assert chosen != [*range(5), *range(12, 17)]
     write_static_views(folder, [OTHER], tmp_path / 'again', 1, 5, seed=5)
@@ -95,11 +95,11 @@ def test_images_in_memory(tmp_path):
     for view, size in ((0, 8), (1, 12)):
         source = build_datasource(
             dict(type='StaticViews', data_prefix=str(tmp_path), view=view, color_type='grayscale'))
-        assert len(source) == 30 and source.get_img(3).shape == (size, size, 1)
+        assert len(source) == 30 and source.get_array(3).shape == (size, size, 1)
     originals = build_datasource(dict(type='StaticViews', data_prefix=str(tmp_path), color_type='grayscale'))
     for i, name in enumerate(originals.samples):
         idx = int(name.split('/')[1].removesuffix('-0.png'))
-        np.testing.assert_array_equal(originals.get_img(i), digits.get_img(idx))
+        np.testing.assert_array_equal(originals.get_array(i), digits.get_array(idx))
         assert originals.labels[i] == digits.labels[idx]
 
 

@@ -53,7 +53,7 @@ def test_views_are_those_of_training(source):
             for view, image in zip(batch, images(block)):
                 assert np.array_equal(view[7].permute(1, 2, 0), image)
             assert captions(block) == [['64 x 64'] * 2 + ['24 x 24'] * 3]
-    assert np.array_equal(stored.image, sets[0].data_source.get_img(7)) and stored.caption == '07.jpg\nsample 7'
+    assert np.array_equal(stored.image, sets[0].data_source.get_array(7)) and stored.caption == '07.jpg\nsample 7'
 
     single = build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=CROP + TENSOR))
     _, (first, second) = look_at(single, 20, [0, 1])
@@ -108,7 +108,7 @@ def test_masks_in_wrapped_data_sets(source):
     assert hidden.image is image.image and hidden.caption == f'{hidden.mask.mean():.0%} hidden'
     stored, (block, ) = look_at(dataset, 24 + 24 + 2)
     (image, target, hidden), = block
-    assert stored.caption == '02.jpg\nsample 50' and np.array_equal(stored.image, square.data_source.get_img(2))
+    assert stored.caption == '02.jpg\nsample 50' and np.array_equal(stored.image, square.data_source.get_array(2))
     assert target.image.shape == (32, 32, 3) and np.array_equal(target.image, image.image[::2, ::2])
     assert captions(block) == [['64 x 64\nlabel 0: china', '', hidden.caption]]
 

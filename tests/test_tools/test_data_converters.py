@@ -94,7 +94,7 @@ def test_imagenet_subset(tmp_path, photographs, run_tool):
     run_tool(tool, subset, root, '--out', out, '--links', tmp_path / 'links')
     assert out.read_text() == 'n02/n02_1.JPEG 1\nn01/n01_0.JPEG 0\nn03/n03_1.JPEG 2\n'
     linked = ImageNet(str(tmp_path / 'links'))
-    assert len(linked) == 3 and linked.get_img(0).shape == (8, 8, 3)
+    assert len(linked) == 3 and linked.get_array(0).shape == (8, 8, 3)
     for line, words in (('n04_0.JPEG', 'name no class folder'), ('n02_1.JPEG', 'are there twice'), ('n02_7.JPEG',
                                                                                                     'have no image')):
         subset.write_text(f'n02_1.JPEG\n{line}\n')
@@ -116,7 +116,7 @@ def test_inaturalist(tmp_path, photographs, run_tool):
     run_tool(tool, annotations, '--images', root, '--out', tmp_path / 'meta')
     assert (tmp_path / 'meta/train.txt').read_text() == 'Aves/7/0.jpg 0\nAves/7/1.jpg 1\nAves/7/2.jpg 1\n'
     source = ImageNet(str(root), ann_file=str(tmp_path / 'meta/train.txt'))
-    assert source.labels.tolist() == [0, 1, 1] and source.get_img(2).shape == (8, 8, 3)
+    assert source.labels.tolist() == [0, 1, 1] and source.get_array(2).shape == (8, 8, 3)
     (root / 'Aves/7/2.jpg').unlink()
     done = run_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
     assert done.returncode == 1 and '1 of 3 images are not in' in done.stderr and not (tmp_path / 'no').exists()

@@ -46,7 +46,7 @@ def cifar(tmp_path_factory):
     parts = [(f'data_batch_{i}', slice(150 * (i - 1), 150 * i)) for i in range(1, 6)] + [('test_batch', slice(150))]
     for name, part in parts:
         digits = build_datasource(dict(type='Digits', test_mode=name == 'test_batch'))
-        images = np.stack([np.kron(digits.get_img(i), np.ones((4, 4, 1), np.uint8)) for i in range(len(digits))[part]])
+        images = np.stack([np.kron(digits.read(i), np.ones((4, 4, 1), np.uint8)) for i in range(len(digits))[part]])
         data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
         with open(folder / name, 'wb') as file:
             pickle.dump({b'data': data, b'labels': digits.labels[part].tolist()}, file)

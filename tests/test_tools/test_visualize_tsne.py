@@ -123,7 +123,7 @@ def test_files_of_a_run(files):
     for k, i in enumerate(saved['index']):  # PNG for small images, so exactly
         left, top = k % data['columns'] * data['tile'], k // data['columns'] * data['tile']
         width, height = data['sizes'][k]
-        assert np.array_equal(sprite.crop((left, top, left + width, top + height)), source.get_img(i)[..., 0])
+        assert np.array_equal(sprite.crop((left, top, left + width, top + height)), source.get_array(i)[..., 0])
     width, height = Image.open(folder / 'a/tsne.png').size
     assert width > 1000 and 400 < height < 800
 

@@ -139,7 +139,7 @@ def main():
     files = [sample_name(dataset, idx) for idx in chosen]
     classes = dataset.CLASSES
     plots.plot_embeddings(embeddings, labels, classes, out / 'tsne.png', title)
-    images = (source.get_img(place) for source, place in map(sample, chosen))
+    images = (source.get_array(place) for source, place in map(sample, chosen))
     write_page(out / 'tsne.html', embeddings, labels, classes, files, images, title)
     with atomic_write(out / 'tsne.npz', 'wb') as file:
         np.savez(file, index=np.array(chosen), label=labels, filename=np.array(files), **embeddings)

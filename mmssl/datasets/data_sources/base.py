@@ -10,6 +10,7 @@ import mmcv
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
+from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
 
 
@@ -161,7 +162,21 @@ class BaseDataSource(metaclass=ABCMeta):
         return osp.join(prefix, sample) if prefix else sample
 
     def get_img(self, idx):
-        """Read and decode one image.
+        """Read and decode one image, in the form that users' code and torchvision's steps take.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            PIL.Image.Image | ndarray: A Pillow image; uint8, H x W x C where it has other than 1, 3 or 4 channels.
+
+        Raises:
+            BrokenImageError: The file cannot be read or decoded.
+        """
+        return to_pillow(self.read(idx))
+
+    def get_array(self, idx):
+        """Read and decode one image, in the form that native steps take. A `get_img` of a subclass is asked first.
 
         Args:
             idx (int): Index of the sample.
@@ -170,8 +185,14 @@ class BaseDataSource(metaclass=ABCMeta):
             ndarray: uint8, H x W x C.
 
         Raises:
-            BrokenImageError: The file cannot be read or decoded.
+            BrokenImageError: See get_img.
         """
+        if getattr(self.get_img, '__func__', None) is BaseDataSource.get_img:
+            return self.read(idx)
+        return to_array(self.get_img(idx))
+
+    def read(self, idx):
+        """What `get_img` and `get_array` return, as an array; sources that store images in another way override it."""
         if self.file_client is None:
             self.file_client = mmcv.FileClient(**self.file_client_args)
         filename = self.get_filename(idx)
@@ -219,7 +240,7 @@ class ArraySource(BaseDataSource):
     def get_filename(self, idx):
         return f'image {idx} of {type(self).__name__}'
 
-    def get_img(self, idx):
+    def read(self, idx):
         img = self.samples[idx]
         if self.color_type == 'color' and img.shape[2] == 1:
             return np.repeat(img, 3, axis=2)

@@ -2,13 +2,17 @@
 """Bytes of an image file -> uint8 array, whatever kind of image it is."""
 import io
 import struct
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..images import in_8_bits
+
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
+MAX_PIXELS = 2**30  # of one image, as OpenCV has it
 
 _ORIENTATION_TAG = 0x0112
 _UNDO_ORIENTATION = {
@@ -95,23 +99,21 @@ def _decode_jpeg(data, color_type, channel_order):
     return img if undo is None else np.ascontiguousarray(undo(img))
 
 
-def _to_8_bits(values):
-    """Grey values of more than 8 bits, scaled to 0..255."""
-    if values.dtype == np.uint16 or (values.dtype.kind == 'i' and values.min() >= 0 and values.max() <= 65535):
-        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    # the file states no range: floats are within 0..1 by custom, anything else is stretched to what is there
-    low, high = (0, 1) if values.min() >= 0 and values.max() <= 1 else (values.min(), values.max())
-    return np.round((values.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+@contextmanager
+def _large_images():
+    """Pillow takes images of up to MAX_PIXELS within; its own limit is for files that strangers send to a server."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # it warns from there on, and refuses what is twice as large
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _decode_with_pillow(data, color_type, channel_order):
-    img = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    if img.mode[0] in 'IF':
-        img = Image.fromarray(_to_8_bits(np.asarray(img)))
-    elif img.mode in ('P', 'PA'):
-        img = img.convert('RGBA' if img.mode == 'PA' or 'transparency' in img.info else 'RGB')
-    elif img.mode == '1':
-        img = img.convert('L')
+    with _large_images():
+        img = in_8_bits(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+        img.load()
     target = dict(color='RGB', grayscale='L', unchanged=img.mode)[color_type]
     if target == 'L' and img.mode == 'LA':
         img = img.getchannel('L')
@@ -142,7 +144,7 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
         ndarray: uint8, H x W x C.
 
     Raises:
-        BrokenImageError: No image, a truncated one, or damaged data.
+        BrokenImageError: No image, a truncated one, damaged data, or grey values that are no numbers.
     """
     try:
         img = None

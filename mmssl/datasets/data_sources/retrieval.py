@@ -58,8 +58,8 @@ class RetrievalSource(BaseDataSource):
         self.boxes = boxes if self.queries else None
         return CompactStrings(names), np.full(len(names), -1, np.int32)
 
-    def get_img(self, idx):
-        img = super().get_img(idx)
+    def read(self, idx):
+        img = super().read(idx)
         box = self.boxes[idx] if self.boxes is not None else None
         if box is None:
             return img

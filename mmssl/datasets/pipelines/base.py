@@ -2,6 +2,7 @@
 """The form of a native step, and of one that is applied to each of several images."""
 import numpy as np
 
+from ..images import is_pillow, to_array, to_pillow
 from .rng import rng
 
 
@@ -9,6 +10,7 @@ class Step:
     """A native step: uint8 H x W x C array in, such an array out, and the input is left as it was.
 
     A subclass says in `draw` what is random and in `apply` what is done. Colours are RGB; the axis C is always there.
+    Called with a Pillow image, or several, it returns Pillow images, so that it works in anybody's pipeline.
     """
     native = True
 
@@ -36,6 +38,19 @@ class Step:
         raise NotImplementedError
 
     def __call__(self, img):
+        if type(img) is not np.ndarray and is_pillow(img):
+            return to_pillow(self.run(to_array(img)))
+        return self.run(img)
+
+    def run(self, img):
+        """Draw and apply, for one image. Steps that take tensors, or several images, override it.
+
+        Args:
+            img (ndarray | Tensor | tuple): No Pillow image.
+
+        Returns:
+            ndarray | Tensor | tuple: As `apply`.
+        """
         if isinstance(img, tuple):
             raise TypeError(f'{type(self).__name__} takes one image and got {len(img)}: it must stand before the step '
                             'that makes several or adds a mask')
@@ -62,9 +77,9 @@ class RandomStep(Step):
     def draw(self, img):
         return () if rng().random() < self.p else None
 
-    def __call__(self, img):
+    def run(self, img):
         if not isinstance(img, tuple):
-            return super().__call__(img)
+            return super().run(img)
         if not all(isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim == 3 for one in img):
             raise TypeError(f'{type(self).__name__} takes uint8 images: it must stand before ToTensor and the step '
                             'that adds a mask')

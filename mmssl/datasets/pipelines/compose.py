@@ -3,9 +3,9 @@
 import re
 
 import numpy as np
-from PIL import Image
 
 from mmssl.utils.errors import ConfigError
+from ..images import has_pillow_form, is_pillow, to_array, to_pillow
 from ..registry import PIPELINES
 from .base import Step, check_probability, check_size
 from .format import Normalize
@@ -28,54 +28,19 @@ def build_step(step):
     Raises:
         ConfigError: No such step or argument.
     """
-    if callable(step):
-        return step
-    kind = step.get('type') if isinstance(step, dict) else None
-    if isinstance(kind, str) and PIPELINES.get(kind) is None:
-        import torchvision.transforms
-        found = getattr(torchvision.transforms, kind, None)
-        if isinstance(found, type):
-            PIPELINES.register_module(name=kind, module=found)
-    return PIPELINES.build(step)
+    return step if callable(step) else PIPELINES.build(step)
 
 
-def to_array(img):
-    """What a step of others returned -> what native steps take.
-
-    Args:
-        img (PIL.Image.Image | object): Pillow image, or a tuple or list of images; anything else stays as it is.
-
-    Returns:
-        ndarray | object: uint8, H x W x C.
-    """
-    if isinstance(img, Image.Image):
-        img = np.array(img if img.mode in ('L', 'RGB', 'RGBA', 'CMYK', 'LA') else img.convert('RGB'))
-        return img if img.ndim == 3 else img[..., None]
-    if isinstance(img, (tuple, list)):
-        return tuple(map(to_array, img))
-    return img
-
-
-def to_pillow(img):
+def _for_others(img):
     """What native steps return -> what steps of others take.
-
-    Args:
-        img (ndarray | object): uint8, H x W x C, or a tuple of such; anything else stays as it is.
-
-    Returns:
-        PIL.Image.Image | object: Of mode L, RGB or RGBA.
 
     Raises:
         ValueError: Pillow has no image of that many channels.
     """
-    if isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3:
-        if img.shape[2] not in (1, 3, 4):
-            raise ValueError(f'a step on Pillow images takes 1, 3 or 4 channels, the image has {img.shape[2]}; '
-                             'derive the step from mmssl.datasets.pipelines.Step, which gets the array')
-        return Image.fromarray(img[..., 0] if img.shape[2] == 1 else img)
-    if isinstance(img, (tuple, list)):
-        return tuple(map(to_pillow, img))
-    return img
+    if isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3 and not has_pillow_form(img):
+        raise ValueError(f'a step on Pillow images takes 1, 3 or 4 channels, the image has {img.shape[2]}; '
+                         'derive the step from mmssl.datasets.pipelines.Step, which gets the array')
+    return tuple(map(_for_others, img)) if isinstance(img, (tuple, list)) else to_pillow(img)
 
 
 def _finish(img):
@@ -116,21 +81,23 @@ class Compose:
             img (ndarray | PIL.Image.Image): An image; arrays are uint8, H x W x C. It is not changed.
 
         Returns:
-            ndarray | Tensor | tuple: C-contiguous uint8 H x W x C array, or whatever the last step returned.
+            ndarray | PIL.Image.Image | Tensor | tuple: As the image that came in, a C-contiguous uint8 H x W x C array
+                or a Pillow image; or whatever else the last step returned.
         """
+        back = to_pillow if is_pillow(img) else to_array
         if self._all_native:
-            return self._run(img)
+            return _finish(back(self._run(img)))
         with global_generators():
-            return self._run(img)
+            return _finish(back(self._run(img)))
 
     def _run(self, img):
         for step, native in self._plan:
             if not native:
-                img = to_pillow(img)
+                img = _for_others(img)
             elif type(img) is not np.ndarray:
                 img = to_array(img)
             img = step(img)
-        return _finish(to_array(img))
+        return img
 
     def __repr__(self):
         steps = ''.join(f'\n    {step!r},' for step in self.transforms)

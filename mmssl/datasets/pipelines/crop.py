@@ -151,14 +151,14 @@ class RandomCrop(Step):
         self.pad = Pad(0 if padding is None else padding, fill, padding_mode)
         self.pad_if_needed = pad_if_needed
 
-    def __call__(self, img):
+    def run(self, img):
         if any(self.pad.padding):
             img = self.pad(img)
         if self.pad_if_needed:
             dh, dw = (max(want - have, 0) for want, have in zip(self.size, img.shape))
             if dh or dw:
                 img = pad(img, dw, dh, dw, dh, self.pad.fill, self.pad.padding_mode)
-        return super().__call__(img)
+        return super().run(img)
 
     def draw(self, img):
         (th, tw), (h, w) = self.size, img.shape[:2]

@@ -13,7 +13,7 @@ class ToTensor(Step):
     """uint8 H x W x C array -> float32 C x H x W tensor within 0..1; of several images, each."""
 
     @each
-    def __call__(self, img):
+    def run(self, img):
         if not isinstance(img, np.ndarray) or img.dtype != np.uint8 or img.ndim != 3:
             return img  # a mask that came with the image, or a tensor already
         planes = np.empty((img.shape[2], *img.shape[:2]), np.uint8)
@@ -44,7 +44,7 @@ class Normalize(Step):
         self._std = torch.tensor(self.std).view(-1, 1, 1)
 
     @each
-    def __call__(self, img):
+    def run(self, img):
         if isinstance(img, np.ndarray) and img.dtype == np.uint8:
             raise TypeError('Normalize takes tensors: put dict(type="ToTensor") before it')
         if not torch.is_tensor(img) or img.ndim != 3:

@@ -42,7 +42,7 @@ class MaskStep(Step):
         """
         raise NotImplementedError
 
-    def __call__(self, img):
+    def run(self, img):
         """Add a mask.
 
         Args:

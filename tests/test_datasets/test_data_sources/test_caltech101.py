@@ -29,7 +29,7 @@ def test_splits(root):
     assert len({*train.samples} | {*test.samples}) == 24
     for part in (train, test):
         assert [part.CLASSES[label] for label in part.labels] == [name.split('/')[-2] for name in part.samples]
-        assert part.get_img(len(part) - 1).shape == (20, 30, 3)
+        assert part.get_array(len(part) - 1).shape == (20, 30, 3)
     again, other = (source(root, train_per_class=5, seed=seed) for seed in (0, 1))
     assert list(again.samples) == list(train.samples) != list(other.samples)
     inside = source(root / '101_ObjectCategories', train_per_class=5)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from mmssl.datasets import BrokenImageError, decode_image
+from mmssl.datasets.data_sources import decode
 
 
 def encode(img, fmt, **kwargs):
@@ -84,6 +85,40 @@ def test_deep_grey_is_scaled_not_clipped(kind):
     reference = np.round(values / 257.).astype(int)
     np.testing.assert_allclose(decode_image(data, 'grayscale')[..., 0], reference, atol=1)
     np.testing.assert_allclose(decode_image(data)[..., 2], reference, atol=1)
+
+
+def _with(value, shape=(6, 5), fill=0.5):
+    values = np.full(shape, fill, np.float32)
+    values[2, 3] = value
+    return encode(Image.fromarray(values), 'TIFF')
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_broken(value):
+    """They became a black image without a word."""
+    with pytest.raises(BrokenImageError, match='1 of 30 grey values are no finite.*row 2, column 3'):
+        decode_image(_with(value))
+
+
+def test_constant_deep_grey():
+    """Within the range of its kind a constant is what it is; beyond it, the file does not say how bright."""
+    assert np.unique(decode_image(_with(0.5))).tolist() == [128]
+    for fill in (7.5, -3):
+        with pytest.raises(BrokenImageError, match=f'all grey values are {fill}'):
+            decode_image(_with(fill, fill=fill))
+    img = decode_image(_with(7.5, fill=2.5))
+    assert (img[2, 3] == 255).all() and (img[0, 0] == 0).all()
+
+
+def test_images_above_the_limit_of_pillow(photo, monkeypatch):
+    """Its limit is against bombs that strangers send: it counted large images as broken."""
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    data = encode(photo, 'PNG')
+    np.testing.assert_array_equal(decode_image(data), np.array(photo))
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    monkeypatch.setattr(decode, 'MAX_PIXELS', 10000)
+    with pytest.raises(BrokenImageError, match='19200 pixels.* exceeds limit of 10000'):
+        decode_image(data)
 
 
 def test_bytes_between_jpeg_segments_do_no_harm(photo):

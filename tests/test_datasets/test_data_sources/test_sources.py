@@ -42,7 +42,7 @@ def test_imagenet_folders(photo_folder):
     np.testing.assert_array_equal(source.get_gt_labels(), [0] * 12 + [1] * 12)
     assert source.get_filename(13) == f'{photo_folder}/flower/01.jpg' and source.get_cat_ids(13) == 1
     np.testing.assert_allclose(
-        source.get_img(13).astype(int), np.array(Image.open(f'{photo_folder}/flower/01.jpg')), atol=1)
+        source.get_array(13).astype(int), np.array(Image.open(f'{photo_folder}/flower/01.jpg')), atol=1)
     info = source.data_infos[13]
     assert info['img_info'] == dict(filename='flower/01.jpg') and info['gt_label'] == 1 and info['idx'] == 13
     assert len(source.data_infos) == 24 and info['img_prefix'] == str(photo_folder)
@@ -55,7 +55,7 @@ def test_annotation_file(photo_folder, tmp_path):
     names.write_text('China\nA flower\n')
     source = ImageNet(str(photo_folder), ann_file=str(ann), classes=str(names), color_type='grayscale')
     assert source.labels.tolist() == [1, 0] and source.CLASSES == ['China', 'A flower']
-    assert source.get_img(0).shape == (200, 260, 1)
+    assert source.get_array(0).shape == (200, 260, 1)
     with pytest.raises(ConfigError, match='label 1 is there, but only 1 classes'):
         ImageNet(str(photo_folder), ann_file=str(ann), classes=['one'])
     with pytest.raises(FileNotFoundError, match='absent.txt'):
@@ -87,7 +87,7 @@ def test_imagenet21k(photo_folder, tmp_path):
     ann.write_text('a/1.jpg 5,7,9\na/deeper/2.jpg 4\n')
     source = ImageNet21k(str(tmp_path), ann_file=str(ann), multi_label=True)
     assert [source.get_cat_ids(i) for i in range(2)] == [[5, 7, 9], [4]]
-    assert source.get_gt_labels().tolist() == [5, 4] and source.get_img(1).shape == (200, 260, 3)
+    assert source.get_gt_labels().tolist() == [5, 4] and source.get_array(1).shape == (200, 260, 3)
     ann.write_text('a/1.jpg 5,x\n')
     with pytest.raises(ValueError, match='line 1'):
         ImageNet21k(str(tmp_path), ann_file=str(ann), multi_label=True)
@@ -102,9 +102,9 @@ def test_image_list(photo_folder, tmp_path):
     source = ImageList(str(photo_folder), ann_file=[str(tmp_path / 'a.txt'), str(tmp_path / 'b.txt')])
     assert list(source.samples) == ['china/00.jpg', 'my photo.jpg', 'flower/00.jpg', 'with space 2.jpg', 'x.jpg']
     assert source.labels.tolist() == [4, -1, -1, 3, -1]
-    assert source.get_img(2).shape == (200, 260, 3)
+    assert source.get_array(2).shape == (200, 260, 3)
     with pytest.raises(BrokenImageError, match='my photo.jpg'):
-        source.get_img(1)
+        source.get_array(1)
     assert len(ImageList(str(photo_folder), ann_file=str(tmp_path / 'a.txt'))) == 2
     with pytest.raises(ConfigError, match='needs ann_file'):
         ImageList(str(photo_folder))
@@ -127,7 +127,7 @@ def test_folder(photo_folder, tmp_path):
     source = Folder(str(tmp_path))
     assert list(source.samples) == ['a.jpeg', 'b.JPG', 'deep/a.Png', 'deep/er/c.jpg']
     assert source.labels.tolist() == [-1] * 4 and source.CLASSES is None
-    assert source.get_img(3).shape == (200, 260, 3)
+    assert source.get_array(3).shape == (200, 260, 3)
     (tmp_path / 'empty').mkdir()
     for kind in (Folder, ImageNet):
         with pytest.raises(FileNotFoundError, match=f'{tmp_path}/empty'):
@@ -153,7 +153,7 @@ def test_source_written_for_mmselfsup(photo_folder):
     source = Mine(str(photo_folder))
     assert len(source) == 3 and source.get_gt_labels().tolist() == [0, 1, 2]
     assert source.data_infos[1]['img_info']['filename'] == 'china/01.jpg'
-    assert source.get_filename(1) == f'{photo_folder}/china/01.jpg' and source.get_img(1).shape == (200, 260, 3)
+    assert source.get_filename(1) == f'{photo_folder}/china/01.jpg' and source.get_array(1).shape == (200, 260, 3)
 
 
 def write_cifar(folder, names, key, num_labels):
@@ -172,14 +172,14 @@ def test_cifar(tmp_path):
     source = CIFAR10(str(tmp_path))
     assert len(source) == 20 and len(CIFAR10(str(tmp_path), test_mode=True)) == 4
     second = batches['data_batch_2']
-    np.testing.assert_array_equal(source.get_img(5), second[b'data'][1].reshape(3, 32, 32).transpose(1, 2, 0))
+    np.testing.assert_array_equal(source.get_array(5), second[b'data'][1].reshape(3, 32, 32).transpose(1, 2, 0))
     assert source.get_cat_ids(5) == second[b'labels'][1] and len(source.CLASSES) == 10
-    grey = CIFAR10(str(tmp_path), color_type='grayscale').get_img(5)[..., 0]
-    reference = Image.fromarray(source.get_img(5)).convert('L')
+    grey = CIFAR10(str(tmp_path), color_type='grayscale').get_array(5)[..., 0]
+    reference = Image.fromarray(source.get_array(5)).convert('L')
     np.testing.assert_allclose(grey.astype(int), np.array(reference), atol=1)
     # what a step does to an image in place stays out of the data set
-    source.get_img(5)[:] = 0
-    assert source.get_img(5).any()
+    source.get_array(5)[:] = 0
+    assert source.get_array(5).any()
 
     write_cifar(tmp_path / 'cifar-100-python', ['train', 'test'], b'fine_labels', 100)
     source = CIFAR100(str(tmp_path / 'cifar-100-python'))
@@ -212,10 +212,10 @@ def test_digits():
     np.testing.assert_array_equal(parts['all'].labels, digits.target)
     np.testing.assert_array_equal(parts['test'].samples, parts['all'].samples[::5])
     np.testing.assert_array_equal(parts['train'].samples[:5], parts['all'].samples[[1, 2, 3, 4, 6]])
-    img = parts['all'].get_img(7)
+    img = parts['all'].get_array(7)
     assert img.shape == (8, 8, 3) and img.dtype == np.uint8 and parts['all'].samples.max() == 255
     np.testing.assert_allclose(img[..., 0], digits.images[7] / 16 * 255, atol=0.5)
-    assert Digits(color_type='grayscale', num_images=5).get_img(4).shape == (8, 8, 1)
+    assert Digits(color_type='grayscale', num_images=5).get_array(4).shape == (8, 8, 1)
     assert len(Digits(test_mode=True)) == 360
     for arguments in (dict(split='val'), dict(num_images=0), dict(num_images=1438)):
         with pytest.raises(ConfigError):
@@ -240,10 +240,10 @@ def test_fashion_mnist(tmp_path, below, packed):
             data = idx_bytes(array)
             (folder / (name + '.gz' * packed)).write_bytes(gzip.compress(data) if packed else data)
     source = FashionMNIST(str(tmp_path), color_type='grayscale')
-    np.testing.assert_array_equal(source.get_img(5)[..., 0], arrays['train-images-idx3-ubyte'][5])
+    np.testing.assert_array_equal(source.get_array(5)[..., 0], arrays['train-images-idx3-ubyte'][5])
     np.testing.assert_array_equal(source.labels, arrays['train-labels-idx1-ubyte'])
     assert len(FashionMNIST(str(tmp_path), test_mode=True)) == 3 and len(FashionMNIST(str(tmp_path), split='all')) == 9
-    assert FashionMNIST(str(tmp_path), num_images=2).get_img(1).shape == (28, 28, 3)
+    assert FashionMNIST(str(tmp_path), num_images=2).get_array(1).shape == (28, 28, 3)
 
 
 def test_fashion_mnist_absent_or_torn(tmp_path, monkeypatch):

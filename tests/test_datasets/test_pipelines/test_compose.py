@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as T
+from mmcv.utils import build_from_cfg
 from PIL import Image
 
 from mmssl.datasets.builder import PIPELINES
@@ -164,3 +165,54 @@ def test_nested_steps(photographs):
 def test_repr_names_steps_and_arguments():
     text = repr(Compose(MOCOV2))
     assert 'GaussianBlur' in text and 'sigma_max=2.0' in text and 'scale=(0.2, 1.0)' in text
+
+
+OTHER_STEPS = [
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    dict(type='Grayscale', num_output_channels=3),
+    dict(type='Lighting'),
+    dict(type='RandomResizedCropAndInterpolationWithTwoPic', size=32, second_size=16),
+    dict(type='ResizeLongerSide', size=40),
+    dict(type='ToTensor'),
+    dict(type='SimMIMMaskGenerator'),
+    dict(type='BEiTMaskGenerator', input_size=14, num_masking_patches=75),
+    dict(type='MaskFeatMaskGenerator'),
+]
+
+
+def test_every_step_takes_a_pillow_image_and_gives_one_back(photographs):
+    """A step called by itself, or from another Compose, does to a Pillow image what it does to an array."""
+    names = {step['type'] for step in ALL_STEPS + OTHER_STEPS}
+    ours = {n for n, s in PIPELINES.module_dict.items() if issubclass(s, Step) and s.__module__.startswith('mmssl')}
+    assert names == ours - {'Normalize'}  # it takes tensors
+    for mode, channels in (('RGB', 3), ('L', 1), ('RGBA', 4)):
+        img = np.ascontiguousarray(np.dstack(photographs)[..., :channels])
+        pillow = Image.fromarray(img[..., 0] if mode == 'L' else img)
+        assert pillow.mode == mode
+        for cfg in ALL_STEPS + OTHER_STEPS:
+            if mode != 'RGB' and cfg['type'] == 'Lighting' or mode == 'RGBA' and cfg['type'] == 'Grayscale':
+                continue  # of colours only, and three channels come out
+            step = build_from_cfg(cfg, PIPELINES)
+            for draw in range(3):
+                expected = run(step, img, 0, 0, draw)
+                got = run(T.Compose([step]), pillow, 0, 0, draw)
+                parts = (expected, got) if isinstance(expected, tuple) else ([expected], [got])
+                for a, b in zip(*parts, strict=True):
+                    kind = Image.Image if isinstance(a, np.ndarray) and a.dtype == np.uint8 else type(a)
+                    assert isinstance(b, kind), cfg
+                    np.testing.assert_array_equal(np.asarray(a).squeeze(), np.asarray(b).squeeze(), err_msg=str(cfg))
+
+
+@pytest.mark.parametrize('mode', ['1', 'P', 'LA', 'CMYK', 'I;16', 'F'])
+def test_pillow_images_of_other_modes(photographs, mode):
+    """What Pillow itself makes of them is the reference; grey values of more bits are scaled, not cut off."""
+    photo = Image.fromarray(photographs[0])
+    if mode in ('I;16', 'F'):
+        grey = np.asarray(photo.convert('L'))
+        img = Image.fromarray(grey.astype(np.uint16) * 257 if mode == 'I;16' else grey / np.float32(255))
+        reference = grey
+    else:
+        img = photo.convert(mode)
+        reference = np.asarray(img.convert({'1': 'L', 'LA': 'RGBA'}.get(mode, 'RGB')))
+    out = PIPELINES.build(dict(type='RandomHorizontalFlip', p=1.))(img)
+    np.testing.assert_array_equal(np.asarray(out), reference[:, ::-1])
