@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
+from mmssl.utils.config_text import config_text
 from mmssl.utils.misc import run_tool
 
 
@@ -71,7 +72,7 @@ def main():
     cfg.seed = seed
     set_random_seed(seed + get_rank() if args.diff_seed else seed, args.deterministic
                     or cfg.get('deterministic', False))
-    text = cfg.pretty_text
+    text = config_text(cfg)
     if get_rank() == 0:
         with atomic_write(Path(cfg.work_dir) / Path(args.config).with_suffix('.py').name) as file:
             file.write(text)

@@ -15,6 +15,7 @@ from mmssl.evaluation import extract_features
 from mmssl.models import build_algorithm
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
+from mmssl.utils.config_text import config_text
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
@@ -69,7 +70,7 @@ def transfer(args, recipes):
     cfg.model.backbone = _backbone(source.model.backbone)
     cfg.model.with_sobel = source.model.get('with_sobel', False)
     cfg.model.head.update(in_channels=features.shape[1], num_classes=num_classes)
-    text = cfg.pretty_text
+    text = config_text(cfg)
     if dist.get_rank() == 0:
         with atomic_write(Path(cfg.work_dir) / 'transfer.py') as file:
             file.write(text)

@@ -26,7 +26,7 @@ def atomic_write(path, mode='w'):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
-        with open(temporary, mode) as file:
+        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

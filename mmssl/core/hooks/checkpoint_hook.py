@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Checkpoints at intervals."""
 import os
+from pathlib import Path
 
 from mmcv.runner.hooks import Hook
 
@@ -40,8 +41,9 @@ class CheckpointHook(Hook):
                  filename_tmpl=None,
                  create_symlink=True,
                  sync_buffer=False):
-        if not isinstance(interval, int):
-            raise ConfigError(f'checkpoint_config.interval is an integer, got {interval!r}')
+        for name, value in dict(interval=interval, max_keep_ckpts=max_keep_ckpts).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f'checkpoint_config.{name} is an integer, got {value!r}')
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
@@ -83,9 +85,8 @@ class CheckpointHook(Hook):
     def _save(self, runner, number):
         self._due = False
         name = self.filename_tmpl.format(number)
-        old = [file for file in self._written if file != name]
-        keep = self.max_keep_ckpts - 1 if self.max_keep_ckpts > 0 else len(old)
-        self._written = old[len(old) - keep:] + [name]
+        # the checkpoint itself lists the old ones too: who resumes from it removes what a kill left between two steps
+        self._written = [file for file in self._written if file != name] + [name]
         path = os.path.join(self.out_dir, name)
         runner.logger.info('Saving checkpoint %s', path)
         if runner.meta is not None:
@@ -93,7 +94,7 @@ class CheckpointHook(Hook):
         runner.save_checkpoint(
             self.out_dir, filename_tmpl=name, save_optimizer=self.save_optimizer, create_symlink=self.create_symlink)
         # the old ones go only when the new one is safe on the disk
-        if runner.rank == 0:
-            for file in old[:len(old) - keep]:
-                if os.path.exists(os.path.join(self.out_dir, file)):
-                    os.remove(os.path.join(self.out_dir, file))
+        if self.max_keep_ckpts > 0:
+            old, self._written = self._written[:-self.max_keep_ckpts], self._written[-self.max_keep_ckpts:]
+            for file in old if runner.rank == 0 else ():
+                Path(self.out_dir, file).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Evaluation on the validation set while training."""
 import os
+from pathlib import Path
 
 from mmcv.runner.hooks import Hook
 from mmcv.runner.hooks.logger import LoggerHook
@@ -31,8 +32,9 @@ def keep_best(runner, name, score, when, less=False, score_key='best_score', pat
 
     def save():
         runner.save_checkpoint(runner.work_dir, filename_tmpl=new, create_symlink=False)
-        if runner.rank == 0 and old and os.path.exists(old):
-            os.remove(old)
+        if runner.rank == 0 and old:
+            # by its name: the folder may be a copy of that in which the training began
+            Path(runner.work_dir, os.path.basename(old)).unlink(missing_ok=True)
         runner.logger.info('Best %s is %.4f, saved as %s', name, score, new)
 
     runner.defer(save)

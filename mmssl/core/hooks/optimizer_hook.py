@@ -57,7 +57,9 @@ class DistOptimizerHook(_OptimizerHook):
         if self.loss_scale is not None:
             self.scaler = self._build_scaler(next(runner.model.parameters()).device.type)
             if self._scaler_state:
-                self.scaler.load_state_dict(self._scaler_state)
+                # where the scale stands, not the settings that it follows
+                state = {key: self._scaler_state[key] for key in ('scale', '_growth_tracker')}
+                self.scaler.load_state_dict({**self.scaler.state_dict(), **state})
         if self.update_interval > 1 and self.has_batch_norm(runner.model):
             runner.logger.info('gradients accumulate over %d iterations, batch norm still sees single batches',
                                self.update_interval)
