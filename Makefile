@@ -1,10 +1,15 @@
 # Each target does its own set-up: it makes .venv and installs what is not there yet.
-PYTHON ?= python3
+# PYTHON=python3.12 (a name or a path) takes that Python, in an environment of its own: .venv-3.12.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
 VENV := .venv
+else
+VENV := .venv-$(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),$(error PYTHON=$(PYTHON) does not run))
+endif
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INTEROP_STAMP := $(VENV)/interop
-DOWNSTREAM := .venv-downstream
+DOWNSTREAM := $(VENV)-downstream
 DOWNSTREAM_STAMP := $(DOWNSTREAM)/installed
 REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requirements/mminstall.txt \
 	requirements/optional.txt requirements/gpu.txt requirements/tests.txt setup.py
@@ -69,4 +74,4 @@ $(DOWNSTREAM_STAMP): $(STAMP) requirements/downstream.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DOWNSTREAM) build *.egg-info mmssl/.mim
+	rm -rf .venv .venv-* build *.egg-info mmssl/.mim
