@@ -119,16 +119,15 @@ def test_tool(files, tmp_path, run_tool):
     np.testing.assert_allclose(np.load(tmp_path / 'a.npy'), [expected[f] for f in files], rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes(files, tmp_path, run_tool):
+def test_two_processes(files, tmp_path, call_tool):
     """They write what one does, once, and name broken images that either of them met."""
     root, expected = files
     shutil.copytree(root / 'images', tmp_path / 'images')
     for name in list(expected)[3:5]:
         (tmp_path / 'images' / name).write_bytes(b'no image')
-    for launcher, out in ((), 'one'), (('tools/dist_run.sh', 2), 'two'):
-        done = run_tool(*launcher, 'tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images',
-                        tmp_path / f'{out}.npy', '--size', 32, '--broken', 'skip',
-                        env=dict(PYTHON=sys.executable))  # yapf: disable
+    for processes, out in (1, 'one'), (2, 'two'):
+        done = call_tool('tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images',
+                         tmp_path / f'{out}.npy', '--size', 32, '--broken', 'skip', processes=processes)
         assert done.stdout.count('22 images, 64 dimensions; 2 broken') == 1
     assert (tmp_path / 'one.json').read_text() == (tmp_path / 'two.json').read_text()
     one, two = np.load(tmp_path / 'one.npy'), np.load(tmp_path / 'two.npy')
