@@ -1,7 +1,6 @@
 """A folder's features against a loop over its files."""
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
