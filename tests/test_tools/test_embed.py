@@ -125,8 +125,17 @@ def test_two_processes(files, tmp_path, call_tool):
     for name in list(expected)[3:5]:
         (tmp_path / 'images' / name).write_bytes(b'no image')
     for processes, out in (1, 'one'), (2, 'two'):
-        done = call_tool('tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images',
-                         tmp_path / f'{out}.npy', '--size', 32, '--broken', 'skip', processes=processes)
+        done = call_tool(
+            'tools/embed.py',
+            root / 'config.py',
+            root / 'backbone.pth',
+            tmp_path / 'images',
+            tmp_path / f'{out}.npy',
+            '--size',
+            32,
+            '--broken',
+            'skip',
+            processes=processes)
         assert done.stdout.count('22 images, 64 dimensions; 2 broken') == 1
     assert (tmp_path / 'one.json').read_text() == (tmp_path / 'two.json').read_text()
     one, two = np.load(tmp_path / 'one.npy'), np.load(tmp_path / 'two.npy')
