@@ -23,6 +23,7 @@ from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
+from .optimizer.state import load_optimizer, optimizer_settings
 
 
 def _batches(loader, epoch, start):
@@ -62,6 +63,8 @@ class _Machine:
         self._deferred = []
         self._rng_state = None
         self._resumed_length = None
+        # as they were built, before any schedule changes them
+        self._optimizer_settings = {name: optimizer_settings(o) for name, o in self._optimizers().items()}
 
     # ---- hooks
 
@@ -232,6 +235,7 @@ class _Machine:
         if save_optimizer and self.optimizer is not None:
             checkpoint['optimizer'] = {k: o.state_dict() for k, o in self.optimizer.items()} \
                 if isinstance(self.optimizer, dict) else self.optimizer.state_dict()
+            checkpoint['optimizer_settings'] = self._optimizer_settings
         checkpoint['hooks'] = {name: hook.state_dict() for name, hook in self._hooks_with_state()}
         name = (filename_tmpl or self._filename_tmpl).format(self._number(epoch, iteration, batches))
         save_checkpoint(checkpoint, Path(out_dir) / name)
@@ -270,7 +274,12 @@ class _Machine:
         if resume_optimizer and self.optimizer is not None:
             if 'optimizer' not in checkpoint:
                 raise CheckpointError(f'{path} has no state of the optimizer; use load_from for its weights alone')
-            self._load_optimizer(path, checkpoint['optimizer'])
+            for name, optimizer in self._optimizers().items():
+                state, then = checkpoint['optimizer'], checkpoint.get('optimizer_settings', {}).get(name)
+                changes = load_optimizer(optimizer, state[name] if name else state, then,
+                                         self._optimizer_settings[name], path)
+                if changes:
+                    self.logger.info('the optimizer goes on with changed settings: %s', ', '.join(changes))
         self._epoch, self._iter = meta['epoch'], meta['iter']
         self.epoch_batches, self._resumed_length = meta.get('epoch_batches', 0), meta.get('epoch_length', 0)
         states = checkpoint.get('hooks', {})
@@ -287,20 +296,15 @@ class _Machine:
         if self.meta is None:
             self.meta = {}
         self.meta.setdefault('hook_msgs', {}).update(meta.get('hook_msgs', {}))
+        self.meta['resume_from'] = str(path)
         self.logger.info('resumed from %s at epoch %d, batch %d, iteration %d', path, self._epoch + 1,
                          self.epoch_batches, self._iter)
 
-    def _load_optimizer(self, path, state):
-        optimizers = self.optimizer if isinstance(self.optimizer, dict) else {None: self.optimizer}
-        for name, optimizer in optimizers.items():
-            rates = [group['lr'] for group in optimizer.param_groups]
-            try:
-                optimizer.load_state_dict(state if name is None else state[name])
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(f'the optimizer in {path} does not fit this one: {error}') from error
-            # a group without it would take the rate at which the checkpoint was written for its first one
-            for group, rate in zip(optimizer.param_groups, rates):
-                group.setdefault('initial_lr', rate)
+    def _optimizers(self):
+        """Optimizers by name; a single one has the name ''."""
+        if isinstance(self.optimizer, dict):
+            return self.optimizer
+        return {} if self.optimizer is None else {'': self.optimizer}
 
     def _restore_rng(self):
         if self._rng_state is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .errors import ConfigError, nearest
-from .misc import atomic_write
+from .misc import TEMPORARY, atomic_write
 
 # Harmless classes that checkpoints of other toolboxes hold besides tensors: numpy scalars (best scores), the
 # arguments of the command line.
@@ -20,6 +20,7 @@ _SAFE = [np.dtype, np._core.multiarray.scalar, argparse.Namespace] if hasattr(np
     [np.dtype, np.core.multiarray.scalar, argparse.Namespace]
 _SAFE += [(_SAFE[1], 'numpy.core.multiarray.scalar'), (_SAFE[1], 'numpy._core.multiarray.scalar')]
 _SAFE += [type(np.dtype(kind)) for kind in ('float16', 'float32', 'float64', 'int32', 'int64', 'bool')]
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 class CheckpointError(ConfigError):
@@ -91,7 +92,7 @@ def read_checkpoint(path, map_location='cpu'):
                 raise EOFError(f'the check sum of {torn} is wrong')
         with torch.serialization.safe_globals(_SAFE):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         reason = str(error).partition('\n')[0] or 'it ends too early'
         foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'GLOBAL ([\w.]+)', str(error))
         if foreign:
@@ -208,32 +209,92 @@ def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None
     return report
 
 
-def find_latest_checkpoint(path, suffix='pth'):
-    """The newest checkpoint of a training that can be read to the end.
+class TrainingCheckpoint(NamedTuple):
+    """A checkpoint that a training wrote.
 
-    Torn files are passed over with a warning, and so are files without a position to resume from.
+    Attributes:
+        path (Path): The file.
+        iter, epoch (int): Iterations and epochs done.
+        meta (dict): What the training noted in it.
+        resumable (bool): Whether it has all to go on from: weights and the optimizer's state.
+    """
+    path: Path
+    iter: int
+    epoch: int
+    meta: dict
+    resumable: bool
+
+
+def training_checkpoints(folder, suffix=None):
+    """Checkpoints of trainings in a folder, by what they hold and not by name or date; tensors stay on the disk.
+
+    Extracted and published weights and dumps of an iteration (loss_guard) are none. Torn files are passed over with a
+    warning.
+
+    Args:
+        folder (str | Path): The folder; it may be absent.
+        suffix (str, optional): Look at files whose name ends with it only.
+
+    Returns:
+        list[TrainingCheckpoint]: The one that got furthest first.
+    """
+    found = []
+    for path in Path(folder).glob(f'*.{suffix}' if suffix else '*'):
+        if path.is_symlink() or not path.is_file() or TEMPORARY.search(path.name):
+            continue
+        with open(path, 'rb') as file:
+            is_zip = file.read(4) == b'PK\x03\x04'
+        if not is_zip and path.suffix != '.pth':
+            continue
+        try:
+            checkpoint = _peek(path) if is_zip else read_checkpoint(path)
+        except (*_UNREADABLE, CheckpointError) as error:
+            if path.suffix == '.pth' or not zipfile.is_zipfile(path):  # else a zip file of another kind
+                reason = str(error).partition('\n')[0] if isinstance(error, CheckpointError) else \
+                    f'{path} is torn or no checkpoint'
+                warnings.warn(f'passed over: {reason}')
+            continue
+        meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+        if isinstance(meta, dict) and isinstance(meta.get('iter'), int) and 'batch' not in checkpoint:
+            resumable = 'state_dict' in checkpoint and 'optimizer' in checkpoint
+            found.append(TrainingCheckpoint(path, meta['iter'], meta.get('epoch', 0), meta, resumable))
+    return sorted(found, key=lambda c: (c.iter, c.epoch, c.path.stat().st_mtime_ns), reverse=True)
+
+
+def _peek(path):
+    """What a zip file of torch holds, without reading its tensors."""
+    with torch.serialization.safe_globals(_SAFE):
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+
+
+def find_latest_checkpoint(path, suffix='pth'):
+    """The checkpoint of a training that got furthest and can be read to the end.
 
     Args:
         path (str | Path): Folder.
-        suffix (str): Of the file names.
+        suffix (str, optional): Of the file names; None looks at all files.
 
     Returns:
-        str | None: Path, None where there is no checkpoint.
+        str | None: Path, None where no training can go on. Torn files are passed over with a warning.
     """
-
-    def age(file):
-        number = re.findall(r'\d+', file.stem)
-        return file.stat().st_mtime_ns, int(number[-1]) if number else -1
-
-    files = [file for file in Path(path).glob(f'*.{suffix}') if file.is_file() and not file.is_symlink()]
-    for file in sorted(files, key=age, reverse=True):
-        try:
-            # the whole file is read, so that a tear at any place is found
-            if 'iter' in read_checkpoint(file).get('meta', {}):
-                return str(file)
-        except CheckpointError as error:
-            warnings.warn(f'passed over: {error}')
+    for found in training_checkpoints(path, suffix):
+        if found.resumable:
+            torn = _torn_part(found.path)
+            if torn is None:
+                return str(found.path)
+            warnings.warn(f'passed over: {found.path} is torn: the check sum of {torn} is wrong')
     return None
+
+
+def _torn_part(path):
+    """Name of a part of a zip file whose check sum is wrong, None where there is none; torch itself does not look."""
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (*_UNREADABLE, NotImplementedError):
+        return 'its list of parts'
 
 
 def unwrap(model):

@@ -1,11 +1,16 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Small things that the tools share: atomic files, one-line errors, images of tensors. Imports nothing heavy."""
 import contextlib
+import errno
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
 from mmssl import old_places
+
+TEMPORARY = re.compile(r'\.\d+\.tmp$')  # the end of the names of files that atomic_write has not finished
 
 
 @contextlib.contextmanager
@@ -13,7 +18,7 @@ def atomic_write(path, mode='w'):
     """Open a file that appears under its name only when it is complete.
 
     The content goes to a temporary name in the same folder, is flushed to the disk and then renamed. After an error,
-    or a crash at any moment, `path` is what it was before.
+    or a crash at any moment, `path` is what it was before. A crash may leave `path`.PID.tmp; see TEMPORARY.
 
     Args:
         path (str | Path): The file. Its folder is made where there is none.
@@ -21,6 +26,9 @@ def atomic_write(path, mode='w'):
 
     Yields:
         file: Write into it.
+
+    Raises:
+        OSError: The disk is full; the message says how much space there is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +40,25 @@ def atomic_write(path, mode='w'):
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except Exception as error:
+        temporary.unlink(missing_ok=True)
+        full = _disk_full(error)
+        if full is None:
+            raise
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            full.errno, f'{path} could not be written: {os.strerror(full.errno).lower()} ({free:.0f} MB free, the file '
+            'takes more); what was there before is unchanged') from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _disk_full(error):
+    """The error of a full disk behind an error, None where that is not the cause; torch's writer hides it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
 
 
 def atomic_symlink(target, link):

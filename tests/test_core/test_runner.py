@@ -1,6 +1,7 @@
 """Runners: hooks in order, no sleeps, exact resume in process, accumulation, logs."""
 import copy
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -267,6 +268,60 @@ def test_resume_keeps_the_schedule(tmp_path):
     again.resume(str(tmp_path / 'epoch_3.pth'))
     again.run([numbers(3)], [('train', 1)])
     assert rates == pytest.approx([0.001] * 3)
+
+
+@pytest.mark.parametrize('recorded', [True, False])
+def test_changed_settings_take_effect_at_a_resume(tmp_path, recorded, caplog):
+    """Rates, decay and momentum of a resume are those of its config, and schedules start from them.
+
+    Reference: from the checkpoint on, the schedule's rate of the new base. Without the record, as in checkpoints of
+    MMSelfSup, the state tells what the settings were.
+    """
+    caplog.set_level(logging.INFO)
+    lr_config = dict(policy='CosineAnnealing', min_lr=0., by_epoch=False)
+    adam = dict(type='AdamW', lr=0.1, betas=(0.9, 0.99), weight_decay=0.1)
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=2), optimizer=adam)
+    runner.register_training_hooks(lr_config, dict(), dict(interval=1))
+    runner._max_epochs = 1
+    runner.run([numbers(3)], [('train', 1)])
+    path = tmp_path / 'epoch_1.pth'
+    if not recorded:
+        checkpoint = read_checkpoint(path)
+        del checkpoint['optimizer_settings']
+        torch.save(checkpoint, path)
+    for changes in ({}, dict(lr=0.5, weight_decay=0.2, betas=(0.8, 0.99))):
+        again = plain_runner(
+            tmp_path, dict(type='EpochBasedRunner', max_epochs=2), runner.model, optimizer={
+                **adam,
+                **changes
+            })
+        again.register_training_hooks(lr_config, dict())
+        caplog.clear()
+        again.resume(str(path))
+        assert ('lr: 0.1 -> 0.5' in caplog.text) == ('weight_decay: 0.1 -> 0.2' in caplog.text) == bool(changes)
+        again.run([numbers(3)], [('train', 1)])
+        group, = again.optimizer.param_groups
+        new = {**adam, **changes}
+        assert group['lr'] == pytest.approx(new['lr'] * (1 + math.cos(math.pi * 5 / 6)) / 2)
+        assert all(group[key] == new[key] for key in ('weight_decay', 'betas'))
+
+
+@pytest.mark.parametrize('recorded', [True, False])
+@pytest.mark.parametrize(
+    'optimizer, message',
+    [(dict(type='Adam', lr=0.1), 'holds the state of .*, and optimizer.type is Adam: go on with'),
+     (dict(type='SGD', lr=0.1, paramwise_options=dict(bias=dict(weight_decay=0.))), 'grouped otherwise')])
+def test_state_of_another_optimizer_is_refused(tmp_path, optimizer, message, recorded):
+    """Before: a KeyError in the first step."""
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.save_checkpoint(str(tmp_path), 'a.pth')
+    if not recorded:
+        checkpoint = read_checkpoint(tmp_path / 'a.pth')
+        del checkpoint['optimizer_settings']
+        torch.save(checkpoint, tmp_path / 'a.pth')
+    other = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), optimizer=optimizer)
+    with pytest.raises(CheckpointError, match=message):
+        other.resume(str(tmp_path / 'a.pth'))
 
 
 def test_progress_lines_without_a_terminal(tmp_path, capsys):

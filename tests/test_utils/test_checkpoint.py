@@ -3,6 +3,7 @@ import argparse
 import os
 import pickle
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from mmssl.utils.checkpoint import (CheckpointError, find_latest_checkpoint, get_state_dict, load_weights,
-                                    read_checkpoint, save_checkpoint)
+                                    read_checkpoint, save_checkpoint, training_checkpoints)
 from mmssl.utils.misc import atomic_symlink, atomic_write, tensor2imgs
 
 
@@ -57,25 +58,55 @@ def test_clear_errors(tmp_path):
             read_checkpoint(tmp_path / f'{name}.pth')
 
 
-def test_latest_passes_over_torn_files(tmp_path):
-    """A torn checkpoint at any place of the file is passed over, the previous one found; weights alone do not count."""
-    for i in (1, 2, 3, 4):
-        save_checkpoint(dict(meta=dict(iter=i), state_dict=dict(w=torch.rand(20000))), tmp_path / f'iter_{i}.pth')
-        os.utime(tmp_path / f'iter_{i}.pth', (time.time() + i, time.time() + i))
+def training(i, **more):
+    return dict(meta=dict(iter=i, epoch=0), state_dict=dict(w=torch.rand(20000)), optimizer=dict(state={}), **more)
+
+
+def test_latest_goes_by_content(tmp_path):
+    """Neither name nor date count, but how far the training had got; torn files and what cannot be resumed do not.
+
+    The newest files by date are the first ones, as cp -r may leave them.
+    """
+    for i, name in ((9, 'step-9'), (10, 'iter_10.pth'), (11, 'iter_11.pth'), (12, 'last.ckpt')):
+        save_checkpoint(training(i), tmp_path / name)
+        os.utime(tmp_path / name, (time.time() - i, time.time() - i))
     save_checkpoint(dict(state_dict=dict(w=torch.ones(1))), tmp_path / 'backbone.pth')
-    os.utime(tmp_path / 'backbone.pth', (time.time() + 9, time.time() + 9))
-    atomic_symlink('iter_4.pth', tmp_path / 'latest.pth')
-    whole = (tmp_path / 'iter_4.pth').read_bytes()
-    (tmp_path / 'iter_4.pth').write_bytes(whole[:-100])
-    broken = bytearray((tmp_path / 'iter_3.pth').read_bytes())
+    published = training(20)
+    del published['optimizer']
+    save_checkpoint(published, tmp_path / 'published-0123abcd.pth')
+    save_checkpoint(training(30, batch=dict(img=torch.ones(1))), tmp_path / 'nonfinite_iter_30_rank0.pth')
+    np.savez(tmp_path / 'features.npz', a=np.ones(3))
+    (tmp_path / 'iter_40.pth.123.tmp').write_bytes(b'PK\x03\x04')
+    atomic_symlink('last.ckpt', tmp_path / 'latest.pth')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert find_latest_checkpoint(tmp_path, None) == str(tmp_path / 'last.ckpt')
+        assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'iter_11.pth')
+        assert [c.iter for c in training_checkpoints(tmp_path)] == [20, 12, 11, 10, 9]
+    whole = (tmp_path / 'last.ckpt').read_bytes()
+    (tmp_path / 'last.ckpt').write_bytes(whole[:-100])
+    broken = bytearray((tmp_path / 'iter_11.pth').read_bytes())
     broken[40000:40100] = bytes(100)
-    (tmp_path / 'iter_3.pth').write_bytes(broken)
-    for i, name in ((4, 'iter_4.pth'), (3, 'iter_3.pth')):
-        os.utime(tmp_path / name, (time.time() + i, time.time() + i))
-    with pytest.warns(UserWarning, match='passed over: .*iter_4.pth is torn') as warned:
-        assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'iter_2.pth')
-    assert any('iter_3.pth' in str(w.message) for w in warned)
+    (tmp_path / 'iter_11.pth').write_bytes(broken)
+    with pytest.warns(UserWarning, match='passed over: .*last.ckpt is torn') as warned:
+        assert find_latest_checkpoint(tmp_path, None) == str(tmp_path / 'iter_10.pth')
+    assert any('iter_11.pth is torn' in str(w.message) for w in warned)
     assert find_latest_checkpoint(tmp_path / 'absent') is None
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path):
+    """torch's writer hides the reason. The limit on the size of a file makes the same error as a full disk."""
+    import resource
+    path = tmp_path / 'a.pth'
+    save_checkpoint(training(1), path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r'a.pth could not be written: file too large \(\d+ MB free.*unchanged'):
+            save_checkpoint(training(2), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['a.pth']
 
 
 def net():
