@@ -29,11 +29,11 @@ def main():
     import time
 
     from mmssl.apis.evaluation import EvaluationRun
-    from mmssl.evaluation.stored_features import store_features
+    from mmssl.evaluation.stored_features import file_digest, store_features
     from mmssl.utils.errors import ConfigError
 
     run = EvaluationRun(args, [f'data.{split}' for split in args.splits], 'extract')
-    settings = dict(config=str(args.config), checkpoint=args.checkpoint, dataset_config=str(args.dataset_config))
+    settings = dict(config=str(args.config), checkpoint=args.checkpoint, sha256=file_digest(args.checkpoint))
     for split in args.splits:
         start = time.time()
         try:
@@ -42,7 +42,7 @@ def main():
                 run.dataset(split),
                 args.out_dir,
                 split,
-                dict(settings, **run.provenance(split)),
+                dict(settings, dataset_config=str(args.dataset_config), data_root=args.data_root),
                 args.shard_size,
                 args.overwrite,
                 dtype=args.dtype,

@@ -64,7 +64,7 @@ def main():
     logger = get_root_logger(f'{cfg.work_dir}/{timestamp}.log', cfg.get('log_level', 'INFO'))
     cfg.load_from = args.load_from or cfg.get('load_from')
     cfg.resume_from = args.resume_from or cfg.get('resume_from')
-    if args.auto_resume and not args.resume_from:
+    if (args.auto_resume or cfg.get('auto_resume')) and not args.resume_from:
         # rank 0 looks, so that all agree
         latest = find_latest_checkpoint(cfg.work_dir) if get_rank() == 0 else None
         cfg.resume_from = broadcast_object(latest) or cfg.resume_from

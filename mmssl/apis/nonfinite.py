@@ -3,13 +3,16 @@
 import contextlib
 import math
 
-import mmcv
 import torch
+from mmcv import Config
 
 from mmssl.datasets.loader import map_tensors
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint
+from mmssl.utils.config import check_sections, config_section, load_config
+from mmssl.utils.config_file import read_plain
 from mmssl.utils.dist import default_device
+from mmssl.utils.errors import ConfigError
 from mmssl.utils.rng import set_rng_state
 
 
@@ -19,7 +22,7 @@ def _finite(values):
     return all(found)
 
 
-def reproduce(path, device=None):
+def reproduce(path, device=None, config=None):
     """Compute a dumped iteration again, up to the loss.
 
     Parameters and batch are those of the iteration. Buffers, such as queues, are as its forward pass left them; where
@@ -28,6 +31,9 @@ def reproduce(path, device=None):
     Args:
         path (str): The dump.
         device (str, optional): Where; by default the GPU where there is one.
+        config (str, optional): The config of the training, whose custom_imports are imported and whose model is
+            built. By default the model in the dump, which may have registered classes of this toolbox only: nothing
+            that a file names is run or imported.
 
     Returns:
         dict: `iter`, `rank`, `world_size`; `parameters` (names of those that are not finite), `images` (files of the
@@ -35,7 +41,7 @@ def reproduce(path, device=None):
         with an output that is not finite), `losses` (dict[str, float]), `losses_then` (in training) and `reproduced`.
 
     Raises:
-        CheckpointError: The file is no such dump.
+        CheckpointError: The file is no such dump, or its config is no plain text of values.
     """
     dump = read_checkpoint(path)
     absent = [key for key in ('meta', 'state_dict', 'settings', 'batch', 'rng_state') if key not in dump]
@@ -43,9 +49,15 @@ def reproduce(path, device=None):
         raise CheckpointError(f'{path} has no {absent[0]!r}: it is no dump of an iteration, those are called '
                               'nonfinite_iter_N_rankR.pth')
     meta, device = dump['meta'], torch.device(device) if device else default_device()
-    if not meta['config']:
-        raise CheckpointError(f'{path} has no config, so the model cannot be built')
-    model = build_algorithm(mmcv.Config.fromstring(meta['config'], '.py').model)
+    if config is None and not meta['config']:
+        raise CheckpointError(f'{path} has no config, so the model cannot be built: give it by --config')
+    try:
+        cfg = load_config(config) if config else Config(read_plain(meta['config']))
+    except ConfigError as error:
+        raise error if config else CheckpointError(f'the config in {path}: {error}') from error
+    check_sections(cfg, ['model'])
+    with config_section(cfg, 'model'):
+        model = build_algorithm(cfg.model)
     load_weights(model, dump)
     for name, module in model.named_modules():
         for key, value in dump['settings'].get(name, {}).items():

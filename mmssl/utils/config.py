@@ -3,47 +3,63 @@
 import argparse
 import contextlib
 import difflib
-import os
 
-from .errors import ConfigError, find_path, nearest
-
-TOP_LEVEL = ('model', 'data', 'img_norm_cfg', 'prefetch', 'optimizer', 'optimizer_config', 'lr_config',
-             'momentum_config', 'runner', 'checkpoint_config', 'log_config', 'custom_hooks', 'custom_imports',
-             'evaluation', 'workflow', 'load_from', 'resume_from', 'auto_resume', 'dist_params', 'log_level', 'seed',
-             'deterministic', 'work_dir', 'cudnn_benchmark', 'opencv_num_threads', 'mp_start_method',
-             'persistent_workers', 'amp', 'fp16', 'channels_last', 'compile', 'broken_images', 'find_unused_parameters',
-             'profiler_config')
+from .config_file import find_config, import_modules, read_config
+from .config_names import check_names, check_options, check_settings
+from .errors import ConfigError, find_path
 
 
-def parse_value(text):
+def parse_value(text, words=False):
     """Read a value of --cfg-options.
 
     Args:
         text (str): A number, true, false, None, a list such as 1,2 or [a,b] or [(train,1),(val,1)], else a string.
+            What stands in quotes is a string.
+        words (bool): Whether numbers and truth values are strings too.
 
     Returns:
         The value.
+
+    Raises:
+        ConfigError: Brackets without their counterpart.
     """
     text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"' and text[0] not in text[1:-1]:
         return text[1:-1]
-    parts, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character in '([') - (character in ')]')
-        if character == ',' and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    if depth:
-        raise ConfigError(f'unbalanced brackets in {text!r}')
-    if parts:
-        return [parse_value(part) for part in (*parts, text[start:]) if part.strip()]
+    parts = _split(text)
+    if len(parts) > 1:
+        return [parse_value(part, words) for part in parts if part.strip()]
     if text[:1] in ('(', '[') and text[-1:] in (')', ']'):
-        inner = parse_value(text[1:-1] + ',') if text[1:-1].strip() else []
+        inner = [parse_value(part, words) for part in _split(text[1:-1]) if part.strip()]
         return tuple(inner) if text[0] == '(' else inner
+    if words:
+        return None if text.lower() == 'none' else text
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
     return {'true': True, 'false': False, 'none': None}.get(text.lower(), text)
+
+
+def _split(text):
+    """The parts of a text between the commas that stand in no brackets and no quotes."""
+    parts, depth, quote, start = [], 0, '', 0
+    for i, character in enumerate(text):
+        if quote:
+            quote = '' if character == quote else quote
+        elif character in '\'"' and not text[start:i].strip('([ '):
+            quote = character
+        elif character in '()[]':
+            depth += 1 if character in '([' else -1
+        elif character == ',' and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    if depth:
+        raise ConfigError(f'unbalanced brackets in {text!r}')
+    return [*parts, text[start:]]
+
+
+class OptionText(str):
+    """Text of a value of --cfg-options. It is read when the present value of its key is known."""
 
 
 class DictAction(argparse.Action):
@@ -55,10 +71,7 @@ class DictAction(argparse.Action):
             key, equals, value = item.partition('=')
             if not equals or not key:
                 parser.error(f'{option_string} takes KEY=VALUE, got {item!r}')
-            try:
-                options[key] = parse_value(value)
-            except ConfigError as error:
-                parser.error(str(error))
+            options[key] = OptionText(value)
         setattr(namespace, self.dest, options)
 
 
@@ -74,38 +87,80 @@ def add_cfg_options(parser):
         'data.train.pipeline.1.p=0.0 or workflow="[(train,1),(val,1)]"')
 
 
-def load_config(path, cfg_options=None):
+def load_config(path, cfg_options=None, own=()):
     """Read a config file with its bases, and override settings.
 
     Args:
-        path (str | Path | mmcv.Config): Python, YAML or JSON file. Modules named in its custom_imports are imported.
+        path (str | Path | mmcv.Config): Python, YAML or JSON file, in the current folder or in the clone. Modules
+            named in its custom_imports are imported.
         cfg_options (dict, optional): Value by dotted key; an integer in a key is an index into a list.
+        own (Sequence[str]): Names at the top level that the caller reads and that are no settings.
 
     Returns:
         mmcv.Config: The config.
 
     Raises:
         FileNotFoundError: There is no such file, or no such base.
-        ConfigError: The file cannot be understood, or an option has a key that looks misspelt.
+        ConfigError: The file cannot be understood, holds a name that nobody reads or a value of a wrong type, or an
+            option does.
     """
     from mmcv import Config
     cfg = path
     if not isinstance(path, Config):
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f'config file {path} does not exist')
+        values, text, files = read_config(find_config(path))
+        check_names(values, files, own)
+        if values.get('custom_imports'):
+            import_modules(values['custom_imports'], files)
         try:
-            cfg = Config.fromfile(str(path))
-        except (SyntaxError, KeyError, TypeError, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ConfigError(f'config file {path}: {error.args[0] if error.args else error}') from error
+            cfg = Config(values, cfg_text=text, filename=str(path))
+        except KeyError as error:  # a name that mmcv keeps for itself
+            raise ConfigError(f'config file {path}: {error.args[0]}') from error
     if cfg_options:
-        _check_options(cfg, cfg_options)
+        check_options(cfg, cfg_options, own)
+        override(cfg, cfg_options)
+    check_settings(cfg)
+    return cfg
+
+
+def override(cfg, options):
+    """Set values in a config, whatever their names.
+
+    Args:
+        cfg (mmcv.Config): The config, which is changed.
+        options (dict): Value by dotted key. Texts of the command line are read by what they replace: where a string
+            is, or a list of strings, a text stays a text.
+
+    Raises:
+        ConfigError: A key leads nowhere.
+    """
+    options = {key: _typed(value, find_value(cfg, key)) for key, value in options.items()}
+    try:
+        cfg.merge_from_dict(_whole_lists(cfg, options))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        words = ' '.join(f'{key}={value}' for key, value in options.items())
+        raise ConfigError(f'--cfg-options {words}: {error.args[0] if error.args else error}') from error
+
+
+def _typed(value, present):
+    if not isinstance(value, OptionText):
+        return value
+    text = value.strip()
+    if isinstance(present, str):
+        return str(value) if text[:1] not in ('[', '(', '"', "'") and text.lower() != 'none' else \
+            parse_value(value, words=True)
+    return parse_value(
+        value,
+        words=isinstance(present, (list, tuple)) and len(present) > 0
+        and all(isinstance(part, str) for part in present))
+
+
+def find_value(cfg, key):
+    """The value of a dotted key, in which integers are indices into lists; None where there is none."""
+    for part in key.split('.'):
         try:
-            cfg.merge_from_dict(_whole_lists(cfg, cfg_options))
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ConfigError(f'--cfg-options {_words(cfg_options)}: {error.args[0] if error.args else error}') \
-                from error
+            cfg = cfg[int(part) if isinstance(cfg, (list, tuple)) else part]
+        except (KeyError, ValueError, IndexError, TypeError):
+            return None
     return cfg
 
 
@@ -114,31 +169,13 @@ def _whole_lists(cfg, options):
     whole = {}
     for key, value in options.items():
         parent, _, index = key.rpartition('.')
-        values = whole.get(parent, cfg)
-        if values is cfg and index.isdigit():
-            for part in parent.split('.'):
-                inside = values is not None and not isinstance(values, (str, list, tuple))
-                values = values[int(part)] if isinstance(values,
-                                                         (list, tuple)) else values.get(part) if inside else None
+        values = whole.get(parent) or find_value(cfg, parent)
         if index.isdigit() and isinstance(values, (list, tuple)) and not isinstance(value, dict):
             key, values = parent, list(values)
             values[int(index)] = value
             value = values
         whole[key] = value
     return whole
-
-
-def _words(options):
-    return ' '.join(f'{key}={value}' for key, value in options.items())
-
-
-def _check_options(cfg, options):
-    """Refuse an option whose first key is unknown and close to a known one."""
-    for key in options:
-        top = key.split('.')[0]
-        known = {*TOP_LEVEL, *cfg.keys()}
-        if top not in known and difflib.get_close_matches(top.lower(), known, n=1, cutoff=0.7):
-            raise ConfigError(f'--cfg-options has the unknown key {key!r}; {nearest(top, known)}')
 
 
 def find_section(cfg, name):

@@ -7,6 +7,9 @@ from mmcv.utils import Registry as _Registry
 
 from .errors import ConfigError, UnknownArgumentError, UnknownNameError, nearest
 
+# packages that a name imports by its scope
+_SCOPES = ('mmcls', 'mmdet', 'mmseg')
+
 
 def accepted_arguments(cls):
     """Names of the arguments that a class or function takes.
@@ -90,7 +93,7 @@ def build_from_cfg(cfg, registry, default_args=None):
 
 
 class Registry(_Registry):
-    """Registry of mmcv; a scope such as `mmcls.` imports that package when it is first named."""
+    """Registry of mmcv; the scopes `mmcls.`, `mmdet.` and `mmseg.` import that package when it is first named."""
 
     def __init__(self, name, build_func=None, parent=None, scope='mmssl'):
         super().__init__(name, build_func=build_func or build_from_cfg, parent=parent, scope=scope)
@@ -105,6 +108,8 @@ class Registry(_Registry):
         if self.parent is None:
             return None
         if scope not in self.parent.children and scope != self.parent.scope:
+            if scope not in _SCOPES:  # a config in a checkpoint shall not import whatever it names
+                raise UnknownNameError(f'{key!r} needs the package {scope!r}: name it in custom_imports')
             try:
                 importlib.import_module(f'{scope}.models')
             except ModuleNotFoundError as error:

@@ -8,8 +8,8 @@ import torch
 from mmcv import Config
 from PIL import Image
 
-from mmssl.apis import inference_model, init_model, init_random_seed, set_random_seed
-from mmssl.apis.train import build_loader, precision
+from mmssl.apis import inference_model, init_model, init_random_seed, set_random_seed, train_model
+from mmssl.apis.train import precision
 from mmssl.datasets import build_dataset
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
@@ -40,7 +40,6 @@ def test_precision(switches, expected):
 
 @pytest.mark.parametrize('switches, message', [
     (dict(amp=dict(dtype='bf16')), "amp.dtype is 'bfloat16' or 'float16', got 'bf16'"),
-    (dict(amp=dict(dtyp='bfloat16')), "'dtyp'; did you mean 'dtype'"),
     (dict(amp=dict(dtype='float16'), fp16=dict()), 'both amp and fp16'),
 ])
 def test_wrong_precision(switches, message):
@@ -49,9 +48,10 @@ def test_wrong_precision(switches, message):
 
 
 def test_unknown_key_of_data():
-    cfg = load_config(CONFIG, {'data.sample_per_gpu': 3})
+    cfg = load_config(CONFIG)
+    cfg.data.sample_per_gpu = 3
     with pytest.raises(ConfigError, match="'sample_per_gpu'; did you mean 'samples_per_gpu'"):
-        build_loader(build_dataset(cfg.data.train), cfg)
+        train_model(torch.nn.Linear(1, 1), build_dataset(cfg.data.train), cfg)
 
 
 def test_seeds():

@@ -90,6 +90,22 @@ def test_a_foreign_file_is_refused(tmp_path):
         reproduce(tmp_path / 'a.pth')
 
 
+@pytest.mark.parametrize('code', [
+    'open({!r}, "w")\nmodel = dict()', 'model = dict(type=open({!r}, "w"))',
+    'custom_imports = dict(imports="evil")\nmodel = dict(type="evil.Model")'
+])
+def test_nothing_of_a_dump_is_run(tmp_path, monkeypatch, code):
+    from mmssl.apis.nonfinite import reproduce
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = tmp_path / 'ran'
+    (tmp_path / 'evil.py').write_text(f'open({str(ran)!r}, "w")')
+    dump = dict(meta=dict(config=code.format(str(ran))), state_dict={}, settings={}, batch={}, rng_state={})
+    torch.save(dump, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='is code|evil'):
+        reproduce(tmp_path / 'a.pth')
+    assert not ran.exists()
+
+
 def test_names_of_wrapped_data_sets():
     from mmssl.datasets import build_dataset, sample_name
     source = dict(type='SingleViewDataset', data_source=dict(type='Digits'), pipeline=[])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv import Config, ConfigDict
 
+from mmssl.utils.config_file import read_plain
 from mmssl.utils.config_text import config_text, differences
 from mmssl.utils.errors import ConfigError
 
@@ -38,6 +39,7 @@ def test_every_config_reads_back_equal(tmp_path_factory, content):
     assert found == ConfigDict(content)
     assert repr(found) == repr(ConfigDict(content)) or 'dict' in content  # tuples are no lists, 1 is not 1.0 nor True
     assert not list(differences(content, found))
+    assert read_plain(config_text(content)) == content  # as the config in a checkpoint is read, without running it
 
 
 def test_numbers_of_numpy_and_paths_become_plain(tmp_path):

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time how SwAV and DeepCluster assign images to clusters, on noise, against what the training itself takes."""
 import argparse
+import json
 import logging
 
 from mmssl.utils.config import add_cfg_options
@@ -35,7 +36,7 @@ def main():
     from mmssl.benchmarks.step import image_size
     from mmssl.utils.config import check_sections, load_config
     from mmssl.utils.dist import default_device
-    from mmssl.utils.misc import write_json
+    from mmssl.utils.misc import atomic_write
 
     logging.getLogger('mmcv').setLevel(logging.WARNING)
     if args.threads:
@@ -56,7 +57,8 @@ def main():
         print(f'{name:<28}{value:>10.4f}')
     print(f'\nassignment: {found["images_per_second"]:.1f} images/s, {found["share"]:.2%} of {found["share_of"]}')
     if args.out:
-        write_json(args.out, found)
+        with atomic_write(args.out) as file:
+            json.dump(found, file, indent=2)
 
 
 if __name__ == '__main__':

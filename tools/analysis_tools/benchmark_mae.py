@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time training steps of MAE on noise: ours against timm's blocks, and how the time falls with the mask ratio."""
 import argparse
+import json
 
 from mmssl.utils.misc import run_tool
 
@@ -38,7 +39,7 @@ def main():
     import torch
 
     from mmssl.benchmarks import mae
-    from mmssl.utils.misc import write_json
+    from mmssl.utils.misc import atomic_write
     if args.threads:
         torch.set_num_threads(args.threads)
     seconds = mae.run(args.size, args.batch_size, args.img_size, args.mask_ratios, args.bfloat16, args.iters,
@@ -51,7 +52,8 @@ def main():
     for name, value in seconds.items():
         print(f'{name:<20}{1e3 * value:>9.1f}{args.batch_size / value:>10.1f}{first / value:>14.2f}')
     if args.out:
-        write_json(args.out, dict(vars(args), torch=torch.__version__, seconds=seconds))
+        with atomic_write(args.out) as file:
+            json.dump(dict(vars(args), torch=torch.__version__, seconds=seconds), file, indent=2)
 
 
 if __name__ == '__main__':

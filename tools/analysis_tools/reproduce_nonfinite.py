@@ -10,6 +10,8 @@ def parse_args():
         description='A training that stops because of a NaN or infinite loss leaves nonfinite_iter_*.pth in its '
         'work_dir. This computes that iteration again, up to the loss.')
     parser.add_argument('dump', help='the file nonfinite_iter_N_rankR.pth')
+    parser.add_argument(
+        '--config', help='of the training; needed where it imports classes of your own, since nothing in a dump is run')
     parser.add_argument('--device', help="'cpu' or 'cuda'; by default a GPU where there is one")
     return parser.parse_args()
 
@@ -17,7 +19,7 @@ def parse_args():
 def main():
     args = parse_args()
     from mmssl.apis.nonfinite import reproduce
-    found = reproduce(args.dump, args.device)
+    found = reproduce(args.dump, args.device, args.config)
     print(f'iteration {found["iter"] + 1} of rank {found["rank"]} of {found["world_size"]}')
     for title, names in (('parameters that are not finite', found['parameters']), ('files whose images are not finite',
                                                                                    found['images'])):

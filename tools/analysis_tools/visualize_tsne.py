@@ -73,7 +73,7 @@ def main():
     top = args.dataset.split('.')[0]
     of_data = {key: value for key, value in args.cfg_options.items() if key.split('.')[0] in ('data', top)}
     cfg = load_config(args.config, {k: v for k, v in args.cfg_options.items() if k not in of_data})
-    data_cfg = load_config(args.dataset_config, of_data)
+    data_cfg = load_config(args.dataset_config, of_data, own=(top, ))
     check_sections(cfg, ['model'])
     section = find_section(data_cfg, args.dataset)
     for name in ('max_num_class', 'max_num_sample'):
@@ -101,7 +101,7 @@ def main():
         leaf, place = locate(dataset, idx)
         return leaf.data_source, place
 
-    labels = np.asarray(getattr(dataset, 'gt_labels', np.full(len(dataset), -1)))
+    labels = np.array([source.get_cat_ids(place) for source, place in map(sample, range(len(dataset)))])
     chosen = plots.draw_evenly(labels, args.max_num_class, args.max_num_sample, args.seed)
     if len(chosen) < 3 or (args.perplexity or 0) >= len(chosen):
         raise ConfigError(f'{len(chosen)} images are too few for t-SNE' +

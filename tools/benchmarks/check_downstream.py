@@ -33,12 +33,14 @@ def main():
     from mmcv import Config
 
     from mmssl.downstream.data_files import data_files
-    from mmssl.utils.config import load_config, parse_value
+    from mmssl.utils.config import override, parse_value
+    from mmssl.utils.config_file import read_config
 
     if not os.path.isfile(args.config):
         raise FileNotFoundError(f'config file {args.config} does not exist')
     options = {key: parse_value(value) for key, _, value in (option.partition('=') for option in args.options)}
-    cfg = load_config(Config.fromfile(args.config, import_custom_modules=False), options)
+    cfg = Config(read_config(args.config)[0])
+    override(cfg, options)
     for split in ('train', 'val'):
         absent = [path for path in data_files(cfg.data[split]) if not os.path.exists(path)]
         if absent:

@@ -81,13 +81,10 @@ class ImageNet(BaseDataSource):
             raise FileNotFoundError(
                 f'no images in class folders of {osp.abspath(self.data_prefix)}; it holds {len(folders)} folders. '
                 'Images without class folders are read by the data source Folder')
-        self.found_classes = tuple(folders)
+        self.folder_to_idx = folders
+        if self.CLASSES is None:
+            self.CLASSES = tuple(folders)
         return names, labels
-
-    @property
-    def folder_to_idx(self):
-        """dict[str, int]: Label by name of the class folder; empty for a list."""
-        return {} if self.found_classes is None else self.class_to_idx
 
     def _read_line(self, number, line):
         name, _, label = line.rpartition(' ')

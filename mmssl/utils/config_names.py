@@ -1,0 +1,218 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The settings of a config: who reads each, its type, and what is said of a name that nobody reads."""
+import difflib
+import warnings
+
+from .errors import ConfigError, nearest
+
+_TRAIN = 'mmssl/apis/train.py'
+# name: type, and the file that reads it
+TOP_LEVEL = dict(
+    model=(dict, 'tools/train.py'),
+    data=(dict, _TRAIN),
+    img_norm_cfg=(dict, _TRAIN),
+    # a variable that the pipelines of the base configs go by; the data sets have one of their own
+    prefetch=(bool, 'configs/selfsup/_base_/datasets/imagenet_mae.py'),
+    optimizer=(dict, _TRAIN),
+    optimizer_config=(dict, _TRAIN),
+    lr_config=(dict, _TRAIN),
+    momentum_config=(dict, _TRAIN),
+    runner=(dict, _TRAIN),
+    checkpoint_config=(dict, _TRAIN),
+    log_config=(dict, _TRAIN),
+    custom_hooks=(list, _TRAIN),
+    custom_imports=(dict, 'mmssl/utils/config.py'),
+    evaluation=(dict, _TRAIN),
+    workflow=(list, _TRAIN),
+    load_from=(str, _TRAIN),
+    resume_from=(str, _TRAIN),
+    auto_resume=(bool, 'tools/train.py'),
+    dist_params=(dict, 'tools/train.py'),
+    log_level=(str, _TRAIN),
+    seed=(int, 'tools/train.py'),
+    deterministic=(bool, 'tools/train.py'),
+    work_dir=(str, 'tools/train.py'),
+    cudnn_benchmark=(bool, 'tools/train.py'),
+    opencv_num_threads=(int, 'mmssl/utils/setup_env.py'),
+    mp_start_method=(str, 'mmssl/utils/setup_env.py'),
+    persistent_workers=(bool, _TRAIN),
+    amp=(dict, _TRAIN),
+    fp16=(dict, _TRAIN),
+    channels_last=(bool, _TRAIN),
+    compile=(bool, _TRAIN),
+    broken_images=(dict, _TRAIN),
+    find_unused_parameters=(bool, _TRAIN),
+    broadcast_buffers=(bool, _TRAIN),
+    profiler_config=(dict, _TRAIN),
+    demo=(dict, 'mmssl/apis/demo.py'),
+    augmented_pipeline=(list, 'tools/benchmarks/classification/linear_sweep.py'))
+
+_WORDS = {dict: 'a dict', list: 'a list', bool: 'True or False', int: 'an integer', str: 'a text'}
+# settings that are themselves dicts of settings, and of no registered class
+SECTIONS = {
+    'data': ('train', 'val', 'test', 'extract', 'original', 'database', 'query', 'samples_per_gpu', 'imgs_per_gpu',
+             'workers_per_gpu', 'num_gpus', 'shuffle', 'replace', 'sampling_replace', 'pin_memory',
+             'persistent_workers', 'drop_last', 'broken_images', 'sampler', 'prefetch_factor', 'timeout',
+             'multiprocessing_context', 'pin_memory_device'),
+    'log_config': ('interval', 'hooks'),
+    'dist_params': ('backend', 'port', 'init_method', 'timeout', 'world_size', 'rank', 'device_id'),
+    'img_norm_cfg': ('mean', 'std'),
+    'amp': ('dtype', 'loss_scale'),
+    'fp16': ('loss_scale', ),
+}
+
+# names of MMEngine, MMSelfSup 1.x and OpenSelfSup, and ours
+RENAMED = dict(
+    optim_wrapper='optimizer, optimizer_config and amp',
+    param_scheduler='lr_config and momentum_config',
+    train_cfg='runner',
+    val_cfg='evaluation',
+    test_cfg='tools/test.py',
+    default_hooks='checkpoint_config, log_config and lr_config',
+    train_dataloader='data.train, data.samples_per_gpu and data.workers_per_gpu',
+    val_dataloader='data.val',
+    test_dataloader='data.test',
+    val_evaluator='evaluation',
+    test_evaluator='evaluation',
+    env_cfg='dist_params, cudnn_benchmark, mp_start_method and opencv_num_threads',
+    default_scope='nothing: names are found without it',
+    visualizer='log_config.hooks',
+    vis_backends='log_config.hooks',
+    log_processor='log_config',
+    auto_scale_lr='optimizer.lr',
+    resume='resume_from or auto_resume',
+    randomness='seed and deterministic',
+    data_preprocessor='img_norm_cfg',
+    model_wrapper_cfg='find_unused_parameters and broadcast_buffers',
+    launcher='--launcher of tools/train.py',
+    total_epochs='runner.max_epochs',
+    max_epochs='runner.max_epochs',
+    max_iters='runner.max_iters')
+_RENAMED_IN = {
+    'data':
+    dict(
+        batch_size='samples_per_gpu',
+        num_workers='workers_per_gpu',
+        collate_fn='nothing: the samples are put together as torch does',
+        worker_init_fn='seed at the top level',
+        generator='seed at the top level',
+        batch_sampler='shuffle, replace and drop_last',
+        train_dataloader='samples_per_gpu and workers_per_gpu',
+        seed='seed at the top level')
+}
+# what the configs and tools of MMSelfSup 0.x write, and what means nothing here
+_WITHOUT_MEANING = ('gpu_ids', 'device', 'split_at', 'split_name', 'dataset_type', 'data_source', 'name')
+
+
+def check_names(values, files, own=()):
+    """Refuse settings that nobody reads.
+
+    A name counts as read when it is a setting, when the code of its own file reads it, when another file reads it by
+    `{{_base_.name}}`, or when its value stands within another entry. One that begins with an underscore is the user's
+    own. A base may hold further names for others, if they look like no setting.
+
+    Args:
+        values (dict): Of the whole config.
+        files (list[ConfigFile]): The file, then its bases.
+        own (Sequence[str]): Names that the calling tool reads besides.
+
+    Raises:
+        ConfigError: With the file, the line and the nearest setting.
+    """
+    known = {*TOP_LEVEL, *own}
+    for file in files:
+        for name in file.lines:
+            if name in known or name.startswith('_') or name in file.loaded or name not in values \
+                    or any(name in other.from_bases for other in files if other is not file):
+                continue
+            value, place = values[name], file.place(name)
+            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            if name in RENAMED:
+                if value != {}:  # which sets nothing
+                    raise ConfigError(f'{place}: nothing reads {name!r}; here it is {RENAMED[name]}')
+            elif not (similar and not isinstance(value, (dict, list, tuple))) and _stands_within(value, values, name):
+                pass
+            elif name in _WITHOUT_MEANING:
+                warnings.warn(f'{place}: {name!r} means nothing to this toolbox and is left aside')
+            elif similar:
+                raise ConfigError(f'{place}: nothing reads {name!r}; did you mean {similar[0]!r}?')
+            elif any(name in base.lines for base in files if base is not file):
+                raise ConfigError(f'{place}: nothing reads {name!r}: the bases have used their own value already; set '
+                                  'the settings that they have built with it')
+            elif file is files[0] and not any(part.startswith('_base_') for part in file.path.parts):
+                raise ConfigError(f'{place}: nothing reads {name!r}: it is no setting (docs/en/config.md lists them). '
+                                  'A variable of your own is used in the file, or its name begins with an underscore')
+
+
+def _stands_within(value, values, name):
+    """Whether a value is a part of another entry. True, False and None are everywhere and count for nothing."""
+    if value is None or isinstance(value, bool):
+        return False
+    return any(_holds(part, value) for other, entry in values.items() if other != name for part in _parts(entry))
+
+
+def _parts(entry):
+    return entry.values() if isinstance(entry, dict) else entry if isinstance(entry, (list, tuple)) else ()
+
+
+def _holds(entry, value):
+    return type(entry) is type(value) and entry == value or any(_holds(part, value) for part in _parts(entry))
+
+
+def check_options(cfg, options, own=()):
+    """Refuse options of the command line that nobody reads; see check_names for the arguments."""
+    for key in options:
+        top = key.split('.')[0]
+        if top in TOP_LEVEL or top in own or top.startswith('_'):
+            continue
+        if top in RENAMED:
+            raise ConfigError(f'--cfg-options has the unknown key {key!r}; here it is {RENAMED[top]}')
+        if top not in cfg:
+            raise ConfigError(f'--cfg-options has the unknown key {key!r}; {nearest(top, TOP_LEVEL, "settings")}')
+        places = [place for name in cfg if name in TOP_LEVEL for place in _places(cfg[name], cfg[top], name)][:6]
+        raise ConfigError(f'--cfg-options {key}: the config has used its variable {top!r} already, set the settings '
+                          'that it has built with it' + (f': {", ".join(places)}' if places else ''))
+
+
+def _places(entry, value, path):
+    """Dotted names of the settings that equal a value."""
+    if type(entry) is type(value) and entry == value:
+        yield path
+        return
+    for key, part in entry.items() if isinstance(entry, dict) else enumerate(_parts(entry)):
+        yield from _places(part, value, f'{path}.{key}')
+
+
+def _is_data_set(name, value):
+    """Whether an entry of data is a data set of the user's own, such as view1, that a tool is given by name."""
+    return hasattr(value, 'get') and 'type' in value and (
+        name[-1].isdigit() or not difflib.get_close_matches(name, SECTIONS['data'], n=1, cutoff=0.75))
+
+
+def check_settings(cfg):
+    """See that settings have their types, and that sections hold only what is read.
+
+    Args:
+        cfg (mmcv.Config): The config.
+
+    Raises:
+        ConfigError: With the place and what would be right.
+    """
+    for name, (kind, _) in TOP_LEVEL.items():
+        value = cfg.get(name)
+        kinds = (list, tuple) if kind is list else (kind, )
+        if value is not None and (not isinstance(value, kinds) or kind is int and isinstance(value, bool)):
+            raise ConfigError(f'{name} is {_WORDS[kind]}, got {value!r}')
+    for section, known in SECTIONS.items():
+        for name, value in (cfg.get(section) or {}).items():
+            if name in known or section == 'data' and _is_data_set(name, value):
+                continue
+            renamed = _RENAMED_IN.get(section, {}).get(name)
+            raise ConfigError(f'{section} has the unknown key {name!r}; ' +
+                              (f'here it is {renamed}' if renamed else nearest(name, known)))
+    if cfg.get('data') and isinstance(cfg.data.get('sampler'), dict):
+        raise ConfigError('data.sampler is made by data.shuffle, data.replace and data.drop_last, and is no dict: '
+                          f'got {dict(cfg.data.sampler)!r}')
+    seed = cfg.get('seed')
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ConfigError(f'seed is an integer from 0 to 2**63 - 1, got {seed}')
