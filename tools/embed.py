@@ -37,9 +37,9 @@ def main():
 
     from mmssl.apis.embedding import check_embeddings_path, embed_folder, write_embeddings
     from mmssl.datasets.data_sources.decode import BrokenImageError
-    from mmssl.evaluation.stored_features import file_digest
     from mmssl.utils import dist
     from mmssl.utils.errors import ConfigError
+    from mmssl.utils.misc import file_digest
 
     check_embeddings_path(args.output)
     dist.init_dist(args.launcher)

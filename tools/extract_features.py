@@ -29,8 +29,9 @@ def main():
     import time
 
     from mmssl.apis.evaluation import EvaluationRun
-    from mmssl.evaluation.stored_features import file_digest, store_features
+    from mmssl.evaluation.stored_features import store_features
     from mmssl.utils.errors import ConfigError
+    from mmssl.utils.misc import file_digest
 
     run = EvaluationRun(args, [f'data.{split}' for split in args.splits], 'extract')
     settings = dict(config=str(args.config), checkpoint=args.checkpoint, sha256=file_digest(args.checkpoint))

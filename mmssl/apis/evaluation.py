@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import file_digest, load_features
+from mmssl.evaluation.stored_features import load_features
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write, table_lines
+from mmssl.utils.misc import atomic_write, file_digest, table_lines
 from .inference import pretrained_model
 
 

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Which protocols the evaluation suite runs, in what order, and on which features."""
 import copy
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -21,7 +20,7 @@ from mmssl.utils import dist
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write
+from mmssl.utils.misc import atomic_write, file_digest
 from .evaluation import EvaluationRun
 from .train import set_random_seed
 
@@ -447,7 +446,7 @@ def _write(run, out, names, found, not_run, times, features, main):
     versions = {name: importlib.metadata.version(name) for name in ('torch', 'numpy', 'scikit-learn')}
     versions.update(mmssl=mmssl.__version__, python=platform.python_version())
     title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
-    sha = hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest() if Path(args.checkpoint).is_file() else None
+    sha = file_digest(args.checkpoint if Path(args.checkpoint).is_file() else None)
     report = dict(
         title=title,
         suite=args.suite,

@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Features in files: extracted piece by piece, by several processes, resumable; and read again."""
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,14 +10,6 @@ from mmssl.utils import dist
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
 from .features import Features, extract_alone
-
-
-def file_digest(path):
-    """SHA-256 of a file, as hexadecimal digits; None without a path."""
-    if path is None:
-        return None
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def store_features(model, dataset, folder, split, settings, shard_size=10000, overwrite=False, **options):

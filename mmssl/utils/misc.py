@@ -1,7 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Small things that the tools share: atomic files, one-line errors, images of tensors. Imports nothing heavy."""
+"""Small things that the tools share: atomic files, digests, one-line errors, images. Imports nothing heavy."""
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -78,6 +79,17 @@ def _sync_folder(folder):
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def file_digest(path):
+    """SHA-256 of a file, as hexadecimal digits; None without a path."""
+    if path is None:
+        return None
+    digest = hashlib.sha256()  # hashlib.file_digest came with Python 3.11
+    with open(path, 'rb') as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def table_lines(rows, headings):

@@ -1,5 +1,6 @@
 """Checkpoints: torn, foreign, renamed, latest; atomic files."""
 import argparse
+import hashlib
 import os
 import pickle
 import time
@@ -12,7 +13,7 @@ from torch import nn
 
 from mmssl.utils.checkpoint import (CheckpointError, find_latest_checkpoint, get_state_dict, load_weights,
                                     read_checkpoint, save_checkpoint, training_checkpoints)
-from mmssl.utils.misc import atomic_symlink, atomic_write, tensor2imgs
+from mmssl.utils.misc import atomic_symlink, atomic_write, file_digest, tensor2imgs
 
 
 class Bomb:
@@ -162,6 +163,13 @@ def test_a_file_appears_only_when_complete(tmp_path):
             file.flush()
             raise RuntimeError
     assert path.read_text() == 'first' and [p.name for p in path.parent.iterdir()] == ['a.txt']
+
+
+@pytest.mark.parametrize('size', [0, 7, 2**20, 2**20 + 1])
+def test_digest_of_a_file(tmp_path, size):
+    content = bytes(range(251)) * (size // 251 + 1)
+    (tmp_path / 'a').write_bytes(content[:size])
+    assert file_digest(tmp_path / 'a') == hashlib.sha256(content[:size]).hexdigest()
 
 
 def test_tensor2imgs():
