@@ -123,6 +123,20 @@ def photo_folder(photographs, tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def warnings_of_data():
+    """What is logged, as a list of messages."""
+    import logging
+
+    from mmssl.utils.logger import get_root_logger
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    get_root_logger().addHandler(handler)
+    yield records
+    logging.getLogger('mmssl').removeHandler(handler)
+
+
 def _completed(script, args, returncode, out, err, check):
     if check and returncode:
         raise AssertionError(f'{script} ended with {returncode}\n{out[-4000:]}\n{err[-4000:]}')

@@ -12,15 +12,36 @@ from .registry import DATASETS
 class SingleViewDataset(BaseDataset):
     """One view of each image, with its label.
 
+    Where a source has several labels an image (a true attribute `multi_label`), the label is an int8 vector with a 1
+    for each of its classes and 0 for the others.
+
     Args: see BaseDataset.
+
+    Attributes:
+        gt_labels (ndarray): Labels of all samples, -1 = unlabelled; a ConfigError where there are several an image.
     """
 
     def __init__(self, data_source, pipeline, prefetch=False):
         super().__init__(data_source, pipeline, prefetch)
-        self.gt_labels = self.data_source.get_gt_labels()
+        self.num_classes = None
+        if getattr(self.data_source, 'multi_label', False):
+            self.num_classes = len(self.CLASSES) if self.CLASSES is not None else int(self.data_source.labels.max()) + 1
+        else:
+            self._labels = self.data_source.get_gt_labels()
+
+    @property
+    def gt_labels(self):
+        return self._labels if self.num_classes is None else self.data_source.get_gt_labels()
+
+    def _label(self, idx):
+        if self.num_classes is None:
+            return int(self._labels[idx])
+        label = np.zeros(self.num_classes, np.int8)
+        label[self.data_source.get_cat_ids(idx)] = 1
+        return label
 
     def __getitem__(self, idx):
-        label = int(self.gt_labels[idx])
+        label = self._label(idx)
         img = self.stored(idx)
         seed_view(0)
         return dict(img=self.finish(self.pipeline(img)), label=label, idx=idx)

@@ -13,6 +13,7 @@ from mmssl.models.utils.multi_pooling import MultiPooling
 from mmssl.models.utils.pooling import gem, get_rmac_descriptors
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.errors import ConfigError
 from mmssl.utils.evaluation_options import POOLING
 from mmssl.utils.rng import get_rng_state, set_rng_state
 
@@ -192,6 +193,9 @@ def _checked(loader, img_norm_cfg):
         if img.dtype == torch.uint8 and img_norm_cfg is None:
             raise ValueError('images leave the data set as uint8 (prefetch=True) and need img_norm_cfg='
                              'dict(mean=[...], std=[...]), on the scale of 0 to 1')
+        if batch.get('label', batch['idx']).ndim != 1:
+            raise ConfigError('an evaluation takes one label an image, this data set gives a vector of '
+                              f'{batch["label"].shape[1]}: set multi_label=False in its data source')
         yield batch
 
 

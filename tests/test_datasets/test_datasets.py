@@ -37,7 +37,9 @@ def test_unlabelled_samples_have_the_label_minus_one(photo_folder):
 def test_evaluate(tmp_path):
     """Top-k accuracy against a loop; unlabelled samples are left out."""
     (tmp_path / 'list.txt').write_text('\n'.join(f'{i}.jpg {i * 7 % 10 - 1}' for i in range(50)))
-    data = SingleViewDataset(dict(type='ImageList', data_prefix='', ann_file=str(tmp_path / 'list.txt')), RESIZE)
+    (tmp_path / '0.jpg').touch()
+    data = SingleViewDataset(
+        dict(type='ImageList', data_prefix=str(tmp_path), ann_file=str(tmp_path / 'list.txt')), RESIZE)
     scores = np.random.default_rng(0).normal(size=(50, 9))
     labels = data.data_source.get_gt_labels()
     got = data.evaluate(dict(head4=scores), logger='silent', topk=(1, 3, 20))

@@ -1,4 +1,3 @@
-import logging
 import random
 
 import numpy as np
@@ -146,16 +145,6 @@ def test_global_generators_are_left_alone(two_views):
 def test_spawned_workers(two_views):
     loader = loader_of(two_views, 1, size=12, multiprocessing_context='spawn')
     assert content(loader) == content(loader_of(two_views, size=12))
-
-
-@pytest.fixture
-def warnings_of_data():
-    records = []
-    handler = logging.Handler()
-    handler.emit = lambda record: records.append(record.getMessage())
-    logging.getLogger('mmssl').addHandler(handler)
-    yield records
-    logging.getLogger('mmssl').removeHandler(handler)
 
 
 @pytest.fixture

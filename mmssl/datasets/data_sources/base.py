@@ -1,7 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What all data sources share: compact annotations and image reading."""
 import io
+import os
 import os.path as osp
+import re
 from abc import ABCMeta, abstractmethod
 from array import array
 from collections.abc import Sequence
@@ -12,6 +14,13 @@ import numpy as np
 from mmssl.utils.errors import ConfigError
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
+
+IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
+
+
+def has_file_allowed_extension(filename, extensions):
+    """Whether a file name ends with one of the (lower-case) extensions, in any case."""
+    return filename.lower().endswith(tuple(extensions))
 
 
 class CompactStrings(Sequence):
@@ -65,19 +74,58 @@ class DataInfos(Sequence):
 
 
 def read_lines(path):
-    """Lines of a text file with their numbers from 1, blank ones left out; from any of mmcv's file backends."""
+    """Lines of a text file with their numbers from 1, blank ones left out; from any of mmcv's file backends.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: The file has NUL bytes: it is no text, or one in UTF-16.
+    """
     if mmcv.FileClient.parse_uri_prefix(path) is None:
+        path = osp.expanduser(path)
         if not osp.isfile(path):
-            raise FileNotFoundError(f'no such list: {path}; a folder of images needs none: set ann_file=None, and '
-                                    "type='Folder' where its subfolders are no classes")
+            raise FileNotFoundError(
+                f'no such list: {osp.abspath(path)}; a folder of images needs none: set ann_file=None, and '
+                "type='Folder' where its subfolders are no classes")
         file = open(path, encoding='utf-8', errors='surrogateescape')
     else:
         file = io.StringIO(mmcv.FileClient.infer_client(uri=path).get_text(path))
     with file:
         for number, line in enumerate(file, 1):
-            line = line.strip()
+            if '\0' in line:
+                raise ConfigError(f'{path}, line {number}: there is a NUL byte in {line[:80]!r}; a list is a text in '
+                                  'UTF-8, or in any encoding whose names the file system has')
+            line = (line.removeprefix('\ufeff') if number == 1 else line).strip()
             if line:
                 yield number, line
+
+
+def split_label(line, place):
+    """A line of a list -> file name and class id.
+
+    Args:
+        line (str): A file name, and perhaps spaces or tabs and a class id.
+        place (str): File and line, for the error.
+
+    Returns:
+        tuple[str, int | None]: None where the line has no class id.
+
+    Raises:
+        ConfigError: The class id is no integer from -1 to 2^31 - 1, or is set off by a comma or semicolon.
+    """
+    found = re.fullmatch(r'(.*\S)[ \t]+([+-]?\d+)', line)
+    if found and not (found[1][-1] in ',;' and has_file_allowed_extension(found[1].rstrip(',; '), IMG_EXTENSIONS)):
+        label = int(found[2])
+        if not -1 <= label < 2**31:
+            raise ConfigError(f'{place}: class ids are 0 to {2**31 - 1}, and -1 for an image without a label; got '
+                              f'{found[2]}')
+        return found[1], label
+    # what follows the name of an image is meant as a label
+    odd = re.fullmatch(rf'(.*({"|".join(map(re.escape, IMG_EXTENSIONS))}))\s*([\s,;])(.*)', line, re.IGNORECASE)
+    if odd and not has_file_allowed_extension(line, IMG_EXTENSIONS):
+        raise ConfigError(f'{place}: expected a file name, a space and a class id, such as "{odd[1]} 0"; got {line!r}' +
+                          (', which has a comma or semicolon instead of the space' if odd[3] in
+                           ',;' else f', where {odd[4]!r} is no class id: the names of classes are given by `classes`'))
+    return line, None
 
 
 class BaseDataSource(metaclass=ABCMeta):
@@ -115,7 +163,11 @@ class BaseDataSource(metaclass=ABCMeta):
             raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
         if channel_order not in CHANNEL_ORDERS:
             raise ConfigError(f'channel_order must be one of {CHANNEL_ORDERS}, got {channel_order!r}')
-        self.data_prefix = osp.expanduser(data_prefix) if isinstance(data_prefix, str) else data_prefix
+        if data_prefix is not None and not isinstance(data_prefix, (str, os.PathLike)):
+            raise ConfigError(
+                f'data_prefix must be a folder, got {data_prefix!r}; on a command line, names such as a,b '
+                'or 2021 are strings in quotes: data_prefix="\'2021\'"')
+        self.data_prefix = data_prefix and osp.expanduser(data_prefix)
         self.ann_file = ann_file
         self.test_mode = test_mode
         self.color_type = color_type
@@ -127,6 +179,10 @@ class BaseDataSource(metaclass=ABCMeta):
         if isinstance(loaded, list):
             loaded = loaded, np.array([info.get('gt_label', -1) for info in loaded], np.int32)
         self.samples, self.labels = loaded
+        if not len(self.samples):
+            raise ConfigError(f'{type(self).__name__} found no sample: ' +
+                              (f'ann_file {ann_file} names none' if ann_file else f'data_prefix is {data_prefix}'))
+        self._check_files()
         if self.CLASSES is not None and len(self.labels) and self.labels.max() >= len(self.CLASSES):
             raise ConfigError(f'{type(self).__name__}: label {self.labels.max()} is there, but only '
                               f'{len(self.CLASSES)} classes are named (labels count from 0)')
@@ -140,6 +196,18 @@ class BaseDataSource(metaclass=ABCMeta):
                 array of labels; or, as in MMSelfSup, a list of dicts with img_prefix, img_info=dict(filename=...)
                 and gt_label.
         """
+
+    def _check_files(self):
+        """Where a list and a folder do not fit together, all files are absent; three of them tell."""
+        kind, own = type(self), BaseDataSource
+        ours = all(getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_filename'))
+        if self.ann_file is None or not ours or self.file_client_args.get('backend', 'disk') != 'disk':
+            return
+        files = [self.get_filename(i) for i in sorted({0, len(self) // 2, len(self) - 1})]
+        if not any(map(osp.lexists, files)):
+            raise FileNotFoundError(
+                f'{len(self)} images are listed in {self.ann_file}, but neither the first nor the last is there: there '
+                f'is no {osp.abspath(files[0])}. Names are relative to data_prefix, which is {self.data_prefix!r}')
 
     def __len__(self):
         return len(self.samples)

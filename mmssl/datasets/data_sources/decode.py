@@ -2,7 +2,9 @@
 """Bytes of an image file -> uint8 array, whatever kind of image it is."""
 import io
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib import import_module
 
 import numpy as np
 import simplejpeg
@@ -99,6 +101,18 @@ def _decode_jpeg(data, color_type, channel_order):
     return img if undo is None else np.ascontiguousarray(undo(img))
 
 
+@lru_cache
+def _load_plugins():
+    """Number of plug-ins of Pillow that are installed, after loading them; see PLUGINS in folder.py."""
+    loaded = 0
+    for name in ('pillow_heif', 'pillow_avif', 'pillow_jxl'):
+        with suppress(ImportError):
+            plugin = import_module(name)
+            getattr(plugin, 'register_heif_opener', bool)()  # the others register themselves
+            loaded += 1
+    return loaded
+
+
 @contextmanager
 def _large_images():
     """Pillow takes images of up to MAX_PIXELS within; its own limit is for files that strangers send to a server."""
@@ -112,7 +126,13 @@ def _large_images():
 
 def _decode_with_pillow(data, color_type, channel_order):
     with _large_images():
-        img = in_8_bits(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+        try:
+            img = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            if not _load_plugins():
+                raise
+            img = Image.open(io.BytesIO(data))
+        img = in_8_bits(ImageOps.exif_transpose(img))
         img.load()
     target = dict(color='RGB', grayscale='L', unchanged=img.mode)[color_type]
     if target == 'L' and img.mode == 'LA':

@@ -2,19 +2,52 @@
 """Images found in a tree of folders, without labels."""
 import os
 import os.path as osp
+from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
+from PIL import features
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
-from .base import BaseDataSource, CompactStrings
+from .base import IMG_EXTENSIONS, BaseDataSource, CompactStrings, has_file_allowed_extension
 
-IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
+# what is passed over without a plug-in of Pillow: extension -> module, and the package that has it
+PLUGINS = {
+    '.heic': ('pillow_heif', 'pillow-heif'),
+    '.heif': ('pillow_heif', 'pillow-heif'),
+    '.avif': ('pillow_avif', 'pillow-avif-plugin'),
+    '.jxl': ('pillow_jxl', 'pillow-jxl-plugin')
+}
+RAW_EXTENSIONS = ('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.rw2')  # of cameras; Pillow reads none
 
 
-def has_file_allowed_extension(filename, extensions):
-    """Whether a file name ends with one of the (lower-case) extensions, in any case."""
-    return filename.lower().endswith(tuple(extensions))
+@lru_cache
+def readable_extensions():
+    """tuple[str]: Ends of names that count as images: those always read, and those of installed plug-ins."""
+    there = tuple(extension for extension, (module, _) in PLUGINS.items() if find_spec(module))
+    return IMG_EXTENSIONS + (there if '.avif' in there or not features.check('avif') else ('.avif', *there))
+
+
+def tell_passed_over(passed_over, root):
+    """Words on files that look like images and were passed over.
+
+    Args:
+        passed_over (dict[str, int]): Count by extension.
+        root (str): Folder that holds them.
+
+    Returns:
+        str: One sentence, or '' for none.
+    """
+    if not passed_over:
+        return ''
+    packages = sorted({PLUGINS[extension][1] for extension in passed_over if extension in PLUGINS})
+    mend = [f'"pip install {" ".join(packages)}" lets them be read'] * bool(packages)
+    mend += ['raw files of cameras have to be converted, for example to JPEG'] * any(e in RAW_EXTENSIONS
+                                                                                     for e in passed_over)
+    counts = ', '.join(f'{count} {extension}' for extension, count in sorted(passed_over.items()))
+    return f'{sum(passed_over.values())} files in {osp.abspath(root)} were passed over ({counts}): {"; ".join(mend)}'
 
 
 def sorted_entries(folder):
@@ -25,14 +58,30 @@ def sorted_entries(folder):
         return sorted((e for e in entries if not e.name.startswith('.')), key=lambda e: e.name)
 
 
-def find_images(root, folder='', recursive=True, extensions=IMG_EXTENSIONS):
+def asked(question):
+    """An answer of os.DirEntry, which asks the disk only for links; False for a link to itself."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def _holds(folder, paths):
+    """Whether one of the paths is the folder or lies in it: a link to it would lead round and round."""
+    return any(osp.join(path, '').startswith(osp.join(folder, '')) for path in paths)
+
+
+def find_images(root, folder='', recursive=True, extensions=None, passed_over=None, _above=()):
     """Yield the paths, relative to `root`, of the images below `folder`: first its files, then its folders, by name.
+
+    A link to nowhere, or to itself, counts as a file: reading it will say what is wrong.
 
     Args:
         root (str): Folder that the paths are relative to.
         folder (str): Where to look, relative to `root`.
         recursive (bool): Also look into folders in it.
-        extensions (Sequence[str]): Lower-case ends of names that count as images.
+        extensions (Sequence[str], optional): Lower-case ends of names that count as images; see readable_extensions.
+        passed_over (dict[str, int], optional): Gets the counts of files that need a plug-in, by extension.
 
     Yields:
         str: Path with forward slashes.
@@ -40,18 +89,20 @@ def find_images(root, folder='', recursive=True, extensions=IMG_EXTENSIONS):
     here = osp.join(root, folder)
     entries = sorted_entries(here)
     prefix = f'{folder}/' if folder else ''
+    extensions = tuple(extensions or readable_extensions())
     for entry in entries:
-        if has_file_allowed_extension(entry.name, extensions) and entry.is_file():
-            yield prefix + entry.name
+        if has_file_allowed_extension(entry.name, extensions):
+            if asked(entry.is_file) or entry.is_symlink() and not osp.exists(entry.path):
+                yield prefix + entry.name
+        elif passed_over is not None and has_file_allowed_extension(entry.name, (*PLUGINS, *RAW_EXTENSIONS)):
+            extension = osp.splitext(entry.name)[1].lower()
+            passed_over[extension] = passed_over.get(extension, 0) + 1
     if not recursive:
         return
+    above = (*_above, osp.realpath(here))
     for entry in entries:
-        if not entry.is_dir():
-            continue
-        # a link to a folder that it lies in would lead round and round
-        if entry.is_symlink() and (osp.realpath(here) + os.sep).startswith(osp.realpath(entry.path) + os.sep):
-            continue
-        yield from find_images(root, prefix + entry.name, True, extensions)
+        if asked(entry.is_dir) and not (entry.is_symlink() and _holds(osp.realpath(entry.path), above)):
+            yield from find_images(root, prefix + entry.name, True, extensions, passed_over, above)
 
 
 @DATASOURCES.register_module()
@@ -80,8 +131,13 @@ class Folder(BaseDataSource):
             file_client_args=file_client_args)
 
     def load_annotations(self):
-        names = CompactStrings(find_images(self.data_prefix))
+        passed_over = {}
+        names = CompactStrings(find_images(self.data_prefix, passed_over=passed_over))
+        told = tell_passed_over(passed_over, self.data_prefix)
         if not names:
-            raise FileNotFoundError(f'no images in {osp.abspath(self.data_prefix)} or the folders in it; looked for '
-                                    f'files that end with {", ".join(IMG_EXTENSIONS)}')
+            raise FileNotFoundError(told
+                                    or f'no images in {osp.abspath(self.data_prefix)} or the folders in it; looked for '
+                                    f'files that end with {", ".join(readable_extensions())}')
+        if told:
+            get_root_logger().warning(told)
         return names, np.full(len(names), -1, np.int32)

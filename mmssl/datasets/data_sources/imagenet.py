@@ -6,9 +6,10 @@ from array import array
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
-from .base import BaseDataSource, CompactStrings, read_lines
-from .folder import IMG_EXTENSIONS, find_images, has_file_allowed_extension, sorted_entries
+from .base import BaseDataSource, CompactStrings, has_file_allowed_extension, read_lines, split_label
+from .folder import asked, find_images, sorted_entries, tell_passed_over
 
 __all__ = ['ImageNet', 'find_folders', 'get_samples', 'has_file_allowed_extension']
 
@@ -22,23 +23,24 @@ def find_folders(root):
     Returns:
         dict[str, int]: Label by folder name; the folders are counted by name.
     """
-    return {e.name: i for i, e in enumerate(e for e in sorted_entries(root) if e.is_dir())}
+    return {e.name: i for i, e in enumerate(e for e in sorted_entries(root) if asked(e.is_dir))}
 
 
-def get_samples(root, folder_to_idx, extensions=IMG_EXTENSIONS, recursive=True):
+def get_samples(root, folder_to_idx, extensions=None, recursive=True, passed_over=None):
     """Yield each image in class folders with its label.
 
     Args:
         root (str): Folder with the class folders.
         folder_to_idx (dict[str, int]): Label by folder name.
-        extensions (Sequence[str]): Lower-case ends of names that count as images.
+        extensions (Sequence[str], optional): See find_images.
         recursive (bool): Also look into folders in a class folder.
+        passed_over (dict[str, int], optional): See find_images.
 
     Yields:
         tuple[str, int]: Path relative to `root`, and label.
     """
     for folder, label in sorted(folder_to_idx.items()):
-        for name in find_images(root, folder, recursive, extensions):
+        for name in find_images(root, folder, recursive, extensions, passed_over):
             yield name, label
 
 
@@ -59,7 +61,7 @@ def compact(samples):
 class ImageNet(BaseDataSource):
     """Images in class folders, or listed in an annotation file.
 
-    With `ann_file`, each of its lines is a file name relative to `data_prefix`, a space and a class id, such as
+    With `ann_file`, each of its lines is a file name relative to `data_prefix`, a space or tab and a class id, such as
     `n01440764/n01440764_10026.JPEG 0`. Without, each folder in `data_prefix` is a class, counted by name.
 
     Args: see BaseDataSource.
@@ -72,23 +74,33 @@ class ImageNet(BaseDataSource):
             return self._load_folders()
         if not isinstance(self.ann_file, str):
             raise ConfigError(f'ann_file of {type(self).__name__} must be one file name, got {self.ann_file!r}')
-        return compact(self._read_line(number, line) for number, line in read_lines(self.ann_file))
+        return compact(
+            self._read_line(f'{self.ann_file}, line {number}', line) for number, line in read_lines(self.ann_file))
 
     def _load_folders(self):
+        root, passed_over = osp.abspath(self.data_prefix), {}
         folders = find_folders(self.data_prefix)
-        names, labels = compact(get_samples(self.data_prefix, folders, recursive=self.recursion_subdir))
+        names, labels = compact(
+            get_samples(self.data_prefix, folders, recursive=self.recursion_subdir, passed_over=passed_over))
+        beside = list(find_images(self.data_prefix, recursive=False, passed_over=passed_over))
+        told = tell_passed_over(passed_over, root)
         if not names:
-            raise FileNotFoundError(
-                f'no images in class folders of {osp.abspath(self.data_prefix)}; it holds {len(folders)} folders. '
-                'Images without class folders are read by the data source Folder')
+            raise FileNotFoundError(f'no images in class folders of {root}; it holds {len(folders)} folders'
+                                    f'{" and " + str(len(beside)) + " images" if beside else ""}. ' +
+                                    (told or 'Images without class folders are read by the data source Folder'))
+        if beside:
+            get_root_logger().warning(f'{len(beside)} images lie beside the class folders in {root} and have no class, '
+                                      f'such as {beside[0]}: they are left out')
+        if told:
+            get_root_logger().warning(told)
         self.folder_to_idx = folders
         if self.CLASSES is None:
             self.CLASSES = tuple(folders)
         return names, labels
 
-    def _read_line(self, number, line):
-        name, _, label = line.rpartition(' ')
-        if not name or not label.isdecimal():
-            raise ValueError(f'{self.ann_file}, line {number}: expected a file name and a class id, such as '
-                             f'"folder/1.jpg 0", got {line!r}. Unlabelled lists are read by the data source ImageList')
-        return name.rstrip(), int(label)
+    def _read_line(self, place, line):
+        name, label = split_label(line, place)
+        if label is None or label < 0:
+            raise ConfigError(f'{place}: expected a file name and a class id, such as "folder/1.jpg 0", got {line!r}. '
+                              'Lists of images without labels are read by the data source ImageList')
+        return name, label

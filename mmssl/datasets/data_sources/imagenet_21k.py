@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """ImageNet-21k: as ImageNet, with several labels an image if wanted."""
+import re
 from array import array
 
 import numpy as np
@@ -18,7 +19,7 @@ class ImageNet21k(ImageNet):
         classes (str | Sequence[str], optional): See BaseDataSource.
         ann_file (str, optional): Annotation file as of ImageNet.
         multi_label (bool): The lines of `ann_file` end with one or more class ids, separated by commas, such as
-            `1.jpg 3,17`. `get_cat_ids` then returns them all and `get_gt_labels` the first of each.
+            `1.jpg 3,17`. `get_cat_ids` then returns them all, and SingleViewDataset gives a vector of 0 and 1.
         recursion_subdir (bool): Without `ann_file`: look into folders in the class folders too.
         test_mode (bool): See BaseDataSource, as for the rest.
     """
@@ -45,21 +46,32 @@ class ImageNet21k(ImageNet):
         self._values, self._ends = array('i'), array('q', [0])
         loaded = super().load_annotations()
         self._values, self._ends = np.array(self._values, np.int32), np.array(self._ends, np.int64)
-        return loaded
+        return loaded[0], np.maximum.reduceat(self._values, self._ends[:-1])  # the largest, to be held against CLASSES
 
-    def _read_line(self, number, line):
+    def _read_line(self, place, line):
         if not self.multi_label:
-            return super()._read_line(number, line)
-        first, *rest = line.rpartition(' ')[2].split(',')
-        name, label = super()._read_line(number, f'{line.rpartition(" ")[0]} {first}')
-        if not all(r.isdecimal() for r in rest):
-            raise ValueError(f'{self.ann_file}, line {number}: expected class ids separated by commas, got {line!r}')
-        self._values.extend([label, *map(int, rest)])
+            return super()._read_line(place, line)
+        found = re.fullmatch(r'(.*\S)[ \t]+(\d{1,9}(,\d{1,9})*)', line)
+        if not found:
+            raise ConfigError(f'{place}: expected a file name and class ids separated by commas, such as '
+                              f'"folder/1.jpg 3,17", got {line!r}')
+        self._values.extend(map(int, found[2].split(',')))
         self._ends.append(len(self._values))
-        return name, label
+        return found[1], 0
 
     def get_cat_ids(self, idx):
         """Label of one sample, or the list of all its labels with `multi_label`."""
         if not self.multi_label:
             return super().get_cat_ids(idx)
         return self._values[self._ends[idx]:self._ends[idx + 1]].tolist()
+
+    def get_gt_labels(self):
+        """ndarray: Labels of all samples.
+
+        Raises:
+            ConfigError: There are several for each, with `multi_label`.
+        """
+        if self.multi_label:
+            raise ConfigError('ImageNet21k(multi_label=True) has several labels an image, and one is needed here; '
+                              'multi_label=False takes lists with one class id a line')
+        return super().get_gt_labels()

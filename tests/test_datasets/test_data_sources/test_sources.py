@@ -1,6 +1,7 @@
 import gzip
 import os
 import pickle
+import re
 import time
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from mmssl.datasets import (CIFAR10, CIFAR100, BaseDataSource, BrokenImageError, CompactStrings, Digits, FashionMNIST,
-                            Folder, ImageList, ImageNet, ImageNet21k, build_datasource)
+                            Folder, ImageList, ImageNet, ImageNet21k, SingleViewDataset, build_datasource)
 from mmssl.datasets.data_sources.imagenet import compact
+from mmssl.evaluation import extract_features
 from mmssl.utils.errors import ConfigError
 
 
@@ -87,10 +89,21 @@ def test_imagenet21k(photo_folder, tmp_path):
     ann.write_text('a/1.jpg 5,7,9\na/deeper/2.jpg 4\n')
     source = ImageNet21k(str(tmp_path), ann_file=str(ann), multi_label=True)
     assert [source.get_cat_ids(i) for i in range(2)] == [[5, 7, 9], [4]]
-    assert source.get_gt_labels().tolist() == [5, 4] and source.get_array(1).shape == (200, 260, 3)
-    ann.write_text('a/1.jpg 5,x\n')
-    with pytest.raises(ValueError, match='line 1'):
-        ImageNet21k(str(tmp_path), ann_file=str(ann), multi_label=True)
+    # the first label alone was kept, without a word
+    data = SingleViewDataset(source, [])
+    assert data[0]['label'].dtype == np.int8 and np.flatnonzero(data[0]['label']).tolist() == [5, 7, 9]
+    assert data[1]['label'].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    for needs_one in (source.get_gt_labels, lambda: data.gt_labels, lambda: data.evaluate({})):
+        with pytest.raises(ConfigError, match='several labels an image, and one is needed'):
+            needs_one()
+    with pytest.raises(ConfigError, match='one label an image, this data set gives a vector of 10: set multi_label=F'):
+        extract_features(None, data, layers='pixels', img_norm_cfg=dict(mean=[0.5], std=[0.5]))
+    with pytest.raises(ConfigError, match='label 9 is there, but only 9 classes'):
+        ImageNet21k(str(tmp_path), list('abcdefghi'), str(ann), multi_label=True)
+    for line in ('a/1.jpg 5,x', 'a/1.jpg 5,', 'a/1.jpg', 'a/1.jpg 5,-1'):
+        ann.write_text('a/1.jpg 5\n' + line)
+        with pytest.raises(ConfigError, match='multi.txt, line 2: .*class ids separated by commas.*' + line):
+            ImageNet21k(str(tmp_path), ann_file=str(ann), multi_label=True)
     with pytest.raises(ConfigError, match='needs an ann_file'):
         ImageNet21k(str(tmp_path), multi_label=True)
 
@@ -128,6 +141,17 @@ def test_folder(photo_folder, tmp_path):
     assert list(source.samples) == ['a.jpeg', 'b.JPG', 'deep/a.Png', 'deep/er/c.jpg']
     assert source.labels.tolist() == [-1] * 4 and source.CLASSES is None
     assert source.get_array(3).shape == (200, 260, 3)
+    # links that lead round and round, to themselves, to nowhere
+    (tmp_path / 'deep' / 'er' / 'up').symlink_to('../../other')
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'again').symlink_to('../deep')
+    for name, target in (('loop', 'loop'), ('loop.jpg', 'loop.jpg'), ('absent.jpg', 'nowhere')):
+        (tmp_path / 'other' / name).symlink_to(target)
+    links = [name for name in Folder(str(tmp_path)).samples if 'other' in name]
+    assert 'other/loop.jpg' in links and 'other/absent.jpg' in links and len(links) < 10
+    for name in ('loop', 'absent'):
+        with pytest.raises(BrokenImageError, match=f'other/{name}.jpg'):
+            Folder(str(tmp_path / 'other')).get_array(['absent', 'loop'].index(name))
     (tmp_path / 'empty').mkdir()
     for kind in (Folder, ImageNet):
         with pytest.raises(FileNotFoundError, match=f'{tmp_path}/empty'):
@@ -137,6 +161,63 @@ def test_folder(photo_folder, tmp_path):
     # images beside each other, without class folders
     with pytest.raises(FileNotFoundError, match='data source Folder'):
         ImageNet(str(photo_folder / 'china'))
+
+
+def test_what_is_passed_over_is_said(photo_folder, tmp_path, warnings_of_data):
+    """HEIC files, raw files and images without a class were left out without a word."""
+    (tmp_path / 'a').mkdir()
+    for name in ('a/1.heic', 'a/2.HEIC', 'a/3.nef'):
+        (tmp_path / name).touch()
+    for kind in (Folder, ImageNet):
+        with pytest.raises(
+                FileNotFoundError, match=r'3 files in .* \(2 .heic, 1 .nef\): "pip install pillow-heif".* converted'):
+            kind(str(tmp_path))
+    (tmp_path / 'a/4.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes())
+    (tmp_path / '5.png').touch()
+    assert len(Folder(str(tmp_path))) == 2 and len(ImageNet(str(tmp_path))) == 1
+    assert [message.split(' (')[0].split(' and ')[0] for message in warnings_of_data] == [
+        f'3 files in {tmp_path} were passed over',
+        f'1 images lie beside the class folders in {tmp_path}',
+        f'3 files in {tmp_path} were passed over',
+    ]
+
+
+@pytest.mark.parametrize('kind', [ImageNet, ImageList])
+@pytest.mark.parametrize('line, message', [
+    ('china/01.jpg,1', 'which has a comma'),
+    ('china/01.jpg; 1', 'which has a comma or semicolon'),
+    ('china/01.jpg flower', "'flower' is no class id"),
+    ('china/01.jpg 0.5', "'0.5' is no class id"),
+    ('china/01.jpg 99999999999', 'class ids are 0 to 2147483647.*99999999999'),
+    ('china/01.jpg -3', 'class ids are 0 to'),
+    ('china/01\0.jpg 0', 'NUL byte'),
+])
+def test_lines_that_are_no_name_and_class_id(photo_folder, tmp_path, kind, line, message):
+    """Of a CSV file, whole lines were taken for file names, all of them broken."""
+    path = tmp_path / 'list.txt'
+    path.write_text('china/00.jpg 0\n' + line)
+    with pytest.raises(ConfigError, match=f'list.txt, line 2: .*{message}'):
+        kind(str(photo_folder), ann_file=str(path))
+
+
+@pytest.mark.parametrize('kind', [ImageNet, ImageList])
+def test_lists_of_other_editors(photo_folder, tmp_path, kind):
+    """A byte-order mark, tabs, Windows' line ends, names in Latin-1; an empty list, and one of another folder."""
+    path = tmp_path / 'list.txt'
+    path.write_bytes(b'\xef\xbb\xbfchina/00.jpg\t1\r\n\r\nk\xe4fer, 1.jpg 0\r\n')
+    source = kind(str(photo_folder), ann_file=str(path))
+    assert list(source.samples) == ['china/00.jpg', os.fsdecode(b'k\xe4fer, 1.jpg')] and list(source.labels) == [1, 0]
+    path.write_text('\n')
+    with pytest.raises(ConfigError, match=f'{kind.__name__} found no sample: ann_file .*list.txt names none'):
+        kind(str(photo_folder), ann_file=str(path))
+    path.write_text('00.jpg 1\n01.jpg 0\n')
+    with pytest.raises(
+            FileNotFoundError, match=f'2 images are listed in .*there is no {photo_folder}/00.jpg.*data_pre'):
+        kind(str(photo_folder), ann_file=str(path))
+    assert len(kind(photo_folder / 'china', ann_file=str(path))) == 2
+    for prefix in (['a', 'b'], 2021):
+        with pytest.raises(ConfigError, match=f'data_prefix must be a folder, got {re.escape(repr(prefix))}'):
+            kind(prefix, ann_file=str(path))
 
 
 def test_source_written_for_mmselfsup(photo_folder):
