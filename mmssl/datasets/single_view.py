@@ -20,18 +20,22 @@ class SingleViewDataset(BaseDataset):
     Attributes:
         gt_labels (ndarray): Labels of all samples, -1 = unlabelled; a ConfigError where there are several an image.
     """
+    num_classes = None  # of several labels an image
 
     def __init__(self, data_source, pipeline, prefetch=False):
         super().__init__(data_source, pipeline, prefetch)
-        self.num_classes = None
         if getattr(self.data_source, 'multi_label', False):
             self.num_classes = len(self.CLASSES) if self.CLASSES is not None else int(self.data_source.labels.max()) + 1
         else:
-            self._labels = self.data_source.get_gt_labels()
+            self.gt_labels = self.data_source.get_gt_labels()
 
     @property
     def gt_labels(self):
         return self._labels if self.num_classes is None else self.data_source.get_gt_labels()
+
+    @gt_labels.setter
+    def gt_labels(self, labels):
+        self._labels = labels
 
     def _label(self, idx):
         if self.num_classes is None:
