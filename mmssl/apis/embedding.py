@@ -17,7 +17,7 @@ from mmssl.interop.reference_models import IMAGENET
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
-from .inference import pretrained_model
+from .inference import evaluated_parts, pretrained_model
 
 _BROKEN = -2  # in the place of a label: there are none in a folder
 
@@ -91,8 +91,7 @@ def embed_folder(config,
     check_sections(cfg, ['model.backbone'])
     source = Folder(str(folder))
     source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
-    parts = ('backbone', layer) if layer in ('neck', 'head') else ('backbone', )
-    model = pretrained_model(cfg, checkpoint, parts)
+    model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]))
     channels = image_channels(model)
     source.color_type = 'grayscale' if channels == 1 else 'color'
     pipeline = [dict(type='Resize', size=round(size * 8 / 7)), dict(type='CenterCrop', size=size)]

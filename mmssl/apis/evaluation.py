@@ -12,7 +12,7 @@ from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write, file_digest, table_lines
-from .inference import pretrained_model
+from .inference import evaluated_parts, pretrained_model
 
 
 class EvaluationRun:
@@ -55,7 +55,7 @@ class EvaluationRun:
     def model(self):
         """nn.Module: With the weights of the checkpoint, which must hold those of all parts that are evaluated."""
         if self._model is None:
-            parts = ('backbone', 'neck') if 'neck' in self.args.layers else ('backbone', )
+            parts = evaluated_parts(self.args.layers)
             self._model = pretrained_model(self.cfg, self.args.checkpoint, parts, self.logger)
         return self._model
 

@@ -23,13 +23,16 @@ def init_model(config, checkpoint=None, device=None, options=None):
 
     Returns:
         nn.Module: The model in evaluation mode, with the config as its attribute `cfg`.
+
+    Raises:
+        CheckpointError: The checkpoint lacks weights of the model.
     """
     cfg = load_config(config, options)
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     model.init_weights()
     if checkpoint is not None:
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, complete=('', ))
     model.cfg = cfg
     return model.to(default_device() if device is None else device).eval()
 
@@ -58,19 +61,21 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
         weights = get_state_dict(read_checkpoint(checkpoint))
         alone = model.backbone.state_dict().keys() & weights.keys()
         logger.info(f'{checkpoint}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
-        report = load_weights(model.backbone if alone else model, weights, logger=logger)
-        absent = [f'backbone.{key}' if alone else key for key in (*report.missing, *report.mismatched)]
         if alone:
-            absent += [key for key in model.state_dict() if not key.startswith('backbone.')]
-        for part in parts:
-            lost = [key for key in absent if key.startswith(f'{part}.')]
-            if lost:
-                raise CheckpointError(f'{checkpoint} lacks {len(lost)} weights of the {part}, such as {lost[0]}: '
-                                      'this would evaluate random weights. Is the config the one that it was trained '
-                                      'with? Its work_dir holds a copy')
+            weights = {f'backbone.{key}': value for key, value in weights.items()}
+        try:
+            load_weights(model, weights, logger=logger, complete=parts, source=checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(f'{error}. Is the config the one that it was trained with? Its work_dir holds a '
+                                  'copy') from error
     elif not (cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
         logger.warning('no --checkpoint: these are the features of RANDOM weights')
     return model.to(default_device())
+
+
+def evaluated_parts(layers):
+    """Parts of a model whose weights decide about layers of extract_features: the backbone, and neck and head."""
+    return ('backbone', *(part for part in ('neck', 'head') if part in layers))
 
 
 @torch.no_grad()

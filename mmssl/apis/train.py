@@ -173,7 +173,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     if cfg.get('resume_from'):
         runner.resume(cfg.resume_from)
     elif cfg.get('load_from'):
-        runner.load_checkpoint(cfg.load_from)
+        runner.load_checkpoint(cfg.load_from, may_differ=cfg.get('load_from_mismatch') or ())
     runner.run(loaders, workflow)
     return runner
 

@@ -251,9 +251,12 @@ class _Machine:
                 seen[name] += 1
                 yield (name if seen[name] == 1 else f'{name}_{seen[name]}'), hook
 
-    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None):
-        """Load weights only, of this toolbox or another; see mmssl.utils.load_weights."""
-        return load_weights(unwrap(self.model), str(filename), strict=strict, logger=self.logger)
+    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None, may_differ=()):
+        """Load weights only, of this toolbox or another; see mmssl.utils.load_weights.
+
+        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names.
+        """
+        return load_weights(unwrap(self.model), str(filename), strict=strict, logger=self.logger, may_differ=may_differ)
 
     def resume(self, checkpoint, resume_optimizer=True, map_location='cpu'):
         """Go on with a training where a checkpoint was written: weights, optimizer, schedules, random states, data.

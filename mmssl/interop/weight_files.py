@@ -1,82 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Weights in the files of other libraries: torch's, safetensors, pickles of numpy arrays. Code in a file never runs."""
-import codecs
 import json
 import pickle
-from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from mmssl.utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmssl.utils.checkpoint import CheckpointError, get_state_dict, import_safetensors, read_checkpoint, save_checkpoint
 from mmssl.utils.misc import atomic_write
-
-# Where weights stand in a checkpoint, tried in this order. VISSL nests them by trunk and heads; blobs are Caffe2's.
-PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'blobs', '')
-
-
-def _latin1(text, encoding):
-    """What pickles of numpy arrays call for their bytes: codecs.encode, for this encoding alone."""
-    if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'bytes encoded as {encoding!r}')
-    return codecs.encode(text, 'latin1')
-
-
-_ARRAY = np.zeros(0).__reduce__()[0]  # numpy's maker of empty arrays, whatever its module is called
-_FROM_BUFFER = np.zeros(1).__reduce_ex__(5)[0]
-_SCALAR = np.float32(0).__reduce__()[0]
-_ADMITTED = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('_codecs', 'encode'): _latin1,
-    **{(f'numpy.{core}.{module}', name): maker
-       for core in ('core', '_core')
-       for module, name, maker in (('multiarray', '_reconstruct', _ARRAY), ('multiarray', 'scalar', _SCALAR),
-                                   ('numeric', '_frombuffer', _FROM_BUFFER))},
-}  # yapf: disable
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads numpy arrays, numbers, text and plain containers; whatever else a pickle names is refused."""
-
-    def find_class(self, module, name):
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f'it holds an object of type {module}.{name}, and loading it could run '
-                                         'foreign code')
-        return _ADMITTED[module, name]
-
-
-def read_array_pickle(path):
-    """Read a pickle of numpy arrays in plain containers, such as the model files of detectron2.
-
-    Args:
-        path (str | Path): The file.
-
-    Returns:
-        dict: With tensors in place of the arrays.
-
-    Raises:
-        CheckpointError: It holds something else, or is torn.
-    """
-    try:
-        with open(path, 'rb') as file:
-            content = _ArraysOnly(file, encoding='latin1').load()
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-            OverflowError, MemoryError, UnicodeDecodeError) as error:
-        raise CheckpointError(f'{path} is no pickle of arrays: {error or "it ends too early"}') from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, weights are a dict')
-    return _tensors(content)
-
-
-def _tensors(content):
-    if isinstance(content, dict):
-        return {key: _tensors(value) for key, value in content.items()}
-    if isinstance(content, np.ndarray) and content.dtype.kind in 'biuf':
-        return torch.from_numpy(content.astype(content.dtype.newbyteorder('=')))
-    return content
 
 
 def read_weights(path, place=None):
@@ -86,7 +15,7 @@ def read_weights(path, place=None):
         path (str | Path): File of torch (or its address), .safetensors, .pkl with numpy arrays (detectron2), or a
             folder of transformers with a model.safetensors.
         place (str, optional): Key under which the weights stand, with dots between nested ones; '' for a file that
-            holds nothing else. By default the first of PLACES that is there.
+            holds nothing else. See get_state_dict.
 
     Returns:
         dict[str, Tensor]: On the CPU, without the prefix 'module.' of wrapped models; names of nested dicts are joined
@@ -98,56 +27,11 @@ def read_weights(path, place=None):
     """
     if Path(path).is_dir():
         path = Path(path) / 'model.safetensors'
-    suffix = Path(str(path)).suffix.lower()
-    if suffix in ('.safetensors', '.pkl') and not Path(path).is_file():
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
-    if suffix == '.safetensors':
-        content = _read_safetensors(path)
-    else:
-        content = read_array_pickle(path) if suffix == '.pkl' else read_checkpoint(path)
-    if place == PLACES[0].partition('.')[0]:
-        place = PLACES[0]
-    places = [place] if place is not None else PLACES
-    for where in places:
-        found = _at(content, where)
-        weights = _flat(found) if isinstance(found, dict) else {}
-        if weights:
-            return {key.removeprefix('module.'): value for key, value in weights.items()}
-    raise CheckpointError(f'{path} has no weights' + (f' under {place!r}' if place else '') +
-                          f'; its keys are {", ".join(map(str, list(content)[:10]))}')
-
-
-def _at(content, place):
-    for key in filter(None, place.split('.')):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
-
-
-def _flat(nested, prefix=''):
-    """The tensors of nested dicts, by names joined by dots."""
-    flat = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f'{prefix}{key}.'))
-        elif isinstance(value, torch.Tensor):
-            flat[f'{prefix}{key}'] = value
-    return flat
-
-
-def _read_safetensors(path):
-    safetensors = _import_safetensors(path)
+    content = read_checkpoint(path)
     try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f'{path} is torn or no safetensors file: {error}') from error
-
-
-def _import_safetensors(path):
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise CheckpointError(f'{path} needs the package safetensors: pip install safetensors') from error
-    return safetensors
+        return get_state_dict(content, place)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path} has {error}') from error
 
 
 def rename_weights(weights, skip_layers=(), remove_prefix='', append_prefix=''):
@@ -224,6 +108,6 @@ def write_weights(weights, path, layout, description=None):
 
 
 def _write_safetensors(weights, path):
-    content = _import_safetensors(path).torch.save(weights, metadata=dict(format='pt'))
+    content = import_safetensors(path).torch.save(weights, metadata=dict(format='pt'))
     with atomic_write(path, 'wb') as file:
         file.write(content)

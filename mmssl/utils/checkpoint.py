@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .download import download
 from .errors import ConfigError, nearest
+from .logger import get_root_logger
 from .misc import TEMPORARY, atomic_write
+from .unpickle import ArrayUnpickler, InertPickle
 
 # Harmless classes that checkpoints of other toolboxes hold besides tensors: numpy scalars (best scores), the
 # arguments of the command line.
@@ -20,7 +23,14 @@ _SAFE = [np.dtype, np._core.multiarray.scalar, argparse.Namespace] if hasattr(np
     [np.dtype, np.core.multiarray.scalar, argparse.Namespace]
 _SAFE += [(_SAFE[1], 'numpy.core.multiarray.scalar'), (_SAFE[1], 'numpy._core.multiarray.scalar')]
 _SAFE += [type(np.dtype(kind)) for kind in ('float16', 'float32', 'float64', 'int32', 'int64', 'bool')]
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile)
+
+# Where weights stand in a file, tried in this order. VISSL nests them by trunk and heads; blobs are Caffe2's; of a
+# teacher and a student (DINO, I-JEPA) the teacher is the one to use.
+PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'blobs', 'teacher', 'target_encoder', 'student',
+          'encoder', '')  # yapf: disable
+
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
+               IndexError, OverflowError, MemoryError, UnicodeDecodeError, zipfile.BadZipFile)  # yapf: disable
 
 
 class CheckpointError(ConfigError):
@@ -62,47 +72,100 @@ def read_checkpoint(path, map_location='cpu'):
     Args:
         path (str | Path): File; http(s) address, which is kept in torch's download folder; torchvision://NAME, such as
             torchvision://resnet50: the first ImageNet weights that torchvision published; open-mmlab://NAME or
-            mmcls://NAME, by mmcv's lists.
+            mmcls://NAME, by mmcv's lists. The suffix tells .safetensors and .pkl (numpy arrays); all else is torch's.
         map_location: Device of the tensors.
 
     Returns:
-        dict: What the file holds.
+        dict: What the file holds. Objects of packages such as mmengine are placeholders that do nothing.
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is torn, is no checkpoint, or holds objects other than tensors and plain values.
+        ConfigError: The file cannot be downloaded.
+        CheckpointError: It is torn, is no checkpoint, or holds objects whose loading could run code.
     """
-    scheme, _, name = str(path).partition('://')
+    source = str(path)
+    scheme, _, name = source.partition('://')
     if scheme in _ZOOS:
-        path = _ZOOS[scheme](name)
-    if str(path).startswith(('http://', 'https://')):
-        folder = Path(torch.hub.get_dir()) / 'checkpoints'
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / str(path).rsplit('/', 1)[1]
-        if not file.exists():
-            torch.hub.download_url_to_file(str(path), str(file))
-        path = file
+        source = _ZOOS[scheme](name)
+    if source.startswith(('http://', 'https://')):
+        path = download(source, Path(torch.hub.get_dir()) / 'checkpoints')
     if not Path(path).is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
+    read = {'.safetensors': _read_safetensors, '.pkl': read_array_pickle}.get(Path(path).suffix.lower(), _read_torch)
+    checkpoint = read(path, map_location)
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
+    return checkpoint
+
+
+def _read_torch(path, map_location):
     try:
-        if zipfile.is_zipfile(path):
+        packed = zipfile.is_zipfile(path)
+        if packed:
             with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
                 torn = archive.testzip()
             if torn:
                 raise EOFError(f'the check sum of {torn} is wrong')
-        with torch.serialization.safe_globals(_SAFE):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        try:
+            with torch.serialization.safe_globals(_SAFE):
+                return torch.load(path, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError:
+            if not packed:
+                raise
+            return torch.load(path, map_location=map_location, weights_only=False, pickle_module=InertPickle)
     except _UNREADABLE as error:
         reason = str(error).partition('\n')[0] or 'it ends too early'
-        foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'GLOBAL ([\w.]+)', str(error))
+        foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'(?:GLOBAL|object of type) ([\w.]+)',
+                                                                          str(error))
         if foreign:
-            reason = (f'holds an object of type {foreign[1]}, and loading it could run foreign code; convert it to a '
-                      'dict of tensors where you trust it')
-            raise CheckpointError(f'checkpoint {path} {reason}') from error
+            raise CheckpointError(f'checkpoint {path} holds an object of type {foreign[1]}, and loading it could run '
+                                  'foreign code; convert it to a dict of tensors where you trust it') from error
         raise CheckpointError(f'{path} is torn or no checkpoint: {reason}') from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
-    return checkpoint
+
+
+def read_array_pickle(path, map_location='cpu'):
+    """Read a pickle of numpy arrays in plain containers, such as the model files of detectron2.
+
+    Args:
+        path (str | Path): The file.
+        map_location: Device of the tensors.
+
+    Returns:
+        dict: With tensors in place of the arrays.
+
+    Raises:
+        CheckpointError: It holds something else, or is torn.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return _tensors(ArrayUnpickler(file, encoding='latin1').load(), map_location)
+    except _UNREADABLE as error:
+        raise CheckpointError(f'{path} is no pickle of arrays: {error or "it ends too early"}') from error
+
+
+def _tensors(content, device):
+    if isinstance(content, dict):
+        return {key: _tensors(value, device) for key, value in content.items()}
+    if isinstance(content, np.ndarray) and content.dtype.kind in 'biuf':
+        return torch.from_numpy(content.astype(content.dtype.newbyteorder('='))).to(device)
+    return content
+
+
+def _read_safetensors(path, map_location):
+    safetensors = import_safetensors(path)
+    try:
+        return safetensors.torch.load_file(path, device=str(map_location))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f'{path} is torn or no safetensors file: {error}') from error
+
+
+def import_safetensors(path):
+    """The package, or a CheckpointError that says that `path` needs it."""
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise CheckpointError(f'{path} needs the package safetensors: pip install safetensors') from error
+    return safetensors
 
 
 def _torchvision_address(name):
@@ -134,79 +197,226 @@ def _address(zoo, name, addresses):
 _ZOOS = {'torchvision': _torchvision_address, 'mmcls': _mmcls_address, 'open-mmlab': _open_mmlab_address}
 
 
-def get_state_dict(checkpoint):
+def get_state_dict(checkpoint, place=None):
     """The weights in a checkpoint.
 
     Args:
-        checkpoint (dict): With the weights under 'state_dict' or 'model', or the weights themselves.
+        checkpoint (dict): What a file holds.
+        place (str, optional): Key under which the weights stand, with dots between nested ones; '' for a file that
+            holds nothing else. By default the first of PLACES that is there.
 
     Returns:
-        dict[str, Tensor]: Without the prefix 'module.' that wrapped models leave.
+        dict[str, Tensor]: Without the marks 'module.' and '_orig_mod.' that wrapped and compiled models leave; names
+        of nested dicts are joined by dots.
 
     Raises:
-        CheckpointError: There are no tensors.
+        CheckpointError: There are no tensors, or none at `place`.
     """
-    for key in ('state_dict', 'model'):
-        if isinstance(checkpoint.get(key), dict):
-            checkpoint = checkpoint[key]
-            break
-    weights = {key: value for key, value in checkpoint.items() if isinstance(value, torch.Tensor)}
-    if not weights:
-        raise CheckpointError(f'no weights among the keys {list(checkpoint)[:10]}')
-    return {key.removeprefix('module.'): value for key, value in weights.items()}
+    if place == PLACES[0].partition('.')[0]:
+        place = PLACES[0]
+    for where in PLACES if place is None else [place]:
+        found = checkpoint
+        for key in filter(None, where.split('.')):
+            found = found.get(key) if isinstance(found, dict) else None
+        weights = _flat(found) if isinstance(found, dict) else {}
+        if weights:
+            return {key.replace('_orig_mod.', '').removeprefix('module.'): value for key, value in weights.items()}
+    raise CheckpointError('no weights' + (f' under {place!r}' if place else '') +
+                          f'; its keys are {", ".join(map(str, list(checkpoint)[:10]))}')
 
 
-def load_weights(model, path_or_state_dict, prefix='', strict=False, logger=None):
-    """Load weights into a model and say how much fitted.
+def _flat(nested, prefix=''):
+    """The tensors of nested dicts, by names joined by dots."""
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f'{prefix}{key}.'))
+        elif isinstance(value, torch.Tensor):
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def load_weights(model,
+                 path_or_state_dict,
+                 prefix='',
+                 strict=False,
+                 logger=None,
+                 complete=(),
+                 may_differ=('', ),
+                 source=None):
+    """Load weights into a model and log how much fitted, with all names and shapes at the level DEBUG.
+
+    A frozen part with a random tensor is never what a user wants: what is missing there, or has another shape, is an
+    error, and elsewhere a warning. Of a whole algorithm, parts other than the backbone may be absent: their weights are
+    new.
 
     Args:
         model (nn.Module): Changed in place.
         path_or_state_dict (str | Path | dict): Checkpoint file, its content, or the weights.
         prefix (str): Load only the keys that begin with it, without it; such as 'backbone.'.
         strict (bool): Whether anything missing, unexpected or of another shape is an error.
-        logger (logging.Logger, optional): Else the report is printed.
+        logger (logging.Logger, optional): By default mmssl's.
+        complete (Sequence[str]): Parts, such as 'backbone', that must be loaded whole, since their outputs are
+            evaluated; '' for all parts. Buffers other than running statistics do not count.
+        may_differ (Sequence[str]): Parts whose tensors may have other shapes than those of the model, and keep their
+            initial values then (load_from_mismatch of a config); by default all.
+        source (str, optional): Where the weights are from, for messages.
 
     Returns:
         LoadReport: Lists of keys.
 
     Raises:
-        CheckpointError: Nothing matches, or with `strict` not everything.
+        CheckpointError: Nothing matches; with `strict` not everything; a frozen part or one of `complete` is not loaded
+            whole; shapes differ outside of `may_differ`.
     """
-    source = 'the given weights'
+    logger = logger or get_root_logger()
+    source = source or 'the given weights'
     if not isinstance(path_or_state_dict, dict):
         source = str(path_or_state_dict)
         path_or_state_dict = read_checkpoint(path_or_state_dict)
     weights = get_state_dict(path_or_state_dict)
     weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     own = model.state_dict()
-    found, mismatched = [], []
+    found, shapes = [], {}
     handle = model.register_load_state_dict_post_hook(lambda module, keys: found.extend(map(list, keys)))
     try:
         model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         # all else is loaded by now; torch tells the names, as a module may know a key by an old name
-        mismatched = re.findall(r'size mismatch for ([^:]+):', str(error))
-        if not mismatched:
+        shapes = {name: f'{name} ({theirs}) for ({ours})' for name, theirs, ours in _MISMATCH.findall(str(error))}
+        if not shapes:
             raise
     finally:
         handle.remove()
     missing, unexpected = found
     # torch makes up absent counters of batch norms and does not call them missing: they are no match
     made_up = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
-    left = {*missing, *mismatched, *made_up}
-    report = LoadReport([key for key in own if key not in left], missing, unexpected, mismatched)
-    say = logger.info if logger else print
-    say(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
-    for kind in ('missing', 'unexpected', 'mismatched'):
-        keys = getattr(report, kind)
+    left = {*missing, *shapes, *made_up}
+    report = LoadReport([key for key in own if key not in left], missing, unexpected, list(shapes))
+    logger.info(f'weights from {source}{f" under {prefix!r}" if prefix else ""}: {report}')
+    shapes = {
+        **{
+            key: f'{key} {_shape(own[key])}'
+            for key in report.missing
+        },
+        **{
+            key: f'{key} {_shape(weights[key])}'
+            for key in report.unexpected if key in weights
+        },
+        **shapes
+    }
+    for kind, keys in report._asdict().items():
         if keys:
-            say(f'  {kind}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}')
-    if not report.matched:
+            logger.debug('  %s: %s', kind, ', '.join(shapes.get(key) or f'{key} {_shape(own[key])}' for key in keys))
+    if report.unexpected:
+        logger.info(f'  unexpected: {_some(report.unexpected, shapes)}')
+
+    def fail(keys, why):
+        facts = ''
+        for kind in ('missing', 'mismatched', 'unexpected'):
+            part = [key for key in keys if key in getattr(report, kind)]
+            facts += f'; {len(part)} {kind} ({_some(part, shapes)})' if part else ''
+        raise CheckpointError(f'{source} {why}: {report}{facts}')
+
+    if not any(own[key].dim() for key in report.matched):  # counters say nothing
+        if report.mismatched:
+            fail(report.mismatched, 'fits the model nowhere, tensors of the same names have other shapes')
         raise CheckpointError(f'nothing in {source} fits the model: the model has keys such as {list(own)[:3]}, '
                               f'the checkpoint {list(weights)[:3]}')
     if strict and (report.missing or report.unexpected or report.mismatched):
-        raise CheckpointError(f'{source} does not fit the model exactly: {report}')
+        fail([*report.missing, *report.mismatched], 'does not fit the model exactly')
+    absent = _absent_parts(model, report, missing)
+    lost = [key for key in [*report.missing, *report.mismatched] if key.partition('.')[0] not in absent]
+    evaluated = [key for key in [*report.missing, *report.mismatched] if _within(key, complete)]
+    if evaluated:
+        weighty = {name for name, _ in model.named_parameters()}
+        evaluated = [key for key in evaluated if key in weighty or key.endswith(('running_mean', 'running_var'))]
+    if evaluated:
+        parts = dict.fromkeys(key.partition('.')[0] for key in evaluated)
+        fail(evaluated, f'would leave random weights in the {" and the ".join(parts)}, which would be evaluated')
+    frozen = _frozen(model, lost)
+    if frozen:
+        fail(frozen, 'would leave random weights in a frozen part')
+    larger = _of_a_larger_network(model, report.unexpected)
+    larger = [key for key in larger if _within(key, complete) or _frozen(model, [larger[key]])]
+    if larger:
+        fail(larger, 'is of a larger network, of which a part alone would be evaluated')
+    differing = [key for key in report.mismatched if not _within(key, may_differ)]
+    if differing:
+        parts = sorted({key.partition('.')[0] for key in differing})
+        fail(differing, f'is of another network (load_from_mismatch={parts} would begin with random weights there)')
+    if absent:
+        logger.info(f'  no weights of {", ".join(absent)}: initial values')
+    for kind in ('missing', 'mismatched'):
+        keys = [key for key in lost if key in getattr(report, kind)]
+        if keys:
+            logger.warning(f'  {kind}, initial values are kept: {_some(keys, shapes)}')
     return report
+
+
+# counters, and tables that a network makes itself
+_NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
+_MISMATCH = re.compile(
+    r'size mismatch for ([^:]+): copying a param with shape torch.Size\(\[(.*?)\]\) from checkpoint, '
+    r'the shape in current model is torch.Size\(\[(.*?)\]\)')
+
+
+def _shape(tensor):
+    return f'({", ".join(map(str, tensor.shape))})'
+
+
+def _some(keys, shapes):
+    return ', '.join(shapes[key] for key in keys[:3]) + (', ...' if len(keys) > 3 else '')
+
+
+def _within(key, parts):
+    """Whether a key is one of these parts or below them; '' is everything."""
+    return any(not part or key == part or key.startswith(f'{part}.') for part in parts)
+
+
+def _absent_parts(model, report, missing):
+    """Parts of an algorithm, the backbone aside, of which the checkpoint has nothing."""
+    if not hasattr(model, 'backbone'):
+        return []
+    there = {key.partition('.')[0] for key in [*report.matched, *report.mismatched]}
+    return [part for part in dict.fromkeys(key.partition('.')[0] for key in missing)
+            if part not in there and part != 'backbone']  # yapf: disable
+
+
+def _of_a_larger_network(model, unexpected):
+    """Unexpected weights inside of blocks that the model has, such as a third layer where it has two.
+
+    Returns:
+        dict[str, str]: Such keys, and the name of a tensor that the innermost of these blocks could have.
+    """
+    top = 1 if hasattr(model, 'backbone') else 0  # heads stand beside the blocks
+    found = {}
+    for key in unexpected:
+        owner = key.rpartition('.')[0]
+        while owner:
+            try:
+                model.get_submodule(owner)
+                break
+            except AttributeError:
+                owner = owner.rpartition('.')[0]
+        if owner.count('.') >= top and owner and not key.endswith(_NO_WEIGHTS):
+            found[key] = f'{owner}.'
+    return found
+
+
+def _frozen(model, keys):
+    """Those of the keys that no training will change: parameters without gradient, and buffers beside such ones."""
+    found = []
+    for key in keys:
+        owner, _, name = key.rpartition('.')
+        parameter = dict(model.get_submodule(owner).named_parameters(recurse=False)).get(name)
+        while owner and not any(True for _ in model.get_submodule(owner).parameters()):
+            owner = owner.rpartition('.')[0]
+        still = not any(p.requires_grad for p in model.get_submodule(owner).parameters())
+        # positions that are computed have no gradient in a network that learns
+        if still or parameter is not None and not parameter.requires_grad and not name.endswith('pos_embed'):
+            found.append(key)
+    return found
 
 
 class TrainingCheckpoint(NamedTuple):

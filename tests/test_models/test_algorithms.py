@@ -380,7 +380,7 @@ def test_views_for_an_algorithm_of_single_images(name):
         model(**dict(data, img=[data['img']] * 2))
 
 
-def test_pretrained_initialisation(tmp_path, capsys):
+def test_pretrained_initialisation(tmp_path, caplog):
     """Pitfall: a conversion that silently loads nothing."""
     source = tiny.build('SimCLR', seed=5)
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'a.pth')
@@ -388,7 +388,7 @@ def test_pretrained_initialisation(tmp_path, capsys):
     model = tiny.build('MoCo', backbone=dict(tiny.BACKBONE, init_cfg=init_cfg))
     assert all(a.equal(b) for a, b in zip(model.backbone.state_dict().values(), source.backbone.state_dict().values()))
     assert model.encoder_k[0].conv1.weight.equal(source.backbone.conv1.weight)
-    assert f'{len(source.backbone.state_dict())} matched' in capsys.readouterr().out
+    assert f'{len(source.backbone.state_dict())} matched' in caplog.text
     init_cfg['prefix'] = 'bakbone.'
     with pytest.raises(ValueError):
         tiny.build('MoCo', backbone=dict(tiny.BACKBONE, init_cfg=init_cfg))

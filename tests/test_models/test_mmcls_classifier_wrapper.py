@@ -130,15 +130,15 @@ def test_bfloat16_loss_is_computed_in_float32():
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-6)
 
 
-def test_pretrained_is_a_whole_classifier(tmp_path, capsys):
+def test_pretrained_is_a_whole_classifier(tmp_path, caplog):
     source, model = build(), build_algorithm(dict(MODEL, pretrained=str(tmp_path / 'whole.pth')))
     save_checkpoint(dict(state_dict=source.state_dict()), tmp_path / 'whole.pth')
     model.init_weights()
-    assert f'{len(source.state_dict())} matched, 0 missing' in capsys.readouterr().out
+    assert f'{len(source.state_dict())} matched, 0 missing' in caplog.text
     assert all(a.equal(b) for a, b in zip(model.state_dict().values(), source.state_dict().values()))
 
 
-def test_weights_of_another_window(capsys, tmp_path):
+def test_weights_of_another_window(caplog, tmp_path):
     """SimMIM at 192 pixels has windows of 6, fine-tuning at 224 those of 7; SciPy has no interp2d any more."""
     small = build()
     for block in small.backbone.stages[0].blocks:
@@ -151,8 +151,7 @@ def test_weights_of_another_window(capsys, tmp_path):
     # the initialisation of the whole model comes before the weights of the backbone
     assert large.backbone.stages[1].blocks[0].attn.w_msa.qkv.weight.equal(
         small.backbone.stages[1].blocks[0].attn.w_msa.qkv.weight)
-    printed = capsys.readouterr().out
-    assert "under 'backbone.'" in printed and '0 unexpected, 0 mismatched' in printed
+    assert "under 'backbone.'" in caplog.text and '0 unexpected, 0 mismatched' in caplog.text
     for block in large.backbone.stages[0].blocks:
         table = block.attn.w_msa.relative_position_bias_table.view(7, 7, 2)
         corners_and_centre = table[[0, 0, 6, 6, 3], [0, 6, 0, 6, 3]]

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from mmssl.interop.conversion import check_conversion, convert_file, convert_weights
 from mmssl.interop.layouts import LAYOUTS, READ_ONLY, from_ours, guess_layout, to_ours
 from mmssl.interop.reference_models import photographs
-from mmssl.interop.weight_files import read_array_pickle, read_weights, rename_weights, write_weights
+from mmssl.interop.weight_files import read_weights, rename_weights, write_weights
 from mmssl.models import build_algorithm, build_backbone, build_neck
-from mmssl.utils.checkpoint import CheckpointError, load_weights
+from mmssl.utils.checkpoint import CheckpointError, load_weights, read_array_pickle
 from mmssl.utils.errors import ConfigError
 
 TOOL = 'tools/model_converters/convert.py'

@@ -84,7 +84,7 @@ def main():
     from torch.utils.data import Subset
 
     from mmssl.apis import set_random_seed
-    from mmssl.apis.inference import pretrained_model
+    from mmssl.apis.inference import evaluated_parts, pretrained_model
     from mmssl.datasets import build_dataset
     from mmssl.datasets.dataset_wrappers import locate, sample_name
     from mmssl.evaluation import extract_features, plots
@@ -107,7 +107,7 @@ def main():
         raise ConfigError(f'{len(chosen)} images are too few for t-SNE' +
                           (f' of perplexity {args.perplexity:g}' if args.perplexity else ''))
     labels = labels[chosen]
-    model = pretrained_model(cfg, args.checkpoint, ('backbone', *{'neck'}.intersection(args.layers)), logger)
+    model = pretrained_model(cfg, args.checkpoint, evaluated_parts(args.layers), logger)
     start = time.time()
     try:
         features = extract_features(

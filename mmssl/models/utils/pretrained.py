@@ -8,7 +8,7 @@ from mmssl.utils.checkpoint import get_state_dict, load_weights, read_checkpoint
 
 @INITIALIZERS.register_module('Pretrained', force=True)
 class PretrainedInit:
-    """Load weights, print how many keys matched, and fail when none did.
+    """Load weights, log how many keys matched, and fail when none did or a frozen part stays random.
 
     Args:
         checkpoint (str): Path of the checkpoint.
@@ -17,7 +17,7 @@ class PretrainedInit:
         map_location (str, optional): Accepted for compatibility; weights are read to the CPU and copied from there.
     """
 
-    logger = None  # a toolbox that trains with its own log sets it (mmssl.downstream); None prints
+    logger = None  # a toolbox that trains with its own log sets it (mmssl.downstream); None is mmssl's
 
     def __init__(self, checkpoint, prefix=None, map_location=None):
         self.checkpoint = checkpoint
@@ -29,8 +29,6 @@ class PretrainedInit:
         if prefix is None:
             prefix = '' if module.state_dict().keys() & weights.keys() else 'backbone.'
             prefix = prefix if any(key.startswith(prefix) for key in weights) else ''
-        say = self.logger.info if self.logger else print
-        say(f'{self.checkpoint}:')
-        load_weights(module, weights, prefix=prefix, logger=self.logger)
+        load_weights(module, weights, prefix=prefix, logger=self.logger, source=self.checkpoint)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'loaded from {self.checkpoint} {prefix}')

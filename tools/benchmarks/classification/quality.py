@@ -20,7 +20,7 @@ def main():
     args = parse_args()
 
     from mmssl.apis.evaluation import EvaluationRun
-    from mmssl.apis.inference import pretrained_model
+    from mmssl.apis.inference import evaluated_parts, pretrained_model
     from mmssl.evaluation import quality
     from mmssl.utils.dist import broadcast_object, get_rank
     from mmssl.utils.errors import ConfigError
@@ -30,8 +30,7 @@ def main():
     if len(args.layers) > 1:
         raise ConfigError(f'--layers: one layer is compared, got {" ".join(args.layers)}')
     for checkpoint in [args.checkpoint, *args.others]:
-        parts = ('backbone', 'neck') if layer == 'neck' else ('backbone', )
-        model = pretrained_model(run.cfg, checkpoint, parts, run.logger)
+        model = pretrained_model(run.cfg, checkpoint, evaluated_parts([layer]), run.logger)
         features = run.extract(args.split, model=model)
         found = problem = None
         if get_rank() == 0:
