@@ -514,7 +514,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
         assert set(dataset.pseudo_labels.tolist()) == set(range(4))
 
 
-def test_clustering_on_a_folder_from_the_command_line(photo_folder, run_tool, tmp_path):
+def test_clustering_on_a_folder_from_the_command_line(photo_folder, call_tool, tmp_path):
     """The options in the head of DeepCluster's recipe, and some that make it small, are all that a folder takes."""
     from mmssl.utils.checkpoint import read_checkpoint
     path = next(path for path in RECIPES if path.stem.startswith('deepcluster-sobel'))
@@ -527,8 +527,8 @@ def test_clustering_on_a_folder_from_the_command_line(photo_folder, run_tool, tm
         'custom_hooks.0.extractor.dataset.pipeline.1.size': 32,
         'data.train.pipeline.0.size': 32
     }
-    done = run_tool('tools/train.py', path, '--work-dir', tmp_path, '--cfg-options',
-                    *(f'{key}={value}' for key, value in options.items()))
+    done = call_tool('tools/train.py', path, '--work-dir', tmp_path, '--cfg-options',
+                     *(f'{key}={value}' for key, value in options.items()))
     # before each of the two epochs
     assert (done.stdout + done.stderr).count('Clustering of 24 samples') == 2
     checkpoint = read_checkpoint(tmp_path / 'epoch_2.pth')

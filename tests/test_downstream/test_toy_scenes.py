@@ -98,10 +98,10 @@ def test_coco(toy, split, number):
         assert within <= item['area'] <= area + np.linalg.norm(steps, axis=1).sum() + 1
 
 
-def test_seed_decides_everything(run_tool, tmp_path):
+def test_seed_decides_everything(call_tool, tmp_path):
 
     def digest(name, seed):
-        run_tool(TOOL, tmp_path / name, '--train', 4, '--val', 1, '--size', 64, 48, '--seed', seed)
+        call_tool(TOOL, tmp_path / name, '--train', 4, '--val', 1, '--size', 64, 48, '--seed', seed)
         files = sorted(path for path in (tmp_path / name).rglob('*') if path.is_file())
         return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
 
@@ -116,6 +116,6 @@ def test_seed_decides_everything(run_tool, tmp_path):
     (['--train', 3], '--train takes at least 4 images'),
     (['--size', 16, 300], '--size must be between 32 32 and 640 427'),
 ])
-def test_bad_arguments(run_tool, tmp_path, arguments, message):
-    done = run_tool(TOOL, tmp_path / 'out', *arguments, check=False)
+def test_bad_arguments(call_tool, tmp_path, arguments, message):
+    done = call_tool(TOOL, tmp_path / 'out', *arguments, check=False)
     assert done.returncode == 2 and re.search(message, done.stderr) and not (tmp_path / 'out').exists()

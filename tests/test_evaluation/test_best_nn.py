@@ -68,7 +68,7 @@ def test_what_is_wrong_is_named(arrays):
         best_nn.run(train, labels, test[:, :3], truth)
 
 
-def test_tool(run_tool, tmp_path):
+def test_tool(run_tool, call_tool, tmp_path):
     """As a user calls it; the figures are those of the function."""
     done = run_tool('tools/benchmarks/small_models/knn.py', 'configs/demo/simclr_digits.py', '--layers', 'pixels',
                     '--rep-space', 'raw', 'norm', '--max-knn', 11, '--dataset-config',
@@ -76,7 +76,7 @@ def test_tool(run_tool, tmp_path):
     found = json.loads((tmp_path / 'out.json').read_text())['pixels']
     assert set(found) == {'raw', 'norm'} and found['raw']['top1'] > 0.95 and len(found['norm']['by_k']) == 11
     assert 'best on the test set' in done.stdout + done.stderr
-    done = run_tool('tools/benchmarks/small_models/knn.py', 'configs/demo/simclr_digits.py', '--layers', 'pixels',
-                    '--max-knn', 5000, '--dataset-config', 'configs/benchmarks/classification/digits.py',
-                    check=False)  # yapf: disable
+    done = call_tool('tools/benchmarks/small_models/knn.py', 'configs/demo/simclr_digits.py', '--layers', 'pixels',
+                     '--max-knn', 5000, '--dataset-config', 'configs/benchmarks/classification/digits.py',
+                     check=False)  # yapf: disable
     assert done.returncode == 1 and 'got 5000' in done.stderr and 'Traceback' not in done.stderr

@@ -87,13 +87,13 @@ def test_times(work_dir, run_tool):
     assert every['mean'] == pytest.approx(time.mean()) and every['data_share'] == pytest.approx(data.sum() / time.sum())
 
 
-def test_picture(work_dir, run_tool, tmp_path):
+def test_picture(work_dir, call_tool, tmp_path):
     out = tmp_path / 'new/curves.png'
     logs = sorted(work_dir.glob('*.json'))
-    run_tool(TOOL, 'plot_curve', work_dir, logs[0], '--keys', 'loss', 'lr', '--legend', 'all of it', 'the beginning',
-             '--title', 'MoCo', '--smooth', 0.5, '--style', 'whitegrid', '--backend', 'agg', '--out', out)
+    call_tool(TOOL, 'plot_curve', work_dir, logs[0], '--keys', 'loss', 'lr', '--legend', 'all of it', 'the beginning',
+              '--title', 'MoCo', '--smooth', 0.5, '--style', 'whitegrid', '--backend', 'agg', '--out', out)
     assert Image.open(out).size == (975, 793)  # two panels, at 130 dots an inch
-    run_tool(TOOL, 'plot_curve', logs[0])
+    call_tool(TOOL, 'plot_curve', logs[0])
     assert Image.open(work_dir / 'curves.png').size == (975, 455)
 
 

@@ -30,7 +30,7 @@ data = dict(train=dict(
 """
 
 
-def test_the_tool(run_tool, tmp_path, photo_folder):
+def test_the_tool(run_tool, call_tool, tmp_path, photo_folder):
     (tmp_path / 'config.py').write_text(CONFIG)
     done = run_tool('tools/analysis_tools/benchmark_data.py', tmp_path / 'config.py', '--num', 6, '--data-prefix',
                     photo_folder, '--out', tmp_path / 'out' / 'speed.json', '--cfg-options',
@@ -50,7 +50,7 @@ def test_the_tool(run_tool, tmp_path, photo_folder):
     assert 0.5 < parts * ours < 1.5
     assert f'{ours:.0f} images/s' in done.stdout
     # one line, not a traceback
-    failed = run_tool(
+    failed = call_tool(
         'tools/analysis_tools/benchmark_data.py',
         tmp_path / 'config.py',
         '--data-prefix',

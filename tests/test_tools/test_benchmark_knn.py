@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 
-def test_same_neighbours(run_tool, tmp_path):
+def test_same_neighbours(run_tool, call_tool, tmp_path):
     pixels = load_digits().data.astype(np.float32)
     np.save(tmp_path / 'train_pixels.npy', pixels[:1200])
     np.save(tmp_path / 'val_pixels.npy', pixels[1200:])
@@ -20,5 +20,5 @@ def test_same_neighbours(run_tool, tmp_path):
         assert row['seconds'] > 0 and row['way'] in done.stdout
         if row['way'] != 'float32 product alone':
             assert row['same'] > 0.99 and row['difference'] < 1e-6
-    done = run_tool(tool, '--features', tmp_path, '--layer', 'neck', check=False)
+    done = call_tool(tool, '--features', tmp_path, '--layer', 'neck', check=False)
     assert done.returncode == 1 and 'there is no' in done.stderr and 'Traceback' not in done.stderr

@@ -1,8 +1,5 @@
 """The tools of clustering and label-free quality, as a user calls them."""
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,15 +36,13 @@ def files(tmp_path_factory):
     return folder, features
 
 
-def test_clusters_in_two_processes(files, tmp_path, free_port):
+def test_clusters_in_two_processes(files, run_tool, call_tool, tmp_path):
     folder, (features, _) = files
     expected = clustering.run(features['pooled'], features.labels, restarts=2)
-    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
-    arguments = [folder / 'tiny.py', '--checkpoint', folder / '1.pth', '--dataset-config', DATA, '--restarts', 2]
-    for command, out in (([sys.executable], 'one'), (['bash', 'tools/dist_run.sh', '2'], 'two')):
-        command += [f'{FOLDER}/cluster.py', *arguments, '--out', tmp_path / out]
-        done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stdout + done.stderr
+    command = [f'{FOLDER}/cluster.py', folder / 'tiny.py', '--checkpoint', folder / '1.pth', '--dataset-config', DATA,
+               '--restarts', 2, '--out']  # yapf: disable
+    run_tool(*command, tmp_path / 'one')
+    call_tool(*command, tmp_path / 'two', processes=2)
     one, two = (json.loads((tmp_path / name).read_text()) for name in ('one', 'two'))
     assert one == two and one['pooled'] == pytest.approx(expected, abs=0.02)
 
@@ -65,9 +60,9 @@ def test_checkpoints_side_by_side(files, run_tool, tmp_path):
     assert f'best by rankme: {folder}/{best}.pth' in done.stdout + done.stderr
 
 
-def test_bad_input(files, run_tool):
+def test_bad_input(files, call_tool):
     folder, _ = files
-    done = run_tool(
+    done = call_tool(
         f'{FOLDER}/cluster.py', folder / 'tiny.py', '--dataset-config', DATA, '--num-clusters', 1000, check=False)
     assert done.returncode and '360 samples cannot make k=1000 clusters' in done.stderr
     assert 'Traceback' not in done.stderr

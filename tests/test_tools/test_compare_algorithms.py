@@ -29,7 +29,7 @@ def test_every_algorithm_takes_part():
     assert len({cfg.runner.max_epochs for cfg in configs.values()}) == 1
 
 
-def test_from_the_command_line(run_tool, tmp_path):
+def test_from_the_command_line(run_tool, call_tool, tmp_path):
     """One epoch of 300 digits with two algorithms, of which one clusters."""
     out = tmp_path / 'table.json'
     done = run_tool('tools/analysis_tools/compare_algorithms.py', '--algorithms', 'rotation-pred', 'odc', '--epochs',
@@ -48,13 +48,13 @@ def test_from_the_command_line(run_tool, tmp_path):
     raw = few_label.run(x, bank.labels, x_test, test.labels)['mean']
     assert float(done.stdout.rsplit('few-label ', 1)[1].split('%')[0]) / 100 == pytest.approx(raw, abs=0.01)
     # a row is the same whatever was trained before it
-    run_tool('tools/analysis_tools/compare_algorithms.py', '--algorithms', 'odc', '--epochs', '1',
-             '--num-images', '420', '--work-dir', tmp_path, '--out', out)  # yapf: disable
+    call_tool('tools/analysis_tools/compare_algorithms.py', '--algorithms', 'odc', '--epochs', '1',
+              '--num-images', '420', '--work-dir', tmp_path, '--out', out)  # yapf: disable
     alone, = json.loads(out.read_text())['algorithms']
     for key in COLUMNS - {'seconds', 'images_per_second'}:
         assert alone[key] == rows[1][key], key
 
 
-def test_unknown_name(run_tool):
-    done = run_tool('tools/analysis_tools/compare_algorithms.py', '--algorithms', 'simclr2', check=False)
+def test_unknown_name(call_tool):
+    done = call_tool('tools/analysis_tools/compare_algorithms.py', '--algorithms', 'simclr2', check=False)
     assert done.returncode == 2 and "unknown algorithm 'simclr2'; there are barlowtwins, " in done.stderr

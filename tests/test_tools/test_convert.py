@@ -233,7 +233,7 @@ def test_classyvision(tmp_path):
 
 
 @pytest.mark.parametrize('siamese', [False, True])
-def test_caffe2(siamese, tmp_path, run_tool):
+def test_caffe2(siamese, tmp_path, call_tool):
     """Blobs of a ResNet-50 as its trainer pickles them; for Jigsaw, nine branches that share their weights."""
     weights = randomised(torchvision.models.resnet50().state_dict())
     weights = {key: value for key, value in weights.items() if not key.startswith('fc.') and 'num' not in key}
@@ -256,7 +256,7 @@ def test_caffe2(siamese, tmp_path, run_tool):
     blobs.update(pred_w=np.ones((5, 2048), np.float32), pred_b=np.ones(5, np.float32), lr=np.ones(1, np.float32))
     with open(tmp_path / 'c2.pkl', 'wb') as file:
         pickle.dump(dict(blobs=blobs, cfg='MODEL: resnet'), file, protocol=2)
-    done = run_tool(TOOL, tmp_path / 'c2.pkl', tmp_path / 'r50.pth', '--to', 'torchvision', '--bgr2rgb', '--check')
+    done = call_tool(TOOL, tmp_path / 'c2.pkl', tmp_path / 'r50.pth', '--to', 'torchvision', '--bgr2rgb', '--check')
     assert 'layout caffe2' in done.stdout and f'left out {count + 6 - len(weights)}, missing 53' in done.stdout
     found = torch.load(tmp_path / 'r50.pth')
     assert_same({**found, 'conv1.weight': found['conv1.weight'].flip(1)}, weights)
@@ -624,7 +624,7 @@ def test_what_does_not_fit(tmp_path):
             convert_file(tmp_path / 'r18.pth', tmp_path / output, target=target)
 
 
-def test_tool(tmp_path, run_tool):
+def test_tool(tmp_path, run_tool, call_tool):
     """The commands of the docs."""
     torch.save(randomised(torchvision.models.resnet18().state_dict()), tmp_path / 'r18.pth')
     done = run_tool(TOOL, tmp_path / 'r18.pth', tmp_path / 'ours.pth', '--to', 'mmssl', '--check')
@@ -633,8 +633,8 @@ def test_tool(tmp_path, run_tool):
     assert 'mmssl ResNet against torchvision ResNet-18: largest difference' in done.stdout
     found = torch.load(tmp_path / 'ours.pth')['state_dict']
     assert 'backbone.layer4.1.bn2.running_var' in found and 'head.fc_cls.weight' in found
-    done = run_tool(TOOL, tmp_path / 'r18.pth', tmp_path / 'no.pth', '--to', 'mmssl', '--check', '--tolerance', '-1',
-                    check=False)  # yapf: disable
+    done = call_tool(TOOL, tmp_path / 'r18.pth', tmp_path / 'no.pth', '--to', 'mmssl', '--check', '--tolerance', '-1',
+                     check=False)  # yapf: disable
     assert done.returncode and 'is not written' in done.stderr and 'Traceback' not in done.stderr
     assert not (tmp_path / 'no.pth').exists()
 

@@ -54,7 +54,7 @@ def test_voc(voc, tmp_path):
     assert done.returncode == 2 and 'DATA_ROOT' in done.stdout
 
 
-def test_low_shot_samples(tmp_path, run_tool):
+def test_low_shot_samples(tmp_path, run_tool, call_tool):
     """Files and the draws of the SVM without files are the same thing."""
     from sklearn.datasets import load_digits
     x, y = load_digits(return_X_y=True)
@@ -76,13 +76,13 @@ def test_low_shot_samples(tmp_path, run_tool):
         samples=lambda k, draw: np.load(tmp_path / f'out/train_targets_sample{draw + 1}_k{k}.npy'))
     assert found == expected
     common = ['--targets-data-file', tmp_path / 'targets.npy', '--output-path', tmp_path / 'no']
-    done = run_tool(tool, *common, '--k-values', '64', check=False)
+    done = call_tool(tool, *common, '--k-values', '64', check=False)
     assert done.returncode == 1 and 'k=64: class 0 has' in done.stderr and not (tmp_path / 'no').exists()
-    done = run_tool(tool, '--targets-data-file', tmp_path / 'none.npy', '--output-path', tmp_path / 'no', check=False)
+    done = call_tool(tool, '--targets-data-file', tmp_path / 'none.npy', '--output-path', tmp_path / 'no', check=False)
     assert done.returncode == 1 and 'there is no' in done.stderr
 
 
-def test_imagenet_subset(tmp_path, photographs, run_tool):
+def test_imagenet_subset(tmp_path, photographs, run_tool, call_tool):
     root = tmp_path / 'train'
     for wnid in ('n02', 'n01', 'n03'):
         (root / wnid).mkdir(parents=True)
@@ -98,11 +98,11 @@ def test_imagenet_subset(tmp_path, photographs, run_tool):
     for line, words in (('n04_0.JPEG', 'name no class folder'), ('n02_1.JPEG', 'are there twice'), ('n02_7.JPEG',
                                                                                                     'have no image')):
         subset.write_text(f'n02_1.JPEG\n{line}\n')
-        done = run_tool(tool, subset, root, '--out', tmp_path / 'no.txt', check=False)
+        done = call_tool(tool, subset, root, '--out', tmp_path / 'no.txt', check=False)
         assert done.returncode == 1 and f'1 of 2 lines {words}' in done.stderr and not (tmp_path / 'no.txt').exists()
 
 
-def test_inaturalist(tmp_path, photographs, run_tool):
+def test_inaturalist(tmp_path, photographs, run_tool, call_tool):
     root = tmp_path / 'train_val2018'
     (root / 'Aves/7').mkdir(parents=True)
     content = dict(categories=[dict(id=7), dict(id=3)], images=[], annotations=[])
@@ -118,12 +118,12 @@ def test_inaturalist(tmp_path, photographs, run_tool):
     source = ImageNet(str(root), ann_file=str(tmp_path / 'meta/train.txt'))
     assert source.labels.tolist() == [0, 1, 1] and source.get_array(2).shape == (8, 8, 3)
     (root / 'Aves/7/2.jpg').unlink()
-    done = run_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
+    done = call_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
     assert done.returncode == 1 and '1 of 3 images are not in' in done.stderr and not (tmp_path / 'no').exists()
     content['annotations'].pop()
     annotations.write_text(json.dumps(content))
-    done = run_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
+    done = call_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
     assert done.returncode == 1 and '1 of 3 images have no annotation' in done.stderr
     annotations.write_text('{')
-    done = run_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
+    done = call_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
     assert done.returncode == 1 and 'is no JSON file' in done.stderr

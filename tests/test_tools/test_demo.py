@@ -21,7 +21,7 @@ SHORT = [
 ]
 
 
-def test_interrupted_and_repeated(run_tool, tmp_path):
+def test_interrupted_and_repeated(call_tool, tmp_path):
     """An interrupted demo leaves no result, also none of an earlier one; the next run starts afresh and ends."""
     for name in ('metrics.json', 'tsne.png'):
         (tmp_path / name).write_text('of an earlier run')
@@ -43,7 +43,7 @@ def test_interrupted_and_repeated(run_tool, tmp_path):
     process.wait(20)
     assert not list(tmp_path.glob('*.png')) and not (tmp_path / 'metrics.json').exists()
 
-    done = run_tool('tools/demo.py', *SHORT, '--work-dir', tmp_path)
+    done = call_tool('tools/demo.py', *SHORT, '--work-dir', tmp_path)
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     kinds = {'raw_pixels', 'random_init', 'pretrained'}
     assert set(metrics) == {'few_label', 'knn', 'train_seconds'} and metrics['train_seconds'] > 0

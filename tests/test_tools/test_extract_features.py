@@ -1,8 +1,5 @@
 """Features in files: killed and resumed, in two processes, and taken by another tool."""
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +35,14 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def extract(files, run_tool):
+def extract(files, call_tool):
     folder, _ = files
 
     def run(out, *arguments, **options):
-        return run_tool('tools/extract_features.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
-                        '--dataset-config', DATA, '--layers', 'stage2,pooled', '--pool-type', 'gem:3', '--splits',
-                        'val', '--shard-size', 100, '--out-dir', out, '--cfg-options', 'data.samples_per_gpu=32',
-                        *arguments, **options)
+        return call_tool('tools/extract_features.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
+                         '--dataset-config', DATA, '--layers', 'stage2,pooled', '--pool-type', 'gem:3', '--splits',
+                         'val', '--shard-size', 100, '--out-dir', out, '--cfg-options', 'data.samples_per_gpu=32',
+                         *arguments, **options)
 
     return run
 
@@ -72,15 +69,9 @@ def test_files_hold_what_the_function_returns(files, written):
     ]
 
 
-def test_two_processes_write_the_same_bytes(files, written, free_port):
+def test_two_processes_write_the_same_bytes(files, written, extract):
     folder, _ = files
-    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
-    command = ['bash', 'tools/dist_run.sh', '2', 'tools/extract_features.py', folder / 'tiny.py', '--checkpoint',
-               folder / 'tiny.pth', '--dataset-config', DATA, '--layers', 'stage2,pooled', '--pool-type', 'gem:3',
-               '--splits', 'val', '--shard-size', '100', '--out-dir', folder / 'two', '--cfg-options',
-               'data.samples_per_gpu=32']  # yapf: disable
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
+    extract(folder / 'two', processes=2)
     for path in written.glob('*.npy'):
         assert path.read_bytes() == (folder / 'two' / path.name).read_bytes(), path.name
 
@@ -122,7 +113,7 @@ def test_a_killed_run_goes_on(files, written, tmp_path, extract, monkeypatch):
     assert done.returncode and 'batch_size is 32 there, 16 here' in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_another_tool_takes_them(files, run_tool, tmp_path):
+def test_another_tool_takes_them(files, run_tool, call_tool, tmp_path):
     folder, _ = files
     data = tmp_path / 'data.py'
     data.write_text(f"_base_ = '{ROOT / DATA}'\n"
@@ -130,16 +121,16 @@ def test_another_tool_takes_them(files, run_tool, tmp_path):
     common = [folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth', '--dataset-config', data]
     run_tool('tools/extract_features.py', *common, '--out-dir', tmp_path / 'features')
     knn = ['tools/benchmarks/classification/knn_imagenet/test_knn.py', *common, '--num-knn', 5]
-    run_tool(*knn, '--out', tmp_path / 'a.json')
-    done = run_tool(*knn, '--features', tmp_path / 'features', '--out', tmp_path / 'b.json')
+    call_tool(*knn, '--out', tmp_path / 'a.json')
+    done = call_tool(*knn, '--features', tmp_path / 'features', '--out', tmp_path / 'b.json')
     assert 'images from' in done.stdout + done.stderr
     assert json.loads((tmp_path / 'a.json').read_text()) == json.loads((tmp_path / 'b.json').read_text())
-    done = run_tool(*knn, '--features', tmp_path / 'features', '--layers', 'stage1', check=False)
+    done = call_tool(*knn, '--features', tmp_path / 'features', '--layers', 'stage1', check=False)
     assert 'has no layer stage1 of train; there are pooled' in done.stderr
 
 
-def test_bad_input(files, run_tool, tmp_path):
+def test_bad_input(files, call_tool, tmp_path):
     folder, _ = files
-    done = run_tool(
+    done = call_tool(
         'tools/extract_features.py', folder / 'tiny.py', '--out-dir', tmp_path, '--pool-type', 'gem:x', check=False)
     assert done.returncode == 2 and "'gem:x' is no pooling" in done.stderr

@@ -86,10 +86,10 @@ def test_epoch_script_on_two_processes(files, tmp_path, free_port):
     assert json.loads((tmp_path / 'out.json').read_text()) == pytest.approx(expected, abs=1 / 47)
 
 
-def test_weights_that_lack_the_backbone(files, run_tool):
+def test_weights_that_lack_the_backbone(files, call_tool):
     """An untrained network evaluated as if trained is a known complaint."""
     folder, _ = files
-    done = run_tool(
+    done = call_tool(
         f'{FOLDER}/test_knn.py',
         folder / 'configs/tiny.py',
         '--checkpoint',
@@ -101,25 +101,25 @@ def test_weights_that_lack_the_backbone(files, run_tool):
     assert 'weights of the backbone, such as backbone.conv1.weight' in done.stderr
 
 
-def test_index(files, run_tool):
+def test_index(files, call_tool):
     """An index of all features as they are gives the figures of the exact search; an unknown one is named."""
     pytest.importorskip('faiss')
     folder, expected = files
     common = [f'{FOLDER}/test_knn.py', folder / 'configs/tiny.py', '--checkpoint', folder / 'backbone.pth',
               '--dataset-config', folder / 'data.py', '--num-knn', 3, 10, '--temperature', 0.07, 0.2]  # yapf: disable
-    run_tool(*common, '--index', 'Flat', '--out', folder / 'index.json')
+    call_tool(*common, '--index', 'Flat', '--out', folder / 'index.json')
     assert json.loads((folder / 'index.json').read_text()) == pytest.approx(expected, abs=1 / 47)
-    done = run_tool(*common, '--index', 'Nonsense', check=False)
+    done = call_tool(*common, '--index', 'Nonsense', check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr and "index 'Nonsense'" in done.stderr
 
 
-def test_arguments(run_tool):
+def test_arguments(run_tool, call_tool):
     for script in ('dist_test_knn_pretrain', 'dist_test_knn_epoch', 'slurm_test_knn_pretrain', 'slurm_test_knn_epoch'):
         done = run_tool(f'{FOLDER}/{script}.sh', check=False)
         assert done.returncode == 2 and 'SELFSUP_CONFIG' in done.stdout
-    done = run_tool(f'{FOLDER}/test_knn.py', 'x.py', '--use-cuda', 'maybe', check=False)
+    done = call_tool(f'{FOLDER}/test_knn.py', 'x.py', '--use-cuda', 'maybe', check=False)
     assert done.returncode == 2 and "true or false, got 'maybe'" in done.stderr
-    assert '--num-knn' in run_tool(f'{FOLDER}/test_knn.py', '--help').stdout
+    assert '--num-knn' in call_tool(f'{FOLDER}/test_knn.py', '--help').stdout
 
 
 def test_slurm_scripts_call_srun(run_tool, tmp_path, files):

@@ -83,7 +83,7 @@ def environment(free_port):
     return dict(GPUS='2', PORT=str(free_port()), PYTHON=sys.executable, OMP_NUM_THREADS='1')
 
 
-def test_sweep(files, run_tool, tmp_path):
+def test_sweep(files, run_tool, call_tool, tmp_path):
     """Two views are trained on, and what is written is what the function returns."""
     folder, _ = files
     done = run_tool(f'{FOLDER}/linear_sweep.py', folder / 'configs/model.py', '--checkpoint', folder / 'whole.pth',
@@ -93,7 +93,7 @@ def test_sweep(files, run_tool, tmp_path):
     assert set(found) == {'pooled', 'stage2'} and found['pooled']['views'] == 2
     assert found['pooled']['num_train'] == 1437 and found['stage2']['top1'] > 0.2
     assert f'{100 * found["stage2"]["top1"]:.2f}' in done.stdout + done.stderr
-    done = run_tool(
+    done = call_tool(
         f'{FOLDER}/linear_sweep.py',
         folder / 'configs/model.py',
         '--checkpoint',
@@ -137,7 +137,7 @@ def test_frozen_means_frozen(files, run_tool, environment):
     assert len(trained['optimizer']['state']) == 2  # weight and bias of the head
 
 
-def test_finetuning_of_a_transformer(files, run_tool, environment):
+def test_finetuning_of_a_transformer(files, call_tool, tmp_path):
     """From a MAE of 8 pixels to a classifier at 16, by two processes, in bfloat16."""
     folder, _ = files
     torch.manual_seed(7)
@@ -145,28 +145,30 @@ def test_finetuning_of_a_transformer(files, run_tool, environment):
     mae.init_weights()
     torch.nn.init.normal_(mae.backbone.layers[0].ln1.weight)  # this norm stays, as its rate is 0
     save_checkpoint(dict(state_dict=mae.state_dict()), folder / 'mae.pth')
-    done = run_tool(
-        f'{FOLDER}/dist_train_linear.sh',
+    done = call_tool(
+        'tools/train.py',
         folder / 'configs/finetune.py',
-        folder / 'mae.pth',
+        '--work-dir',
+        tmp_path,
         '--seed',
         0,
         '--cfg-options',
         'amp.dtype=bfloat16',
-        env=environment)
+        'model.backbone.init_cfg.type=Pretrained',
+        f'model.backbone.init_cfg.checkpoint={folder}/mae.pth',
+        processes=2)
     text = done.stdout + done.stderr
     count = len(mae.backbone.state_dict()) - 2
     assert f"under 'backbone.': {count} matched, 2 missing, 2 unexpected, 0 mismatched" in text
     assert 'missing: fc_norm.weight, fc_norm.bias' in text and 'unexpected: ln1.weight, ln1.bias' in text
-    trained = torch.load(folder / 'work_dirs/finetune/mae/epoch_1.pth', weights_only=True)
+    trained = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
     after, before = trained['state_dict'], mae.backbone.state_dict()
     assert after['backbone.layers.0.ln1.weight'].equal(before['layers.0.ln1.weight'])
     assert after['backbone.pos_embed'].shape == (1, 17, 16)
     assert not after['backbone.layers.1.attn.qkv.weight'].equal(before['layers.1.attn.qkv.weight'])
     rates = {group['initial_lr'] for group in trained['optimizer']['param_groups']}
     assert rates == {1e-2, 5e-3, 2.5e-3, 1.25e-3, 0.}
-    logged = (folder / 'work_dirs/finetune/mae').glob('*.log.json')
-    assert 'head1_top1' in next(logged).read_text()
+    assert 'head1_top1' in next(tmp_path.glob('*.log.json')).read_text()
 
 
 def test_semi_supervised_over_a_grid(files, run_tool, tmp_path, environment):

@@ -35,10 +35,10 @@ def test_print_config_prints_a_config(run_tool, tmp_path):
     assert max(map(len, printed.splitlines())) <= 120
 
 
-def test_print_config_says_in_one_line_what_is_wrong(run_tool, tmp_path):
+def test_print_config_says_in_one_line_what_is_wrong(call_tool, tmp_path):
     for args, words in [(['no/such.py'], 'no/such.py does not exist'),
                         ([CONFIG, '--cfg-options', 'optimzer.lr=1'], "did you mean 'optimizer'")]:
-        done = run_tool('tools/misc/print_config.py', *args, check=False)
+        done = call_tool('tools/misc/print_config.py', *args, check=False)
         assert done.returncode == 1 and words in done.stderr and 'Traceback' not in done.stderr
 
 

@@ -34,27 +34,27 @@ def clone(tmp_path):
     return tmp_path
 
 
-def test_it_is_written_anew(run_tool, clone):
+def test_it_is_written_anew(call_tool, clone):
     (clone / 'model-index.yml').write_text('Import:\n  - configs/selfsup/simclr/metafile.yml\n')
-    stale = run_tool(TOOL, '--check', '--root', clone, check=False)
+    stale = call_tool(TOOL, '--check', '--root', clone, check=False)
     assert stale.returncode == 1 and 'model-index.yml is not current: run tools/misc/' in stale.stderr
-    run_tool(TOOL, '--root', clone)
-    run_tool(TOOL, '--check', '--root', clone)
+    call_tool(TOOL, '--root', clone)
+    call_tool(TOOL, '--check', '--root', clone)
     assert {model['In Collection'] for model in models(clone)} == {'SimCLR', 'MoCo v2'}
 
 
-def test_faults_are_all_named(run_tool, clone):
+def test_faults_are_all_named(call_tool, clone):
     path = clone / 'configs' / 'selfsup' / 'simclr' / 'metafile.yml'
     content = yaml.safe_load(path.read_text())
     first, second, third = content['Models']
     first['Config'] = third['Config']
     second['In Collection'] = 'SimCRL'
     path.write_text(yaml.safe_dump(content))
-    done = run_tool(TOOL, '--root', clone, check=False)
+    done = call_tool(TOOL, '--root', clone, check=False)
     assert done.returncode == 1 and not (clone / 'model-index.yml').exists()
     for words in (f"{third['Config']} is listed 2 times", f"the config of {first['Name']} is called {third['Name']}",
                   "is in the unknown collection 'SimCRL'", f"does not list {first['Name']}.py"):
         assert words in done.stderr
     shutil.rmtree(clone / 'configs' / 'selfsup' / 'simclr')
     (clone / 'configs' / 'selfsup' / 'mocov2' / 'mocov2_resnet50_8xb32-coslr-200e_in1k.py').unlink()
-    assert 'which does not exist' in run_tool(TOOL, '--root', clone, check=False).stderr
+    assert 'which does not exist' in call_tool(TOOL, '--root', clone, check=False).stderr

@@ -31,9 +31,10 @@ def train(tmp_path, spoil=None, **options):
     return model, lambda: train_model(model, build_dataset(cfg.data.train), cfg)
 
 
-def test_from_the_command_line(run_tool, tmp_path):
+def test_from_the_command_line(run_tool, call_tool, tmp_path):
     """PITFALLS: no answer to "is this loss normal?". A learning rate of 1e20 makes NaN at the second iteration."""
-    done = run_tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', 'optimizer.lr=1e20', check=False)
+    done = call_tool(
+        'tools/train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', 'optimizer.lr=1e20', check=False)
     assert done.returncode == 1
     assert re.search(r'the loss is nan in iteration 2 \(epoch 1, batch 2\): loss = nan', done.stderr), done.stderr
     assert re.search(r'files of the batch: image \d+ of Digits, .*64 in all', done.stderr)

@@ -31,13 +31,13 @@ def losses(folder):
     return {(line['epoch'], line['iter']): line['loss'] for line in lines if line.get('mode') == 'train'}
 
 
-def test_killed_in_the_middle_of_an_epoch(run_tool, tmp_path):
+def test_killed_in_the_middle_of_an_epoch(call_tool, tmp_path):
     """PITFALLS: mmcv restores neither random states nor the position in the data; resume starts with a wrong rate.
 
     SIGKILL strikes in the second epoch, and the newest checkpoint is torn on top; the one before it is found.
     """
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    run_tool('tools/train.py', CONFIG, '--work-dir', whole)
+    call_tool('tools/train.py', CONFIG, '--work-dir', whole)
 
     process = subprocess.Popen([sys.executable, 'tools/train.py', CONFIG, '--work-dir', killed],
                                cwd=ROOT,
@@ -57,7 +57,7 @@ def test_killed_in_the_middle_of_an_epoch(run_tool, tmp_path):
     assert newest.name == 'iter_35.pth'
     newest.write_bytes(newest.read_bytes()[:-5000])
 
-    done = run_tool('tools/train.py', CONFIG, '--work-dir', killed, '--auto-resume')
+    done = call_tool('tools/train.py', CONFIG, '--work-dir', killed, '--auto-resume')
     assert 'iter_35.pth is torn' in done.stderr
     assert 'iter_28.pth at epoch 2, batch 6, iteration 28' in done.stderr
     a, b = (read_checkpoint(folder / 'iter_44.pth') for folder in (whole, killed))

@@ -49,10 +49,10 @@ def files(tmp_path_factory, photographs):
     return folder, model
 
 
-def call(run_tool, folder, config, *arguments, **kwargs):
-    return run_tool(f'{FOLDER}/test_retrieval.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
-                    '--dataset-config', CONFIGS / f'{config}.py', '--image-size', 64, '--pool-type', 'average',
-                    '--work-dir', folder / 'log', '--cfg-options', 'data.workers_per_gpu=0', *arguments, **kwargs)
+def call(run, folder, config, *arguments, **kwargs):
+    return run(f'{FOLDER}/test_retrieval.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
+               '--dataset-config', CONFIGS / f'{config}.py', '--image-size', 64, '--pool-type', 'average', '--work-dir',
+               folder / 'log', '--cfg-options', 'data.workers_per_gpu=0', *arguments, **kwargs)
 
 
 def test_copies_at_two_scales(files, run_tool, tmp_path):
@@ -82,13 +82,13 @@ def test_copies_at_two_scales(files, run_tool, tmp_path):
     assert f"{100 * found['all']['mAP']:.2f}" in done.stdout + done.stderr
 
 
-def test_whitening_and_two_processes(files, run_tool, tmp_path, free_port):
+def test_whitening_and_two_processes(files, call_tool, tmp_path, free_port):
     """Two processes equal one to the bit; a whitening that was written is taken instead of learned anew."""
     folder, _ = files
     arguments = ('--data-root', folder / 'copydays', '--whitening-data', folder / 'copydays/original',
                  '--whitening-dims', 6)
-    call(run_tool, folder, 'copydays', *arguments, '--whitening', tmp_path / 'w.npz', '--out', tmp_path / 'one.json')
-    call(run_tool, folder, 'copydays', *arguments[:2], '--whitening', tmp_path / 'w.npz', '--out',
+    call(call_tool, folder, 'copydays', *arguments, '--whitening', tmp_path / 'w.npz', '--out', tmp_path / 'one.json')
+    call(call_tool, folder, 'copydays', *arguments[:2], '--whitening', tmp_path / 'w.npz', '--out',
          tmp_path / 'again.json')
     env = {**os.environ, 'GPUS': '2', 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run([
@@ -105,9 +105,9 @@ def test_whitening_and_two_processes(files, run_tool, tmp_path, free_port):
     assert one['all'] == again['all'] and again['whitening'] == str(tmp_path / 'w.npz')
 
 
-def test_class_folders_and_errors(files, run_tool, photo_folder, tmp_path):
+def test_class_folders_and_errors(files, call_tool, photo_folder, tmp_path):
     folder, _ = files
-    call(run_tool, folder, 'folder', '--data-root', photo_folder, '--layers', 'stage3,stage4', '--kappas', 1, 3,
+    call(call_tool, folder, 'folder', '--data-root', photo_folder, '--layers', 'stage3,stage4', '--kappas', 1, 3,
          '--out', tmp_path / 'out.json')
     found = json.loads((tmp_path / 'out.json').read_text())
     assert set(found) == {'stage3', 'stage4'} and found['stage4']['all']['num_queries'] == 24
@@ -117,13 +117,13 @@ def test_class_folders_and_errors(files, run_tool, photo_folder, tmp_path):
         ('copydays', folder / 'log', (), 'Copydays: no images in'),
         ('folder', photo_folder, ('--whitening-data', photo_folder, '--whitening-dims', 99), '99 of them cannot'),
     ]:
-        done = call(run_tool, folder, config, '--data-root', root, *arguments, check=False)
+        done = call(call_tool, folder, config, '--data-root', root, *arguments, check=False)
         assert done.returncode != 0 and message in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_arguments(run_tool):
+def test_arguments(run_tool, call_tool):
     for script in ('dist_test_retrieval', 'slurm_test_retrieval'):
         done = run_tool(f'{FOLDER}/{script}.sh', check=False)
         assert done.returncode == 2 and 'SELFSUP_CONFIG' in done.stdout
-    done = run_tool(f'{FOLDER}/test_retrieval.py', 'x.py', '--scales', 0, check=False)
+    done = call_tool(f'{FOLDER}/test_retrieval.py', 'x.py', '--scales', 0, check=False)
     assert done.returncode == 2 and 'must be positive' in done.stderr

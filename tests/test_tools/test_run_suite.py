@@ -1,10 +1,8 @@
 """The suite of protocols and its report, as a user calls and reads it."""
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,10 +44,10 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def full(files, run_tool):
+def full(files, call_tool):
     folder, _ = files
-    run_tool(TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py', '--suite', 'full',
-             '--out', folder / 'full')
+    call_tool(TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py', '--suite', 'full',
+              '--out', folder / 'full')
     return folder / 'full'
 
 
@@ -74,13 +72,11 @@ def test_figures_are_those_of_the_functions(files, full):
     assert f'{100 * found["linear"]["pooled"]["top1"]:.2f} %' in table
 
 
-def test_two_processes_equal_one(files, full, tmp_path, free_port):
+def test_two_processes_equal_one(files, full, call_tool, tmp_path):
     folder, _ = files
-    env = {**os.environ, 'PORT': str(free_port()), 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
-    command = ['bash', 'tools/dist_run.sh', 2, TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config',
-               folder / 'data.py', '--suite', 'knn,linear,clustering,quality', '--out', tmp_path]  # yapf: disable
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [TOOL, folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py', '--suite',
+               'knn,linear,clustering,quality', '--out', tmp_path]  # yapf: disable
+    call_tool(*command, processes=2)
     one, two = (json.loads((where / 'report.json').read_text())['metrics'] for where in (full, tmp_path))
     for name, metrics in two['checkpoint'].items():
         assert metrics == one['checkpoint'][name], name
@@ -117,13 +113,13 @@ def test_what_cannot_run_is_said(files, run_tool, tmp_path):
     assert 'none of the 60 training samples has a label' in (tmp_path / 'out/report.html').read_text()
 
 
-def test_bad_input(files, run_tool, tmp_path):
+def test_bad_input(files, call_tool, tmp_path):
     folder, _ = files
     common = [folder / 'tiny.py', folder / 'whole.pth', '--dataset-config', folder / 'data.py']
-    done = run_tool(TOOL, *common, '--suite', 'knn,lineer', '--out', tmp_path / 'x', check=False)
+    done = call_tool(TOOL, *common, '--suite', 'knn,lineer', '--out', tmp_path / 'x', check=False)
     assert done.returncode == 1 and "there is no 'lineer'" in done.stderr and 'linear' in done.stderr
     (tmp_path / 'file').write_text('')
-    done = run_tool(TOOL, *common, '--out', tmp_path / 'file', check=False)
+    done = call_tool(TOOL, *common, '--out', tmp_path / 'file', check=False)
     assert done.returncode == 1 and 'is a file' in done.stderr
     assert not (tmp_path / 'x').exists()
 

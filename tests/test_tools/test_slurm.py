@@ -126,7 +126,7 @@ def call(slurm, folder, script, *arguments):
     ('knn_imagenet/{}_test_knn', ('--num-knn', 5)),
     ('svm_voc07/{}_test_svm', ('feat5', '--low-shot', 1, 2, '--draws', 2, '--pool-type', 'average', '--n-jobs', 1)),
 ])
-def test_frozen_features(slurm, pretrained, run_tool, name, options):
+def test_frozen_features(slurm, pretrained, call_tool, name, options):
     """Both scripts under Slurm give the bits of one process without it."""
     common = [*options, '--dataset-config', pretrained / 'data.py']
     epoch, pretrain, one = (pretrained / f'{what}.json' for what in ('epoch', 'pretrain', 'one'))
@@ -136,8 +136,8 @@ def test_frozen_features(slurm, pretrained, run_tool, name, options):
     call(slurm, pretrained, f'{script}_pretrain.sh', 'configs/tiny.py', checkpoint, *common, '--out', pretrain)
     tool = f'{BENCHMARKS}/{name.format("")}.py'.replace('/_', '/')
     flags = [str(option) for option in common if option != 'feat5']
-    run_tool(tool, pretrained / 'configs/tiny.py', '--checkpoint', checkpoint, *flags, '--out', one,
-             *(['--layers', 'feat5'] if 'feat5' in common else []))  # yapf: disable
+    call_tool(tool, pretrained / 'configs/tiny.py', '--checkpoint', checkpoint, *flags, '--out', one,
+              *(['--layers', 'feat5'] if 'feat5' in common else []))  # yapf: disable
     assert json.loads(epoch.read_text()) == json.loads(pretrain.read_text()) == json.loads(one.read_text())
 
 

@@ -1,6 +1,5 @@
 """The small-models evaluation as a user runs it, on digits."""
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -60,11 +59,11 @@ def arguments(folder):
     ]
 
 
-def test_view_statistics(folder, static, run_tool):
+def test_view_statistics(folder, static, run_tool, call_tool):
     """Also that two processes equal one, to the bit."""
     original, *views = static
-    done = run_tool(f'{TOOLS}/view_statistics.py', *arguments(folder), '--out', folder / 'statistics.json', '--layers',
-                    'pooled', 'pixels')
+    command = [f'{TOOLS}/view_statistics.py', *arguments(folder), '--layers', 'pooled', 'pixels', '--out']
+    done = run_tool(*command, folder / 'statistics.json')
     found = json.loads((folder / 'statistics.json').read_text())
     expected = view_statistics.run(original['pooled'], [view['pooled'] for view in views], original.labels)
     assert found['pooled'] == pytest.approx(expected, rel=1e-4) and expected['num_classes'] == 10
@@ -72,17 +71,7 @@ def test_view_statistics(folder, static, run_tool):
     assert line.split()[-6:] == [f'{value:.4f}' for value in list(found['pooled'].values())[:6]]
     assert found['pixels']['d_sd_alignment'] > found['pooled']['d_sd_alignment']
 
-    run_tool(
-        'tools/dist_run.sh',
-        2,
-        f'{TOOLS}/view_statistics.py',
-        *arguments(folder),
-        '--out',
-        folder / 'two.json',
-        '--layers',
-        'pooled',
-        'pixels',
-        env=dict(PYTHON=sys.executable))
+    call_tool(*command, folder / 'two.json', processes=2)
     assert json.loads((folder / 'two.json').read_text()) == found
 
 
@@ -100,8 +89,8 @@ def test_instance_discrimination(folder, static, run_tool):
     assert f'Masked: normal; {line}' in done.stdout + done.stderr
 
 
-def test_errors_of_users_are_one_line(folder, static, run_tool):
-    done = run_tool(f'{TOOLS}/instance_discrimination.py', *arguments(folder), '--topk', 500, check=False)
+def test_errors_of_users_are_one_line(folder, static, call_tool):
+    done = call_tool(f'{TOOLS}/instance_discrimination.py', *arguments(folder), '--topk', 500, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '--topk 500 --mode d-sd: k must be 1 to 238, the number of negatives' in done.stderr
 

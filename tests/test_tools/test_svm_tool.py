@@ -112,7 +112,7 @@ def test_epoch_script_on_two_processes(files, one_process, free_port):
     assert 'best layer: ' in done.stdout + done.stderr
 
 
-def test_draws_from_files(files, run_tool, tmp_path, one_process):
+def test_draws_from_files(files, call_tool, tmp_path, one_process):
     """Files with the draws of the same seed give the same figures; a missing one is named."""
     folder, arrays = files
     for k in (1, 2):
@@ -122,37 +122,37 @@ def test_draws_from_files(files, run_tool, tmp_path, one_process):
     common = [f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--checkpoint',
               folder / 'work_dirs/tiny/epoch_3.pth', '--dataset-config', folder / 'data.py', '--layers', 'feat5',
               *LOW_SHOT, '--samples', tmp_path]  # yapf: disable
-    run_tool(*common, '--out', tmp_path / 'out.json')
+    call_tool(*common, '--out', tmp_path / 'out.json')
     found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']['low_shot']
     assert found == one_process['layers']['stage4']['low_shot']
     (tmp_path / 'train_targets_sample2_k1.npy').unlink()
-    done = run_tool(*common, check=False)
+    done = call_tool(*common, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert 'there is no file train_targets_sample2_k1.npy' in done.stderr
 
 
-def test_images_with_labels(files, run_tool, tmp_path):
+def test_images_with_labels(files, call_tool, tmp_path):
     """Any data set with a class an image; accuracy comes besides mAP. Too many shots are refused."""
     folder, _ = files
     common = [f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--checkpoint',
               folder / 'work_dirs/tiny/epoch_3.pth', '--dataset-config', 'configs/benchmarks/classification/digits.py',
               '--layers', 'feat5', '--pool-type', 'average', '--cfg-options', 'data.train.data_source.num_images=200',
               'data.val.data_source.num_images=100']  # yapf: disable
-    done = run_tool(*common, '--out', tmp_path / 'out.json')
+    done = call_tool(*common, '--out', tmp_path / 'out.json')
     found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']
     assert 0.3 < found['accuracy'] < 1 and 'accuracy' in done.stdout + done.stderr
-    done = run_tool(*common, '--low-shot', 150, check=False)
+    done = call_tool(*common, '--low-shot', 150, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr and '150' in done.stderr
 
 
-def test_wrong_calls(files, run_tool):
+def test_wrong_calls(files, run_tool, call_tool):
     folder, _ = files
     for kind, words in (('dist', 'SELFSUP_CONFIG'), ('slurm', 'PARTITION JOB_NAME SELFSUP_CONFIG')):
         for what in ('pretrain', 'epoch'):
             done = run_tool(f'{FOLDER}/{kind}_test_svm_{what}.sh', check=False)
             assert done.returncode == 2 and words in done.stdout
-    done = run_tool(f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--dataset-config', folder / 'data.py',
-                    '--cfg-options', 'data.train.data_source.data_prefix=/nowhere', check=False)  # yapf: disable
+    done = call_tool(f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', '--dataset-config', folder / 'data.py',
+                     '--cfg-options', 'data.train.data_source.data_prefix=/nowhere', check=False)  # yapf: disable
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '/nowhere/ImageSets/Main/aeroplane_trainval.txt' in done.stderr
 

@@ -20,19 +20,19 @@ def test_help_is_quick(run_tool, tool):
     assert time.time() - start < 1 and '--cfg-options' in text and '--launcher' in text
 
 
-def test_errors_take_one_line(run_tool):
+def test_errors_take_one_line(call_tool):
     """Row CFG: the place in the config and the nearest name, no traceback."""
-    done = run_tool('tools/train.py', CONFIG, '--cfg-options', 'model.neck.type=MoCoV2Nek', check=False)
+    done = call_tool('tools/train.py', CONFIG, '--cfg-options', 'model.neck.type=MoCoV2Nek', check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert "'MoCoV2Nek' is not a registered" in last and "did you mean 'MoCoV2Neck'" in last
     assert last.endswith('(at model.neck in the config)')
-    done = run_tool('tools/train.py', 'nowhere.py', check=False)
+    done = call_tool('tools/train.py', 'nowhere.py', check=False)
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1] == \
         'error: config file nowhere.py does not exist'
 
 
-def test_one_process_then_two(run_tool, tmp_path):
+def test_one_process_then_two(run_tool, call_tool, tmp_path):
     """dist_train.sh on a machine without a GPU; then --load-from, switches, and an evaluation while training."""
     one = tmp_path / 'one'
     run_tool(
@@ -70,7 +70,7 @@ amp = dict(dtype='bfloat16')
 channels_last = True
 """)
     two = tmp_path / 'two'
-    done = run_tool('tools/train.py', config, '--work-dir', two, '--load-from', one / 'latest.pth')
+    done = call_tool('tools/train.py', config, '--work-dir', two, '--load-from', one / 'latest.pth')
     assert '120 matched, 2 missing' in done.stderr
     lines = [json.loads(line) for line in open(next(two.glob('*.log.json')))]
     found = [line for line in lines if line.get('mode') == 'val']

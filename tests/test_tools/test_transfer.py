@@ -2,7 +2,6 @@
 import argparse
 import json
 import pickle
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +52,9 @@ def cifar(tmp_path_factory):
     return folder
 
 
-def transfer(folder, cifar, run_tool, name, *options, processes=1):
-    command = [TOOL] if processes == 1 else ['tools/dist_run.sh', processes, TOOL]
-    done = run_tool(
-        *command,
+def transfer(folder, cifar, call_tool, name, *options, processes=1):
+    done = call_tool(
+        TOOL,
         folder / 'colour.py',
         '--checkpoint',
         folder / 'colour.pth',
@@ -73,16 +71,16 @@ def transfer(folder, cifar, run_tool, name, *options, processes=1):
         'data.train.pipeline.0.scale=0.8,1.0',
         'data.train.pipeline.1.p=0.',
         'data.workers_per_gpu=0',
-        env=dict(PYTHON=sys.executable))
+        processes=processes)
     return done, json.loads((folder / f'{name}.json').read_text()), torch.load(folder / name / 'latest.pth')
 
 
 @pytest.mark.parametrize('mode', ['linear', 'finetune'])
-def test_transfer(folder, cifar, run_tool, mode):
+def test_transfer(folder, cifar, call_tool, mode):
     """Frozen is frozen, to the last statistic of a norm; fine-tuning changes everything; the accuracy is that of the
     checkpoint."""
     options = dict(linear=['--lr', 5], finetune=['--finetune', '--lr', 3])[mode]
-    done, found, checkpoint = transfer(folder, cifar, run_tool, mode, *options, '--epochs', 6, '--batch-size', 50)
+    done, found, checkpoint = transfer(folder, cifar, call_tool, mode, *options, '--epochs', 6, '--batch-size', 50)
     before, after = torch.load(folder / 'colour.pth')['state_dict'], checkpoint['state_dict']
     same = [torch.equal(value, before[key]) for key, value in after.items() if key.startswith('backbone.')]
     assert all(same) if mode == 'linear' else not any(same)
@@ -109,7 +107,7 @@ def test_transfer(folder, cifar, run_tool, mode):
 
     if mode == 'linear':  # the batch is that of both processes together, so that they learn what one learns
         _, two, checkpoint = transfer(
-            folder, cifar, run_tool, 'two', *options, '--epochs', 6, '--batch-size', 50, processes=2)
+            folder, cifar, call_tool, 'two', *options, '--epochs', 6, '--batch-size', 50, processes=2)
         for key, value in after.items():
             torch.testing.assert_close(checkpoint['state_dict'][key], value, rtol=1e-3, atol=1e-3)
         assert two['top1'] == pytest.approx(found['top1'], abs=1.5 / 150) and two['batch_size'] == 50

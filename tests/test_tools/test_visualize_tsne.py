@@ -61,16 +61,16 @@ def read_page(path):
     return text, data, sprite
 
 
-def test_same_seed_same_picture(files, run_tool):
+def test_same_seed_same_picture(files, run_tool, call_tool):
     """MMSelfSup's spelling of the options and ours: the same points to the last bit."""
     folder, model = files
     common = '--checkpoint', folder / 'epoch_3.pth', '--seed', 5, '--perplexity', 12, '--init', 'random'
     run_tool(TOOL, folder / 'tiny.py', '--dataset_config', folder / 'data.py', '--work_dir', folder / 'a',
              '--layer_ind', '0,4', '--max_num_class=4', '--n_iter', 600, '--max_num_sample', 90, '--pool_type',
              'average', '--learning_rate', 'auto', '--n_iter_without_progress', 300, *common)
-    done = run_tool(TOOL, folder / 'tiny.py', '--dataset-config', folder / 'data.py', '--work-dir', folder / 'b',
-                    '--layers', 'stage0', 'stage4', '--max-num-class', 4, '--max-iter', 600, '--max-num-sample', 90,
-                    *common)
+    done = call_tool(TOOL, folder / 'tiny.py', '--dataset-config', folder / 'data.py', '--work-dir', folder / 'b',
+                     '--layers', 'stage0', 'stage4', '--max-num-class', 4, '--max-iter', 600, '--max-num-sample', 90,
+                     *common)
     assert 'RANDOM' not in done.stdout + done.stderr
     a, b = (np.load(folder / name / 'tsne.npz') for name in 'ab')
     assert set(a) == {'index', 'label', 'filename', 'stage0', 'stage4'}
@@ -128,15 +128,15 @@ def test_files_of_a_run(files):
     assert width > 1000 and 400 < height < 800
 
 
-def test_random_weights_in_space_of_a_folder_without_labels(files, run_tool, photo_folder):
+def test_random_weights_in_space_of_a_folder_without_labels(files, call_tool, photo_folder):
     """An untrained network evaluated as if trained is a known complaint: it is said."""
     folder, _ = files
-    done = run_tool(TOOL, 'configs/selfsup/simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py', '--work-dir', folder / 'c',
-                    '--layers', '2,pixels', '--n-components', 3, '--max-iter', 250, '--pool-type', 'adaptive',
-                    '--cfg-options', 'model.backbone.depth=18', 'data.workers_per_gpu=0', 'model.neck.in_channels=512',
-                    'data.extract.data_source.type=Folder', 'data.extract.data_source.ann_file=None',
-                    f'data.extract.data_source.data_prefix={photo_folder}', 'data.extract.pipeline.0.size=64',
-                    'data.extract.pipeline.1.size=56')
+    done = call_tool(TOOL, 'configs/selfsup/simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py', '--work-dir',
+                     folder / 'c', '--layers', '2,pixels', '--n-components', 3, '--max-iter', 250, '--pool-type',
+                     'adaptive', '--cfg-options', 'model.backbone.depth=18', 'data.workers_per_gpu=0',
+                     'model.neck.in_channels=512', 'data.extract.data_source.type=Folder',
+                     'data.extract.data_source.ann_file=None', f'data.extract.data_source.data_prefix={photo_folder}',
+                     'data.extract.pipeline.0.size=64', 'data.extract.pipeline.1.size=56')
     assert 'RANDOM weights' in done.stdout + done.stderr
     saved = np.load(folder / 'c/tsne.npz')
     assert saved['stage2'].shape == saved['pixels'].shape == (24, 3) and set(saved['label']) == {-1}
