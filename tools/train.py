@@ -2,11 +2,8 @@
 """Pre-train, or train, as a config says."""
 import argparse
 import os
-import time
-from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
-from mmssl.utils.config_text import config_text
 from mmssl.utils.misc import run_tool
 
 
@@ -15,11 +12,16 @@ def parse_args():
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', '--work_dir', help='folder of logs and checkpoints; work_dirs/CONFIG by default')
     parser.add_argument('--resume-from', metavar='CHECKPOINT', help='go on where this checkpoint was written')
-    parser.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         '--auto-resume',
         action='store_true',
-        help='go on from the newest checkpoint in the work_dir, '
-        'or start where there is none')
+        help='go on from the checkpoint in the work_dir that got furthest, with the settings of the run there; '
+        'start where there is none')
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='put away the files of the run that is in the work_dir, and start anew')
     parser.add_argument('--load-from', metavar='CHECKPOINT', help='begin with the weights of this checkpoint')
     parser.add_argument('--seed', type=int, help='seed of all random numbers; drawn and logged by default')
     parser.add_argument('--diff-seed', '--diff_seed', action='store_true', help='add the rank to the seed')
@@ -41,45 +43,42 @@ def main():
 
     from mmssl import __version__
     from mmssl.apis import init_random_seed, set_random_seed, train_model
+    from mmssl.apis.run_dir import open_run
     from mmssl.datasets import build_dataset
     from mmssl.models import build_algorithm
-    from mmssl.utils.checkpoint import find_latest_checkpoint
     from mmssl.utils.collect_env import collect_env
-    from mmssl.utils.dist import broadcast_object, get_rank, init_dist
+    from mmssl.utils.dist import get_rank, init_dist
     from mmssl.utils.logger import get_root_logger
-    from mmssl.utils.misc import atomic_write
     from mmssl.utils.setup_env import setup_multi_processes
 
-    setup_multi_processes(cfg)
-    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.gpu_id is not None and torch.cuda.is_available():
         torch.cuda.set_device(args.gpu_id)
     distributed = args.launcher != 'none'
     init_dist(args.launcher, **cfg.get('dist_params', {}))
 
-    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    timestamp = broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
-    logger = get_root_logger(f'{cfg.work_dir}/{timestamp}.log', cfg.get('log_level', 'INFO'))
-    cfg.load_from = args.load_from or cfg.get('load_from')
-    cfg.resume_from = args.resume_from or cfg.get('resume_from')
-    if (args.auto_resume or cfg.get('auto_resume')) and not args.resume_from:
-        # rank 0 looks, so that all agree
-        latest = find_latest_checkpoint(cfg.work_dir) if get_rank() == 0 else None
-        cfg.resume_from = broadcast_object(latest) or cfg.resume_from
-    seed = init_random_seed(args.seed if args.seed is not None else cfg.get('seed'))
-    cfg.seed = seed
-    set_random_seed(seed + get_rank() if args.diff_seed else seed, args.deterministic
-                    or cfg.get('deterministic', False))
-    text = config_text(cfg)
-    if get_rank() == 0:
-        with atomic_write(Path(cfg.work_dir) / Path(args.config).with_suffix('.py').name) as file:
-            file.write(text)
+    how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
+    run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})
+    if run.finished:
+        if get_rank() == 0:
+            print(run.finished)
+        return
+    cfg = run.cfg
+    setup_multi_processes(cfg)
+    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
+    if args.deterministic:
+        cfg.deterministic = True
+    cfg.seed = seed = init_random_seed(cfg.get('seed'))
+    set_random_seed(seed + get_rank() if args.diff_seed else seed, cfg.get('deterministic', False))
+    text = run.text()
+    for note in run.notes:
+        logger.info(note)
 
     env = collect_env()
     logger.info('Environment:\n%s', '\n'.join(f'{name}: {value}' for name, value in env.items()))
-    logger.info('Distributed training: %s, seed: %d, deterministic: %s', distributed, seed, args.deterministic)
+    logger.info('Distributed training: %s, seed: %d, deterministic: %s', distributed, seed,
+                cfg.get('deterministic', False))
     logger.info('Config:\n%s', text)
 
     with config_section(cfg, 'model'):
@@ -94,12 +93,12 @@ def main():
     meta = dict(
         config=text,
         env_info='\n'.join(f'{name}: {value}' for name, value in env.items()),
-        exp_name=Path(args.config).name,
+        exp_name=f'{run.name}.py',
         seed=seed,
         mmssl_version=__version__)
     if getattr(datasets[0], 'CLASSES', None) is not None:
         meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
-    train_model(model, datasets, cfg, distributed, timestamp, meta)
+    train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
     if distributed:
         torch.distributed.barrier()  # one that leaves early may take the others' connections along
         torch.distributed.destroy_process_group()

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import torch
+from mmcv.runner.hooks import Hook
 
 from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
 from mmssl.datasets import ConcatDataset, PrefetchLoader, build_dataloader, build_dataset, distinct
@@ -110,7 +111,7 @@ def autocast(cfg):
     return contextlib.nullcontext() if dtype is None else torch.autocast(default_device().type, dtype)
 
 
-def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=None):
+def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=None, on_start=None):
     """Train a model as its config says.
 
     Args:
@@ -120,6 +121,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         distributed (bool): Whether there is a process group, over which gradients are averaged.
         timestamp (str, optional): Name of the log files.
         meta (dict, optional): What checkpoints shall hold besides: seed, text of the config, environment.
+        on_start (callable, optional): Called on rank 0 when all is built and every hook has had its before_run.
 
     Returns:
         BaseRunner: The runner, when the training is over.
@@ -169,6 +171,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)
     _register_hooks(runner, cfg, loss_scale, distributed)
+    if on_start is not None and runner.rank == 0:
+        runner.register_hook(_StartHook(on_start), 'LOWEST')
 
     if cfg.get('resume_from'):
         runner.resume(cfg.resume_from)
@@ -176,6 +180,16 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         runner.load_checkpoint(cfg.load_from, may_differ=cfg.get('load_from_mismatch') or ())
     runner.run(loaders, workflow)
     return runner
+
+
+class _StartHook(Hook):
+    """Call a function when the other hooks are ready."""
+
+    def __init__(self, on_start):
+        self.on_start = on_start
+
+    def before_run(self, runner):
+        self.on_start()
 
 
 def _check_memory(model, dataset, workflow):

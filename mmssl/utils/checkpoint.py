@@ -435,11 +435,39 @@ class TrainingCheckpoint(NamedTuple):
     resumable: bool
 
 
-def training_checkpoints(folder, suffix=None):
-    """Checkpoints of trainings in a folder, by what they hold and not by name or date; tensors stay on the disk.
+def training_checkpoint(path):
+    """What a file holds of a training; tensors stay on the disk.
 
-    Extracted and published weights and dumps of an iteration (loss_guard) are none. Torn files are passed over with a
-    warning.
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        TrainingCheckpoint | None: None for weights alone, dumps of an iteration (loss_guard) and other files. Torn
+        ones are passed over with a warning.
+    """
+    path = Path(path)
+    with open(path, 'rb') as file:
+        is_zip = file.read(4) == b'PK\x03\x04'
+    if not is_zip and path.suffix != '.pth':
+        return None
+    try:
+        checkpoint = _peek(path) if is_zip else read_checkpoint(path)
+    except (*_UNREADABLE, CheckpointError) as error:
+        if path.suffix == '.pth' or not zipfile.is_zipfile(path):  # else a zip file of another kind
+            own = isinstance(error, CheckpointError)
+            warnings.warn(f'passed over: {error if own else f"{path} is torn or no checkpoint"}')
+        return None
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    # what a training wrote has at least the state of its hooks; mmcv's has an optimizer
+    if not isinstance(meta, dict) or not isinstance(meta.get('iter'),
+                                                    int) or not {'hooks', 'optimizer'} & {*checkpoint}:
+        return None
+    resumable = 'state_dict' in checkpoint and 'optimizer' in checkpoint
+    return TrainingCheckpoint(path, meta['iter'], meta.get('epoch', 0), meta, resumable)
+
+
+def training_checkpoints(folder, suffix=None):
+    """Checkpoints of trainings in a folder, by what they hold and not by name or date; see training_checkpoint.
 
     Args:
         folder (str | Path): The folder; it may be absent.
@@ -448,26 +476,11 @@ def training_checkpoints(folder, suffix=None):
     Returns:
         list[TrainingCheckpoint]: The one that got furthest first.
     """
-    found = []
-    for path in Path(folder).glob(f'*.{suffix}' if suffix else '*'):
-        if path.is_symlink() or not path.is_file() or TEMPORARY.search(path.name):
-            continue
-        with open(path, 'rb') as file:
-            is_zip = file.read(4) == b'PK\x03\x04'
-        if not is_zip and path.suffix != '.pth':
-            continue
-        try:
-            checkpoint = _peek(path) if is_zip else read_checkpoint(path)
-        except (*_UNREADABLE, CheckpointError) as error:
-            if path.suffix == '.pth' or not zipfile.is_zipfile(path):  # else a zip file of another kind
-                reason = str(error).partition('\n')[0] if isinstance(error, CheckpointError) else \
-                    f'{path} is torn or no checkpoint'
-                warnings.warn(f'passed over: {reason}')
-            continue
-        meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
-        if isinstance(meta, dict) and isinstance(meta.get('iter'), int) and 'batch' not in checkpoint:
-            resumable = 'state_dict' in checkpoint and 'optimizer' in checkpoint
-            found.append(TrainingCheckpoint(path, meta['iter'], meta.get('epoch', 0), meta, resumable))
+    files = [
+        path for path in Path(folder).glob(f'*.{suffix}' if suffix else '*')
+        if path.is_file() and not path.is_symlink() and not TEMPORARY.search(path.name)
+    ]
+    found = [checkpoint for checkpoint in map(training_checkpoint, files) if checkpoint]
     return sorted(found, key=lambda c: (c.iter, c.epoch, c.path.stat().st_mtime_ns), reverse=True)
 
 

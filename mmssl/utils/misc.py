@@ -135,10 +135,12 @@ def run_tool(main):
         if 'torch.distributed' in sys.modules:
             from .dist import leave_together
             leave_together()
-    except (ConfigError, FileNotFoundError, FloatingPointError) as error:  # the last is a loss that is no number
+    except (ConfigError, OSError, FloatingPointError) as error:  # the last is a loss that is no number
         if os.environ.get('MMSSL_DEBUG', '0') != '0':
             raise
         message = str(error)
+        if isinstance(error, OSError) and error.strerror:  # without the number
+            message = ': '.join(str(part) for part in (error.filename, error.strerror) if part)
         if 'Original Traceback' in message:  # of a worker process of a loader: the error proper is the last line
             message = message.strip().splitlines()[-1].partition('Error: ')[2]
         sys.exit(f'error: {message}')

@@ -38,7 +38,8 @@ class TrainingLog:
                 if self.rows:
                     rows = [row for row in rows if _position(row) < _position(self.rows[0])]
                 self.files, self.rows = [file, *self.files], rows + self.rows
-                if "resume_from = '" not in str(header.get('config')):
+                # MMSelfSup has it in the config
+                if not header.get('resume_from') and "resume_from = '" not in str(header.get('config')):
                     break
         else:
             if not path.is_file():

@@ -171,10 +171,12 @@ def test_latest_goes_by_content(tmp_path):
         save_checkpoint(training(i), tmp_path / name)
         os.utime(tmp_path / name, (time.time() - i, time.time() - i))
     save_checkpoint(dict(state_dict=dict(w=torch.ones(1))), tmp_path / 'backbone.pth')
-    published = training(20)
-    del published['optimizer']
-    save_checkpoint(published, tmp_path / 'published-0123abcd.pth')
-    save_checkpoint(training(30, batch=dict(img=torch.ones(1))), tmp_path / 'nonfinite_iter_30_rank0.pth')
+    without = training(20, hooks={})
+    del without['optimizer']
+    save_checkpoint(without, tmp_path / 'no_optimizer.pth')
+    del without['hooks']
+    save_checkpoint(without, tmp_path / 'published-0123abcd.pth')
+    save_checkpoint(dict(without, batch=dict(img=torch.ones(1))), tmp_path / 'nonfinite_iter_30_rank0.pth')
     np.savez(tmp_path / 'features.npz', a=np.ones(3))
     (tmp_path / 'iter_40.pth.123.tmp').write_bytes(b'PK\x03\x04')
     atomic_symlink('last.ckpt', tmp_path / 'latest.pth')

@@ -7,6 +7,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.run_dir import checkpoint_folder
 from ..builder import HOOKS
 
 
@@ -56,10 +57,7 @@ class CheckpointHook(Hook):
         self._written = []
 
     def before_run(self, runner):
-        folder = runner.work_dir
-        if self.out_dir:
-            folder = os.path.join(self.out_dir, os.path.basename(runner.work_dir))
-        self.out_dir = folder
+        self.out_dir = folder = str(checkpoint_folder(runner.work_dir, self.out_dir))
         os.makedirs(folder, exist_ok=True)
         self._written = [file for file in self._written if os.path.exists(os.path.join(folder, file))]
 

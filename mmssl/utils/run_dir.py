@@ -1,0 +1,69 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The folder of a run: one process writes there at a time. Imports nothing heavy."""
+import errno
+import os
+import socket
+import time
+from pathlib import Path
+
+from .errors import ConfigError
+from .misc import TEMPORARY
+
+LOCK = '.run.lock'
+_held = {}
+
+
+def checkpoint_folder(work_dir, out_dir=None):
+    """Where the checkpoints of a run go.
+
+    Args:
+        work_dir (str | Path): The run's folder.
+        out_dir (str, optional): Of checkpoint_config: a folder in which one with the name of the work_dir is made.
+
+    Returns:
+        Path: The folder.
+    """
+    return Path(out_dir, Path(work_dir).resolve().name) if out_dir else Path(work_dir)
+
+
+def lock_folder(folder):
+    """Hold a folder until this process ends, and remove what killed processes left half written in it.
+
+    The lock is one of POSIX: workers that are forked do not inherit it, and the system releases it with the process,
+    however that ends. It holds over NFS where the server has locks.
+
+    Args:
+        folder (str | Path): Made where there is none.
+
+    Returns:
+        str | None: A warning where the file system has no locks.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    import fcntl  # not on Windows, where the other tools may still run
+    path = Path(folder).resolve() / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (os.getpid(), path) in _held:
+        return None
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    holder = os.read(handle, 1000).decode(errors='replace').strip()
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise ConfigError(
+                f'{folder} is in use by {holder or "another process"}: wait for its end, stop it, or give '
+                'another --work-dir') from None
+        return (
+            f'the file system of {folder} has no locks ({os.strerror(error.errno)}), so another run that writes there '
+            f'is not noticed; the last one was {holder or "unknown"}')
+    _held[os.getpid(), path] = handle
+    os.ftruncate(handle, 0)
+    started = time.strftime('%Y-%m-%d %H:%M:%S')
+    os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}, started {started}\n'.encode(), 0)
+    for file in path.parent.iterdir():
+        if TEMPORARY.search(file.name):
+            file.unlink(missing_ok=True)
+    return None
