@@ -1,4 +1,5 @@
 """Backbones against torchvision, timm and mmcls with the same weights."""
+import re
 import subprocess
 import sys
 
@@ -88,6 +89,44 @@ def test_zero_init_residual_starts_with_identities():
     assert model.layer1[0].bn3.weight.equal(torch.ones(32))
 
 
+VIT = dict(arch=dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=16), img_size=32, patch_size=8)
+SWIN = dict(arch=dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 2]), img_size=32, out_indices=(2, ))
+
+
+@pytest.mark.parametrize('cfg, every, asked, last', [
+    (dict(type='ResNet', depth=18, base_channels=4, stem_channels=4), range(5), (3, 0, 3, 1), 'layer3'),
+    (dict(type='ResNetV1d', depth=18, base_channels=4, stem_channels=4), range(5), (0, ), 'stem'),
+    (dict(type='ResNeXt', depth=50, groups=2, width_per_group=2, stem_channels=4), range(5), (2, 1), 'layer2'),
+    (dict(type='VisionTransformer', output_cls_token=False, **VIT), range(3), (1, 0, 1), 'layers.1'),
+    (dict(type='SwinTransformer', **SWIN), range(3), (1, 0, 1), 'stages.1'),
+])
+def test_maps_come_in_the_order_asked_for(cfg, every, asked, last):
+    """A stage may come twice; stages after the last one have all their keys and are not run."""
+    whole = build_backbone(dict(cfg, out_indices=list(every))).eval()
+    part = build_backbone(dict(cfg, out_indices=list(asked))).eval()
+    assert not part.load_state_dict(whole.state_dict(), strict=False).missing_keys
+    assert {key for key in whole.state_dict() if not key.startswith('norm')} <= set(part.state_dict())
+    run = []
+    for name, module in part.named_modules():
+        module.register_forward_hook(lambda *_, name=name: run.append(name))
+    x = torch.randn(2, 3, 32, 32)
+    maps = whole(x)
+    for out, i in zip(part(x), asked, strict=True):
+        torch.testing.assert_close(out, maps[i])
+    stages = {name for name in run if re.fullmatch(r'stem|layer\d|(layers|stages)\.\d', name)}
+    assert last in stages and all(name <= last or name == 'stem' for name in stages)
+
+
+@pytest.mark.parametrize('cfg', [dict(type='VisionTransformer', **VIT), dict(type='SwinTransformer', **SWIN)])
+def test_stages_of_transformers_that_are_not_there(cfg):
+    low, last = (-3, 3) if cfg['type'] == 'VisionTransformer' else (0, 2)
+    for name, value, message in (('out_indices', (3, ), rf'numbers from {low} to 2.*, got \(3,\)'),
+                                 ('out_indices', 'all', "numbers .* in a list such as .2., got 'all'"),
+                                 ('frozen_stages', 4, rf'-1 \(none\) to {last}, got 4')):
+        with pytest.raises(ConfigError, match=f'{name} must be {message}'):
+            build_backbone({**cfg, name: value})
+
+
 @pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
 @pytest.mark.parametrize('kind', [ResNet, ResNetV1d])
 def test_frozen_stages_do_not_move(kind, frozen):
@@ -137,7 +176,11 @@ def test_drop_path_skips_the_residual_branch():
 
 @pytest.mark.parametrize('kwargs, message', [
     (dict(depth=20), 'depth must be one of .*got 20'),
-    (dict(depth=18, out_indices=(5, )), r'out_indices must be some of 0 \(stem\) to 4, got \(5,\)'),
+    (dict(depth=18, out_indices=(5, )), r'out_indices must be numbers from 0 to 4 \(0 is the stem\), got \(5,\)'),
+    (dict(depth=18, out_indices=(0, -1)), r'from 0 to 4 \(0 is the stem\), got \(0, -1\)'),
+    (dict(depth=18, out_indices=4), r'\(0 is the stem\) in a list such as \[4\], got 4'),
+    (dict(depth=18, out_indices=()), r'in a list such as \[4\], got \(\)'),
+    (dict(depth=18, frozen_stages=5), r'frozen_stages must be -1 \(none\) to 4, got 5'),
     (dict(depth=18, frozen_stages=5), 'frozen_stages .*got 5'),
     (dict(depth=18, style='keras'), "style must be .*got 'keras'"),
     (dict(depth=18, strides=(1, 2)), r'strides=\(1, 2\)'),

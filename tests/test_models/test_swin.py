@@ -89,7 +89,7 @@ def test_wrong_arguments_are_named():
         build(arch='tny')
     with pytest.raises(ConfigError, match='a dict with embed_dims, depths and num_heads'):
         build(arch=dict(embed_dims=8, depths=[2, 2], num_heads=[2]))
-    with pytest.raises(ConfigError, match=r'stages from 0 to 2, got \(3,\)'):
+    with pytest.raises(ConfigError, match=r'numbers from 0 to 2, got \(3,\)'):
         build(out_indices=(3, ))
     with pytest.raises(ConfigError, match='stage_cfgs is one dict for all 3, or a list of 3, got 1'):
         build(stage_cfgs=[dict()])

@@ -70,7 +70,7 @@ def test_other_sizes():
     backbone = build_backbone(dict(VIT, **KINDS['mae'])).eval()
     assert class_attention(backbone, torch.randn(1, 3, 48, 40)).shape == (1, 2, 6, 5)
     img = torch.randn(1, 3, 24, 32)
-    with pytest.raises(ConfigError, match=r'layer must be layers from 0 to 2.*, got \[3\]'):
+    with pytest.raises(ConfigError, match=r'layer must be numbers from -3 to 2 .*, got \[3\]'):
         class_attention(backbone, img, 3)
     fixed = build_backbone(dict(VIT, **KINDS['finetune'])).eval()
     with pytest.raises(ConfigError, match=r'set img_size'):
@@ -172,7 +172,7 @@ def test_classifier_on_what_was_pre_trained(photo_folder, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize('options, message', [
-    (['--layer', '3'], r'layer must be layers from 0 to 2, or counted from the end as -1, got \[3\]'),
+    (['--layer', '3'], r'layer must be numbers from -3 to 2 \(-1 is the last layer\), got \[3\]'),
     (['--size', '36'], 'images of 36 x 36 pixels have no whole number of patches of 8 x 8'),
 ])  # yapf: disable
 def test_errors(mocov3, photo_folder, monkeypatch, tmp_path, options, message):

@@ -25,6 +25,8 @@ class Classification(BaseModel):
         if self.with_head:
             self.loss_names = getattr(self.head, 'loss_names', self.loss_names)
         self.augments = build_augments(train_cfg, self.head)
+        if self.augments is not None:
+            self.head.soft_labels = True
         self.freeze_backbone = freeze_backbone
         if freeze_backbone:
             self.backbone.requires_grad_(False)
@@ -46,7 +48,14 @@ class Classification(BaseModel):
         return self.head.loss(self.head(self.extract_feat(img)), label)
 
     def forward_test(self, img, **kwargs):
-        """Images to scores (N x num_classes, on the CPU) by head: head0 or, of several stages, head<stage>."""
+        """Images to scores (N x num_classes, on the CPU) by head.
+
+        They are named by the stages in the backbone's `out_indices`, such as head4, or head0 where it has none. The
+        scores of MultiClsHead's unpooled map are the last ones, head4_unpool.
+        """
         scores = [score.cpu() for score in self.head(self.extract_feat(img))]
-        stages = getattr(self.backbone, 'out_indices', None) or range(len(scores))
-        return {f'head{stage}': score for stage, score in zip(stages, scores)}
+        stages = list(getattr(self.backbone, 'out_indices', None) or range(len(scores)))
+        if len(scores) == 1:  # a head on the last map only
+            stages = stages[-1:]
+        names = [*(f'head{stage}' for stage in stages), f'head{stages[-1]}_unpool']
+        return dict(zip(names, scores))

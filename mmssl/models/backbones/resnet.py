@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..builder import BACKBONES
+from ..utils.stages import check_frozen_stages, check_stages
 
 
 class _Block(BaseModule):
@@ -101,7 +102,8 @@ class ResNet(BaseModule):
         num_stages (int): Number of stages, 1 to 4.
         strides (Sequence[int]): Stride of the first block of each stage.
         dilations (Sequence[int]): Dilation of the 3x3 convolutions of each stage.
-        out_indices (Sequence[int]): Maps to return: 0 is the stem (before the max pool), i is stage i.
+        out_indices (Sequence[int]): Maps to return, in this order: 0 is the stem (before the max pool), i is stage i.
+            Stages after the last of them are built, so that checkpoints fit, but not run.
         style (str): Where bottlenecks have their stride: 'pytorch' at the 3x3 convolution, 'caffe' at the first 1x1.
         deep_stem (bool): Three 3x3 convolutions instead of one 7x7.
         avg_down (bool): Shortcuts downsample by average pooling instead of a strided convolution.
@@ -117,6 +119,7 @@ class ResNet(BaseModule):
 
     Raises:
         ValueError: An argument is none of those named here.
+        ConfigError: Stages that are not there.
     """
     arch_settings = {
         10: (BasicBlock, (1, 1, 1, 1)),
@@ -157,10 +160,8 @@ class ResNet(BaseModule):
         if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
             raise ValueError('num_stages must be 1 to 4, with a stride and a dilation for each stage; got '
                              f'num_stages={num_stages!r}, strides={strides!r}, dilations={dilations!r}')
-        if not out_indices or not set(out_indices) <= set(range(num_stages + 1)):
-            raise ValueError(f'out_indices must be some of 0 (stem) to {num_stages}, got {out_indices!r}')
-        if not -1 <= frozen_stages <= num_stages:
-            raise ValueError(f'frozen_stages must be -1 (none) to {num_stages}, got {frozen_stages!r}')
+        check_stages(out_indices, 0, num_stages, note=' (0 is the stem)')
+        check_frozen_stages(frozen_stages, num_stages)
         if style not in ('pytorch', 'caffe'):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         self.block, stage_blocks = self.arch_settings[depth]
@@ -283,17 +284,14 @@ class ResNet(BaseModule):
         return self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
 
     def forward(self, x):
-        """Maps of the stages in `out_indices` (tuple of N x C x H x W)."""
-        outs = []
+        """Maps of the stages in `out_indices`, in that order (tuple of N x C x H x W)."""
         x = self._stem(x)
-        if 0 in self.out_indices:
-            outs.append(x)
-        x = self.maxpool(x)
-        for i, name in enumerate(self.res_layers, 1):
-            x = getattr(self, name)(x)
+        outs = {0: x} if 0 in self.out_indices else {}
+        for i, name in enumerate(self.res_layers[:max(self.out_indices)], 1):
+            x = getattr(self, name)(self.maxpool(x) if i == 1 else x)
             if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
+                outs[i] = x
+        return tuple(outs[i] for i in self.out_indices)
 
 
 @BACKBONES.register_module()

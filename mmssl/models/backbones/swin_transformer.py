@@ -15,6 +15,7 @@ from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
 from ..utils.position_embedding import resize_bias_table, resize_pos_embed
+from ..utils.stages import check_frozen_stages, check_stages
 from ..utils.transformer_blocks import (FFN, head_dim, init_linears, one_each, relative_position_index, rising_rates,
                                         run_layers)
 
@@ -210,7 +211,7 @@ class SwinTransformer(BaseModule):
         init_cfg (dict, optional): Initialisation.
 
     Raises:
-        ConfigError: An unknown architecture.
+        ConfigError: An unknown architecture, or stages that are not there.
     """
     arch_zoo = {
         **dict.fromkeys(['t', 'tiny'], dict(embed_dims=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24])),
@@ -261,9 +262,8 @@ class SwinTransformer(BaseModule):
             self.absolute_pos_embed = nn.Parameter(
                 torch.zeros(1, self.patch_resolution[0] * self.patch_resolution[1], self.embed_dims))
         self.drop_after_pos = nn.Dropout(drop_rate)
-        self.out_indices = list(out_indices)
-        if not all(0 <= i < len(self.depths) for i in self.out_indices):
-            raise ConfigError(f'out_indices must be stages from 0 to {len(self.depths) - 1}, got {out_indices}')
+        self.out_indices = check_stages(out_indices, 0, len(self.depths) - 1)
+        check_frozen_stages(frozen_stages, len(self.depths) - 1)
         self.with_cp = with_cp
         self.frozen_stages = frozen_stages
 
@@ -275,7 +275,7 @@ class SwinTransformer(BaseModule):
             last = channels == self.num_features[-1]
             self.stages.append(SwinStage(channels, heads, rates[:depth], downsample=not last, **cfg))
             rates = rates[depth:]
-        for i in self.out_indices:
+        for i in sorted(set(self.out_indices)):
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
 

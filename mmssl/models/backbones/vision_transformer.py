@@ -13,6 +13,7 @@ from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
 from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
+from ..utils.stages import check_frozen_stages, check_stages
 from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, one_each, rising_rates, run_layers
 
 
@@ -113,6 +114,7 @@ class VisionTransformer(BaseModule):
         self.interpolate_mode = interpolate_mode
         self.output_cls_token = output_cls_token
         self.out_indices = self._checked_indices(out_indices)
+        check_frozen_stages(frozen_stages, self.num_layers)
 
         layer_cfgs = one_each(layer_cfgs, self.num_layers, 'layer_cfgs')
         self.layers = nn.ModuleList()
@@ -151,10 +153,8 @@ class VisionTransformer(BaseModule):
         return arch
 
     def _checked_indices(self, indices, name='out_indices'):
-        indices = [indices] if isinstance(indices, int) else list(indices)
-        if not all(-self.num_layers <= i < self.num_layers for i in indices):
-            raise ConfigError(f'{name} must be layers from 0 to {self.num_layers - 1}, or counted from the end as '
-                              f'-1, got {indices}')
+        indices = [indices] if isinstance(indices, int) else indices
+        check_stages(indices, -self.num_layers, self.num_layers - 1, name, ' (-1 is the last layer)')
         return [i % self.num_layers for i in indices]
 
     def init_weights(self):

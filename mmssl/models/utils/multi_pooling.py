@@ -4,6 +4,7 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from ..backbones.resnet import ResNet
+from .channels import check_channels
 
 # output size of each stage (stem first), and the pooling that makes it from the maps of a 224 px image
 SIZES = (12, 6, 4, 3, 2)
@@ -46,6 +47,7 @@ class MultiPooling(BaseModule):
         if pool_type not in ('adaptive', 'specified'):
             raise ValueError(f"pool_type must be 'adaptive' or 'specified', got {pool_type!r}")
         channels = stage_channels(backbone)
+        self.channels = [channels[i] for i in in_indices]
         self.dims = [channels[i] * SIZES[i]**2 for i in in_indices]
         self.pools = nn.ModuleList([
             nn.AdaptiveAvgPool2d(SIZES[i]) if pool_type == 'adaptive' else nn.AvgPool2d(**POOLINGS[i])
@@ -53,8 +55,15 @@ class MultiPooling(BaseModule):
         ])
 
     def forward(self, x):
-        """Pool each of the maps (list of N x C x H x W)."""
+        """Pool each of the maps (list of N x C x H x W).
+
+        Raises:
+            ValueError: Another number of maps.
+            ConfigError: Maps of other stages, or in another order.
+        """
         if len(x) != len(self.pools):
             raise ValueError(f'{len(self.pools)} maps are pooled (in_indices), the backbone gave {len(x)}; '
                              'its out_indices must be the same')
+        for maps, channels in zip(x, self.channels):
+            check_channels(maps, channels, self, 'in_indices')
         return [pool(maps) for pool, maps in zip(self.pools, x)]
