@@ -189,6 +189,37 @@ def test_classification_of_several_stages_with_sobel_and_frozen_backbone():
     assert set(model(data['img'], mode='test')) == {'head0', 'head4'}
 
 
+@pytest.mark.parametrize('indices, head, names', [
+    ((0, 1, 2, 3, 4), dict(type='ClsHead', with_avg_pool=True, in_channels=512), ['head4']),
+    ((4, 1), dict(type='MultiClsHead', in_indices=(4, 1), backbone='resnet18'), ['head4', 'head1']),
+    ((1, 4), dict(type='MultiClsHead', in_indices=(1, 4), backbone='resnet18',
+                  with_last_layer_unpool=True), ['head1', 'head4', 'head4_unpool']),
+])
+def test_scores_are_named_by_their_stages(indices, head, names):
+    """The last of five stages is head4, not head0, and each name has the scores of its stage."""
+    model = build_algorithm(
+        dict(
+            type='Classification',
+            backbone=dict(type='ResNet', depth=18, out_indices=indices),
+            head=dict(head, num_classes=4))).eval()
+    img = torch.randn(2, 3, 224 if len(names) == 3 else 64, 224 if len(names) == 3 else 64)
+    with torch.no_grad():
+        found, scores = model(img, mode='test'), model.head(model.backbone(img))
+    assert list(found) == names
+    for got, want in zip(found.values(), scores, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_stages_of_the_head_in_another_order_than_those_of_the_backbone():
+    model = build_algorithm(
+        dict(
+            type='Classification',
+            backbone=dict(type='ResNet', depth=18, out_indices=(4, 1)),
+            head=dict(type='MultiClsHead', in_indices=(1, 4), backbone='resnet18', num_classes=4)))
+    with pytest.raises(ValueError, match='MultiPooling takes 64 channels and gets 512: its in_indices must'):
+        model(torch.randn(2, 3, 64, 64), mode='test')
+
+
 def test_classification_with_mixup():
     augments = [dict(type='BatchMixup', alpha=1., num_classes=4, prob=1.)]
     model = tiny.build('Classification', train_cfg=dict(augments=augments))
@@ -331,9 +362,9 @@ def test_no_host_sync_in_an_iteration(name):
 def test_validation_changes_nothing(name):
     """Queues, banks and key encoders stay as training left them: samples of a validation set are none of theirs."""
     model, data = tiny.build(name), tiny.batch(name)
-    model.train_step(data)  # prototypes are of unit length from here on
+    model.train_step(data)
     with torch.no_grad():
-        for p in model.backbone.parameters():
+        for p in model.parameters():
             p += 0.01
     model.eval()
     before = copy.deepcopy(model.state_dict())
@@ -341,6 +372,9 @@ def test_validation_changes_nothing(name):
     for _ in range(2):
         torch.manual_seed(0)  # MAE draws masks
         losses.append(model.val_step(data)['loss'])
+        model(data['img'][0] if isinstance(data['img'], list) else data['img'], mode='extract')
+        if type(model).forward_test is not BaseModel.forward_test:
+            model(data['img'][0] if name == 'DenseCL' else data['img'], mode='test')
     after = model.state_dict()
     assert torch.allclose(*losses) and list(after) == list(before)
     for key, value in before.items():

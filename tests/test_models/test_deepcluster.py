@@ -37,7 +37,7 @@ def test_weighted_cross_entropy_by_loops():
     loss.backward()
     assert loss == 0 and not empty.grad.any()
     with pytest.raises(ValueError, match='got soft labels'):
-        cross_entropy(scores(), scores().softmax(1), WEIGHT)
+        cross_entropy(scores(), scores().softmax(1), WEIGHT, soft_labels=True)
 
 
 def weighted_loss_of_a_rank(rank, world_size):

@@ -28,7 +28,7 @@ def test_label_smoothing(smoothing):
     for soft in (F.one_hot(labels, 4).float(), torch.rand(6, 4).softmax(1)):
         target = (1 - smoothing) * soft + smoothing / 4
         expected = -(target * scores.log_softmax(1)).sum(1).mean()
-        torch.testing.assert_close(cross_entropy(scores, soft, label_smoothing=smoothing), expected)
+        torch.testing.assert_close(cross_entropy(scores, soft, label_smoothing=smoothing, soft_labels=True), expected)
         theirs = LabelSmoothLoss(smoothing, mode='original')(scores, soft)
         torch.testing.assert_close(theirs, expected)
     hard = cross_entropy(scores, labels, label_smoothing=smoothing)
@@ -57,6 +57,9 @@ def test_finetune_heads(kind):
     hits = (scores[0].argmax(1) == labels)[known].float().mean()
     assert losses['acc'].item() == pytest.approx(100 * hits.item())
     soft = torch.rand(5, 4).softmax(1)
+    with pytest.raises(ValueError, match='soft_labels=True of the head'):
+        head.loss(scores, soft)
+    head = build_head(dict(type=kind, embed_dim=8, num_classes=4, label_smooth_val=0.2, soft_labels=True))
     losses = head.loss(scores, soft)
     torch.testing.assert_close(losses['loss'], F.cross_entropy(scores[0], 0.8 * soft + 0.05))
     with pytest.raises(ConfigError, match=f'{kind} takes 8 channels and gets 6: its embed_dim must'):

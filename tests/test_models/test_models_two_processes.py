@@ -54,15 +54,18 @@ def train(name, dtype, rank=0, world_size=1):
     """
     model = tiny.build(name, seed=rank).to(dtype)
     wrapped = DistributedDataParallel(model) if world_size > 1 else model
-    losses, grads = [], []
+    losses, grads, accuracies = [], [], []
     for i, size in enumerate(SIZES):
         share = size // world_size
         data = tiny.batch(name, size, seed=i, start=rank * share, stop=(rank + 1) * share)
         data['img'] = [v.to(dtype) for v in data['img']] if isinstance(data['img'], list) else data['img'].to(dtype)
+        if 'label' in data and not getattr(model, 'needs_labels', False):  # 2 of 4 here, 4 of 4 there
+            data['label'][(data['idx'] == 1) | (data['idx'] == 2)] = -1
         model.zero_grad()
         out = wrapped.train_step(data, None)
         out['loss'].backward()
         losses.append(out['loss'].detach())
+        accuracies.append(out['log_vars'].get('acc', torch.tensor(0.)))
         grads.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
         with torch.no_grad():
             for p in model.parameters():
@@ -70,7 +73,7 @@ def train(name, dtype, rank=0, world_size=1):
                     p -= 0.05 * p.grad
         if hasattr(model, 'momentum_update'):
             model.momentum_update()
-    return dict(losses=torch.stack(losses), grads=grads, state=model.state_dict())
+    return dict(losses=torch.stack(losses), accuracies=torch.stack(accuracies), grads=grads, state=model.state_dict())
 
 
 def one_rank(rank, world_size):
@@ -116,11 +119,12 @@ def test_two_processes_equal_one(ranks, name, dtype):
     """Pitfalls: gradients of 1/W after gathering or after a sum over processes without gradient (Barlow Twins),
     single-process training refused, key order of the queues (MoCo, DenseCL's two, SwAV's, which is in use).
 
-    Losses (their mean over ranks), gradients of all parameters, and the whole state after three steps.
+    Losses and accuracies (their means over ranks), gradients of all parameters, and the whole state after three steps.
     """
     expected, runs = train(name, dtype), [rank['runs'][name, dtype] for rank in ranks]
     tolerance, steps = TOLERANCES[dtype], len(SIZES) if dtype == torch.float64 else 1
     assert_near(sum(run['losses'][:steps] for run in runs) / 2, expected['losses'][:steps], 'loss', tolerance)
+    assert_near(sum(run['accuracies'][:steps] for run in runs) / 2, expected['accuracies'][:steps], 'accuracy')
     for run in runs:
         for step in range(steps):
             assert run['grads'][step].keys() == expected['grads'][step].keys()

@@ -22,6 +22,7 @@ class ClsHead(BaseModule):
         vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
         init_cfg (dict | list[dict]): Initialisation.
         with_l2_norm (bool): Scale each feature to length one first.
+        soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
     """
     loss_names = ('loss', )
 
@@ -34,11 +35,13 @@ class ClsHead(BaseModule):
                      dict(type='Normal', std=0.01, layer='Linear'),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ],
-                 with_l2_norm=False):
+                 with_l2_norm=False,
+                 soft_labels=False):
         super().__init__(init_cfg)
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
         self.with_l2_norm = with_l2_norm
+        self.soft_labels = soft_labels
         self.num_classes = num_classes
         self.fc_cls = nn.Linear(in_channels, num_classes)
 
@@ -64,10 +67,11 @@ class ClsHead(BaseModule):
 
         Args:
             cls_score (list[Tensor]): What `forward` returned.
-            labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats.
             weight (Tensor, optional): Weight of each class in the loss, num_classes; see cross_entropy.
 
         Returns:
             dict[str, Tensor]: `loss`, and `acc` in percent.
         """
-        return dict(loss=cross_entropy(cls_score[0], labels, weight), acc=accuracy(cls_score[0], labels))
+        loss = cross_entropy(cls_score[0], labels, weight, soft_labels=self.soft_labels)
+        return dict(loss=loss, acc=accuracy(cls_score[0], labels, over_processes=True))

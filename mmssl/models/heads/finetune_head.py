@@ -17,16 +17,18 @@ class MAEFinetuneHead(BaseModule):
         embed_dim (int): Dimension of the features.
         num_classes (int): Number of classes.
         label_smooth_val (float): Share of each label that is spread over all classes, of mixed labels too.
+        soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
     """
     loss_names = ('loss', )
     weight_std = 2e-5  # begins near zero, so that its first gradients do not upset the backbone
 
-    def __init__(self, embed_dim, num_classes=1000, label_smooth_val=0.1):
+    def __init__(self, embed_dim, num_classes=1000, label_smooth_val=0.1, soft_labels=False):
         super().__init__(dict(type='TruncNormal', layer='Linear', std=self.weight_std))
         if not 0 <= label_smooth_val < 1:
             raise ValueError(f'label_smooth_val must be at least 0 and below 1, got {label_smooth_val}')
         self.num_classes = num_classes
         self.label_smooth_val = label_smooth_val
+        self.soft_labels = soft_labels
         self.head = nn.Linear(embed_dim, num_classes)
 
     def forward(self, x):
@@ -39,13 +41,13 @@ class MAEFinetuneHead(BaseModule):
 
         Args:
             outputs (list[Tensor]): What `forward` returned.
-            labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats.
 
         Returns:
             dict[str, Tensor]: `loss`, and `acc` in percent.
         """
-        loss = cross_entropy(outputs[0], labels, label_smoothing=self.label_smooth_val)
-        return dict(loss=loss, acc=accuracy(outputs[0], labels))
+        loss = cross_entropy(outputs[0], labels, label_smoothing=self.label_smooth_val, soft_labels=self.soft_labels)
+        return dict(loss=loss, acc=accuracy(outputs[0], labels, over_processes=True))
 
 
 @HEADS.register_module()

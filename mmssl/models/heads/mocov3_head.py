@@ -5,7 +5,7 @@ from mmcv.runner import BaseModule
 
 from mmssl.utils.dist import concat_all_gather, get_rank
 from ..builder import HEADS, build_neck
-from ..losses import cross_entropy, similarities, unit_vectors
+from ..losses import check_several_images, cross_entropy, similarities, unit_vectors
 
 
 @HEADS.register_module()
@@ -36,9 +36,13 @@ class MoCoV3Head(BaseModule):
 
         Returns:
             dict[str, Tensor]: `loss`, times 2T as in the paper's algorithm 1.
+
+        Raises:
+            ConfigError: The batch of all processes is one image.
         """
         queries = unit_vectors(self.predictor([base_out])[0])
         keys = concat_all_gather(unit_vectors(momentum_out.detach()))  # NW x D of W processes, in rank order
+        check_several_images(len(keys))
         own = torch.arange(len(queries), device=queries.device) + get_rank() * len(queries)
         scores = similarities(queries, keys) / self.temperature  # N x NW
         return dict(loss=2 * self.temperature * cross_entropy(scores, own))

@@ -22,6 +22,7 @@ class MultiClsHead(BaseModule):
         norm_cfg (dict): Kind of norm; dict(type='null') for none.
         num_classes (int): Number of classes.
         init_cfg (dict | list[dict]): Initialisation.
+        soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
     """
 
     def __init__(self,
@@ -34,8 +35,10 @@ class MultiClsHead(BaseModule):
                  init_cfg=[
                      dict(type='Normal', std=0.01, layer='Linear'),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
-                 ]):
+                 ],
+                 soft_labels=False):
         super().__init__(init_cfg)
+        self.soft_labels = soft_labels
         channels = stage_channels(backbone)
         self.with_last_layer_unpool = with_last_layer_unpool
         self.multi_pooling = MultiPooling(pool_type, in_indices, backbone)
@@ -61,13 +64,13 @@ class MultiClsHead(BaseModule):
 
         Args:
             cls_score (list[Tensor]): What `forward` returned.
-            labels (Tensor): N integers (-1 = unlabelled), or soft labels N x num_classes.
+            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats.
 
         Returns:
             dict[str, Tensor]: `loss.i`, and `acc.i` in percent, i from 1.
         """
         losses = {}
         for i, score in enumerate(cls_score, 1):
-            losses[f'loss.{i}'] = cross_entropy(score, labels)
-            losses[f'acc.{i}'] = accuracy(score, labels)
+            losses[f'loss.{i}'] = cross_entropy(score, labels, soft_labels=self.soft_labels)
+            losses[f'acc.{i}'] = accuracy(score, labels, over_processes=True)
         return losses

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mmssl.utils.dist import concat_all_gather, get_dist_info
 from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
 from ..builder import HEADS
-from ..losses import similarities, swapped_prediction
+from ..losses import check_several_images, similarities, swapped_prediction
 from ..utils.multi_prototypes import MultiPrototypes
 
 
@@ -77,18 +77,26 @@ class SwAVHead(BaseModule):
 
         Returns:
             dict[str, Tensor]: `loss`.
+
+        Raises:
+            ValueError: Other crops or dimensions than the head is for.
+            ConfigError: The batch of all processes is one image, to which equal shares of all prototypes are due.
         """
         crops = sum(self.num_crops)
         if x.shape[1:] != (self.feat_dim, ) or len(x) % crops:
             raise ValueError(f'projections of {crops} crops (num_crops={self.num_crops}) with {self.feat_dim} '
                              f'dimensions (feat_dim) are expected, got the shape {tuple(x.shape)}')
+        check_several_images(len(x) // crops * get_dist_info()[1])
         by_crop = x.detach().unflatten(0, (crops, -1))
         # a list as index would be copied to the device, and the host wait for that
         feats = torch.stack([by_crop[crop] for crop in self.crops_for_assign])  # A x N x D
         losses = []
         for prototypes in self.prototypes.parameters():
-            with torch.no_grad():
-                prototypes.copy_(F.normalize(prototypes, dim=1))
+            if self.training:
+                with torch.no_grad():
+                    prototypes.copy_(F.normalize(prototypes, dim=1))
+            else:  # an evaluation leaves the weights as they are
+                prototypes = F.normalize(prototypes, dim=1)
             scores = similarities(x, prototypes).unflatten(0, (crops, -1))  # V x N x K
             codes = self.compute_codes(feats, prototypes)
             losses.append(swapped_prediction(scores, codes, self.crops_for_assign, temperature=self.temperature))

@@ -1,6 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .barlow_twins import cross_correlation
-from .contrastive import info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
+from .contrastive import check_several_images, info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy
 from .margin import arc_margin, cosine_margin
@@ -9,7 +9,7 @@ from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
-    'arc_margin', 'balanced_weights', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
-    'masked_l1', 'masked_mse', 'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics', 'similarities',
-    'swapped_prediction', 'unit_vectors'
+    'arc_margin', 'balanced_weights', 'check_several_images', 'cosine_margin', 'cross_correlation', 'cross_entropy',
+    'in_float32', 'info_nce', 'masked_l1', 'masked_mse', 'negative_cosine', 'nt_xent', 'pairs_of_views',
+    'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
 ]

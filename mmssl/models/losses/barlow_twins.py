@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Loss of Barlow Twins."""
-from mmssl.utils.dist import all_reduce_sum_with_grad, gather_with_grad
+from mmssl.utils.dist import all_reduce_sum_with_grad, gather_with_grad, get_world_size
+from .contrastive import check_several_images
 from .precision import in_float32
 
 
@@ -19,7 +20,11 @@ def cross_correlation(z_1, z_2, normalise):
     Returns:
         tuple[Tensor, Tensor]: The invariance term, sum of (C_ii - 1)^2, and the redundancy term, sum of C_ij^2 over
         i != j; 0-dim.
+
+    Raises:
+        ConfigError: The batch of all processes is one image, which has no variance.
     """
+    check_several_images(len(z_1) * get_world_size())
     # each view on its own: the statistics of both together would leave their difference in
     z_1, z_2 = normalise(z_1), normalise(z_2)
     all_1, all_2 = gather_with_grad(z_1), gather_with_grad(z_2)

@@ -3,7 +3,22 @@
 import torch
 from torch.nn import functional as F
 
+from mmssl.utils.errors import ConfigError
 from .precision import in_float32
+
+
+def check_several_images(number):
+    """See that a batch of all processes to learn from has two images or more, where a loss compares them.
+
+    An evaluation, which asks for no gradient, may end with one.
+
+    Raises:
+        ConfigError: It has one: the loss would be the same whatever the network gives.
+    """
+    if number < 2 and torch.is_grad_enabled():
+        raise ConfigError(f'the loss compares the images of a batch with each other, the batch of all processes has '
+                          f'{number}: set data.samples_per_gpu to 2 or more, and data.drop_last=True where one image '
+                          'is left over')
 
 
 @in_float32
@@ -45,7 +60,11 @@ def pairs_of_views(z, keys, first=0):
     Returns:
         tuple[Tensor, Tensor]: pos, 2B x 1, and neg, 2B x 2BW, where the entries of the sample itself and of its
         other view are -inf.
+
+    Raises:
+        ConfigError: The batch is one image, whose views have nothing to be told from.
     """
+    check_several_images(len(keys) // 2)
     sim = similarities(z, keys)  # 2B x 2BW
     itself = torch.arange(len(z), device=z.device)
     other = itself.roll(len(z) // 2)

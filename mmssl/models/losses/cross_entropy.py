@@ -8,33 +8,41 @@ from .precision import in_float32
 
 
 @in_float32
-def cross_entropy(scores, labels, weight=None, label_smoothing=0.):
-    """Mean cross-entropy over the labelled samples, 0 where there is none.
+def cross_entropy(scores, labels, weight=None, label_smoothing=0., soft_labels=False):
+    """Mean cross-entropy over the labelled samples of the global batch, 0 where there is none.
+
+    The denominator is the mean over processes of their numbers of labelled samples, or of their summed weights, so that
+    the mean of the processes' losses is the loss of all their samples together.
 
     Args:
         scores (Tensor): N x C.
-        labels (Tensor): N integers (-1 = unlabelled), or soft labels N x C.
-        weight (Tensor, optional): Weight of each class, C. The mean is then weighted by those of the samples' labels,
-            and it is that of the global batch: its denominator is the mean over processes of their summed weights, so
-            that the mean of the processes' losses is the loss of all their samples together.
+        labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x C floats.
+        weight (Tensor, optional): Weight of each class, C; the mean is then weighted by those of the samples' labels.
         label_smoothing (float): Share e of each label that is spread over all classes: (1 - e) * label + e / C, of
             soft labels too (https://arxiv.org/abs/1512.00567, section 7).
+        soft_labels (bool): Take shares of classes as labels. Without it floats are refused, as they may be the targets
+            of several classes or of a regression.
 
     Returns:
         Tensor: 0-dim.
 
     Raises:
-        ValueError: Weights with soft labels.
+        ValueError: Labels of another kind or number, or weights with soft labels.
     """
-    if labels.is_floating_point():
+    soft = soft_labels and labels.is_floating_point()
+    if labels.shape != (scores.shape if soft else scores.shape[:1]) or labels.is_floating_point() and not soft:
+        raise ValueError(
+            f'scores of shape {tuple(scores.shape)} need {len(scores)} integers as labels (-1 = unlabelled)'
+            f', or with soft_labels=True of the head the share of each class; got {labels.dtype} of shape '
+            f'{tuple(labels.shape)}')
+    if soft:
         if weight is not None:
             raise ValueError('class weights need labels that are integers, got soft labels')
         return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
     total = F.cross_entropy(scores, labels, weight, ignore_index=-1, reduction='sum', label_smoothing=label_smoothing)
-    if weight is None:
-        return total / (labels >= 0).sum().clamp(min=1)
-    summed = (weight[labels.clamp(min=0)] * (labels >= 0)).sum()
-    return total / reduce_mean(summed).clamp(min=torch.finfo(summed.dtype).tiny)
+    labelled = (labels >= 0).to(total.dtype)
+    count = reduce_mean((labelled if weight is None else labelled * weight[labels.clamp(min=0)]).sum())
+    return total / count.clamp(min=torch.finfo(count.dtype).tiny)
 
 
 def balanced_weights(counts, power=0.5):

@@ -3,15 +3,19 @@
 import torch
 from mmcv.runner import BaseModule
 
+from mmssl.utils.dist import reduce_mean
+
 
 @torch.no_grad()
-def accuracy(pred, target, topk=1):
+def accuracy(pred, target, topk=1, over_processes=False):
     """Share of samples whose label is among the k highest scores, in percent.
 
     Args:
         pred (Tensor): Scores, N x C.
         target (Tensor): Labels, N (-1 = unlabelled, left out), or soft labels, N x C, whose largest entry counts.
         topk (int | tuple[int]): Each k; more than C counts as C.
+        over_processes (bool): Divide by the mean of the processes' numbers of labelled samples, so that the mean of
+            the processes' results is the accuracy of all their samples.
 
     Returns:
         Tensor | list[Tensor]: A 0-dim tensor, or one for each k of a tuple.
@@ -21,7 +25,9 @@ def accuracy(pred, target, topk=1):
         target = target.argmax(1)
     highest = pred.topk(min(max(ks), pred.shape[1]), dim=1).indices  # N x max(k), best first
     hits = highest == target[:, None]
-    share = 100 / (target >= 0).sum().clamp(min=1)
+    count = (target >= 0).float().sum()
+    count = reduce_mean(count) if over_processes else count
+    share = 100 / count.clamp(min=torch.finfo(count.dtype).tiny)
     results = [hits[:, :k].sum() * share for k in ks]
     return results[0] if isinstance(topk, int) else results
 
