@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from multiprocessing import connection
@@ -21,6 +22,13 @@ PRELOADED = [
     'pytest', 'matplotlib.pyplot', 'sklearn.svm', 'sklearn.linear_model', 'mmcls.models', 'mmssl.apis', 'mmssl.core',
     'mmssl.datasets', 'mmssl.evaluation', 'mmssl.models'
 ]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that start processes, which make test-fast leaves out."""
+    for item in items:
+        if {'run_tool', 'forkserver', 'slurm'}.intersection(item.fixturenames):
+            item.add_marker('processes')
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +180,8 @@ def _run_script(script, args, cwd, env, output):
     sys.path[0] = str(Path(script).parent)
     try:
         runpy.run_path(script, run_name='__main__')
-    finally:
+    finally:  # the end of an interpreter, of which multiprocessing leaves out these steps
+        threading._shutdown()
         atexit._run_exitfuncs()
 
 
