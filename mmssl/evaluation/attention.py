@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from mmssl.utils.errors import ConfigError
+
 
 @torch.no_grad()
 def class_attention(backbone, img, layer=-1):
@@ -17,8 +19,10 @@ def class_attention(backbone, img, layer=-1):
         ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself.
 
     Raises:
-        ConfigError: There is no such layer.
+        ConfigError: There is no such layer, or no class token.
     """
+    if backbone.cls_token is None:
+        raise ConfigError(f'this {type(backbone).__name__} has no class token to draw the attention of')
     maps, grid = backbone.attention_maps(img, layer)
     return maps[:, :, 0, 1:].unflatten(2, grid).float().cpu().numpy()
 

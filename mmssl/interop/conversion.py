@@ -6,13 +6,13 @@ import torch
 
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.models.utils.infer_backbone import infer_backbone
-from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
-from .layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, to_ours
-from .reference_models import (MADE_UP, NoReferenceError, huggingface_config, our_features, photographs,
-                               reference_features)
-from .weight_files import check_output, read_weights, rename_weights, write_weights
+from .layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, inside_network, knows, to_ours
+from .reference_models import (NoReferenceError, huggingface_config, our_features, photographs, reference_features,
+                               timm_features)
+from .weight_files import check_output, find_weights, rename_weights, write_weights
 
 # What sees the image, by our names: of a ResNet, a ResNet-D, and ViT and Swin
 FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight' for name in ('conv1', 'stem.0.conv', 'patch_embed.projection'))
@@ -32,6 +32,7 @@ class Conversion:
         left_out (list[str]): Names without a place in the target: heads, projectors, momentum encoders.
         missing (list[str]): Names of our network that the weights lack; counters and tables at most.
         cfg (dict): Config of our backbone of the same kind and size.
+        backbone (dict): Config of our backbone whose outputs are checked: that of a config that was given, else `cfg`.
         bgr (bool): Whether the weights that were read take images as blue, green, red; ours and the others take RGB.
     """
     source: Layout
@@ -43,10 +44,11 @@ class Conversion:
     left_out: list
     missing: list
     cfg: dict
+    backbone: dict
     bgr: bool = False
 
 
-def convert_weights(weights, source='auto', target='mmssl', config=None, num_heads=None, bgr2rgb=False):
+def convert_weights(weights, source='auto', target='mmssl', config=None, num_heads=None, bgr2rgb=False, size=None):
     """Give weights the names and shapes of another library.
 
     No weight of the backbone may be lost or lacking: a network with one random layer is not the network.
@@ -59,6 +61,8 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
             follow from the weights.
         num_heads (int, optional): Attention heads of a ViT, which its weights do not tell.
         bgr2rgb (bool): The weights take images as blue, green, red, as OpenCV reads them; turn the first convolution.
+        size (tuple[int], optional): Height and width of the images in pixels; positions of a ViT do not tell those of
+            images that are not square.
 
     Returns:
         Conversion: The result.
@@ -69,8 +73,16 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     """
     if target in READ_ONLY:
         raise CheckpointError(f'the layout {target} is read only: it is that of a training, not of a library')
-    layout, same_names = guess_layout(weights, None if source == 'auto' else source)
-    renamed = to_ours(weights, layout)
+    wrapped = target == 'timm' and any(key.startswith(_TIMM_PREFIX) for key in weights)
+    if wrapped and config is not None:
+        return _unwrap_timm(weights, config)
+    try:
+        layout, same_names = guess_layout(weights, None if source == 'auto' else source)
+        renamed = to_ours(weights, layout)
+    except CheckpointError as error:
+        if wrapped:
+            raise CheckpointError(f'{error}; --config names what a TIMMBackbone wraps') from error
+        raise
     if renamed.unexpected:
         raise CheckpointError(
             f'the layout {layout.name} does not know {_some(renamed.unexpected)} of the {len(weights)} '
@@ -82,7 +94,8 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     inside = {key.removeprefix('backbone.'): value for key, value in ours.items() if key.startswith('backbone.')}
     model = None if config is None else _model_of(config)
     num_heads = num_heads or getattr(getattr(model, 'backbone', None), 'arch_settings', {}).get('num_heads')
-    cfg = infer_backbone(inside, num_heads or layout.num_heads)
+    cfg = infer_backbone(inside, num_heads or layout.num_heads, size)
+    backbone = cfg
     if model is None:
         with torch.device('meta'):  # for names and shapes alone
             network = build_backbone(dict(cfg))
@@ -90,6 +103,11 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     else:
         missing = _check_fit(inside, model.backbone, f'the backbone of {config}')
         places = model.state_dict()
+        if 'pos_embed' not in inside or inside['pos_embed'].shape == places['backbone.pos_embed'].shape:
+            # its strides and heads, which weights do not tell; the last map of all
+            backbone = {key: value for key, value in load_config(config).model.backbone.items()
+                        if key not in ('frozen_stages', 'init_cfg', 'out_indices')}  # yapf: disable
+            backbone.update({key: cfg[key] for key in ('out_indices', ) if key in cfg})
         fitting = {
             key: value
             for key, value in ours.items()
@@ -98,11 +116,34 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
         left_out = left_out + [key for key in ours if key not in fitting]
         ours = fitting
 
+    for needed in targets[0].needs:
+        if needed not in ours:
+            raise CheckpointError(f'the layout {target} has no network without {needed.removeprefix("backbone.")}')
+    if target == 'torchvision' and not isinstance(cfg.get('img_size', 0), int):
+        raise CheckpointError(f'torchvision has no ViT for images that are not square, {cfg["img_size"]}')
     made = min(((layout, from_ours(ours, layout)) for layout in targets), key=lambda pair: len(pair[1].unexpected))
     if made[1].unexpected:
         raise CheckpointError(f'the layout {target} has no place for {_some(made[1].unexpected)} of our names')
     return Conversion(layout, same_names, weights, ours, made[0], made[1].weights, left_out + made[1].left_out, missing,
-                      cfg, bgr2rgb)
+                      cfg, backbone, bgr2rgb)
+
+
+_TIMM_PREFIX = 'backbone.timm_model.'
+
+
+def _unwrap_timm(weights, config):
+    """A training of ours with TIMMBackbone, of any network that timm has, to the names that timm gives it."""
+    model = _model_of(config)
+    cfg = dict(load_config(config).model.backbone)
+    if cfg['type'] != 'TIMMBackbone':
+        raise CheckpointError(f'the weights are those of a TIMMBackbone, the backbone of {config} is a {cfg["type"]}')
+    ours = {key: value for key, value in weights.items() if key.startswith(_TIMM_PREFIX)}
+    missing = _check_fit({key.removeprefix('backbone.'): value for key, value in ours.items()}, model.backbone,
+                         f'the backbone of {config}')  # yapf: disable
+    made = {key.removeprefix(_TIMM_PREFIX): value for key, value in ours.items()}
+    left_out = [key for key in weights if key not in ours]
+    return Conversion(
+        Layout('mmssl', 'timm', ()), [], weights, ours, Layout('timm', 'timm', ()), made, left_out, missing, cfg, cfg)
 
 
 def _turn(weight):
@@ -137,7 +178,7 @@ def _check_fit(weights, backbone, which):
     if foreign:
         raise CheckpointError(f'another architecture: {which} has no {_some(foreign)}')
     missing = [key for key in own if key not in weights]
-    lost = [key for key in missing if not key.endswith((*MADE_UP, 'mask_token'))]
+    lost = [key for key in missing if not key.endswith((*NO_WEIGHTS, 'mask_token'))]
     if lost:
         raise CheckpointError(
             f'the file lacks {_some(lost)} of the {len(own)} weights of {which}: they would stay random')
@@ -177,7 +218,7 @@ def check_conversion(conversion):
     """
     images = photographs(conversion.cfg.get('img_size', 224), conversion.cfg.get('in_channels', 3))
     outputs, reasons = [], []
-    backbone = build_backbone(dict(conversion.cfg))
+    backbone = build_backbone(dict(conversion.backbone))
     backbone.load_state_dict({
         key.removeprefix('backbone.'): value.float() if value.is_floating_point() else value
         for key, value in conversion.ours.items() if key.startswith('backbone.')
@@ -186,13 +227,16 @@ def check_conversion(conversion):
                                     (conversion.target, conversion.weights, images)):
         if layout.name in ('mmssl', 'backbone'):
             continue
+        if layout.family == 'timm':
+            outputs.append(timm_features(conversion.cfg, weights, theirs))
+            continue
         try:
             outputs.append(reference_features(layout, weights, conversion.cfg, theirs))
         except NoReferenceError as reason:
             reasons.append(f'{layout.name} not run: {reason}')
     if not outputs:
         raise ConfigError('nothing to compare outputs with: ' + ('; '.join(reasons) or 'both layouts are our own'))
-    outputs.insert(1, (f'mmssl {conversion.cfg["type"]}', our_features(backbone, images)))
+    outputs.insert(1, (f'mmssl {conversion.backbone["type"]}', our_features(backbone, images)))
     (first, expected), *others = outputs
     return [
         OutputCheck((first, name), _difference(expected, found),
@@ -216,14 +260,15 @@ def convert_file(path,
                  state_dict_key_name=None,
                  skip_layers=(),
                  remove_prefix='',
-                 append_prefix=''):
+                 append_prefix='',
+                 size=None):
     """Convert a file and print what came of each name; nothing is written where something does not fit.
 
     Args:
         path (str | Path): See read_weights.
         output (str | Path): See write_weights.
-        source, target, config, num_heads, bgr2rgb: See convert_weights.
-        check (bool): Compare the outputs of the networks first.
+        source, target, config, num_heads, bgr2rgb, size: See convert_weights.
+        check (bool): Compare the outputs of the networks first, that of the file with all its weights.
         tolerance (float): Largest difference of them, over the largest output, that passes.
         state_dict_key_name (str, optional): See read_weights.
         skip_layers, remove_prefix, append_prefix: See rename_weights.
@@ -232,12 +277,17 @@ def convert_file(path,
         CheckpointError: Something does not fit, or outputs differ.
     """
     check_output(output, target)
-    weights = read_weights(path, state_dict_key_name)
-    weights = rename_weights(weights, skip_layers, remove_prefix, append_prefix)
-    done = convert_weights(weights, source, target, config, num_heads, bgr2rgb)
+    place, given = find_weights(path, state_dict_key_name)
+    weights = rename_weights(given, skip_layers, remove_prefix, append_prefix)
+    done = convert_weights(weights, source, target, config, num_heads, bgr2rgb, size)
+    # the network of the file is run with what the file has, not with what is left of it
+    done.read = rename_weights(given, (), remove_prefix, append_prefix)
+    _check_skipped(done, weights)
     words = f'layout {done.source.name}'
     if source == 'auto':
         words += ', by its names' + (f' (as in {", ".join(dict.fromkeys(done.same_names))})' if done.same_names else '')
+    if place in ('teacher', 'target_encoder'):
+        words += f', of the part {place} (--state-dict-key-name names another)'
     print(f'{path}: {words}; {len(weights)} tensors of a {_describe(done.cfg)}')
     print(f'  matched {len(weights) - len(done.left_out)}, left out {len(done.left_out)}, missing {len(done.missing)}, '
           'unexpected 0')
@@ -260,9 +310,22 @@ def convert_file(path,
     print(f'{output}: {len(done.weights)} tensors, layout {done.target.name}')
 
 
+def _check_skipped(done, kept):
+    """An error where what is left out is a part of the network: it would be another network."""
+    layout = done.source
+    lost = [key for key in done.read if key not in kept and not key.endswith((*NO_WEIGHTS, 'mask_token'))
+            and knows(layout, done.read, key)]  # yapf: disable
+    lost = lost or [key for key in inside_network(done.read, layout) if key not in kept]
+    if lost:
+        raise CheckpointError(f'--skip-layers would leave out {_some(lost)} of the network itself, which gives other '
+                              'outputs without them')
+
+
 def _describe(cfg):
     """A config of infer_backbone in words."""
     kind = cfg['type']
+    if kind == 'TIMMBackbone':
+        return f'{kind} ({cfg["model_name"]})'
     if 'depth' in cfg:
         return f'{kind}-{cfg["depth"]}'
     arch = cfg['arch']
@@ -271,4 +334,5 @@ def _describe(cfg):
         return f'{kind} ({arch["embed_dims"]} channels, {arch["depths"]} blocks, windows of {window})'
     return (
         f'{kind} ({arch["embed_dims"]} channels, {arch["num_layers"]} layers, {arch["num_heads"]} heads, patches of '
-        f'{cfg["patch_size"]} in images of {cfg["img_size"]})')
+        f'{cfg["patch_size"]} in images of {cfg["img_size"]}' + ', LayerScale' * ('init_values' in cfg) +
+        ', no class token' * (not cfg.get('with_cls_token', True)) + ')')

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
 from mmssl.utils.errors import nearest
 
 # Our names, without 'backbone.'; those of the ResNet are torchvision's, all of them are MMClassification's.
@@ -22,15 +22,16 @@ RESNET_STAGES = ('layer{s}.{b}.conv{n}.{p}', 'layer{s}.{b}.bn{n}.{p}', 'layer{s}
 RESNET = ('conv1.{p}', 'bn1.{p}', *RESNET_STAGES, 'stem.{i}.conv.{p}', 'stem.{i}.bn.{p}')
 VIT_BLOCK = ('ln1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'ln2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')
 VIT = ('cls_token', 'pos_embed', 'patch_embed.projection.{p}', *(f'layers.{{i}}.{key}' for key in VIT_BLOCK),
-       'ln1.{p}', 'fc_norm.{p}', 'mask_token')  # yapf: disable
+       'layers.{i}.gamma_{n}', 'ln1.{p}', 'fc_norm.{p}', 'mask_token')  # yapf: disable
 SWIN_BLOCK = ('norm1.{p}', 'attn.w_msa.qkv.{p}', 'attn.w_msa.proj.{p}', 'attn.w_msa.relative_position_bias_table',
               'norm2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')  # yapf: disable
 SWIN = ('patch_embed.projection.{p}', 'patch_embed.norm.{p}',
         *(f'stages.{{i}}.blocks.{{j}}.{key}' for key in SWIN_BLOCK), 'stages.{i}.downsample.norm.{p}',
-        'stages.{i}.downsample.reduction.{p}', 'norm3.{p}', 'mask_token',
+        'stages.{i}.downsample.reduction.{p}', 'norm{i}.{p}', 'mask_token',
         'stages.{i}.blocks.{j}.attn.w_msa.relative_position_index')  # yapf: disable
 OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN)
 
+_LAST_NORM = 'backbone.norm_last'  # in rows, for the norm of the last stage, such as norm3 of four
 # What the loss of a pre-training needs and the network does without, and tables that each network makes itself
 _OURS_ALONE = r'(?!backbone\.)|backbone\.mask_token$|.*relative_position_index$'
 
@@ -45,6 +46,8 @@ class Layout:
         rows (tuple): The table.
         prefixes (tuple[str]): Beginnings of all their names, of which the file has one; the first is written.
         left_out (str): Regular expression of the beginnings of names, with prefix, that our networks have no place for.
+            {prefix} in it is the prefix that the file has.
+        needs (tuple[str]): Our names of weights that every network of the library has.
         mark (str): Regular expression of what names may have in them and mean nothing; it is taken out.
         num_heads (int, optional): Attention heads, where they are not as many as is usual for a width.
     """
@@ -53,6 +56,7 @@ class Layout:
     rows: tuple
     prefixes: tuple = ('', )
     left_out: str = '(?!)'
+    needs: tuple = ()
     mark: str = '(?!)'
     num_heads: int = None
 
@@ -156,6 +160,8 @@ _TIMM_VIT = (
     *_zip('backbone.layers.{i}.', VIT_BLOCK, _TIMM_BLOCK, 'blocks.{i}.'),
     ('backbone.ln1.{p}', 'norm.{p}'),
     ('backbone.fc_norm.{p}', 'fc_norm.{p}'))  # yapf: disable
+# LayerScale: factors of both branches of a block
+_TIMM_SCALE = (('backbone.layers.{i}.gamma_{n}', 'blocks.{i}.ls{n}.gamma'), )
 _MAE_DECODER = (
     ('neck.mask_token', 'mask_token'),
     ('neck.decoder_pos_embed', 'decoder_pos_embed'),
@@ -194,6 +200,17 @@ _HUGGINGFACE_5_BLOCK = (
     ('attention.q_proj.{p}', 'attention.k_proj.{p}', 'attention.v_proj.{p}'),
     'attention.o_proj.{p}', 'layernorm_after.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}'
 )  # yapf: disable
+_DINOV2_BLOCK = (
+    'norm1.{p}',
+    ('attention.attention.query.{p}', 'attention.attention.key.{p}', 'attention.attention.value.{p}'),
+    'attention.output.dense.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}'
+)  # yapf: disable
+_DINOV2_5_BLOCK = (
+    'norm1.{p}',
+    ('attention.q_proj.{p}', 'attention.k_proj.{p}', 'attention.v_proj.{p}'),
+    'attention.o_proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}'
+)  # yapf: disable
+_DINOV2_SCALE = (('backbone.layers.{i}.gamma_{n}', 'encoder.layer.{i}.layer_scale{n}.lambda1'), )
 
 
 def _swin(layer, downsample):
@@ -206,12 +223,19 @@ def _swin(layer, downsample):
                'mlp.fc1.{p}', 'mlp.fc2.{p}'), layer),
         ('backbone.stages.{i}.downsample.norm.{p}', f'{downsample}norm.{{p}}', _MERGE),
         ('backbone.stages.{i}.downsample.reduction.{p}', f'{downsample}reduction.{{p}}', _MERGE),
-        ('backbone.norm3.{p}', 'norm.{p}'))  # yapf: disable
+        (f'{_LAST_NORM}.{{p}}', 'norm.{p}'))  # yapf: disable
 
 
 _ORIGINAL_SWIN = _swin('layers.{i}.blocks.{j}.', 'layers.{i}.downsample.')
 _SWIN_TABLES = r'.*(attn_mask|relative_position_index)$'
 _BARE = {family: _same(family) for family in OURS}
+# of the same names, without what those networks do not have
+_MMCLS = {family: tuple(row for row in rows if 'gamma' not in row[0]) for family, rows in _BARE.items()}
+# torchvision's ResNet as nn.Sequential(*list(resnet.children())[:-2]): relu and pooling are its 2 and 3
+_SEQUENTIAL_RESNET = (
+    ('backbone.conv1.{p}', '0.{p}'),
+    ('backbone.bn1.{p}', '1.{p}'),
+    *(('backbone.' + name, name.replace('layer{s}', '{s+3}')) for name in RESNET_STAGES))  # yapf: disable
 _PREFIXED = {
     family: _same(family, 'backbone.') + (('neck.{*}', 'neck.{*}'), ('head.{*}', 'head.{*}'))
     for family in OURS
@@ -220,30 +244,35 @@ _PREFIXED = {
 _TIMM = (
     ('resnet', _PLAIN_RESNET + _FC),
     ('resnet', _RESNETD),
-    ('vit', _TIMM_VIT + _HEAD),
+    ('vit', _TIMM_VIT + _TIMM_SCALE + _HEAD),
     ('swin', _swin('layers.{i}.blocks.{j}.', 'layers.{i+1}.downsample.') + (('head.fc_cls.{p}', 'head.fc.{p}'), ))
 )  # yapf: disable
 # a model of timm, and the same in a training of ours with TIMMBackbone
 _IN_TIMM = ((('', ), _SWIN_TABLES), (('backbone.timm_model.', ), r'(?!backbone\.timm_model\.)'))
 
+_HUGGINGFACE_HEADS = r'classifier\.|pooler\.|decoder\.|.*mask_token$'
 # Where names are the same, the first layout is the one that is guessed.
 LAYOUTS = (
     *(Layout('mmssl', family, rows, left_out=r'(?!backbone\.)') for family, rows in _PREFIXED.items()),
     Layout('torchvision', 'resnet', _PLAIN_RESNET + _FC),
-    Layout('torchvision', 'vit', _TORCHVISION_VIT),
+    Layout('torchvision', 'vit', _TORCHVISION_VIT, needs=('backbone.cls_token', )),
     *(Layout('timm', family, rows, prefixes, left_out) for prefixes, left_out in _IN_TIMM for family, rows in _TIMM),
     # weights of the network alone by our names
     *(Layout('backbone', family, rows) for family, rows in _BARE.items()),
     # of trainings with MMClassification, MMDetection and MMSegmentation
-    *(Layout(name, family, _same(family), prefixes=('backbone.', ), left_out=r'(?!backbone\.)')
-      for name in ('mmcls', 'mmdet', 'mmseg') for family in OURS),
+    *(Layout(name, family, rows, prefixes=('backbone.', ), left_out=r'(?!backbone\.)',
+             needs=('backbone.cls_token', ) if family == 'vit' else ())
+      for name in ('mmcls', 'mmdet', 'mmseg') for family, rows in _MMCLS.items()),
     Layout('openselfsup', 'resnet', _BARE['resnet'], prefixes=('encoder_q.0.', 'online_net.0.', 'encoder.0.'),
            left_out=r'(?!(encoder_q|online_net|encoder)\.0\.)'),
     Layout('huggingface', 'resnet', _HUGGINGFACE_RESNET, prefixes=('', 'resnet.'), left_out=r'classifier\.'),
-    Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', _HUGGINGFACE_BLOCK), prefixes=('', 'vit.'),
-           left_out=r'classifier\.|pooler\.|decoder\.|.*mask_token$'),
-    Layout('huggingface', 'vit', _huggingface_vit('layers.{i}.', _HUGGINGFACE_5_BLOCK), prefixes=('', 'vit.'),
-           left_out=r'classifier\.|pooler\.|decoder\.|.*mask_token$'),
+    Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', _HUGGINGFACE_BLOCK),
+           prefixes=('', 'vit.', 'ijepa.'), left_out=_HUGGINGFACE_HEADS),
+    Layout('huggingface', 'vit', _huggingface_vit('layers.{i}.', _HUGGINGFACE_5_BLOCK),
+           prefixes=('', 'vit.', 'ijepa.'), left_out=_HUGGINGFACE_HEADS),
+    *(Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', block) + _DINOV2_SCALE,
+             prefixes=('', 'dinov2.'), left_out=_HUGGINGFACE_HEADS, needs=('backbone.cls_token', ))
+      for block in (_DINOV2_BLOCK, _DINOV2_5_BLOCK)),
     Layout('detectron2', 'resnet', _DETECTRON2_RESNET, prefixes=('', 'backbone.bottom_up.', 'backbone.'),
            left_out=r'backbone\.fpn_|proposal_generator\.|roi_heads\.|pixel_|anchor_generator\.'),
     Layout('classyvision', 'resnet', _CLASSYVISION_RESNET, prefixes=('', 'trunk.'),
@@ -261,7 +290,14 @@ LAYOUTS = (
                             ('head.prototypes.{p}', 'prototypes.{p}'))),
     Layout('barlowtwins', 'resnet', _PLAIN_RESNET, prefixes=('backbone.', ), left_out=r'projector\.|bn\.'),
     Layout('simsiam', 'resnet', _PLAIN_RESNET, prefixes=('encoder.', ), left_out=r'encoder\.fc\.|predictor\.'),
-    Layout('mae', 'vit', _TIMM_VIT + _MAE_DECODER, left_out=r'head\.'),
+    Layout('mae', 'vit', _TIMM_VIT + _MAE_DECODER, left_out=r'head\.', needs=('backbone.cls_token', )),
+    # of DINO and DINOv2; the second has long networks in chunks, in which a block keeps its number
+    *(Layout('dino', family, rows, prefixes=('backbone.', 'teacher.backbone.', ''),
+             left_out=r'(?!{prefix})|(dino_|ibot_)?head\.', mark=r'(?<=blocks\.)\d+\.(?=\d+\.)')
+      for family, rows in (('vit', _TIMM_VIT + _TIMM_SCALE + (('backbone.mask_token', 'mask_token'), )),
+                           ('resnet', _PLAIN_RESNET))),
+    Layout('sequential', 'resnet', _SEQUENTIAL_RESNET, prefixes=('', 'backbone.', 'encoder.', 'features.', 'model.'),
+           left_out=r'(?!{prefix})|(.*\.)?(9|10|fc)\.(weight|bias)$'),
     Layout('mocov3', 'vit', _TIMM_VIT, prefixes=('base_encoder.', ),
            left_out=r'base_encoder\.head\.|momentum_encoder\.|predictor\.', num_heads=12),
     Layout('mocov3', 'resnet', _PLAIN_RESNET, prefixes=('base_encoder.', ),
@@ -271,7 +307,7 @@ LAYOUTS = (
            left_out=r'decoder\.|' + _SWIN_TABLES),
 )  # yapf: disable
 # The originals of these are read only: what their training holds besides the network is not made up here.
-READ_ONLY = ('openselfsup', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
+READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
 
 
 def layout_names():
@@ -365,7 +401,7 @@ def to_ours(weights, layout, check=True):
             row, part, fields = found
             parts.setdefault(_fill(layout.rows[row][0], fields), (row, {}))[1][part] = (key, tensor)
         else:
-            (left_out if re.match(layout.left_out, key) else unexpected).append(key)
+            (left_out if re.match(_left_out(layout, prefix), key) else unexpected).append(key)
     renamed = {}
     for key, (row, pieces) in parts.items():
         theirs, change = layout.rows[row][1], layout.rows[row][2:]
@@ -379,7 +415,51 @@ def to_ours(weights, layout, check=True):
         tensors = [pieces[i][1] for i in range(count)]
         tensor = torch.cat(tensors) if count > 1 else tensors[0]
         renamed[key] = change[0][0](tensor) if change else tensor
-    return Renamed(renamed, left_out, unexpected)
+    last = _last_norm(renamed)
+    return Renamed({key.replace(_LAST_NORM, last): value for key, value in renamed.items()}, left_out, unexpected)
+
+
+def _left_out(layout, prefix):
+    return layout.left_out.replace('{prefix}', re.escape(prefix))
+
+
+def _last_norm(weights):
+    """What the norm behind the last stage is called in a Swin with these weights, by our names."""
+    stages = [int(found[1]) for found in map(re.compile(r'backbone\.stages\.(\d+)\.').match, weights) if found]
+    return f'backbone.norm{max(stages, default=0)}'
+
+
+def inside_network(weights, layout):
+    """Names that a layout does not know, in the midst of those of the network: it gives other outputs without them.
+
+    Args:
+        weights (dict[str, Tensor]): By their names.
+        layout (Layout): Theirs.
+
+    Returns:
+        list[str]: Names inside of a module of which the layout knows a part, or beside the network's own tensors.
+        Counters, tables and mask tokens are none.
+    """
+    prefix = find_prefix(weights, layout)
+    modules, unknown, loose = set(), [], False
+    for key in weights:
+        found = _find(layout, 1, key, prefix)
+        parts = key[len(prefix):].split('.')
+        if found and layout.rows[found[0]][0].startswith('backbone.'):
+            modules.update('.'.join(parts[:i]) for i in range(1, len(parts)))
+            loose = loose or len(parts) == 1 and layout.name != 'caffe2'  # whose names have no dots at all
+        elif not found and key.startswith(prefix) and not key.endswith((*NO_WEIGHTS, 'mask_token')):
+            unknown.append((key, parts))
+    return [
+        key for key, parts in unknown
+        if any('.'.join(parts[:i]) in modules for i in range(1, len(parts))) or loose and len(parts) == 1
+    ]
+
+
+def knows(layout, weights, key):
+    """Whether a name is one of the network's weights."""
+    found = _find(layout, 1, key, find_prefix(weights, layout))
+    return bool(found) and layout.rows[found[0]][0].startswith('backbone.')
 
 
 def from_ours(weights, layout):
@@ -393,8 +473,9 @@ def from_ours(weights, layout):
         Renamed: By their names.
     """
     renamed, left_out, unexpected = {}, [], []
+    last = _last_norm(weights)
     for key, tensor in weights.items():
-        found = _find(layout, 0, key)
+        found = _find(layout, 0, key) or _find(layout, 0, key.replace(last, _LAST_NORM))
         if not found:
             (left_out if re.match(_OURS_ALONE, key) else unexpected).append(key)
             continue
@@ -426,7 +507,7 @@ def _find(layout, side, key, prefix=''):
     return None
 
 
-_FIELD = re.compile(r'\{(\w|\*)([+-]1)?\}')
+_FIELD = re.compile(r'\{(\w|\*)([+-]\d)?\}')
 
 
 @functools.lru_cache(None)

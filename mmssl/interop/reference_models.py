@@ -4,18 +4,17 @@
 Outputs are the last maps of a ResNet or Swin (N x C x H x W, before pooling), or the tokens of a ViT behind its final
 norm (N x (L + 1) x D, the class token first; N x D for one that ends with fc_norm).
 """
+import re
 from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
 from mmssl.utils.errors import ConfigError
-from .layouts import find_prefix
+from .layouts import find_prefix, inside_network
 
-# No weights: counters that old files lack, and tables that a network makes itself
-MADE_UP = ('num_batches_tracked', 'relative_position_index')
 IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
@@ -24,10 +23,19 @@ class NoReferenceError(ConfigError):
 
 
 def photographs(size, channels=3):
-    """The two photographs that scikit-learn carries, N x C x size x size, normalised as for ImageNet."""
+    """The two photographs that scikit-learn carries, normalised as for ImageNet.
+
+    Args:
+        size (int | tuple[int]): Height and width in pixels.
+        channels (int): C; other than three are copies of the grey image.
+
+    Returns:
+        Tensor: 2 x C x H x W.
+    """
     import cv2
     from sklearn.datasets import load_sample_images
-    images = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in load_sample_images().images]
+    height, width = (size, size) if isinstance(size, int) else size
+    images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in load_sample_images().images]
     images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ('mean', 'std'))
     images = (images - mean) / std
@@ -38,7 +46,11 @@ def photographs(size, channels=3):
 def our_features(backbone, images):
     """Outputs of one of our backbones, in the form that is compared."""
     backbone.eval()
-    last = backbone(images)[-1]
+    # what a pre-training forwards has masks; that of a network which classifies is its output
+    pretraining = hasattr(backbone, 'extract_feat') and not hasattr(backbone, 'fc_norm')
+    last = (backbone.extract_feat if pretraining else backbone)(images)[-1]
+    if getattr(backbone, 'cls_token', images) is None:
+        return last.flatten(2).transpose(1, 2)
     if isinstance(last, (tuple, list)):
         maps, token = last
         return torch.cat((token[:, None], maps.flatten(2).transpose(1, 2)), 1)
@@ -51,7 +63,8 @@ def reference_features(layout, weights, cfg, images):
 
     Args:
         layout (Layout): Of the weights.
-        weights (dict[str, Tensor]): All that the network has must be among them; counters of batches aside.
+        weights (dict[str, Tensor]): All that the network has must be among them, counters of batches aside, and nothing
+            else inside of it.
         cfg (dict): Of infer_backbone, for our backbone of the same kind and size.
         images (Tensor): N x C x H x W.
 
@@ -60,13 +73,21 @@ def reference_features(layout, weights, cfg, images):
 
     Raises:
         NoReferenceError: There is no library, or it has no such network.
+        CheckpointError: Weights are lacking, or the layout does not know some in the midst of the network.
     """
+    foreign = inside_network(weights, layout)
+    if foreign:
+        raise CheckpointError(
+            f'{foreign[0]} is inside of the network, which gives other outputs without it; the layout '
+            f'{layout.name} has no place for it')
     make = _MAKERS.get((layout.name, layout.family))
     if make is None:
         raise NoReferenceError(f'there is no model of {layout.name} to run')
     prefix = find_prefix(weights, layout)
-    weights = {key.removeprefix(prefix): value.float() if value.is_floating_point() else value
-               for key, value in weights.items() if key.startswith(prefix)}  # yapf: disable
+    weights = {
+        re.sub(layout.mark, '', key).removeprefix(prefix): value.float() if value.is_floating_point() else value
+        for key, value in weights.items() if key.startswith(prefix)
+    }
     try:
         name, forward = make(cfg, weights)
     except ImportError as error:
@@ -82,7 +103,7 @@ def _load(model, weights):
 
 def _check_complete(model, missing):
     """Random weights must not be compared; counters and tables are no weights."""
-    missing = [key for key in missing if not key.endswith(MADE_UP)]
+    missing = [key for key in missing if not key.endswith(NO_WEIGHTS)]
     if missing:
         raise CheckpointError(f'the {type(model).__name__} of another library lacks {missing[0]}')
 
@@ -112,6 +133,16 @@ def _torchvision_resnet(cfg, weights):
     return f'torchvision {cfg["type"]}-{cfg["depth"]}', body
 
 
+def _sequential_resnet(cfg, weights):
+    from torchvision.models import resnet
+    if cfg.get('deep_stem') or cfg['in_channels'] != 3:
+        raise NoReferenceError('torchvision has no ResNet with a deep stem, nor for other than 3 channels')
+    block, stages, groups, width = _resnet_facts(cfg, 'torchvision')
+    model = resnet.ResNet(getattr(resnet, block), stages, groups=groups, width_per_group=width)
+    body = nn.Sequential(*list(model.children())[:-2])
+    return f'nn.Sequential of torchvision {cfg["type"]}-{cfg["depth"]}', _load(body, weights)
+
+
 def _timm_resnet(cfg, weights):
     from timm.models import resnet
     block, stages, groups, width = _resnet_facts(cfg, 'timm')
@@ -126,6 +157,9 @@ def _timm_resnet(cfg, weights):
         avg_down=cfg.get('avg_down', False),
         **deep)
     return f'timm {cfg["type"]}-{cfg["depth"]}', _load(model, weights).forward_features
+
+
+_HUGGINGFACE_NAMES = dict(resnet='ResNet', vit='ViT', dinov2='Dinov2', ijepa='IJepa')
 
 
 def huggingface_config(cfg):
@@ -149,17 +183,24 @@ def huggingface_config(cfg):
             depths=list(stages),
             layer_type=block.__name__.removesuffix('Block').lower(),
             hidden_act='relu')
-    if cfg['type'] != 'VisionTransformer' or not cfg.get('final_norm', True):
+    size = cfg['img_size']
+    scaled, token = 'init_values' in cfg, cfg.get('with_cls_token', True)
+    kind = 'dinov2' if scaled else 'vit' if token else 'ijepa'
+    if cfg['type'] != 'VisionTransformer' or not cfg.get('final_norm', True) or scaled and not token:
         raise NoReferenceError(f'transformers has no {cfg["type"]} of this kind')
     arch = cfg['arch']
+    dims, hidden = arch['embed_dims'], arch['feedforward_channels']
+    if scaled and (not isinstance(size, int) or hidden % dims):
+        raise NoReferenceError('Dinov2Model of transformers is for square images and a hidden layer of a multiple of '
+                               'the channels')
     return dict(
-        model_type='vit',
-        architectures=['ViTModel'],
-        hidden_size=arch['embed_dims'],
+        model_type=kind,
+        architectures=[f'{_HUGGINGFACE_NAMES[kind]}Model'],
+        hidden_size=dims,
         num_hidden_layers=arch['num_layers'],
         num_attention_heads=arch['num_heads'],
-        intermediate_size=arch['feedforward_channels'],
-        image_size=cfg['img_size'],
+        **(dict(mlp_ratio=hidden // dims) if scaled else dict(intermediate_size=hidden)),
+        image_size=size if isinstance(size, int) else list(size),
         patch_size=cfg['patch_size'],
         num_channels=cfg['in_channels'],
         qkv_bias=cfg.get('qkv_bias', True),
@@ -170,9 +211,9 @@ def huggingface_config(cfg):
 def _huggingface(cfg, weights):
     import transformers
     facts = huggingface_config(cfg)
-    kind = 'ResNet' if facts.pop('model_type') == 'resnet' else 'ViT'
+    kind = _HUGGINGFACE_NAMES[facts.pop('model_type')]
     config = getattr(transformers, f'{kind}Config')(**facts)
-    options = {} if kind == 'ResNet' else dict(add_pooling_layer=False)
+    options = dict(add_pooling_layer=False) if kind in ('ViT', 'IJepa') else {}
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it prints a table of what is left out
@@ -201,7 +242,7 @@ def _classyvision(cfg, weights):
 def _timm_vit(cfg, weights):
     from timm.models import VisionTransformer
     arch = cfg['arch']
-    averages = 'fc_norm.weight' in weights
+    averages, token = 'fc_norm.weight' in weights, cfg.get('with_cls_token', True)
     if not averages and 'norm.weight' not in weights:
         raise NoReferenceError('timm has no ViT without a norm at the end')
     model = _load(
@@ -210,7 +251,9 @@ def _timm_vit(cfg, weights):
             patch_size=cfg['patch_size'],
             in_chans=cfg['in_channels'],
             num_classes=0,
-            global_pool='avg' if averages else 'token',
+            global_pool='avg' if averages else 'token' if token else '',
+            class_token=token,
+            init_values=cfg.get('init_values'),
             embed_dim=arch['embed_dims'],
             depth=arch['num_layers'],
             num_heads=arch['num_heads'],
@@ -223,7 +266,8 @@ def _timm_vit(cfg, weights):
 def _torchvision_vit(cfg, weights):
     from torchvision.models import VisionTransformer
     arch = cfg['arch']
-    if cfg['in_channels'] != 3 or not cfg.get('qkv_bias', True) or not cfg.get('final_norm', True):
+    strange = {'qkv_bias', 'final_norm', 'with_cls_token', 'init_values'} & cfg.keys()
+    if cfg['in_channels'] != 3 or strange or not isinstance(cfg['img_size'], int):
         raise NoReferenceError('torchvision has no such ViT')
     model = VisionTransformer(cfg['img_size'], cfg['patch_size'], arch['num_layers'], arch['num_heads'],
                               arch['embed_dims'], arch['feedforward_channels'])
@@ -259,6 +303,8 @@ def _mmcls(cfg, weights):
     import mmcls.models
     cfg = dict(cfg)
     kind = cfg.pop('type')
+    if {'init_values', 'with_cls_token'} & cfg.keys():
+        raise NoReferenceError(f'mmcls has no such {kind}')
     if 'stage_cfgs' in cfg:
         cfg.update(cfg.pop('stage_cfgs')['block_cfgs'])
     if kind == 'ResNet' and cfg['depth'] == 10:
@@ -271,12 +317,45 @@ def _mmcls(cfg, weights):
     return f'mmcls {kind}', lambda images: our_features(model, images)
 
 
+@torch.no_grad()
+def timm_features(cfg, weights, images):
+    """Last map of the network of timm that a TIMMBackbone wraps, with weights by timm's names, N x C x H x W.
+
+    Args:
+        cfg (dict): Config of the TIMMBackbone.
+        weights (dict[str, Tensor]): All of the network's.
+        images (Tensor): N x C x H x W.
+
+    Returns:
+        tuple[str, Tensor]: What computed it, and the map.
+    """
+    import timm
+    facts = {
+        key: value
+        for key, value in cfg.items() if key not in ('type', 'init_cfg', 'pretrained', 'checkpoint_path')
+    }
+    name, channels = facts.pop('model_name'), facts.pop('in_channels', 3)
+    model = timm.create_model(name, in_chans=channels, **facts)
+    if not cfg.get('features_only'):
+        model.reset_classifier(0, '')
+    model.load_state_dict(weights)
+    last = model.eval()(images)
+    last = last[-1] if isinstance(last, (tuple, list)) else last
+    if last.dim() == 3:
+        last = last[:, model.num_prefix_tokens:].transpose(1, 2)
+        last = last.unflatten(2, model.patch_embed.dynamic_feat_size(images.shape[-2:]))
+    elif getattr(model, 'output_fmt', 'NCHW') == 'NHWC':
+        last = last.permute(0, 3, 1, 2)
+    return f'timm {name}', last
+
+
 _MAKERS = {
     **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
-                                                   'simsiam', 'mocov3', 'vissl')], _torchvision_resnet),
+                                                   'simsiam', 'mocov3', 'vissl', 'dino')], _torchvision_resnet),
+    ('sequential', 'resnet'): _sequential_resnet,
     ('timm', 'resnet'): _timm_resnet,
     ('classyvision', 'resnet'): _classyvision,
-    **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3')], _timm_vit),
+    **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3', 'dino')], _timm_vit),
     ('torchvision', 'vit'): _torchvision_vit,
     ('timm', 'swin'): _timm_swin,
     **dict.fromkeys([(name, 'swin') for name in ('swin', 'simmim')], partial(_timm_swin, original=True)),

@@ -4,7 +4,8 @@ import json
 import pickle
 from pathlib import Path
 
-from mmssl.utils.checkpoint import CheckpointError, get_state_dict, import_safetensors, read_checkpoint, save_checkpoint
+from mmssl.utils.checkpoint import (CheckpointError, find_state_dict, import_safetensors, read_checkpoint,
+                                    save_checkpoint)
 from mmssl.utils.misc import atomic_write
 
 
@@ -15,7 +16,7 @@ def read_weights(path, place=None):
         path (str | Path): File of torch (or its address), .safetensors, .pkl with numpy arrays (detectron2), or a
             folder of transformers with a model.safetensors.
         place (str, optional): Key under which the weights stand, with dots between nested ones; '' for a file that
-            holds nothing else. See get_state_dict.
+            holds nothing else. See find_state_dict.
 
     Returns:
         dict[str, Tensor]: On the CPU, without the prefix 'module.' of wrapped models; names of nested dicts are joined
@@ -25,11 +26,16 @@ def read_weights(path, place=None):
         FileNotFoundError: There is no such file.
         CheckpointError: It is torn, holds something else than weights, or has nothing at `place`.
     """
+    return find_weights(path, place)[1]
+
+
+def find_weights(path, place=None):
+    """As read_weights, with the key under which the weights stand before them."""
     if Path(path).is_dir():
         path = Path(path) / 'model.safetensors'
     content = read_checkpoint(path)
     try:
-        return get_state_dict(content, place)
+        return find_state_dict(content, place)
     except CheckpointError as error:
         raise CheckpointError(f'{path} has {error}') from error
 

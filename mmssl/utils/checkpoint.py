@@ -197,8 +197,13 @@ def _address(zoo, name, addresses):
 _ZOOS = {'torchvision': _torchvision_address, 'mmcls': _mmcls_address, 'open-mmlab': _open_mmlab_address}
 
 
-def get_state_dict(checkpoint, place=None):
-    """The weights in a checkpoint.
+def get_state_dict(checkpoint):
+    """The weights in a checkpoint; see find_state_dict."""
+    return find_state_dict(checkpoint)[1]
+
+
+def find_state_dict(checkpoint, place=None):
+    """The weights in a checkpoint, and where they are.
 
     Args:
         checkpoint (dict): What a file holds.
@@ -206,8 +211,8 @@ def get_state_dict(checkpoint, place=None):
             holds nothing else. By default the first of PLACES that is there.
 
     Returns:
-        dict[str, Tensor]: Without the marks 'module.' and '_orig_mod.' that wrapped and compiled models leave; names
-        of nested dicts are joined by dots.
+        tuple[str, dict[str, Tensor]]: The place, and the weights without the marks 'module.' and '_orig_mod.' that
+        wrapped and compiled models leave; names of nested dicts are joined by dots.
 
     Raises:
         CheckpointError: There are no tensors, or none at `place`.
@@ -220,7 +225,10 @@ def get_state_dict(checkpoint, place=None):
             found = found.get(key) if isinstance(found, dict) else None
         weights = _flat(found) if isinstance(found, dict) else {}
         if weights:
-            return {key.replace('_orig_mod.', '').removeprefix('module.'): value for key, value in weights.items()}
+            return where, {
+                key.replace('_orig_mod.', '').removeprefix('module.'): value
+                for key, value in weights.items()
+            }
     raise CheckpointError('no weights' + (f' under {place!r}' if place else '') +
                           f'; its keys are {", ".join(map(str, list(checkpoint)[:10]))}')
 
@@ -355,7 +363,7 @@ def load_weights(model,
 
 
 # counters, and tables that a network makes itself
-_NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
+NO_WEIGHTS = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
 _MISMATCH = re.compile(
     r'size mismatch for ([^:]+): copying a param with shape torch.Size\(\[(.*?)\]\) from checkpoint, '
     r'the shape in current model is torch.Size\(\[(.*?)\]\)')
@@ -399,7 +407,7 @@ def _of_a_larger_network(model, unexpected):
                 break
             except AttributeError:
                 owner = owner.rpartition('.')[0]
-        if owner.count('.') >= top and owner and not key.endswith(_NO_WEIGHTS):
+        if owner.count('.') >= top and owner and not key.endswith(NO_WEIGHTS):
             found[key] = f'{owner}.'
     return found
 

@@ -1,4 +1,5 @@
 """Weights in other libraries' layouts: outputs of their networks and ours, round trips to the bit, bad files."""
+import argparse
 import os
 import pickle
 import re
@@ -49,6 +50,16 @@ def timm_swin():
                                        num_classes=5, window_size=7)  # yapf: disable
 
 
+def timm_swin_of_two():
+    return timm.models.SwinTransformer(img_size=56, embed_dim=24, depths=(2, 1), num_heads=(1, 2), num_classes=0,
+                                       window_size=7)  # yapf: disable
+
+
+def timm_vit(**options):
+    return timm.models.VisionTransformer(
+        **dict(dict(img_size=32, patch_size=8, embed_dim=128, depth=2, num_heads=2, num_classes=0), **options))
+
+
 LIBRARIES = {
     'torchvision resnet18': (torchvision.models.resnet18, 'torchvision', ['timm', 'mmcls', 'backbone']),
     'torchvision resnet50': (torchvision.models.resnet50, 'torchvision', []),
@@ -61,17 +72,27 @@ LIBRARIES = {
     'timm vit, mean of patches': (lambda: timm.create_model('vit_tiny_patch16_224', global_pool='avg', depth=2), 'timm',
                                   ['mae']),
     'timm swin': (timm_swin, 'timm', ['swin', 'mmcls']),
+    'timm swin, two stages': (timm_swin_of_two, 'timm', ['mmssl', 'backbone', 'mmdet', 'swin']),
+    'timm vit, layer scale': (lambda: timm_vit(init_values=0.1), 'timm', ['backbone']),
+    'timm vit, no class token': (lambda: timm_vit(class_token=False, global_pool=''), 'timm', ['backbone']),
+    'timm vit, wide images': (lambda: timm_vit(img_size=(32, 48)), 'timm', ['mae', 'mmcls'], (32, 48)),
+    'torchvision resnet18, wide images': (torchvision.models.resnet18, 'torchvision', ['timm'], (64, 160)),
+    'torchvision sequential': (lambda: nn.Sequential(*list(torchvision.models.resnet18().children())[:-2]),
+                               'sequential', ['torchvision']),
+    'torchvision sequential, resnext': (lambda: nn.Sequential(*list(
+        torchvision.models.resnext50_32x4d().children())[:-1]), 'sequential', []),
 }  # yapf: disable
 
 
 @pytest.mark.parametrize('name', LIBRARIES)
 def test_same_outputs_and_the_same_bits_back(name):
-    build, source, targets = LIBRARIES[name]
+    build, source, targets, *size = LIBRARIES[name]
     weights = randomised(build().state_dict())
-    ours = convert_weights(weights)
+    options = dict(size=size[0]) if size else {}
+    ours = convert_weights(weights, **options)
     assert ours.source.name == source and not ours.left_out
-    assert_same(convert_weights(ours.weights, 'mmssl', source).weights, weights)
-    for conversion in [ours, *(convert_weights(weights, target=target) for target in targets)]:
+    assert_same(convert_weights(ours.weights, 'mmssl', source, **options).weights, weights)
+    for conversion in [ours, *(convert_weights(weights, target=target, **options) for target in targets)]:
         checks, reasons = check_conversion(conversion)
         assert not reasons and len(checks) == (1 if conversion.target.name in ('mmssl', 'backbone') else 2)
         for check in checks:
@@ -88,30 +109,40 @@ def test_exchanged_weights_are_noticed():
     assert ours.relative <= 1e-5 < 1e-3 < exchanged.relative
 
 
+VIT = dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256, image_size=32,
+           patch_size=8)  # yapf: disable
+
+
 @pytest.mark.parametrize('family, facts', [
     ('resnet', dict(embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type='basic')),
-    ('vit', dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256, image_size=32,
-                 patch_size=8)),
+    ('vit', VIT),
+    ('vit', dict(VIT, image_size=[32, 48])),
+    ('dinov2', dict(VIT, mlp_ratio=2)),
+    ('ijepa', VIT),
+    ('ijepa', dict(VIT, image_size=[48, 32])),
 ])  # yapf: disable
 def test_transformers(family, facts, tmp_path):
     transformers = pytest.importorskip('transformers')
-    kind = dict(resnet='ResNet', vit='ViT')[family]
+    facts = {key: value for key, value in facts.items() if (family, key) != ('dinov2', 'intermediate_size')}
+    kind = dict(resnet='ResNet', vit='ViT', dinov2='Dinov2', ijepa='IJepa')[family]
+    size = facts.get('image_size', 32)
+    options = {} if isinstance(size, int) else dict(size=size)
     model = getattr(transformers, f'{kind}Model')(getattr(transformers, f'{kind}Config')(**facts))
     model.load_state_dict(randomised(model.state_dict()))
     model.save_pretrained(tmp_path / 'theirs')
     weights = read_weights(tmp_path / 'theirs')
-    ours = convert_weights(weights)
-    assert ours.source.name == 'huggingface' and all('pooler' in key for key in ours.left_out)
+    ours = convert_weights(weights, **options)
+    assert ours.source.name == 'huggingface' and all('pooler' in k or 'mask_token' in k for k in ours.left_out)
     kept = {key: value for key, value in weights.items() if key not in ours.left_out}
-    assert_same(convert_weights(ours.weights, target='huggingface').weights, kept)
+    assert_same(convert_weights(ours.weights, target='huggingface', **options).weights, kept)
     for check in check_conversion(ours)[0]:
         assert check.relative <= 1e-5, check
     # names in memory, which transformers 5 changed
-    assert_same(convert_weights(model.state_dict(), 'huggingface').weights, ours.weights)
+    assert_same(convert_weights(model.state_dict(), 'huggingface', **options).weights, ours.weights)
     # a folder that transformers opens by itself
-    convert_file(tmp_path / 'theirs', tmp_path / 'again', target='huggingface')
+    convert_file(tmp_path / 'theirs', tmp_path / 'again', target='huggingface', **options)
     again = transformers.AutoModel.from_pretrained(tmp_path / 'again').eval()
-    images = photographs(32)
+    images = photographs(size)
     with torch.no_grad():
         difference = again(images).last_hidden_state - model.eval()(images).last_hidden_state
     assert difference.abs().max() <= 1e-5 * 10  # its config states our constant of the norms, 1e-6 for 1e-12
@@ -359,6 +390,33 @@ def originals():
                                         '_feature_blocks.'), heads={'0.clf.0.weight': torch.rand(2, 2)}))),
                 iteration=5), bare, {}, 1)
 
+    # a teacher, whose weights are taken, and a student; DINOv2 has long networks in chunks
+    yield ('dino',
+           dict(
+               student=under('module.backbone.', {
+                   key: value + 1
+                   for key, value in plain.items()
+               }),
+               teacher={
+                   **under('backbone.'),
+                   **under('head.', extra)
+               },
+               optimizer=dict(state={0: dict(exp_avg=torch.rand(2))}),
+               args=argparse.Namespace(arch='resnet18')), bare, {}, 4)
+    weights = randomised(timm_vit(init_values=0.1).state_dict())
+    backbone = to_ours(weights, next(row for row in LAYOUTS if (row.name, row.family) == ('timm', 'vit'))).weights
+    token = torch.rand(1, 128)
+    for part in ('teacher.', ''):
+        chunks = {re.sub(r'blocks\.(\d)', r'blocks.\1.\1', key): value for key, value in weights.items()}
+        yield ('dino',
+               dict(
+                   model={
+                       **under(part + 'backbone.', dict(chunks, mask_token=token)),
+                       **under(part + 'dino_head.', extra),
+                       **under('student.' * bool(part) + 'ibot_head.', extra)
+                   }), {
+                       **backbone, 'backbone.mask_token': token
+                   }, {}, 8)
     vit = timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=192, depth=2, num_heads=12, num_classes=0)
     weights = randomised(vit.state_dict())
     backbone = to_ours(weights, next(row for row in LAYOUTS if (row.name, row.family) == ('timm', 'vit'))).weights
@@ -404,7 +462,8 @@ def test_original_checkpoints(name, i, tmp_path):
     torch.save(content, tmp_path / 'original.pth.tar')
     weights = read_weights(tmp_path / 'original.pth.tar')
     guessed, as_well = guess_layout(weights)
-    assert name in (guessed.name, *as_well)  # a training with Barlow Twins has names as one of ours has
+    # trainings with Barlow Twins, and with DINO and a ResNet, have names as one of ours has
+    assert name in (guessed.name, *as_well) or (name, guessed.name) == ('dino', 'mmssl')
     found = convert_weights(weights, name)
     assert len(found.left_out) == left_out
     assert_same(found.weights, {**backbone, **others})
@@ -412,6 +471,96 @@ def test_original_checkpoints(name, i, tmp_path):
     assert check.scale > 1 and check.relative <= 1e-5, check
     with pytest.raises(CheckpointError, match=f'the layout {name} is read only'):
         convert_weights(weights, target=name)
+
+
+def test_the_student_is_asked_for(tmp_path, capsys):
+    """Of a teacher and a student the teacher is taken, and said; marks of torch.compile and of wrappers fall off."""
+    teacher = randomised(timm_vit(class_token=False, global_pool='').state_dict())
+    student = {key: value + 1 for key, value in teacher.items()}
+    wrapped = {f'module._orig_mod.{key}'.replace('blocks.', 'blocks._orig_mod.'): v for key, v in student.items()}
+    torch.save(dict(encoder=wrapped, target_encoder=teacher, opt=dict(state={})), tmp_path / 'ijepa.pth')
+    for place, expected in ((None, teacher), ('encoder', student)):
+        convert_file(tmp_path / 'ijepa.pth', tmp_path / 'o.pth', target='timm', state_dict_key_name=place, check=True)
+        assert_same(torch.load(tmp_path / 'o.pth'), expected)
+        assert ('of the part target_encoder (--state-dict-key-name' in capsys.readouterr().out) == (place is None)
+    with pytest.raises(CheckpointError, match='the layout torchvision has no network without cls_token'):
+        convert_file(tmp_path / 'ijepa.pth', tmp_path / 'o.pth', target='torchvision')
+
+
+def test_what_is_inside_of_the_network_is_not_skipped(tmp_path):
+    """The check would compare a network without them with another one without them."""
+    weights = randomised(timm_vit(init_values=0.1).state_dict())
+    gated = {**randomised(timm_vit().state_dict()), 'blocks.0.gate.weight': torch.ones(1), 'reg_token': torch.ones(1)}
+    head = {'aux.0.weight': torch.ones(3)}
+    for given, skipped, refused in ((weights, ['ls1', 'ls2'], r'4 \(blocks.0.ls1.gamma, '),
+                                    (weights, ['norm.'], r'2 \(norm.weight, norm.bias\)'),
+                                    (gated, ['gate', 'reg_'], r'2 \(blocks.0.gate.weight, reg_token\)'), ({
+                                        **weights,
+                                        **head
+                                    }, ['aux'], None)):
+        torch.save(given, tmp_path / 'in.pth')
+        if refused is None:
+            convert_file(tmp_path / 'in.pth', tmp_path / 'out.pth', skip_layers=skipped, check=True)
+            continue
+        with pytest.raises(CheckpointError, match=f'--skip-layers would leave out {refused}.* of the network itself'):
+            convert_file(tmp_path / 'in.pth', tmp_path / 'out.pth', skip_layers=skipped, check=True)
+        assert not (tmp_path / 'out.pth').exists()
+    done = convert_weights(randomised(timm_vit().state_dict()))
+    done.read = gated
+    with pytest.raises(CheckpointError, match='blocks.0.gate.weight is inside of the network'):
+        check_conversion(done)
+
+
+def test_the_check_runs_the_backbone_of_the_config(tmp_path):
+    """Weights do not tell the stride that the caffe style has in another place: its outputs are not torchvision's."""
+    torch.save(randomised(torchvision.models.resnet50().state_dict()), tmp_path / 'r50.pth')
+    for style in ('pytorch', 'caffe'):
+        config = tmp_path / f'{style}.py'
+        config.write_text(
+            "model = dict(type='Classification', backbone=dict(type='ResNet', depth=50, out_indices=[0, 4], "
+            f"style='{style}', frozen_stages=1))")
+        options = dict(config=config, check=True, size=(64, 96))
+        if style == 'pytorch':
+            convert_file(tmp_path / 'r50.pth', tmp_path / 'out.pth', **options)
+            (tmp_path / 'out.pth').unlink()
+            continue
+        with pytest.raises(CheckpointError, match='outputs of mmssl ResNet differ by'):
+            convert_file(tmp_path / 'r50.pth', tmp_path / 'out.pth', **options)
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('backbone', [
+    dict(model_name='convnext_atto'),
+    dict(model_name='mobilenetv3_small_050', features_only=True, out_indices=(1, 2)),
+    dict(model_name='swin_tiny_patch4_window7_224', embed_dim=24, num_heads=(1, 2, 3, 4), depths=(1, 1, 1, 1)),
+    dict(model_name='beit_base_patch16_224', embed_dim=24, num_heads=2, depth=1),
+], ids=lambda cfg: cfg['model_name'])  # yapf: disable
+def test_any_network_of_timm_goes_back(backbone, tmp_path, capsys):
+    """What a training with TIMMBackbone holds loads into the network of timm of the same arguments."""
+    backbone = dict(backbone, type='TIMMBackbone')
+    (tmp_path / 'config.py').write_text(f"model = dict(type='Classification', backbone={backbone})")
+    weights = {
+        f'backbone.{key}': value
+        for key, value in randomised(build_backbone(dict(backbone)).state_dict()).items()
+    }
+    torch.save(dict(state_dict={**weights, 'head.fc.weight': torch.ones(2)}), tmp_path / 'in.pth')
+    convert_file(tmp_path / 'in.pth', tmp_path / 'out.pth', target='timm', config=tmp_path / 'config.py', check=True)
+    assert 'left out 1, missing 0' in capsys.readouterr().out
+    assert_same(torch.load(tmp_path / 'out.pth'),
+                {key.removeprefix('backbone.timm_model.'): value for key, value in weights.items()})  # yapf: disable
+    if backbone['model_name'] == 'convnext_atto':
+        with pytest.raises(CheckpointError, match='nothing matches .*; --config names what a TIMMBackbone wraps'):
+            convert_weights(weights, target='timm')
+
+
+def test_sizes_that_do_not_fit():
+    weights = timm_vit(img_size=(32, 48)).state_dict()
+    for size, words in ((None, 'which are no square: give height and width'), ((48, 48), 'of 48 x 48 have others'),
+                        ((30, 48), 'of 30 x 48 have others')):  # yapf: disable
+        with pytest.raises(CheckpointError, match=f'pos_embed is for 24 patches and a class token.*{words}'):
+            convert_weights(weights, size=size)
+    with pytest.raises(CheckpointError, match=r'torchvision has no ViT for images that are not square, \(32, 48\)'):
+        convert_weights(weights, target='torchvision', size=(32, 48))
 
 
 def attention(x, weights, prefix, heads):
@@ -491,6 +640,7 @@ def test_mae_with_its_decoder(tmp_path):
 def test_every_row_goes_both_ways():
     for layout in LAYOUTS:
         ours = [re.sub(r'{(.)}', lambda m: 'weight' if m[1] == 'p' else '1', row[0]) for row in layout.rows]
+        ours = [name.replace('norm_last', 'norm1') for name in ours]  # there is a stage of the number 1
         weights = {name: torch.rand(12, 12) for name in ours if '{' not in name}
         there = from_ours(weights, layout)
         assert not there.unexpected

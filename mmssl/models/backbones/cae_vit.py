@@ -30,6 +30,7 @@ class CAEViT(VisionTransformer):
         arch, img_size, ...: See VisionTransformer.
         kwargs: Of VisionTransformer.
     """
+    needs_cls_token = True
 
     def __init__(self, arch='b', **kwargs):
         super().__init__(arch=arch, **kwargs)

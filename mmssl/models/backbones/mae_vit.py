@@ -24,6 +24,7 @@ class MAEViT(VisionTransformer):
     Raises:
         ConfigError: The mask ratio leaves no patch visible, or is negative.
     """
+    needs_cls_token = True
 
     def __init__(self, arch='b', mask_ratio=0.75, **kwargs):
         super().__init__(arch=arch, **kwargs)

@@ -17,6 +17,7 @@ class MaskFeatViT(VisionTransformer):
         kwargs: Of VisionTransformer.
     """
     fixed_positions = False
+    needs_cls_token = True
 
     def __init__(self, arch='b', **kwargs):
         super().__init__(arch=arch, **kwargs)

@@ -18,6 +18,7 @@ class MIMVisionTransformer(VisionTransformer):
         kwargs: Of VisionTransformer.
     """
     fixed_positions = False
+    needs_cls_token = True
 
     def __init__(self, arch='b', finetune=True, norm_cfg=dict(type='LN', eps=1e-6), init_values=0., **kwargs):
         super().__init__(arch=arch, norm_cfg=norm_cfg, init_values=init_values, **kwargs)

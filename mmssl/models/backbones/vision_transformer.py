@@ -53,6 +53,8 @@ class VisionTransformer(BaseModule):
         norm_cfg (dict): Norm.
         final_norm (bool): Norm behind the last layer.
         output_cls_token (bool): Return the class token beside each map.
+        with_cls_token (bool): Have a class token; without it, as in I-JEPA <https://arxiv.org/abs/2301.08243>, there
+            are maps only. Networks that mask patches have one.
         interpolate_mode (str): How position embeddings are interpolated.
         patch_cfg (dict): More arguments of PatchEmbed.
         layer_cfgs (dict | Sequence[dict]): More arguments of TransformerEncoderLayer, for all layers or for each.
@@ -72,7 +74,7 @@ class VisionTransformer(BaseModule):
         **dict.fromkeys(['deit-s', 'deit-small'], _arch(384, 12, 6, 1536)),
         'mocov3-small': _arch(384, 12, 12, 1536),
     }
-    num_extra_tokens = 1  # the class token
+    needs_cls_token = False
     fixed_positions = True  # sines and cosines; else learned
 
     def __init__(self,
@@ -96,8 +98,11 @@ class VisionTransformer(BaseModule):
                  layer_cfgs=dict(),
                  with_cp=False,
                  init_values=None,
-                 use_window=False):
+                 use_window=False,
+                 with_cls_token=True):
         super().__init__(init_cfg)
+        if self.needs_cls_token and not with_cls_token:
+            raise ConfigError(f'{type(self).__name__} needs its class token: with_cls_token must be True')
         self.arch_settings = self._settings(arch)
         self.embed_dims, self.num_layers = self.arch_settings['embed_dims'], self.arch_settings['num_layers']
         patch_cfg = dict(
@@ -106,13 +111,14 @@ class VisionTransformer(BaseModule):
         check_arguments(PatchEmbed, patch_cfg)
         self.patch_embed = PatchEmbed(**patch_cfg)
         self.patch_resolution = self.patch_embed.init_out_size
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.num_extra_tokens = int(with_cls_token)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if with_cls_token else None
         self.pos_embed = nn.Parameter(
-            build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=True),
+            build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=with_cls_token),
             requires_grad=not self.fixed_positions)
         self.drop_after_pos = nn.Dropout(drop_rate)
         self.interpolate_mode = interpolate_mode
-        self.output_cls_token = output_cls_token
+        self.output_cls_token = output_cls_token and with_cls_token
         self.out_indices = self._checked_indices(out_indices)
         check_frozen_stages(frozen_stages, self.num_layers)
 
@@ -164,7 +170,8 @@ class VisionTransformer(BaseModule):
 
     def init_own_weights(self):
         """The initialisation of MoCo v3's published code; other transformers have their own."""
-        nn.init.normal_(self.cls_token, std=1e-6)
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=1e-6)
         nn.init.xavier_uniform_(self.patch_embed.projection.weight.flatten(1))
         if self.patch_embed.projection.bias is not None:
             nn.init.zeros_(self.patch_embed.projection.bias)
@@ -178,7 +185,8 @@ class VisionTransformer(BaseModule):
         if self.use_window and grid != self.patch_resolution:
             raise ConfigError(f'the relative position bias is one of {self.patch_resolution} patches, the images have '
                               f'{grid}: set img_size to the size of the images')
-        return resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
+        return resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode,
+                                self.num_extra_tokens)
 
     def with_class_token(self, tokens, positions):
         """The class token, with its position, in front of tokens that have theirs: B x K x D to B x (K + 1) x D."""
@@ -195,6 +203,8 @@ class VisionTransformer(BaseModule):
         """Images to tokens with their positions, B x (L + 1) x D with the class token first, and the grid."""
         tokens, grid = self.patch_embed(img)
         positions = self.positions(grid)
+        if self.cls_token is None:
+            return self.drop_after_pos(tokens + positions), grid
         return self.with_class_token(tokens + positions[:, 1:], positions), grid
 
     def extract_feat(self, img):
@@ -205,7 +215,7 @@ class VisionTransformer(BaseModule):
             x = run_layers((layer, ), x, self.with_cp)
             if i in self.out_indices:
                 out = self.ln1(x) if self.final_norm and i == self.num_layers - 1 else x
-                maps = out[:, 1:].transpose(1, 2).unflatten(2, grid)
+                maps = out[:, self.num_extra_tokens:].transpose(1, 2).unflatten(2, grid)
                 outs[i] = (maps, out[:, 0]) if self.output_cls_token else maps
         return tuple(outs[i] for i in self.out_indices)
 
@@ -221,7 +231,8 @@ class VisionTransformer(BaseModule):
             layer (int): The layer, from 0, or from -1 backwards.
 
         Returns:
-            tuple: Softmax weights, B x heads x (L + 1) x (L + 1), the class token first; and the grid of patches.
+            tuple: Softmax weights, B x heads x (L + 1) x (L + 1), the class token first if there is one; and the grid
+            of patches.
         """
         layer, = self._checked_indices(layer, 'layer')
         x, grid = self.embed(img)
@@ -236,7 +247,8 @@ class VisionTransformer(BaseModule):
             parts.append(self.ln1)
         for part in parts:
             part.eval().requires_grad_(False)
-        self.cls_token.requires_grad_(False)
+        if self.cls_token is not None:
+            self.cls_token.requires_grad_(False)
         self.pos_embed.requires_grad_(False)
 
     def train(self, mode=True):
@@ -250,5 +262,6 @@ class VisionTransformer(BaseModule):
         if found is not None and found.dim() == 3 and found.shape[1] != self.pos_embed.shape[1]:
             side = math.isqrt(found.shape[1] - self.num_extra_tokens)
             if side**2 == found.shape[1] - self.num_extra_tokens and found.shape[2] == self.embed_dims:
-                state_dict[key] = resize_pos_embed(found, (side, side), self.patch_resolution, self.interpolate_mode)
+                state_dict[key] = resize_pos_embed(found, (side, side), self.patch_resolution, self.interpolate_mode,
+                                                   self.num_extra_tokens)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -6,7 +6,7 @@ import re
 from mmssl.utils.checkpoint import CheckpointError
 
 
-def infer_backbone(weights, num_heads=None):
+def infer_backbone(weights, num_heads=None, size=None):
     """The config of the backbone that a set of weights is for, as far as names and shapes tell.
 
     They do not tell strides, the style of bottlenecks, constants of norms, nor heads of a ViT.
@@ -14,6 +14,8 @@ def infer_backbone(weights, num_heads=None):
     Args:
         weights (dict[str, Tensor]): By our names, without 'backbone.'.
         num_heads (int, optional): Heads of a ViT; by default one for each 64 channels, and 16 for the 1280 of ViT-H.
+        size (tuple[int], optional): Height and width of the images in pixels. Those of a ViT must be as many patches as
+            it has positions; without it they are square.
 
     Returns:
         dict: For build_backbone: a ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or SwinTransformer.
@@ -25,9 +27,9 @@ def infer_backbone(weights, num_heads=None):
         if 'layer1.0.conv1.weight' in weights:
             return _resnet(weights)
         if 'layers.0.ln1.weight' in weights:
-            return _vit(weights, num_heads)
+            return _vit(weights, num_heads, size)
         if 'stages.0.blocks.0.norm1.weight' in weights:
-            return _swin(weights)
+            return _swin(weights, size)
     except KeyError as error:
         raise CheckpointError(f'the weights lack {error.args[0]}, which every network of this kind has') from error
     except StopIteration:
@@ -79,12 +81,19 @@ def _resnet(weights):
     return dict(cfg, out_indices=(len(blocks), ))
 
 
-def _vit(weights, num_heads):
+def _vit(weights, num_heads, size):
     patches = weights['patch_embed.projection.weight']
-    dims, side = patches.shape[0], math.isqrt(weights['pos_embed'].shape[1] - 1)
-    if side**2 != weights['pos_embed'].shape[1] - 1:
-        raise CheckpointError(f'pos_embed has {weights["pos_embed"].shape[1]} positions, which are not a class token '
-                              'and a square of patches')
+    dims, patch = patches.shape[0], patches.shape[-1]
+    token = 'cls_token' in weights
+    positions = weights['pos_embed'].shape[1] - token
+    words = f'pos_embed is for {positions} patches' + ' and a class token' * token
+    if size is None:
+        side = math.isqrt(positions)
+        if side**2 != positions:
+            raise CheckpointError(f'{words}, which are no square: give height and width of the images (--size H W)')
+        size = (side * patch, side * patch)
+    elif any(length % patch for length in size) or math.prod(size) != positions * patch**2:
+        raise CheckpointError(f'{words} of {patch} x {patch} pixels; images of {size[0]} x {size[1]} have others')
     num_heads = num_heads or (16 if dims == 1280 else max(1, dims // 64))
     cfg = dict(
         type='VisionTransformer',
@@ -93,9 +102,13 @@ def _vit(weights, num_heads):
             num_layers=_count(weights, r'layers\.(\d+)\.'),
             num_heads=num_heads,
             feedforward_channels=weights['layers.0.ffn.layers.0.0.weight'].shape[0]),
-        img_size=side * patches.shape[-1],
-        patch_size=patches.shape[-1],
+        img_size=size[0] if size[0] == size[1] else tuple(size),
+        patch_size=patch,
         in_channels=patches.shape[1])
+    if not token:
+        cfg.update(with_cls_token=False)
+    if 'layers.0.gamma_1' in weights:
+        cfg.update(init_values=1.)
     if 'layers.0.attn.qkv.bias' not in weights:
         cfg.update(qkv_bias=False)
     if 'fc_norm.weight' in weights:
@@ -105,15 +118,18 @@ def _vit(weights, num_heads):
     return cfg
 
 
-def _swin(weights):
+def _swin(weights, size):
     depths = _counts(weights, 'stages.{}.blocks')
     tables = [weights[f'stages.{i}.blocks.0.attn.w_msa.relative_position_bias_table'] for i in range(len(depths))]
     patches = weights['patch_embed.projection.weight']
     window = (math.isqrt(tables[0].shape[0]) + 1) // 2
+    side = patches.shape[-1] * 8 * window  # such as 224 for windows of 7 and patches of 4
+    size = size or (side, side)
     return dict(
         type='SwinTransformer',
         arch=dict(embed_dims=patches.shape[0], depths=list(depths), num_heads=[t.shape[1] for t in tables]),
         stage_cfgs=dict(block_cfgs=dict(window_size=window)),
-        img_size=patches.shape[-1] * 8 * window,  # such as 224 for windows of 7 and patches of 4
+        img_size=size[0] if size[0] == size[1] else tuple(size),
         patch_size=patches.shape[-1],
-        in_channels=patches.shape[1])
+        in_channels=patches.shape[1],
+        out_indices=(len(depths) - 1, ))
