@@ -27,7 +27,7 @@ def main():
     from mmssl.apis.train import autocast, build_loader
     from mmssl.datasets import build_dataset
     from mmssl.utils.config import check_sections, config_section, load_config
-    from mmssl.utils.dist import get_rank, init_dist
+    from mmssl.utils.dist import get_rank, init_dist, is_distributed
     from mmssl.utils.misc import atomic_write
     from mmssl.utils.setup_env import setup_multi_processes
 
@@ -40,7 +40,7 @@ def main():
     with config_section(cfg, f'data.{part}'):
         dataset = build_dataset(cfg.data[part])
     loader = build_loader(
-        dataset, cfg, args.launcher != 'none', shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
+        dataset, cfg, is_distributed(), shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
     with autocast(cfg):
         metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
     if get_rank() == 0:
@@ -53,4 +53,4 @@ def main():
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, distributed=True)

@@ -47,15 +47,15 @@ def main():
     from mmssl.datasets import build_dataset
     from mmssl.models import build_algorithm
     from mmssl.utils.collect_env import collect_env
-    from mmssl.utils.dist import get_rank, init_dist
+    from mmssl.utils.dist import get_rank, init_dist, is_distributed
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.setup_env import setup_multi_processes
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.gpu_id is not None and torch.cuda.is_available():
         torch.cuda.set_device(args.gpu_id)
-    distributed = args.launcher != 'none'
     init_dist(args.launcher, **cfg.get('dist_params', {}))
+    distributed = is_distributed()
 
     how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
     run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})
@@ -99,10 +99,7 @@ def main():
     if getattr(datasets[0], 'CLASSES', None) is not None:
         meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
     train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
-    if distributed:
-        torch.distributed.barrier()  # one that leaves early may take the others' connections along
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, distributed=True)

@@ -81,8 +81,8 @@ def transfer(args, recipes):
     del pretrained
 
     meta = dict(config=text, seed=cfg.seed, exp_name='transfer.py')
-    runner = train_model(model, train, cfg, args.launcher != 'none', timestamp, meta)
-    loader = build_loader(test, cfg, args.launcher != 'none', shuffle=False, drop_last=False)
+    runner = train_model(model, train, cfg, dist.is_distributed(), timestamp, meta)
+    loader = build_loader(test, cfg, dist.is_distributed(), shuffle=False, drop_last=False)
     with autocast(cfg):
         scores, = single_gpu_test(runner.model, loader).values()
     return dict(

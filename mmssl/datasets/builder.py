@@ -2,6 +2,7 @@
 """What builds loaders; the registries of the data path are here under the names of MMSelfSup."""
 import os
 import random
+import signal
 from functools import partial
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 
 from mmssl.utils.dist import get_dist_info, sync_random_seed
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.launch import die_with_parent
 from .loader import EpochLoader, PrefetchLoader
 from .registry import DATASETS, DATASOURCES, PIPELINES, build_dataset, build_datasource
 from .samplers import DistributedSampler
@@ -95,7 +97,7 @@ def build_dataloader(dataset,
 
 
 def worker_init_fn(worker_id, num_workers, rank, seed):
-    """Prepare a worker process: one thread, and a seed of its own for code that is not seeded per sample.
+    """Prepare a worker process: one thread, an end with its parent, and a seed for code that is not seeded per sample.
 
     Args:
         worker_id (int): Number of the worker in its process.
@@ -103,6 +105,8 @@ def worker_init_fn(worker_id, num_workers, rank, seed):
         rank (int): Number of the process.
         seed (int): The seed of the run.
     """
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that trains, which ends this one
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     worker_seed = (num_workers * rank + worker_id + seed) % 2**32

@@ -4,11 +4,13 @@ import atexit
 import datetime
 import functools
 import os
-import socket
-import subprocess
+import re
 
 import torch
 import torch.distributed as dist
+
+from .errors import ConfigError
+from .launch import VARIABLES, LaunchError, die_with_parent, find_launcher
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -50,63 +52,72 @@ def master_only(func):
     return wrapper
 
 
-def _free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def _first_slurm_host():
-    nodes = os.environ['SLURM_NODELIST']
-    return subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True,
-                          check=True).stdout.splitlines()[0]
+    """Of 'node[01-03,07],login' it is node01."""
+    nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ['SLURM_NODELIST']
+    first = re.match(r'(\[[^\]]*\]|[^,\[])*', nodes)[0]
+    return re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first)
 
 
-def init_dist(launcher, backend=None, port=None, **kwargs):
+def init_dist(launcher='none', backend=None, port=None, **kwargs):
     """Join the process group that a launcher has prepared.
 
     Args:
         launcher (str): 'pytorch' (torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), 'slurm'
-            (srun sets SLURM_*) or 'mpi' (mpirun sets OMPI_COMM_WORLD_*). 'none' does nothing.
+            (srun sets SLURM_*) or 'mpi' (mpirun sets OMPI_COMM_WORLD_*). 'none' is the one whose variables tell of
+            several processes, and does nothing where there is none.
         backend (str, optional): 'nccl' or 'gloo'. Without a GPU 'gloo' is used whatever is asked for.
         port (int, optional): Port of the rendezvous where the launcher gives none.
-        kwargs: Passed on to torch.distributed.init_process_group.
+        kwargs: Passed on to torch.distributed.init_process_group, such as init_method='tcp://10.0.0.1:29500' or
+            'file:///shared/new_file', or timeout, in seconds.
 
     Raises:
-        ValueError: Unknown launcher.
-        RuntimeError: The environment variables of the launcher are absent.
+        ValueError: Unknown launcher or backend.
+        LaunchError: The environment variables of the launcher are absent, or the processes do not meet.
     """
     if launcher not in LAUNCHERS:
-        raise ValueError(f'launcher must be one of {LAUNCHERS}, got {launcher!r}')
+        raise ConfigError(f'launcher must be one of {LAUNCHERS}, got {launcher!r}')
+    if backend not in (None, 'nccl', 'gloo', 'mpi'):
+        raise ConfigError(f"dist_params.backend is 'nccl' or 'gloo', got {backend!r}")
     if launcher == 'none':
+        launcher = find_launcher()[0]
+    if launcher == 'none' or is_distributed():
         return
     env = os.environ
-    if port is not None:
-        env.setdefault('MASTER_PORT', str(port))
+    if launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in env:
+        die_with_parent()  # which is torchrun; srun and mpirun end their processes themselves
     try:
+        names = VARIABLES[launcher]
+        env.update(WORLD_SIZE=env[names[0]], RANK=env[names[1]])
+        env['LOCAL_RANK'] = env.get(names[2], '0') if launcher == 'slurm' else env[names[2]]
+        if port is not None:
+            env.setdefault('MASTER_PORT', str(port))
         if launcher == 'slurm':
-            env.update(
-                RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env.get('SLURM_LOCALID', '0'))
-            env.setdefault('MASTER_ADDR', _first_slurm_host())
+            if 'MASTER_ADDR' not in env:
+                env['MASTER_ADDR'] = _first_slurm_host()
             # every task of a job computes the same port, jobs on one node get different ones
             env.setdefault('MASTER_PORT', str(20000 + int(env.get('SLURM_JOB_ID', 9500)) % 20000))
         elif launcher == 'mpi':
-            env.update(
-                RANK=env['OMPI_COMM_WORLD_RANK'],
-                WORLD_SIZE=env['OMPI_COMM_WORLD_SIZE'],
-                LOCAL_RANK=env['OMPI_COMM_WORLD_LOCAL_RANK'])
             env.setdefault('MASTER_ADDR', '127.0.0.1')
             env.setdefault('MASTER_PORT', '29500')
-        env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']
     except KeyError as error:
-        raise RuntimeError(f'launcher {launcher!r}: the environment variable {error} is not set; start the script '
-                           'with tools/dist_train.sh (torchrun), srun or mpirun, or use --launcher none') from error
+        raise LaunchError(f'launcher {launcher!r}: the environment variable {error} is not set; start the script '
+                          'with tools/dist_train.sh (torchrun), srun or mpirun, or use --launcher none') from error
     if torch.cuda.is_available():
         torch.cuda.set_device(int(env['LOCAL_RANK']) % torch.cuda.device_count())
         backend = backend or 'nccl'
     else:
         backend = 'gloo'
-    dist.init_process_group(backend=backend, **kwargs)
+    if kwargs.get('init_method', 'env://').split(':')[0] != 'env':
+        kwargs = dict(kwargs, rank=int(env['RANK']), world_size=int(env['WORLD_SIZE']))
+    if isinstance(kwargs.get('timeout'), (int, float)):
+        kwargs['timeout'] = datetime.timedelta(seconds=kwargs['timeout'])
+    try:
+        dist.init_process_group(backend=backend, **kwargs)
+    except (ValueError, RuntimeError) as error:
+        place = kwargs.get('init_method') or f"{env.get('MASTER_ADDR')}:{env.get('MASTER_PORT')}"
+        raise LaunchError(f'rank {env["RANK"]} of {env["WORLD_SIZE"]} does not meet the others at {place}: '
+                          f'{str(error).splitlines()[0]}') from error
     # a process that ends with the threads of its group alive is sometimes aborted
     atexit.register(_leave_group)
 

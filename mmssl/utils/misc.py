@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+import select
 import shutil
 import sys
 from pathlib import Path
@@ -121,29 +122,59 @@ def fast_bfloat16(device='cpu'):
     return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
 
 
-def run_tool(main):
+def run_tool(main, distributed=False):
     """Run a tool's main function; what the user can mend is told in one line instead of a traceback.
 
-    MMSSL_DEBUG=1 in the environment brings the traceback back.
+    MMSSL_DEBUG=1 in the environment brings the traceback back. An interrupted tool ends with status 130 (Ctrl-C) or 143
+    (SIGTERM), one whose reader has gone (`| head`) with 141.
 
     Args:
         main (callable): Without arguments.
+        distributed (bool): Whether it joins a group of processes, by init_dist; else it refuses to be one of several.
     """
     from .errors import ConfigError
+    from .launch import Terminated, find_launcher, raise_at_sigterm, refuse_many, tell_once
+    raise_at_sigterm()
+    debug = os.environ.get('MMSSL_DEBUG', '0') != '0'
     try:
-        main()
-        if 'torch.distributed' in sys.modules:
-            from .dist import leave_together
-            leave_together()
+        try:
+            if not distributed:
+                refuse_many()
+            main()
+            if 'torch.distributed' in sys.modules:
+                from .dist import leave_together
+                leave_together()
+        finally:
+            sys.stdout.flush()
     except (ConfigError, OSError, FloatingPointError) as error:  # the last is a loss that is no number
-        if os.environ.get('MMSSL_DEBUG', '0') != '0':
+        if isinstance(error, BrokenPipeError) and _reader_gone():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        if debug:
             raise
         message = str(error)
         if isinstance(error, OSError) and error.strerror:  # without the number
             message = ': '.join(str(part) for part in (error.filename, error.strerror) if part)
         if 'Original Traceback' in message:  # of a worker process of a loader: the error proper is the last line
             message = message.strip().splitlines()[-1].partition('Error: ')[2]
-        sys.exit(f'error: {message}')
+        tell_once(f'error: {message}')
+        sys.exit(1)
+    except KeyboardInterrupt as stop:
+        if find_launcher()[1] == 0:
+            tell_once(' '.join(['interrupted', *map(str, stop.args)]))
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
+    except RuntimeError as error:
+        if debug or find_launcher()[2] == 1 or not re.search('(?i)connection closed|connection reset', str(error)):
+            raise
+        tell_once('error: another process has ended, and with it the connection to it')
+        sys.exit(1)
+
+
+def _reader_gone():
+    """Whether stdout is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def tensor2imgs(tensor, mean=(0, 0, 0), std=(1, 1, 1), to_rgb=True):

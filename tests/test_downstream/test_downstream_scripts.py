@@ -56,7 +56,7 @@ def test_processes(show, tmp_path, script, config, package, parts):
         'd=x=y',
         PORT='29')
     assert words == [
-        '-m', 'torch.distributed.run', '--nnodes=1', '--node_rank=0', '--nproc_per_node=2', '--master_addr=127.0.0.1',
+        '-m', 'mmssl.utils.launch', '--nnodes=1', '--node_rank=0', '--nproc_per_node=2', '--master_addr=127.0.0.1',
         '--master_port=29', '-m', 'mim', 'run', package, 'train', f'configs/x/{config}', '--work-dir',
         f'work_dirs/x/{config[:-3]}/weights', '--seed', '3', '--cfg-options', *weights(pretrain, *parts), 'a.b=1',
         'c=[1,2]', 'd=x=y', '--launcher', 'pytorch'

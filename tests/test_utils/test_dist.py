@@ -1,10 +1,11 @@
 import datetime
+import os
 import time
 
 import pytest
 import torch
 
-from mmssl.utils import dist
+from mmssl.utils import dist, launch
 
 
 def test_one_process_is_the_identity():
@@ -22,8 +23,63 @@ def test_unknown_launcher_and_absent_environment(monkeypatch):
         dist.init_dist('torchrun')
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(RuntimeError, match='RANK'):
+    with pytest.raises(RuntimeError, match='WORLD_SIZE'):
         dist.init_dist('pytorch')
+    with pytest.raises(ValueError, match="'nccl' or 'gloo', got 'ncl'"):
+        dist.init_dist('pytorch', 'ncl')
+
+
+@pytest.mark.parametrize('variables, found', [
+    (dict(WORLD_SIZE=2, RANK=1), ('pytorch', 1, 2)),
+    (dict(WORLD_SIZE=1, RANK=0), ('none', 0, 1)),
+    (dict(WORLD_SIZE=2), ('none', 0, 1)),
+    (dict(SLURM_NTASKS=3, SLURM_PROCID=2, SLURM_STEP_ID=0), ('slurm', 2, 3)),
+    (dict(SLURM_NTASKS=3, SLURM_PROCID=0), ('none', 0, 1)),
+    (dict(SLURM_NTASKS=2, SLURM_PROCID=0, SLURM_STEP_ID=0, WORLD_SIZE=16, RANK=9), ('pytorch', 9, 16)),
+    (dict(OMPI_COMM_WORLD_SIZE=2, OMPI_COMM_WORLD_RANK=0), ('mpi', 0, 2)),
+])
+def test_the_launcher_is_found_by_its_variables(monkeypatch, variables, found):
+    """A batch script of Slurm has SLURM_NTASKS too, and is one process."""
+    for name in [*sum(launch.VARIABLES.values(), ()), 'SLURM_STEP_ID']:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    assert launch.find_launcher() == found
+    if found[2] > 1:
+        with pytest.raises(launch.LaunchError, match=f'{found[2]} processes were started'):
+            launch.refuse_many()
+
+
+@pytest.mark.parametrize('nodes, first', [('a,b', 'a'), ('node[01-03,07],login', 'node01'), ('n-[7,9]-ib', 'n-7-ib'),
+                                          ('r[1-2]c[3-4]', 'r1c3')])
+def test_first_host_of_a_slurm_list(monkeypatch, nodes, first):
+    """Known without scontrol, which containers lack."""
+    monkeypatch.setenv('SLURM_STEP_NODELIST', nodes)
+    assert dist._first_slurm_host() == first
+
+
+def _join(rank, world_size, ways):
+    found = []
+    for launcher, variables, options in ways:
+        torch.distributed.destroy_process_group()
+        for name in [*sum(launch.VARIABLES.values(), ()), 'MASTER_ADDR', 'MASTER_PORT']:
+            os.environ.pop(name, None)
+        size_name, rank_name, local_name = launch.VARIABLES[launcher]
+        os.environ.update({size_name: str(world_size), rank_name: str(rank), local_name: str(rank), **variables})
+        dist.init_dist(**options)
+        found.append(dist.all_gather_object(rank))
+    return found
+
+
+def test_ways_to_meet(run_distributed, free_port, tmp_path, monkeypatch):
+    """Each without --launcher; before, init_method lacked the rank, and Slurm asked scontrol in spite of MASTER_ADDR."""
+    monkeypatch.setenv('PATH', str(tmp_path))
+    address = dict(MASTER_ADDR='127.0.0.1')
+    ways = [('pytorch', dict(address, MASTER_PORT=str(free_port())), dict(timeout=60)),
+            ('pytorch', {}, dict(init_method=f'tcp://127.0.0.1:{free_port()}')),
+            ('pytorch', {}, dict(init_method=f'file://{tmp_path}/meeting')),
+            ('slurm', dict(address, SLURM_STEP_ID='0'), dict(port=free_port())), ('mpi', {}, dict(port=free_port()))]
+    assert run_distributed(_join, ways) == [[[0, 1]] * len(ways)] * 2
 
 
 def _pairwise(x):

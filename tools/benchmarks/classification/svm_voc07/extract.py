@@ -46,4 +46,4 @@ def main():
 
 if __name__ == '__main__':
     from mmssl.utils.misc import run_tool
-    run_tool(main)
+    run_tool(main, distributed=True)

@@ -1,0 +1,145 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""How this process was started, and how it ends with others. Imports nothing heavy.
+
+`python -m mmssl.utils.launch [arguments of torchrun] SCRIPT ...` is torchrun without its traceback.
+"""
+import ctypes
+import hashlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .errors import ConfigError
+
+# launcher: number of processes, number of this one, and of this one on its machine
+VARIABLES = dict(
+    pytorch=('WORLD_SIZE', 'RANK', 'LOCAL_RANK'),
+    slurm=('SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID'),
+    mpi=('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK'))
+
+
+class LaunchError(ConfigError, RuntimeError):
+    """Processes that were not started as they say."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as Slurm, torchrun and `kill` send it."""
+
+
+def find_launcher():
+    """What has started several processes, of which this is one.
+
+    Returns:
+        tuple[str, int, int]: 'pytorch', 'slurm', 'mpi' or 'none', the number of this process and that of all.
+
+    Raises:
+        LaunchError: A number that is none.
+    """
+    for launcher, (size, rank, _) in VARIABLES.items():
+        # a job of Slurm has SLURM_NTASKS too, where it has started one process for all
+        if size in os.environ and rank in os.environ and (launcher != 'slurm' or 'SLURM_STEP_ID' in os.environ):
+            try:
+                found = int(os.environ[rank]), int(os.environ[size])
+            except ValueError as error:
+                raise LaunchError(f'the environment variables {size} and {rank} are numbers: {error}') from error
+            if found[1] > 1:
+                return launcher, *found
+    return 'none', 0, 1
+
+
+def refuse_many():
+    """For tools that work in one process.
+
+    Raises:
+        LaunchError: Several were started.
+    """
+    launcher, rank, size = find_launcher()
+    if size > 1:
+        names = VARIABLES[launcher]
+        raise LaunchError(f'{size} processes were started ({names[0]}={size}, {names[1]}={rank} in the environment), '
+                          'and this tool works in one, without a launcher')
+
+
+def die_with_parent():
+    """End this process when its parent ends, by whatever.
+
+    To be called by the main thread of a process whose parent has started it from a thread that lasts.
+    """
+    parent = multiprocessing.parent_process()
+    parent = parent.pid if parent is not None else os.getppid()
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    else:
+        threading.Thread(target=_watch, args=(parent, ), daemon=True).start()
+    if os.getppid() != parent:  # it has ended before
+        os._exit(1)
+
+
+def _watch(parent):
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def raise_at_sigterm():
+    """Have SIGTERM raise Terminated in this process, and end its children as it would have."""
+    own = os.getpid()
+
+    def handle(number, frame):
+        if os.getpid() == own:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handle)
+
+
+def tell_once(message):
+    """Print a last line on stderr, once where several processes of one torchrun say the same.
+
+    Args:
+        message (str): The line.
+    """
+    launcher, rank, size = find_launcher()
+    error_file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if size > 1 and error_file:
+        # .../attempt_0/RANK/error.json
+        said = Path(error_file).parent.parent / f'said_{hashlib.sha256(message.encode()).hexdigest()[:16]}'
+        try:
+            said.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(said, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        except OSError:
+            pass
+    elif rank:
+        message = f'rank {rank}: {message}'
+    print(message, file=sys.stderr, flush=True)
+
+
+def main():
+    """torchrun, with one line in place of its traceback, and the exit status of the process that failed first."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+    arguments = parse_args(sys.argv[1:])
+    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
+    try:
+        run(arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            print(f'rank {rank} was ended by {signal.Signals(-failure.exitcode).name}', file=sys.stderr)
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
+
+
+if __name__ == '__main__':
+    main()
