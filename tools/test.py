@@ -39,8 +39,7 @@ def main():
     model = init_model(cfg, args.checkpoint)
     with config_section(cfg, f'data.{part}'):
         dataset = build_dataset(cfg.data[part])
-    loader = build_loader(
-        dataset, cfg, is_distributed(), shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
+    loader = build_loader(dataset, cfg, is_distributed(), shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
     with autocast(cfg):
         metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
     if get_rank() == 0:

@@ -16,7 +16,7 @@ from mmcv.runner import get_host_info
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
 from mmssl.utils.dist import all_gather_object
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 from mmssl.utils.misc import atomic_symlink
 from mmssl.utils.registry import build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
@@ -54,6 +54,11 @@ class _Machine:
                  meta=None,
                  max_iters=None,
                  max_epochs=None):
+        needed, other = ('max_epochs', 'max_iters') if self._by_epoch else ('max_iters', 'max_epochs')
+        lengths = dict(max_epochs=max_epochs, max_iters=max_iters)
+        if lengths[needed] is None or lengths[other] is not None:
+            raise ConfigError(f'{type(self).__name__} needs {needed}, and no {other}')
+        check_integer(lengths[needed], needed, 1)
         super().__init__(model, batch_processor, optimizer, work_dir, logger, meta, max_iters, max_epochs)
         self.log_buffer = LogBuffer()
         self.loss_guard = LossGuard(self)
@@ -166,6 +171,8 @@ class _Machine:
         with self.autocast():
             self.outputs = self.model.val_step(data_batch, self.optimizer)
         self._log_outputs()
+        if 'loss' in self.outputs:
+            self.loss_guard.check_validation()
         self.call_hook('after_val_iter')
         self.data_batch = None
 
@@ -177,13 +184,19 @@ class _Machine:
         if 'log_vars' in self.outputs:
             self.log_buffer.update(self.outputs['log_vars'], self.outputs['num_samples'])
 
+    @staticmethod
+    def _check_workflow(workflow):
+        for phase in workflow:
+            if len(phase) != 2 or phase[0] not in ('train', 'val') or type(phase[1]) is not int or phase[1] < 1:
+                raise ConfigError(
+                    f"a phase of workflow is ('train', n) or ('val', n) with n of 1 or more, got {phase!r}")
+        if all(mode == 'val' for mode, _ in workflow):
+            raise ConfigError(f"workflow {workflow} has no phase ('train', n)")
+
     def _announce(self, data_loaders, workflow, length):
         self.data_loaders = data_loaders
         if len(data_loaders) != len(workflow):
             raise ConfigError(f'workflow {workflow} has {len(workflow)} phases for {len(data_loaders)} data loaders')
-        for phase in workflow:
-            if len(phase) != 2 or phase[0] not in ('train', 'val'):
-                raise ConfigError(f'a phase of workflow is ("train", n) or ("val", n), got {phase!r}')
         self.logger.info('Start running, host: %s, work_dir: %s', get_host_info(), self.work_dir or 'NONE')
         self.logger.info('Hooks will be executed in the following order:\n%s', self.get_hook_info())
         self.logger.info('workflow: %s, max: %s', workflow, length)
@@ -213,7 +226,11 @@ class _Machine:
             save_optimizer (bool): Whether to save the state of the optimizer; without it there is no resuming.
             meta (dict, optional): More to save under 'meta'.
             create_symlink (bool): Whether `latest.pth` in the folder shall lead to the file.
+
+        Raises:
+            FloatingPointError: A parameter is NaN or infinite; nothing is written.
         """
+        self.loss_guard.check_weights()
         epoch, iteration, batches = self._position()
         rng_states = all_gather_object(get_rng_state())
         if self.rank != 0:
@@ -333,6 +350,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
         kwargs: As of mmcv's BaseRunner.
     """
 
+    _by_epoch = True
     _filename_tmpl = 'epoch_{}.pth'
 
     def _number(self, epoch, iteration, batches):
@@ -345,6 +363,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
             data_loaders (list): One a phase.
             workflow (list[tuple[str, int]]): Phases, such as [('train', 1), ('val', 1)]; the number counts epochs.
         """
+        self._check_workflow(workflow)
         length = next((len(loader) for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train'), 0)
         self._refit_position(length)
         self._max_iters = self._max_epochs * length
@@ -354,6 +373,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
                 for _ in range(epochs):
                     if mode == 'val' or self.epoch < self._max_epochs:
                         getattr(self, mode)(loader)
+        self.loss_guard.check_gradients()
         self.call_hook('after_run')
 
     def train(self, data_loader):
@@ -393,6 +413,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
         kwargs: As of mmcv's BaseRunner.
     """
 
+    _by_epoch = False
     _filename_tmpl = 'iter_{}.pth'
 
     def _number(self, epoch, iteration, batches):
@@ -405,6 +426,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
             data_loaders (list): One a phase.
             workflow (list[tuple[str, int]]): Phases; the number counts iterations.
         """
+        self._check_workflow(workflow)
         train_loader = next(loader for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train')
         self._refit_position(len(train_loader))
         self._announce(data_loaders, workflow, f'{self._max_iters} iterations')
@@ -423,6 +445,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
                         self._inner_iter += 1
                         self._run_deferred()
         self.call_hook('after_epoch')
+        self.loss_guard.check_gradients()
         self.call_hook('after_run')
 
     def _endless(self, loader, counts):

@@ -36,6 +36,22 @@ class UnknownArgumentError(ConfigError, TypeError):
     """An argument that a class does not take, or one that it needs and was not given."""
 
 
+def check_integer(value, name, least=None):
+    """See that a setting is an integer.
+
+    Args:
+        value: Of the setting.
+        name (str): Of the setting.
+        least (int, optional): The lowest that makes sense.
+
+    Raises:
+        ConfigError: It is none, or too low.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+        range_ = '' if least is None else f' of at least {least}'
+        raise ConfigError(f'{name} is an integer{range_}, got {value!r}')
+
+
 def nearest(name, known, what='known names'):
     """Words that help with a misspelt name: the nearest known one, or all of them when there are few."""
     known = sorted(str(k) for k in known)

@@ -2,6 +2,7 @@
 import copy
 import logging
 import math
+import re
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.core import build_optimizer, build_runner
+from mmssl.core.builder import HOOKS
 from mmssl.datasets import build_dataset
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
@@ -231,6 +233,68 @@ def test_nan_stops_the_training(tmp_path):
     runner.register_training_hooks(None, dict(), None, dict(interval=2, hooks=[dict(type='TextLoggerHook')]))
     with pytest.raises(FloatingPointError, match='loss is nan in iteration 1 '):
         runner.run([numbers(3)], [('train', 1)])
+
+
+class Root(Linear):
+    """The loss is finite, its gradient at 0 is not."""
+
+    def forward(self, data):
+        return self.layer(0 * data).pow(2).sum(1).sqrt().mean()
+
+
+@pytest.mark.parametrize('hook', [dict(), dict(grad_clip=dict(max_norm=1.)), dict(type='UsersOptimizerHook')])
+def test_gradients_that_are_no_numbers_reach_no_checkpoint(tmp_path, hook):
+    """Before: NaN in latest.pth, under a message that the checkpoints are as they were."""
+
+    @HOOKS.register_module(force=True)
+    class UsersOptimizerHook(Hook):
+
+        def after_train_iter(self, runner):
+            runner.outputs['loss'].backward()
+            runner.optimizer.step()
+
+    model = Root()
+    model.layer.bias.data.zero_()
+    weight = model.layer.weight.clone()
+    runner = plain_runner(tmp_path / "John's run", dict(type='EpochBasedRunner', max_epochs=1), model)
+    runner.register_training_hooks(None, hook, dict(interval=1))
+    ours = 'type' not in hook  # those of a user are looked at no earlier than in the checkpoint
+    message = '(?s)its gradients are not: 2 of 2 parameters.*layer.bias.*nonfinite_iter_1_rank0' if ours else \
+        'parameters are not finite after iteration 1, .*no checkpoint of them is written'
+    with pytest.raises(FloatingPointError, match=message):
+        runner.run([numbers(3 if ours else 1)], [('train', 1)])
+    assert not list((tmp_path / "John's run").glob('[!n]*.pth'))
+    if ours:
+        assert torch.equal(model.layer.weight, weight)
+        dump = read_checkpoint(tmp_path / "John's run" / 'nonfinite_iter_1_rank0.pth')
+        assert torch.equal(dump['state_dict']['layer.weight'], weight) and dump['batch'].shape == (4, 3)
+
+
+def test_nan_in_a_validation_stops_the_training(tmp_path):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.register_training_hooks(None, dict())
+    bad = torch.randn(8, 3)
+    bad[5] = float('nan')
+    with pytest.raises(FloatingPointError, match='the validation is nan in batch 2, after iteration 2'):
+        runner.run([numbers(2), DataLoader(bad, 4)], [('train', 1), ('val', 1)])
+
+
+@pytest.mark.parametrize('cfg, workflow, message', [
+    (dict(type='EpochBasedRunner', max_epochs=0), None, 'max_epochs is an integer of at least 1, got 0'),
+    (dict(type='IterBasedRunner', max_iters=2.5), None, 'max_iters is an integer of at least 1, got 2.5'),
+    (dict(type='EpochBasedRunner', max_epochs='5'), None, "max_epochs is an integer of at least 1, got '5'"),
+    (dict(type='EpochBasedRunner', max_iters=5), None, 'EpochBasedRunner needs max_epochs, and no max_iters'),
+    (dict(type='IterBasedRunner', max_iters=5, max_epochs=5), None, 'needs max_iters, and no max_epochs'),
+    (dict(type='EpochBasedRunner', max_epochs=1), [('train', 0)], "('train', n).*got ('train', 0)"),
+    (dict(type='EpochBasedRunner', max_epochs=1), [('val', 1)], "no phase ('train', n)"),
+    (dict(type='IterBasedRunner', max_iters=1), [('val', 1)], "no phase ('train', n)"),
+    (dict(type='IterBasedRunner', max_iters=1), [('train', '1')], "got ('train', '1')"),
+    (dict(type='IterBasedRunner', max_iters=1), [('training', 1)], "got ('training', 1)"),
+])
+def test_lengths_that_make_no_training(tmp_path, cfg, workflow, message):
+    """Before: an end without a word, or none at all."""
+    with pytest.raises(ConfigError, match=re.escape(message).replace(r'\.\*', '.*')):
+        plain_runner(tmp_path, cfg).run([numbers(2)], workflow)
 
 
 def test_a_hook_that_is_none(tmp_path):

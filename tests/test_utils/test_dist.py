@@ -72,7 +72,7 @@ def _join(rank, world_size, ways):
 
 
 def test_ways_to_meet(run_distributed, free_port, tmp_path, monkeypatch):
-    """Each without --launcher; before, init_method lacked the rank, and Slurm asked scontrol in spite of MASTER_ADDR."""
+    """Each without --launcher. Before, init_method lacked the rank, and Slurm asked scontrol for a known address."""
     monkeypatch.setenv('PATH', str(tmp_path))
     address = dict(MASTER_ADDR='127.0.0.1')
     ways = [('pytorch', dict(address, MASTER_PORT=str(free_port())), dict(timeout=60)),

@@ -106,7 +106,9 @@ class DistOptimizerHook(_OptimizerHook):
         if size > 1:
             loss = loss / size
         (self.scaler.scale(loss) if self.scaler else loss).backward()
-        runner.loss_guard.check()  # the device has the backward pass to do while the host waits for this
+        guard = getattr(runner, 'loss_guard', None)
+        if guard is not None:
+            guard.check()  # the device has the backward pass to do while the host waits for this
         if last:
             self._update(runner)
         unwrap(runner.model).is_update_iter = last
@@ -117,6 +119,9 @@ class DistOptimizerHook(_OptimizerHook):
             for name, parameter in runner.model.named_parameters():
                 if any(key in name for key in frozen):
                     parameter.grad = None
+        guard = getattr(runner, 'loss_guard', None)
+        if guard is not None and not self.scaler:  # a scaler leaves such a step out
+            guard.watch_gradients()
         if self.grad_clip is not None:
             if self.scaler:
                 self.scaler.unscale_(runner.optimizer)
