@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pre-train, then show what was learned: figures against raw pixels and random weights, and pictures."""
 import argparse
-import json
 import logging
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ def main():
     from mmssl.apis.demo import measure, pretrain
     from mmssl.utils.config import load_config
     from mmssl.utils.logger import get_root_logger
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
     from mmssl.utils.setup_env import setup_multi_processes
 
     cfg = load_config(args.config, args.cfg_options)
@@ -53,8 +52,7 @@ def main():
     spread = metrics.pop('few_label_std')
     metrics['train_seconds'] = round(result.seconds, 1)
     draw_pictures(out, cfg, result.dataset, result.sets, result.features, out / f'{timestamp}.log.json')
-    with atomic_write(out / 'metrics.json') as file:
-        json.dump(metrics, file, indent=2)
+    write_json(out / 'metrics.json', metrics)
 
     per_class, k = cfg.demo.get('labels_per_class', 10), cfg.demo.get('k', 20)
     print(

@@ -31,10 +31,9 @@ def main():
     from mmssl.apis.evaluation import EvaluationRun
     from mmssl.evaluation.stored_features import store_features
     from mmssl.utils.errors import ConfigError
-    from mmssl.utils.misc import file_digest
 
     run = EvaluationRun(args, [f'data.{split}' for split in args.splits], 'extract')
-    settings = dict(config=str(args.config), checkpoint=args.checkpoint, sha256=file_digest(args.checkpoint))
+    settings = dict(config=str(args.config), checkpoint=args.checkpoint, dataset_config=str(args.dataset_config))
     for split in args.splits:
         start = time.time()
         try:
@@ -43,7 +42,7 @@ def main():
                 run.dataset(split),
                 args.out_dir,
                 split,
-                dict(settings, dataset_config=str(args.dataset_config), data_root=args.data_root),
+                dict(settings, **run.provenance(split)),
                 args.shard_size,
                 args.overwrite,
                 dtype=args.dtype,

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Evaluate a classification model on its test set."""
 import argparse
-import json
 
 from mmssl.utils.config import add_cfg_options
 from mmssl.utils.misc import run_tool
@@ -26,9 +25,12 @@ def main():
     from mmssl.apis import init_model, single_gpu_test
     from mmssl.apis.train import autocast, build_loader
     from mmssl.datasets import build_dataset
+    from mmssl.datasets.classes import align_classes
+    from mmssl.utils.checkpoint import read_checkpoint
     from mmssl.utils.config import check_sections, config_section, load_config
     from mmssl.utils.dist import get_rank, init_dist, is_distributed
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.logger import get_root_logger
+    from mmssl.utils.misc import write_json
     from mmssl.utils.setup_env import setup_multi_processes
 
     cfg = load_config(args.config, args.cfg_options)
@@ -40,6 +42,9 @@ def main():
     with config_section(cfg, f'data.{part}'):
         dataset = build_dataset(cfg.data[part])
     loader = build_loader(dataset, cfg, is_distributed(), shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
+    # the scores stand in the order of the classes of the training
+    names = read_checkpoint(args.checkpoint).get('meta', {}).get('CLASSES')
+    align_classes(dataset, names=names, what=f'data.{part}', logger=get_root_logger())
     with autocast(cfg):
         metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
     if get_rank() == 0:
@@ -47,8 +52,7 @@ def main():
             print(f'{name}: {value:.4f}')
         out = args.out or (args.work_dir and f'{args.work_dir}/metrics.json')
         if out:
-            with atomic_write(out) as file:
-                json.dump(metrics, file, indent=2)
+            write_json(out, metrics)
 
 
 if __name__ == '__main__':

@@ -1,17 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From the options of an evaluation tool to a model, data sets and features; see utils/evaluation_options.py."""
-import json
 import time
 from pathlib import Path
 
 from mmssl.datasets import build_dataset
+from mmssl.datasets.classes import match_labels
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import load_features
+from mmssl.evaluation.stored_features import first_difference, load_features, names_digest
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write, file_digest, table_lines
+from mmssl.utils.misc import file_digest, json_ready, table_lines, write_json
 from .inference import evaluated_parts, pretrained_model
 
 
@@ -27,6 +27,7 @@ class EvaluationRun:
         cfg (mmcv.Config): Of the model.
         data_cfg (mmcv.Config): Of the data.
         logger (logging.Logger): mmssl's.
+        matched (dict[str, ClassReport]): For each split that was compared with data.train, how their classes differ.
     """
 
     def __init__(self, args, sections=('data.train', 'data.val'), name='evaluation'):
@@ -50,6 +51,7 @@ class EvaluationRun:
             log_file = str(Path(args.work_dir) / time.strftime(f'{name}_%Y%m%d_%H%M%S.log'))
         self.logger = get_root_logger(log_file, self.cfg.get('log_level', 'INFO'))
         self._model, self._datasets = None, {}
+        self._with_train, self._trained, self.matched = 'data.train' in sections, None, {}
 
     @property
     def model(self):
@@ -69,6 +71,9 @@ class EvaluationRun:
     def extract(self, split, layers=None, dataset=None, model=None, **options):
         """Features of a data set, with the batch size, workers and normalisation that the data config has.
 
+        Where the tool takes data.train, labels of other splits count in the order of its classes, by name; images of
+        classes that it has no image of get the label -1.
+
         Args:
             split (str): Name of the section, and of the data set in the log.
             layers (Sequence[str], optional): By default those of the options.
@@ -84,7 +89,7 @@ class EvaluationRun:
         """
         layers = tuple(layers or self.args.layers)
         if self.args.features and dataset is None and model is None:
-            return self._stored(split, layers)
+            return self._match_classes(split, self._stored(split, layers))
         start = time.time()
         dataset = self.dataset(split) if dataset is None else dataset
         if model is None and set(layers) != {'pixels'}:
@@ -94,6 +99,27 @@ class EvaluationRun:
         except ValueError as error:
             raise ConfigError(f'--layers {" ".join(layers)}: {error}') from error
         self.logger.info(f'{split}: features of {len(found)} images in {time.time() - start:.1f} s')
+        return self._match_classes(split, found)
+
+    def _match_classes(self, split, found):
+        """The features, with labels that count the classes of data.train."""
+        if not self._with_train:
+            return found
+        if split == 'train':
+            self._trained = found.labels, found.classes
+            return found
+        if self._trained is None and self.args.features:
+            stored = load_features(self.args.features, 'train')[0]
+            self._trained = stored.labels, stored.classes
+        elif self._trained is None:
+            train = self.dataset('train')
+            self._trained = getattr(train, 'gt_labels', None), getattr(train, 'CLASSES', None)
+        found.labels, report = match_labels(found.labels, found.classes, *self._trained, f'data.{split}')
+        if found.classes is not None and self._trained[1] is not None:
+            found.classes = self._trained[1]
+        if split not in self.matched:
+            report.log(self.logger, f'data.{split}')
+            self.matched[split] = report
         return found
 
     def extraction(self, layers):
@@ -107,26 +133,48 @@ class EvaluationRun:
             pool_type=self.args.pool_type,
             progress=True)
 
+    def provenance(self, split):
+        """What features of a split depend on, as plain values: `model`, `sha256` of the checkpoint, `data` and
+        `img_norm_cfg`, with all options of the command line in their places."""
+        return json_ready(
+            dict(
+                model=self.cfg.model,
+                sha256=file_digest(self.args.checkpoint),
+                data=self.data_cfg.data[split],
+                img_norm_cfg=self.data_cfg.get('img_norm_cfg')))[0]
+
     def _stored(self, split, layers):
         """Features of the folder --features, if they are those that the other options mean."""
         found, settings = load_features(self.args.features, split, layers)
-        wanted = dict(dataset_config=str(self.args.dataset_config), data_root=self.args.data_root)
-        if self.args.checkpoint and set(layers) != {'pixels'}:
-            wanted.update(sha256=file_digest(self.args.checkpoint))
+        wanted = self.provenance(split)
+        if set(layers) == {'pixels'}:
+            del wanted['model'], wanted['sha256']
+        elif not self.args.checkpoint:
+            del wanted['sha256']
         if any(layer.startswith('stage') and not layer.endswith('_map') for layer in layers):
             wanted.update(pool_type=self.args.pool_type)
-        for key, value in wanted.items():
-            if settings.get(key) != value:
-                raise ConfigError(f'--features {self.args.features}: {key} of {split} is {settings.get(key)!r} there, '
-                                  f'{value!r} here')
+        try:
+            wanted.update(files=names_digest(self.dataset(split)))
+        except FileNotFoundError as error:
+            self.logger.warning(f'{split}: the names of the images are not compared: {error}')
+        differs = first_difference(settings, wanted, wanted)
+        if differs:
+            raise ConfigError(f'--features {self.args.features}: other features of {split}: {differs}')
         self.logger.info(f'{split}: features of {len(found)} images from {self.args.features}')
         return found
 
     def write(self, metrics):
-        """Write metrics as JSON to --out, on the first process; nothing without that option."""
+        """Write metrics as JSON to --out, on the first process; nothing without that option.
+
+        Args:
+            metrics (dict): The metrics; `left_out_classes` is added where images of classes without a training image
+                were left out: their numbers by class.
+        """
+        left_out = {name: count for report in self.matched.values() for name, count in report.left_out.items()}
+        if left_out:
+            metrics = dict(metrics, left_out_classes=left_out)
         if self.args.out and dist.get_rank() == 0:
-            with atomic_write(self.args.out) as file:
-                json.dump(metrics, file, indent=2)
+            write_json(self.args.out, metrics)
             self.logger.info(f'metrics written to {self.args.out}')
 
     def table(self, rows, headings):

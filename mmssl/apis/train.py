@@ -9,12 +9,15 @@ import torch
 from mmcv.runner.hooks import Hook
 
 from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
-from mmssl.datasets import ConcatDataset, PrefetchLoader, build_dataloader, build_dataset, distinct
+from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
+from mmssl.datasets.classes import align_classes
+from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_settings
 from mmssl.utils.dist import default_device, sync_random_seed
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
+from mmssl.utils.registry import accepted_arguments
 
 _AMP_DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -130,6 +133,10 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     logger = get_root_logger(log_level=cfg.get('log_level', 'INFO'))
     datasets = dataset if isinstance(dataset, (list, tuple)) else [dataset]
     workflow = [tuple(phase) for phase in cfg.get('workflow', [('train', 1)])]
+    trained = next((d for d, (mode, _) in zip(datasets, workflow) if mode == 'train'), None)
+    for d, (mode, _) in zip(datasets, workflow):
+        if mode != 'train':
+            align_classes(d, trained, what='data.val', logger=logger)
     with config_section(cfg, 'data'):
         loaders = [
             build_loader(d, cfg, distributed, **({} if mode == 'train' else dict(shuffle=False, drop_last=False)))
@@ -141,7 +148,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     _check_memory(model, datasets[0], workflow)
-    _check_labels(model, datasets)
+    for d, (mode, _) in zip(datasets, workflow):
+        _check_labels(model, d, f'data.{mode}')
     device = default_device()
     model = model.to(device)
     if cfg.get('channels_last'):
@@ -170,7 +178,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     runner.timestamp = timestamp or runner.timestamp
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)
-    _register_hooks(runner, cfg, loss_scale, distributed)
+    _register_hooks(runner, cfg, loss_scale, distributed, trained)
     if on_start is not None and runner.rank == 0:
         runner.register_hook(_StartHook(on_start), 'LOWEST')
 
@@ -204,27 +212,27 @@ def _check_memory(model, dataset, workflow):
                           f'set model.memory_bank.length={samples}')
 
 
-def _check_labels(model, datasets):
-    """Mixed labels, and losses of other packages, have no place for samples without a label."""
-    if not getattr(model, 'needs_labels', False):
+def _check_labels(model, dataset, section, with_loss=True):
+    """The classifier must have an output for each label, and some losses have no place for samples without one."""
+    if 'label' not in accepted_arguments(getattr(model, 'forward_train', model.forward))[0]:
         return
-    for dataset in datasets:
-        missing = sum(int((np.asarray(part.gt_labels) < 0).sum()) for part in _labelled_parts(dataset))
-        if missing:
-            mixed = 'train_cfg.augments (mixup, CutMix)' if getattr(model, 'augments', None) else 'this model'
-            raise ConfigError(f'{mixed} needs a label for each sample, {missing} of {len(dataset)} have none (-1): '
-                              'leave them out of the data')
+    labels = getattr(distinct(dataset), 'gt_labels', None)
+    if labels is None:
+        return
+    outputs, highest = getattr(getattr(model, 'head', None), 'num_classes', None), int(labels.max())
+    if isinstance(outputs, int) and highest >= outputs:
+        name = f' ({dataset.CLASSES[highest]!r})' if getattr(dataset, 'CLASSES', None) is not None else ''
+        raise ConfigError(f'model.head.num_classes is {outputs}, but {int((labels >= outputs).sum())} images of '
+                          f'{section} have higher labels, up to {highest}{name}; labels count from 0: set '
+                          f'model.head.num_classes={highest + 1} or more')
+    missing = int((labels < 0).sum())
+    if missing and with_loss and getattr(model, 'needs_labels', False):
+        mixed = 'train_cfg.augments (mixup, CutMix)' if getattr(model, 'augments', None) else 'this model'
+        raise ConfigError(f'{mixed} needs a label for each sample, {missing} of {len(dataset)} have none (-1): '
+                          'leave them out of the data')
 
 
-def _labelled_parts(dataset):
-    """The data sets with labels that a data set is made of."""
-    dataset = distinct(dataset)
-    if isinstance(dataset, ConcatDataset):
-        return [part for d in dataset.datasets for part in _labelled_parts(d)]
-    return [dataset] if hasattr(dataset, 'gt_labels') else []
-
-
-def _register_hooks(runner, cfg, loss_scale, distributed):
+def _register_hooks(runner, cfg, loss_scale, distributed, trained):
     """Register the hooks of each section, those of custom_hooks last."""
     by_epoch = runner.max_epochs is not None
     optimizer_config = dict(cfg.get('optimizer_config') or {})
@@ -236,7 +244,7 @@ def _register_hooks(runner, cfg, loss_scale, distributed):
         ('optimizer_config', runner.register_optimizer_hook, optimizer_config),
         ('checkpoint_config', runner.register_checkpoint_hook, _by_epoch(cfg.get('checkpoint_config'), by_epoch)),
         ('timer', runner.register_timer_hook, dict(type='IterTimerHook')),
-        ('evaluation', lambda section: _register_evaluation(runner, cfg, section, distributed),
+        ('evaluation', lambda section: _register_evaluation(runner, cfg, section, distributed, trained),
          _by_epoch(cfg.get('evaluation'), by_epoch)),
         ('log_config', runner.register_logger_hooks, _log_config(cfg.get('log_config'), by_epoch)),
         ('profiler_config', runner.register_profiler_hook, cfg.get('profiler_config')),
@@ -257,12 +265,14 @@ def _log_config(section, by_epoch):
     return section and {**section, 'hooks': [_by_epoch(hook, by_epoch) for hook in section['hooks']]}
 
 
-def _register_evaluation(runner, cfg, section, distributed):
+def _register_evaluation(runner, cfg, section, distributed, trained):
     if section is None:
         return
     if cfg.data.get('val') is None:
         raise ConfigError('evaluation needs data.val, the data set that it runs on')
     dataset = build_dataset(cfg.data.val)
+    align_classes(dataset, trained, what='data.val', logger=runner.logger)
+    _check_labels(unwrap(runner.model), dataset, 'data.val', with_loss=False)
     loader = build_loader(dataset, cfg, distributed, shuffle=False, drop_last=False)
     arguments = {key: value for key, value in section.items() if key != 'type'}
     runner.register_hook(EvalHook(loader, **arguments), 'LOW')

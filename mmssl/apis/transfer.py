@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 
 from mmssl.core.evaluation import single_gpu_test
 from mmssl.datasets import build_dataset
+from mmssl.datasets.classes import align_classes
 from mmssl.evaluation import extract_features
 from mmssl.models import build_algorithm
 from mmssl.utils import dist
@@ -59,9 +60,7 @@ def transfer(args, recipes):
         with config_section(cfg, f'data.{split}'):
             datasets[split] = build_dataset(cfg.data[split])
     train, test = datasets['train'], datasets['val']
-    if train.CLASSES is not None and test.CLASSES is not None and list(train.CLASSES) != list(test.CLASSES):
-        odd = sorted({*train.CLASSES} ^ {*test.CLASSES})
-        raise ConfigError(f'training and test data differ in their classes, such as {odd[:3]}')
+    report = align_classes(test, train, what='data.val', logger=logger)
     num_classes = len(train.CLASSES) if train.CLASSES is not None else int(train.gt_labels.max()) + 1
 
     pretrained = pretrained_model(source, args.checkpoint, logger=logger)
@@ -91,10 +90,11 @@ def transfer(args, recipes):
         finetune=args.finetune,
         num_classes=num_classes,
         num_train=len(train),
-        num_test=len(test),
+        num_test=int((test.gt_labels >= 0).sum()),
         lr=cfg.optimizer.lr,
         batch_size=batch_size,
-        epochs=cfg.runner.max_epochs)
+        epochs=cfg.runner.max_epochs,
+        **(dict(left_out_classes=report.left_out) if report.left_out else {}))
 
 
 def accuracies(scores, labels):
@@ -150,6 +150,11 @@ def transfer_config(args, recipes):
         cfg.optimizer.lr = args.lr
     cfg = load_config(cfg, args.cfg_options)
     check_sections(cfg, ['model.head', 'data.train', 'data.val', 'data.samples_per_gpu', 'optimizer', 'runner'])
+    if bool(cfg.model.get('freeze_backbone')) == bool(args.finetune):
+        raise ConfigError(f'{path} ' + ('freezes the backbone (model.freeze_backbone=True), but --finetune is given: '
+                                        'take a config of fine-tuning, or leave --finetune out' if args.finetune else
+                                        'trains the backbone too (model.freeze_backbone is not True): give --finetune, '
+                                        'or take a config of linear classification'))
     cfg.work_dir = args.work_dir or f'work_dirs/transfer/{Path(args.config).stem}_{path.stem}'
     return cfg
 

@@ -3,11 +3,14 @@
 from bisect import bisect_right
 
 import numpy as np
+from mmcv.utils import print_log
 from torch.utils.data import ConcatDataset as _ConcatDataset
 from torch.utils.data import Dataset, Subset
 
 from mmssl.utils.errors import ConfigError
+from .classes import join_classes
 from .registry import DATASETS, build_dataset
+from .single_view import top_k_accuracies
 
 
 def _built(dataset):
@@ -18,7 +21,8 @@ def _built(dataset):
 class ConcatDataset(_ConcatDataset):
     """Datasets one after another; `idx` of a sample is its index in the whole.
 
-    The group flags of the parts (attribute `flag`, see GroupSampler) are joined, where all have one.
+    Classes are joined by name: a class that several parts have has one label. The group flags of the parts (attribute
+    `flag`, see GroupSampler) are joined, where all have one.
 
     Args:
         datasets (list[Dataset | dict]): The parts.
@@ -28,7 +32,7 @@ class ConcatDataset(_ConcatDataset):
         if not datasets:
             raise ConfigError('ConcatDataset needs at least one dataset')
         super().__init__([_built(d) for d in datasets])
-        self.CLASSES = getattr(self.datasets[0], 'CLASSES', None)
+        self.CLASSES = join_classes(self.datasets)
         if all(hasattr(d, 'flag') for d in self.datasets):
             self.flag = np.concatenate([d.flag for d in self.datasets])
 
@@ -37,6 +41,42 @@ class ConcatDataset(_ConcatDataset):
         if 'idx' in sample:
             sample['idx'] = idx
         return sample
+
+    @property
+    def gt_labels(self):
+        """ndarray: Labels of all samples, where the parts have them."""
+        return np.concatenate([d.gt_labels for d in self.datasets])
+
+    def evaluate(self, results, logger=None, **options):
+        """Metrics over all samples, under their usual names, and of each part as 'set<number>_<name>'.
+
+        Args:
+            results (dict[str, ndarray]): Outputs by name, as many rows a sample as the parts take.
+            logger (logging.Logger | str, optional): Where the metrics are printed; 'silent' for nowhere.
+            options: Of the parts' `evaluate`.
+
+        Returns:
+            dict[str, float]: Each over all samples is the mean of the parts', weighted by their labelled samples.
+        """
+        total, parts, start = {}, {}, 0
+        weights = [int((d.gt_labels >= 0).sum()) if hasattr(d, 'gt_labels') else len(d) for d in self.datasets]
+        for number, (part, weight) in enumerate(zip(self.datasets, weights)):
+            stop = start + len(part)
+            own = {}
+            for name, rows in results.items():
+                each = len(rows) // len(self)
+                own[name] = rows[each * start:each * stop]
+            start = stop
+            if not weight:
+                continue
+            for name, value in part.evaluate(own, logger='silent', **options).items():
+                total[name] = total.get(name, 0.) + value * weight / sum(weights)
+                parts[f'set{number}_{name}'] = value
+        if not total:
+            raise ValueError('no sample has a label, so there is no accuracy')
+        for name, value in {**total, **parts}.items() if logger != 'silent' else ():
+            print_log(f'{name}: {value:.3f}', logger=logger)
+        return {**total, **parts}
 
 
 @DATASETS.register_module()
@@ -59,6 +99,11 @@ class RepeatDataset(Dataset):
         if hasattr(self.dataset, 'flag'):
             self.flag = np.tile(self.dataset.flag, times)
 
+    @property
+    def gt_labels(self):
+        """ndarray: Labels of all samples, where the data set has them."""
+        return np.tile(self.dataset.gt_labels, self.times)
+
     def __getitem__(self, idx):
         return self.dataset[idx % len(self.dataset)]
 
@@ -74,7 +119,7 @@ class ClassBalancedSubset(Subset):
     holds a smaller one.
 
     Args:
-        dataset (Dataset | dict): A data set with a data source, of which unlabelled samples (-1) are left out.
+        dataset (Dataset | dict): With labels, or several of them in a list; samples without one (-1) are left out.
         fraction (float, optional): Share of each class, above 0 and at most 1, rounded up: 0.01 for one per cent.
         per_class (int, optional): Samples of each class instead.
         seed (int): Of the choice.
@@ -85,6 +130,9 @@ class ClassBalancedSubset(Subset):
 
     def __init__(self, dataset, fraction=None, per_class=None, seed=0):
         dataset = _built(dataset)
+        if not hasattr(dataset, 'gt_labels'):
+            raise ConfigError(f'ClassBalancedSubset needs labels, {type(dataset).__name__} has none: take '
+                              'SingleViewDataset, or several of them')
         if (fraction is None) == (per_class is None):
             raise ConfigError(f'either fraction or per_class is needed, got {fraction!r} and {per_class!r}')
         if fraction is not None and not 0 < fraction <= 1:
@@ -97,13 +145,22 @@ class ClassBalancedSubset(Subset):
             members = np.flatnonzero(labels == label)
             count = per_class or int(np.ceil(fraction * len(members) - 1e-9))
             if count > len(members):
-                raise ConfigError(f'class {label} has {len(members)} samples, fewer than per_class={per_class}')
+                name = label if getattr(dataset, 'CLASSES', None) is None else dataset.CLASSES[label]
+                raise ConfigError(f'class {name} has {len(members)} samples, fewer than per_class={per_class}')
             chosen.append(np.random.default_rng([seed, int(label)]).permutation(members)[:count])
         if not chosen:
             raise ConfigError(f'none of the {len(labels)} samples has a label')
         super().__init__(dataset, np.sort(np.concatenate(chosen)).tolist())
         self.CLASSES = getattr(dataset, 'CLASSES', None)
-        self.gt_labels = labels[self.indices]
+
+    @property
+    def gt_labels(self):
+        """ndarray: Labels of the samples that were chosen."""
+        return np.asarray(self.dataset.gt_labels)[self.indices]
+
+    def evaluate(self, results, logger=None, topk=(1, 5)):
+        """Top-k accuracy; see SingleViewDataset.evaluate."""
+        return top_k_accuracies(results, self.gt_labels, logger, topk)
 
     def __getitem__(self, idx):
         return dict(self.dataset[self.indices[idx]], idx=idx)

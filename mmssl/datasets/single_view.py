@@ -61,19 +61,32 @@ class SingleViewDataset(BaseDataset):
         Returns:
             dict[str, float]: Accuracy in percent by '<head>_top<k>'.
         """
-        labels = np.asarray(self.gt_labels)
-        known = labels >= 0
-        if not known.any():
-            raise ValueError('no sample has a label, so there is no accuracy')
-        metrics = {}
-        for name, scores in results.items():
-            scores = np.asarray(scores)
-            if len(scores) != len(labels):
-                raise ValueError(f'{name}: {len(scores)} results for {len(labels)} samples')
-            order = np.argsort(-scores[known], axis=1, kind='stable')
-            hit = order == labels[known, None]
-            for k in topk:
-                metrics[f'{name}_top{k}'] = value = float(hit[:, :k].any(1).mean() * 100)
-                if logger != 'silent':
-                    print_log(f'{name}_top{k}: {value:.3f}', logger=logger)
-        return metrics
+        return top_k_accuracies(results, self.gt_labels, logger, topk)
+
+
+def top_k_accuracies(results, labels, logger=None, topk=(1, 5)):
+    """Top-k accuracy over the labelled samples; see SingleViewDataset.evaluate.
+
+    Raises:
+        ValueError: No sample has a label, there is not one row of scores a sample, or scores are NaN.
+    """
+    labels = np.asarray(labels)
+    known = labels >= 0
+    if not known.any():
+        raise ValueError('no sample has a label, so there is no accuracy')
+    metrics = {}
+    for name, scores in results.items():
+        scores = np.asarray(scores)
+        if len(scores) != len(labels):
+            raise ValueError(f'{name}: {len(scores)} results for {len(labels)} samples')
+        bad = np.isnan(scores).any(1)
+        if bad.any():
+            raise FloatingPointError(f'{name}: the scores of {bad.sum()} of {len(scores)} samples are NaN, the first '
+                                     f'is sample {bad.argmax()}: the network has diverged, or its input is no number')
+        order = np.argsort(-scores[known], axis=1, kind='stable')
+        hit = order == labels[known, None]
+        for k in topk:
+            metrics[f'{name}_top{k}'] = value = float(hit[:, :k].any(1).mean() * 100)
+            if logger != 'silent':
+                print_log(f'{name}_top{k}: {value:.3f}', logger=logger)
+    return metrics

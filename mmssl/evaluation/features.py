@@ -28,10 +28,12 @@ class Features:
         layers (dict[str, ndarray]): For each layer asked for N x D, or N x C x H x W for one that is not pooled.
         labels (ndarray): N int64, -1 where unlabelled.
         index (ndarray): N int64, the `idx` of each sample in the data set.
+        classes (Sequence[str] | None): Names of the classes that `labels` counts.
     """
     layers: dict
     labels: np.ndarray
     index: np.ndarray
+    classes: object = None
 
     def __getitem__(self, layer):
         return self.layers[layer]
@@ -109,7 +111,8 @@ def extract_features(model,
         kind = np.dtype('int64' if name in ('idx', 'label') else dtype)
         part = mine.get(name, np.empty((0, *shapes[name]), kind))
         gathered[name] = _gather(part, bounds, device)
-    return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'])
+    classes = getattr(dataset, 'CLASSES', None)
+    return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'], classes)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Features in files: extracted piece by piece, by several processes, resumable; and read again."""
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,8 +9,38 @@ import numpy as np
 from mmssl.datasets.dataset_wrappers import sample_name
 from mmssl.utils import dist
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.misc import atomic_write
+from mmssl.utils.misc import atomic_write, json_ready, write_json
 from .features import Features, extract_alone
+
+
+def names_digest(dataset):
+    """SHA-256 of the names of all samples in their order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for i in range(len(dataset)):
+        digest.update(sample_name(dataset, i).encode('utf-8', 'surrogateescape') + b'\0')
+    return digest.hexdigest()
+
+
+def first_difference(known, wanted, keys):
+    """Where two settings differ first, in words: 'data.data_source.data_prefix is ... there, ... here'; None: nowhere.
+
+    Args:
+        known (dict): Those of a file.
+        wanted (dict): Those of now, of plain values.
+        keys (Sequence[str]): What is compared of the outermost level.
+
+    Returns:
+        str | None: The words.
+    """
+    for key in keys:
+        there, here = known.get(key), wanted.get(key)
+        if there == here:
+            continue
+        if isinstance(there, dict) and isinstance(here, dict):
+            return f'{key}.{first_difference(there, here, dict.fromkeys([*there, *here]))}'
+        if key == 'files':
+            return 'the names of the images are others'
+        return f'{key} is {there!r} there, {here!r} here'
 
 
 def store_features(model, dataset, folder, split, settings, shard_size=10000, overwrite=False, **options):
@@ -25,7 +56,7 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
         dataset (Dataset): See extract_features.
         folder (str | Path): For the files; made where there is none.
         split (str): First part of the files' names.
-        settings (dict): What the features depend on besides, of plain values: config, digest of the checkpoint.
+        settings (dict): What the features depend on besides, of plain values: model, digest of the checkpoint, data.
         shard_size (int): Samples of a shard.
         overwrite (bool): Throw away what other settings have left.
         options: Of extract_features: layers, pool_type, batch_size, workers, dtype, img_norm_cfg, progress.
@@ -39,31 +70,33 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
     if shard_size < 1:
         raise ConfigError(f'the size of a shard must be at least 1, got {shard_size}')
     folder = Path(folder)
+    classes = getattr(dataset, 'CLASSES', None)
     facts = dict(
         settings,
         samples=len(dataset),
+        files=names_digest(dataset),
+        classes=None if classes is None else list(map(str, classes)),
         shard_size=shard_size,
         batch_size=options.get('batch_size', 256),
         layers=list(options['layers']),
         pool_type=options.get('pool_type', 'average'),
         dtype=options.get('dtype', 'float32'))
+    facts, _ = json_ready(facts)
     final, begun = folder / f'{split}.json', folder / f'{split}.unfinished'
     problem = None
     if dist.get_rank() == 0:
         for note in (final, begun / 'settings.json'):
             known = json.loads(note.read_text()) if note.exists() else None
-            differs = known and [key for key in facts if known.get(key) != facts[key]]
+            differs = known and first_difference(known, facts, facts)
             if differs and not overwrite:
-                problem = (
-                    f'{folder} holds features of {split} with other settings: {differs[0]} is '
-                    f'{known.get(differs[0])!r} there, {facts[differs[0]]!r} here. Another folder, or --overwrite')
+                problem = f'{folder} holds features of {split} with other settings: {differs}. Another folder, or ' \
+                    '--overwrite'
             elif differs:
                 note.unlink()
                 for shard in begun.glob('*.npz'):
                     shard.unlink()
         if not problem and not final.exists():
-            with atomic_write(begun / 'settings.json') as file:
-                json.dump(facts, file)
+            write_json(begun / 'settings.json', facts)
     problem = dist.broadcast_object(problem)
     if problem:
         raise ConfigError(problem)
@@ -108,8 +141,7 @@ def _join(dataset, folder, split, begun, count, facts):
                     file.write(np.ascontiguousarray(shard[name]).tobytes())
     with atomic_write(folder / f'{split}_files.txt') as file:
         file.writelines(f'{sample_name(dataset, i)}\n' for i in range(len(dataset)))
-    with atomic_write(folder / f'{split}.json') as file:
-        json.dump(dict(facts, shapes=shapes), file, indent=2)
+    write_json(folder / f'{split}.json', dict(facts, shapes=shapes))
     for path in (*paths, begun / 'settings.json'):
         path.unlink()
     begun.rmdir()
@@ -144,4 +176,4 @@ def load_features(folder, split, layers=None):
         return np.load(Path(folder) / f'{split}_{name}.npy', mmap_mode='r')
 
     arrays = {layer: read(layer) for layer in layers or settings['layers']}
-    return Features(arrays, np.array(read('labels')), np.array(read('index'))), settings
+    return Features(arrays, np.array(read('labels')), np.array(read('index')), settings.get('classes')), settings

@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import select
@@ -61,6 +63,42 @@ def _disk_full(error):
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return error
         error = error.__cause__ or error.__context__
+
+
+def write_json(path, value, indent=2):
+    """Write a value as JSON that every reader takes, whole or not at all.
+
+    JSON has no NaN and no infinity: null stands there, and the list `not_finite` of a dict says where and which.
+
+    Args:
+        path (str | Path): The file.
+        value (dict | list): Of plain values, and numbers and arrays of numpy; keys become strings.
+        indent (int, optional): As of json.dump.
+    """
+    value, lost = json_ready(value)
+    if lost and isinstance(value, dict):
+        value['not_finite'] = lost
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=indent, allow_nan=False)
+
+
+def json_ready(value):
+    """A value as it will be read from JSON again, and a list that says where a number was not finite, and which."""
+    lost = []
+
+    def plain(value, place):
+        if isinstance(value, dict):
+            return {str(key): plain(entry, f'{place}.{key}' if place else str(key)) for key, entry in value.items()}
+        if hasattr(value, 'tolist'):
+            value = value.tolist()
+        if isinstance(value, (list, tuple)):
+            return [plain(entry, f'{place}[{i}]') for i, entry in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            lost.append(f'{place}: {value}')
+            return None
+        return value
+
+    return plain(value, ''), lost
 
 
 def atomic_symlink(target, link):

@@ -86,7 +86,10 @@ def test_a_killed_run_goes_on(files, written, tmp_path, extract, monkeypatch):
     folder, model = files
     cfg = load_config(DATA, {'data.samples_per_gpu': 32})
     dataset, known = build_dataset(cfg.data.val), json.loads((written / 'val.json').read_text())
-    settings = {key: known[key] for key in ('config', 'checkpoint', 'sha256', 'dataset_config', 'data_root')}
+    settings = {
+        key: known[key]
+        for key in ('config', 'checkpoint', 'dataset_config', 'model', 'sha256', 'data', 'img_norm_cfg')
+    }
     options = dict(
         shard_size=100, layers=('stage2', 'pooled'), batch_size=32, img_norm_cfg=cfg.img_norm_cfg, pool_type='gem:3')
     original, calls = stored_features.extract_alone, []

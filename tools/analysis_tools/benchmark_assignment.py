@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time how SwAV and DeepCluster assign images to clusters, on noise, against what the training itself takes."""
 import argparse
-import json
 import logging
 
 from mmssl.utils.config import add_cfg_options
@@ -36,7 +35,7 @@ def main():
     from mmssl.benchmarks.step import image_size
     from mmssl.utils.config import check_sections, load_config
     from mmssl.utils.dist import default_device
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
 
     logging.getLogger('mmcv').setLevel(logging.WARNING)
     if args.threads:
@@ -57,8 +56,7 @@ def main():
         print(f'{name:<28}{value:>10.4f}')
     print(f'\nassignment: {found["images_per_second"]:.1f} images/s, {found["share"]:.2%} of {found["share_of"]}')
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(found, file, indent=2)
+        write_json(args.out, found)
 
 
 if __name__ == '__main__':

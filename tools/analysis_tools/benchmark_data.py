@@ -1,10 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images per second of one worker: a config's training pipeline, each of its steps, decoding, torchvision on Pillow."""
 import argparse
-import json
 
 from mmssl.utils.config import add_cfg_options, check_sections, load_config
-from mmssl.utils.misc import atomic_write, run_tool
+from mmssl.utils.misc import run_tool, write_json
 
 
 def parse_args():
@@ -29,8 +28,7 @@ def main():
     result = benchmark_dataset(cfg.data.train, args.data_prefix, args.num)
     print(format_table(result))
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(result, file, indent=1)
+        write_json(args.out, result)
 
 
 if __name__ == '__main__':

@@ -100,12 +100,11 @@ def main():
     args = parse_args()
 
     import importlib.util
-    import json
     import time
 
     import torch
 
-    from mmssl.utils.misc import atomic_write, table_lines
+    from mmssl.utils.misc import table_lines, write_json
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -136,8 +135,7 @@ def main():
             for row in found]
     print('\n'.join(table_lines(rows, ('', 'k', 'seconds', 'times as fast', 'same index (%)', 'largest difference'))))
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(dict(bank=len(bank), queries=len(queries), dims=bank.shape[1], results=found), file, indent=1)
+        write_json(args.out, dict(bank=len(bank), queries=len(queries), dims=bank.shape[1], results=found))
 
 
 if __name__ == '__main__':

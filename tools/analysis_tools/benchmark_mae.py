@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time training steps of MAE on noise: ours against timm's blocks, and how the time falls with the mask ratio."""
 import argparse
-import json
 
 from mmssl.utils.misc import run_tool
 
@@ -39,7 +38,7 @@ def main():
     import torch
 
     from mmssl.benchmarks import mae
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
     if args.threads:
         torch.set_num_threads(args.threads)
     seconds = mae.run(args.size, args.batch_size, args.img_size, args.mask_ratios, args.bfloat16, args.iters,
@@ -52,8 +51,7 @@ def main():
     for name, value in seconds.items():
         print(f'{name:<20}{1e3 * value:>9.1f}{args.batch_size / value:>10.1f}{first / value:>14.2f}')
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(dict(vars(args), torch=torch.__version__, seconds=seconds), file, indent=2)
+        write_json(args.out, dict(vars(args), torch=torch.__version__, seconds=seconds))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time iterations of a config on noise: images/s in each precision and memory format, and where the time goes."""
 import argparse
-import json
 import logging
 
 from mmssl.utils.config import add_cfg_options
@@ -39,7 +38,7 @@ def main():
     from mmssl.benchmarks import step as benchmark
     from mmssl.utils.config import check_sections, load_config
     from mmssl.utils.dist import default_device
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
 
     logging.getLogger('mmcv').setLevel(logging.WARNING)
     if args.threads:
@@ -78,8 +77,7 @@ def main():
         for name, row in found['operations'].items():
             print(f'{name:<28}{row["plain_ms"]:>10.1f}{row["ms"]:>8.1f}{row["ratio"]:>8.2f}')
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(found, file, indent=2)
+        write_json(args.out, found)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Train every algorithm on one real data set with one backbone and one budget, and tabulate what each has learned."""
 import argparse
-import json
 from pathlib import Path
 
 from mmssl.utils.misc import run_tool
@@ -43,7 +42,7 @@ def parse_args():
 def main():
     args = parse_args()
     from mmssl.benchmarks.algorithms import compare
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
     rows = []
 
     def write(row):
@@ -54,8 +53,7 @@ def main():
         cells = [f'{format(row[key], form):>{len(title)}}' for key, (title, form) in COLUMNS.items()]
         print('  '.join([f'{row["algorithm"]:14}', *cells]), flush=True)
         if args.out:
-            with atomic_write(args.out) as file:
-                json.dump(dict(dataset=args.dataset, seed=args.seed, algorithms=rows), file, indent=2)
+            write_json(args.out, dict(dataset=args.dataset, seed=args.seed, algorithms=rows))
 
     configs = {name: FOLDER / f'{name}.py' for name in args.algorithms or ALGORITHMS}
     raw = compare(configs, write, args.work_dir, args.dataset, args.data_prefix, args.epochs, args.num_images,

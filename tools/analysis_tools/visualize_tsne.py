@@ -101,7 +101,7 @@ def main():
         leaf, place = locate(dataset, idx)
         return leaf.data_source, place
 
-    labels = np.array([source.get_cat_ids(place) for source, place in map(sample, range(len(dataset)))])
+    labels = np.asarray(getattr(dataset, 'gt_labels', np.full(len(dataset), -1)))
     chosen = plots.draw_evenly(labels, args.max_num_class, args.max_num_sample, args.seed)
     if len(chosen) < 3 or (args.perplexity or 0) >= len(chosen):
         raise ConfigError(f'{len(chosen)} images are too few for t-SNE' +

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Evaluation on the validation set while training."""
+import math
 import os
 from pathlib import Path
 
@@ -74,11 +75,15 @@ class EvalHook(Hook):
         if metric != 'accuracy':
             raise ConfigError(f"evaluation.metric is 'accuracy', got {metric!r}")
         eval_kwargs = {**(metric_options or {}), **eval_kwargs}
-        known, open_ended = accepted_arguments(dataloader.dataset.evaluate)
-        for name in () if open_ended else eval_kwargs:
-            if name not in known:
-                raise ConfigError(f'evaluation: {type(dataloader.dataset).__name__}.evaluate takes no {name!r}; '
-                                  f'{nearest(name, known)}')
+        for dataset in [dataloader.dataset, *getattr(dataloader.dataset, 'datasets', ())]:
+            if not hasattr(dataset, 'evaluate'):
+                raise ConfigError(f'evaluation: {type(dataset).__name__} has no evaluate; data.val is a '
+                                  'SingleViewDataset or another data set with one image a sample, or a list of them')
+            known, open_ended = accepted_arguments(dataset.evaluate)
+            for name in () if open_ended else eval_kwargs:
+                if name not in known:
+                    raise ConfigError(f'evaluation: {type(dataset).__name__}.evaluate takes no {name!r}; '
+                                      f'{nearest(name, known)}')
         self.dataloader = dataloader
         self.start = start
         self.interval = interval
@@ -109,6 +114,9 @@ class EvalHook(Hook):
             outputs = collect_outputs(runner.model, self.dataloader)
         metrics = self.dataloader.dataset.evaluate(outputs, logger=runner.logger, **self.eval_kwargs)
         metrics = {name: float(value) for name, value in metrics.items()}
+        for name, value in metrics.items():
+            if math.isnan(value):
+                raise FloatingPointError(f'evaluation after {when}: {name} is NaN')
         runner.log_buffer.output.update(metrics, eval_iter_num=len(self.dataloader))
         runner.log_buffer.ready = True
         if self.save_best is not None:

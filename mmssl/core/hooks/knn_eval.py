@@ -5,9 +5,11 @@ from mmcv.runner import Hook
 from torch.utils.data import Subset
 
 from mmssl.datasets import build_dataset
+from mmssl.datasets.classes import align_classes
 from mmssl.evaluation import knn
 from mmssl.evaluation.features import extract_features
 from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.logger import get_root_logger
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
 
@@ -48,6 +50,7 @@ class KNNEvalHook(Hook):
             raise ValueError(f'interval must be at least 1, got {interval}')
         self.train_dataset, self.val_dataset = (
             build_dataset(d) if isinstance(d, dict) else d for d in (train_dataset, val_dataset))
+        align_classes(self.val_dataset, self.train_dataset, what='val_dataset', logger=get_root_logger())
         if max_train is not None and len(self.train_dataset) > max_train:
             # evenly spaced: data sets are often sorted by class
             picked = torch.linspace(0, len(self.train_dataset) - 1, max_train).long().tolist()

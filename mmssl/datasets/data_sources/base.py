@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import mmcv
 import numpy as np
 
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, nearest
+from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
 
@@ -135,8 +136,9 @@ class BaseDataSource(metaclass=ABCMeta):
 
     Args:
         data_prefix (str | None): Folder that file names are relative to.
-        classes (str | Sequence[str], optional): Names of the classes, or a file with one name a line. None takes
-            those that the class carries or finds.
+        classes (str | Sequence[str], optional): Names of the classes, or a file with one name a line. Where the images
+            have class names, as in class folders, only these are taken, in this order; labels of lists are numbers
+            and get these names by position. None takes those that the class carries or finds.
         ann_file (str | list[str], optional): Annotation file(s). None: annotations follow from the folders.
         test_mode (bool): Take the test split, where the source has its own splits.
         color_type (str): 'color' (3 channels), 'grayscale' (1) or 'unchanged' (as stored).
@@ -147,9 +149,12 @@ class BaseDataSource(metaclass=ABCMeta):
         samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
         labels (ndarray): int32, -1 = unlabelled.
         CLASSES (Sequence[str] | None): Names of the classes.
+        found_classes (Sequence[str] | None): Names of the classes that `load_annotations` counts, where the
+            annotations carry them, as folders do. Then `classes` selects and orders by name; else it names by position.
     """
 
     CLASSES = None
+    found_classes = None
 
     def __init__(self,
                  data_prefix,
@@ -183,9 +188,29 @@ class BaseDataSource(metaclass=ABCMeta):
             raise ConfigError(f'{type(self).__name__} found no sample: ' +
                               (f'ann_file {ann_file} names none' if ann_file else f'data_prefix is {data_prefix}'))
         self._check_files()
+        if self.found_classes is not None:
+            self._select_classes()
         if self.CLASSES is not None and len(self.labels) and self.labels.max() >= len(self.CLASSES):
             raise ConfigError(f'{type(self).__name__}: label {self.labels.max()} is there, but only '
                               f'{len(self.CLASSES)} classes are named (labels count from 0)')
+
+    def _select_classes(self):
+        """Only the samples of the classes that are asked for, in the order that these are named."""
+        own = [str(name) for name in self.found_classes]
+        wanted = own if self.CLASSES is None else [str(name) for name in self.CLASSES]
+        for name in wanted:
+            if name not in own:
+                raise ConfigError(f'classes names {name!r}, but {self.data_prefix or type(self).__name__} has no such '
+                                  f'class; {nearest(name, own, "classes")}')
+        self.CLASSES = tuple(wanted)
+        if wanted == own:
+            return
+        self.labels = translate(self.labels, translation(own, wanted, 'classes')).astype(np.int32)
+        kept = np.flatnonzero(self.labels >= 0)
+        if len(kept) < len(self.labels):
+            self.samples = self.samples[kept] if isinstance(self.samples, np.ndarray) else CompactStrings(
+                self.samples[i] for i in kept)
+            self.labels = self.labels[kept]
 
     @abstractmethod
     def load_annotations(self):
@@ -304,6 +329,10 @@ class BaseDataSource(metaclass=ABCMeta):
 
 class ArraySource(BaseDataSource):
     """A source whose images are in memory: `load_annotations` returns uint8 N x H x W x C and the labels."""
+
+    @property
+    def found_classes(self):
+        return type(self).CLASSES
 
     def get_filename(self, idx):
         return f'image {idx} of {type(self).__name__}'

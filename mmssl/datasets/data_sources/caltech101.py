@@ -47,7 +47,7 @@ class Caltech101(BaseDataSource):
                 f'Caltech101: no images in class folders of {osp.abspath(osp.join(self.data_prefix, root))}. Download '
                 'https://data.caltech.edu/records/mzrjq-6wc02, and unpack caltech-101.zip and the '
                 '101_ObjectCategories.tar.gz in it there')
-        self.CLASSES = self.CLASSES or tuple(folders)
+        self.found_classes = tuple(folders)
         taken = np.zeros(len(labels), bool)
         for label, name in enumerate(folders):
             own = np.flatnonzero(labels == label)

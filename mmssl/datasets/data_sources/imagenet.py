@@ -93,10 +93,13 @@ class ImageNet(BaseDataSource):
                                       f'such as {beside[0]}: they are left out')
         if told:
             get_root_logger().warning(told)
-        self.folder_to_idx = folders
-        if self.CLASSES is None:
-            self.CLASSES = tuple(folders)
+        self.found_classes = tuple(folders)
         return names, labels
+
+    @property
+    def folder_to_idx(self):
+        """dict[str, int]: Label by name of the class folder; empty for a list."""
+        return {} if self.found_classes is None else self.class_to_idx
 
     def _read_line(self, place, line):
         name, label = split_label(line, place)

@@ -41,8 +41,8 @@ class StaticViews(BaseDataSource):
     def load_annotations(self):
         folders = find_folders(self.data_prefix)
         self._check_manifest()
-        if self.CLASSES is None and folders:
-            self.CLASSES = tuple(folders)
+        if folders:
+            self.found_classes = tuple(folders)
         names, labels = [], []
         for folder, label in [('', -1), *folders.items()]:
             images = {}

@@ -25,12 +25,11 @@ def parse_args():
 def main():
     args, further = parse_args()
 
-    import json
     import os
     import subprocess
 
     from mmssl.utils.config import load_config
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import atomic_write, write_json
     from mmssl.utils.training_log import TrainingLog
 
     load_config(args.config)  # a misspelt one is told at once
@@ -60,8 +59,7 @@ def main():
     best = max(found, key=lambda row: row['top1'])
     print(f'best by the validation images: lr {best["lr"]:g}, head {best["head_mult"]:g}: {best["top1"]:.2f} %')
     if args.out:
-        with atomic_write(args.out) as file:
-            json.dump(dict(sweep=found, best=best), file, indent=2)
+        write_json(args.out, dict(sweep=found, best=best))
 
 
 if __name__ == '__main__':

@@ -36,12 +36,10 @@ def parse_args():
 def main():
     args = parse_args()
 
-    import json
-
     from mmssl.apis.transfer import transfer
     from mmssl.utils import dist
     from mmssl.utils.logger import get_root_logger
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_json
 
     root = Path(__file__).resolve().parents[3]
     found = transfer(args, root / 'configs/benchmarks/classification/transfer')
@@ -50,8 +48,7 @@ def main():
                 f'top5 {100 * found["top5"]:.2f} %, mean per class {100 * found["mean_per_class"]:.2f} % of '
                 f'{found["num_test"]} test images; Ckpt: {args.checkpoint}')
     if args.out and dist.get_rank() == 0:
-        with atomic_write(args.out) as file:
-            json.dump(found, file, indent=2)
+        write_json(args.out, found)
 
 
 if __name__ == '__main__':
