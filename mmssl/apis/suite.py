@@ -20,7 +20,7 @@ from mmssl.utils import dist
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write, file_digest
+from mmssl.utils.misc import atomic_write, file_digest, json_ready, write_json
 from .evaluation import EvaluationRun
 from .train import set_random_seed
 
@@ -222,26 +222,29 @@ def _retrieval(context, most=2000):
 
 
 def _neighbours(context, shown=8):
-    """Queries with their nearest training images: typical ones, and those whose neighbours are most right and wrong."""
+    """Queries with their nearest training images: typical ones, the most certain, and the wrong ones; each once."""
     rows = np.arange(len(context.val))[drawn(len(context.val), 2000, context.seed)]
     bank, bank_labels, queries, labels = context.arrays()
     queries, labels = queries[rows], labels[rows]
     shown = min(shown, len(bank))
-    _, found = knn.nearest_neighbours(torch.as_tensor(bank), torch.as_tensor(queries), shown, device=context.device)
-    found = found.cpu().numpy()
+    similarity, found = knn.nearest_neighbours(
+        torch.as_tensor(bank), torch.as_tensor(queries), shown, device=context.device)
+    similarity, found = similarity.mean(1).cpu().numpy(), found.cpu().numpy()
     order = np.random.default_rng(context.seed).permutation(len(rows))
-    groups = {'Drawn at random': order[:6]}
+    best = worst = np.empty(0, int)
     known = labels >= 0
     metrics, headline = dict(queries=len(rows)), {}
     if known.any() and (bank_labels >= 0).any():
         share = (bank_labels[found] == labels[:, None]).mean(1)
-        share[~known] = np.nan
-        ranked = order[known[order]]
-        ranked = ranked[np.argsort(-share[ranked], kind='stable')]
-        worst = ranked[::-1][:6]
-        groups.update({'Most neighbours of the right class': ranked[:6], 'Most neighbours of a wrong class': worst})
+        ranked = np.flatnonzero(known)
+        ranked = ranked[np.lexsort((-similarity[ranked], -share[ranked]))]
+        worst = ranked[::-1][:6][share[ranked[::-1][:6]] < 1]
+        best = ranked[~np.isin(ranked, worst)][:6]
         metrics['precision'] = float(share[known].mean())
         headline = {f'nearest {shown} of the same class': metrics['precision']}
+    groups = {'Drawn at random': order[~np.isin(order, [*best, *worst])][:6]}
+    if headline:
+        groups.update({'Most certain, of the right class': best, 'Most neighbours of another class': worst})
     return dict(
         metrics=metrics,
         settings=dict(neighbours=shown, max_queries=2000),
@@ -350,7 +353,7 @@ def run_suite(args):
         args (argparse.Namespace): Of tools/benchmarks/run_suite.py.
 
     Returns:
-        bool: On every process, whether something did not run.
+        bool: On every process, whether nothing could be computed.
     """
     names = chosen_protocols(args.suite)
     out = Path(args.out)
@@ -393,7 +396,11 @@ def run_suite(args):
         for column, parts in found.items():
             times.update({f'{name}, {column}': part['seconds'] for name, part in parts.items()})
         _write(run, out, names, found, not_run, times, features, main)
-        failed = bool(not_run)
+        failed = not any(found.values())
+        if failed:
+            run.logger.error('nothing could be computed: the reasons are above and in the report')
+        elif not_run:
+            run.logger.warning(f'{len(not_run)} parts could not be computed; the report has all others')
     return dist.broadcast_object(failed, patient=True)
 
 
@@ -429,15 +436,6 @@ def _random_model(run):
     model = build_algorithm(cfg)
     model.init_weights()
     return model.to(dist.default_device())
-
-
-def _plain(value):
-    """Without what only pictures need, and with numpy's numbers as Python's."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _write(run, out, names, found, not_run, times, features, main):
@@ -483,6 +481,10 @@ def _write(run, out, names, found, not_run, times, features, main):
             for name, part in parts.items()
         },
         times=times,
+        classes={
+            split: vars(matched)
+            for split, matched in run.matched.items()
+        },
         not_run=not_run)
     datasets = {split: run.dataset(split) for split in features}
 
@@ -499,16 +501,22 @@ def _write(run, out, names, found, not_run, times, features, main):
         images=', '.join(f'{count} {split}' for split, count in report['images'].items()),
         layers=', '.join(args.layers),
         seed=args.seed)
-    facts.update({f'{name} settings': json.dumps(_plain(value))[1:-1] for name, value in report['settings'].items()})
+    facts.update({
+        f'{name} settings': json.dumps(json_ready(value)[0])[1:-1]
+        for name, value in report['settings'].items()
+    })
     facts['versions'] = ', '.join(f'{name} {version}' for name, version in versions.items())
     shown = dict(report, facts=facts, subtitle=f'{facts["images"]} images, suite {args.suite}, {report["created"]}')
-    page = html_report.page(shown, found, image, datasets['val'].CLASSES, features['val'].labels,
-                            lambda row: sample_name(datasets['val'], int(features['val'].index[row])))
-    files = {
-        'report.json': json.dumps(_plain(report), indent=2),
-        'report.md': html_report.markdown(report, found),
-        'report.html': page
-    }
+    files = {}
+    try:
+        files['report.html'] = html_report.page(
+            shown, found, image, features['train'].classes, features['val'].labels,
+            lambda row: sample_name(datasets['val'], int(features['val'].index[row])))
+    except Exception as error:  # the figures are not lost by a picture
+        run.logger.exception('report.html')
+        not_run.append(dict(protocol='report.html', column='all', reason=f'{type(error).__name__}: {error}'))
+    files['report.md'] = html_report.markdown(report, found)
+    write_json(out / 'report.json', report)
     for name, text in files.items():
         with atomic_write(out / name) as file:
             file.write(text)
@@ -516,4 +524,4 @@ def _write(run, out, names, found, not_run, times, features, main):
               ['protocol', 'metric', *found])
     for entry in not_run:
         run.logger.warning(f'not run: {entry["protocol"]} ({entry["column"]}): {entry["reason"]}')
-    run.logger.info(f'{out}: {", ".join(files)}')
+    run.logger.info(f'{out}: report.json, {", ".join(files)}')

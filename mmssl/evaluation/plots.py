@@ -228,10 +228,16 @@ def embed_tsne(features,
 
     Returns:
         ndarray: N x n_components, float32.
+
+    Raises:
+        ValueError: All features are the same, as those of a collapsed network.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
     features = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    if np.ptp(features, axis=0).max() < 1e-6:  # scikit-learn would end the process by a segmentation fault
+        raise ValueError(f'all {len(features)} features are the same: the network has collapsed, and there is nothing '
+                         'to draw')
     if perplexity is None:
         perplexity = min(30, (len(features) - 1) / 3)
     tsne = TSNE(
@@ -290,7 +296,7 @@ def class_name(label, classes):
     """Name of a class in pictures."""
     if label < 0:
         return 'unlabelled'
-    return str(label) if classes is None else str(classes[label])
+    return str(label) if classes is None or label >= len(classes) else str(classes[label])
 
 
 def plot_embeddings(embeddings, labels, classes, path, title='t-SNE of the features'):

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 
 import numpy as np
 
@@ -10,13 +11,52 @@ from .plots import _INK, _MUTED, _figure, class_colors, class_name
 
 _PALETTE = ('#2b6cb0', '#d97706', '#2f855a', '#805ad5', '#c53030', '#4a5568')
 
+# what the figures of the table mean, by the first words of their names
+MEANINGS = {
+    'kNN top-1': 'images whose class gets the most votes of their nearest training images; nothing is trained',
+    'kNN top-5': 'images whose class is among the five with the most votes',
+    'linear top-1': 'images that a linear classifier on the frozen features gets right',
+    'linear top-5': 'images whose class is among the five that the linear classifier finds most likely',
+    'logistic regression': 'accuracy of a classifier that sees a few labelled images of each class, mean over draws',
+    'SVM mAP': 'average precision of one linear SVM a class against the rest, mean over classes',
+    'SVM accuracy': 'images whose class has the highest score of all SVMs',
+    'k-means NMI': 'what clusters, found without labels, tell of the classes: 0 % nothing, 100 % all',
+    'k-means ARI': 'pairs of images on which clusters and classes agree, beyond chance: 0 % is chance',
+    'k-means accuracy': 'images in the cluster that is matched with their class',
+    'retrieval of the class, mAP':
+    'how far up the images of its class stand when all are ranked by likeness to an image',
+    'retrieval of the class, mP@10': 'images of the same class among the ten most alike',
+    'nearest': 'neighbours in the training set that have the class of the image',
+    'effective rank': 'number of directions that the features fill: 1 is collapse, higher is richer',
+    'spread': 'standard deviation of features of length one: 1 is even over all directions, 0 a single point',
+    'uniformity': 'how evenly the features fill the sphere: 0 is a single point, about -4 is even',
+    'alpha-ReQ':
+    'how steeply the spectrum falls: near 1 is best, far above few directions are used, far below it is noise',
+    'cluster learnability': 'how well neighbours foretell the cluster of an image: without labels, higher is better',
+    'intrinsic dimension': 'number of dimensions in which the features vary near an image',
+}
 
-def _number(value, percent):
-    return '' if value is None else f'{100 * value:.2f} %' if percent else f'{value:.3g}'
+
+def meaning(words):
+    """One sentence about a metric of the table, by its words; '' for one that is not known."""
+    return next((text for start, text in MEANINGS.items() if words.startswith(start)), '')
+
+
+def _number(value, percent, reference=None):
+    """A value in words; of a baseline also how much higher the checkpoint's is, which is `reference`."""
+    if value is None:
+        return ''
+    if math.isnan(value):
+        return 'not defined'
+    text = f'{100 * value:.2f} %' if percent else f'{value:.3g}'
+    if reference is None or math.isnan(reference):
+        return text
+    return f'{text} ({100 * (reference - value):+.2f})' if percent else f'{text} ({reference - value:+.2g})'
 
 
 def table_rows(found):
-    """Rows of the summary: a headline metric each, its value in each column.
+    """Rows of the summary: a headline metric each, its value in each column, and after that of a baseline in brackets
+    how much higher the checkpoint's is (in percentage points where values are per cent).
 
     Args:
         found (dict): By column and protocol dicts with 'headline' (numbers by their words) and, where these are no
@@ -31,7 +71,8 @@ def table_rows(found):
         parts = [found[column].get(protocol, {}) for column in columns]
         for words in dict.fromkeys(w for part in parts for w in part.get('headline', {})):
             percent = not any(part.get('numbers') for part in parts)
-            rows.append((protocol, words, [_number(part.get('headline', {}).get(words), percent) for part in parts]))
+            own, *others = (part.get('headline', {}).get(words) for part in parts)
+            rows.append((protocol, words, [_number(own, percent), *(_number(other, percent, own) for other in others)]))
     return rows
 
 
@@ -43,10 +84,28 @@ def markdown(report, found):
         '|---|---|' + '---:|' * len(columns)
     ]
     lines += [f'| {name} | {words} | ' + ' | '.join(values) + ' |' for name, words, values in table_rows(found)]
+    lines += [''] + class_notes(report)
     if report['not_run']:
         lines += ['', 'Not run:', '']
         lines += [f'- {entry["protocol"]} ({entry["column"]}): {entry["reason"]}' for entry in report['not_run']]
     return '\n'.join(lines) + '\n'
+
+
+def class_notes(report):
+    """Sentences on classes that one split has and the other lacks; `report` has 'classes' as run_suite writes it."""
+    notes = []
+    for split, matched in report.get('classes', {}).items():
+        for key, words in (('left_out', f'images of {split} left out, since their classes have no training image'),
+                           ('absent', f'classes of training without an image in {split}'),
+                           ('empty', 'classes without a training image'),
+                           ('unknown',
+                            f'images of {split} with labels that no training image has; they count as wrong')):
+            entries = matched[key]
+            if entries:
+                names = [f'{name} ({count})'
+                         for name, count in entries.items()] if isinstance(entries, dict) else entries
+                notes.append(f'- {words}: {", ".join(names)}')
+    return notes
 
 
 def top_confusions(truth, predicted, count=10):
@@ -182,6 +241,8 @@ def thumbnail(image, side=64):
 
 
 def _panel(name, rows, images, classes):
+    if not rows:
+        return _card(name, '', 'None: all neighbours of all queries are of the right class.')
     lines = []
     for query, label, neighbours, labels in rows:
         word = html.escape(class_name(label, classes))
@@ -200,9 +261,19 @@ def _card(heading, body, note='', wide=False):
     return f'<div class="card{" wide" if wide else ""}"><h3>{html.escape(heading)}</h3>{note}{body}</div>'
 
 
-def _table(headings, rows, kind=''):
+def _table(headings, rows, kind='', notes=None):
+    """A table of words; `notes` are sentences for the second column of each row. On a phone each row is a block."""
+
+    def cells(row, note):
+        for i, (word, cell) in enumerate(zip(headings, row)):
+            value, _, gain = html.escape(str(cell)).partition(' (') if notes and i > 1 else (html.escape(str(cell)), 0,
+                                                                                             '')
+            value += f'<small>{gain.rstrip(")")}</small>' if gain else ''
+            value += f'<small>{html.escape(note)}</small>' if note and i == 1 else ''
+            yield f'<td data-label="{html.escape(str(word))}">{value}</td>'
+
     head = ''.join(f'<th>{html.escape(str(word))}</th>' for word in headings)
-    body = ''.join('<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>' for row in rows)
+    body = ''.join(f'<tr>{"".join(cells(row, note))}</tr>' for row, note in zip(rows, notes or [''] * len(rows)))
     inner = f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
     return f'<div class="scroll"><table class="{kind}">{inner}</table></div>'
 
@@ -228,14 +299,21 @@ def page(report, found, images, classes, labels, names):
     tiles = ''.join(f'<div class="tile"><b>{html.escape(values[0])}</b><span>{html.escape(words)}</span></div>'
                     for _, words, values in rows if values[0])
     parts = [f'<section class="tiles">{tiles}</section>'] if tiles else []
+    notes = [html.escape(note[2:]) for note in class_notes(report)]
+    if notes:
+        parts.append(
+            f'<section class="card warn"><h3>Classes of the two splits differ</h3>{"<br>".join(notes)}</section>')
     if report['not_run']:
         parts.append('<section class="card warn"><h3>Not run</h3>' +
                      _table(['protocol', 'column', 'reason'], [[e['protocol'], e['column'], e['reason']]
                                                                for e in report['not_run']]) + '</section>')
     if rows:
-        parts.append('<h2>Summary</h2><div class="card">' +
-                     _table(['protocol', 'metric', *found], [[name, words, *values]
-                                                             for name, words, values in rows], 'summary') + '</div>')
+        note = 'Grey figures of a comparison say how much higher the checkpoint is.' if others else ''
+        notes = [meaning(words) for _, words, _ in rows]
+        parts.append('<h2>Summary</h2>' + _card(
+            'Figures',
+            _table(['protocol', 'metric', *found], [[name, words, *values]
+                                                    for name, words, values in rows], 'summary', notes), note))
 
     cards = []
     curves = {name: list(zip(*y.items())) for part in own.values() for name, y in part.get('by_layer', {}).items()}
@@ -294,7 +372,7 @@ def page(report, found, images, classes, labels, names):
             '</section>')
     if 'panels' in own.get('neighbours', {}):
         panels = ''.join(
-            _panel(name, members, images, classes) for name, members in own['neighbours']['panels'].items() if members)
+            _panel(name, members, images, classes) for name, members in own['neighbours']['panels'].items())
         parts.append('<h2>Nearest neighbours</h2><p class="note">Left the query, then its nearest training images, '
                      'nearest first: <span class="key right">same class</span> <span class="key wrong">another '
                      f'class</span></p><section class="grid panels">{panels}</section>')
@@ -352,11 +430,12 @@ _PAGE = '''<!DOCTYPE html>
   .summary th:nth-child(n+3), .summary td:nth-child(n+3) { text-align: right; white-space: nowrap; }
   .summary td:first-child, .facts td:first-child { color: #64748b; }
   .summary td:nth-child(3) { font-weight: 650; }
+  td small { display: block; font-size: 12px; font-weight: 400; color: #64748b; white-space: normal; }
   .facts thead { display: none; }
   .facts td { overflow-wrap: anywhere; }
   .facts td:first-child { overflow-wrap: normal; }
   .label { font-size: 12px; color: #64748b; margin: 6px 0 2px; }
-  .strip { display: grid; grid-template-columns: 1.1fr 10px repeat(8, 1fr); gap: 4px; }
+  .strip { max-width: 540px; display: grid; grid-template-columns: 1.1fr 10px repeat(8, 1fr); gap: 4px; }
   .strip figure { margin: 0; border: 3px solid transparent; border-radius: 5px; overflow: hidden; aspect-ratio: 1;
                   background: #edf0f4; }
   .strip figure:first-child { border-color: #94a3b8; grid-column: 1; }
@@ -372,8 +451,16 @@ _PAGE = '''<!DOCTYPE html>
     .tiles { grid-template-columns: 1fr 1fr; }
     .strip { gap: 2px; grid-template-columns: 1.1fr 3px repeat(8, 1fr); }
     .strip figure { border-width: 2px; }
-    .summary td:first-child, .summary th:first-child { display: none; }
     table { font-size: 13px; }
+    td, th { overflow-wrap: anywhere; }
+    .summary, .summary tbody, .summary tr, .summary td { display: block; }
+    .summary thead, .summary td:first-child { display: none; }
+    .summary tr { padding: 8px 0; border-bottom: 1px solid #edf0f4; }
+    .summary td { border: 0; padding: 1px 0; }
+    .summary tr td:nth-child(n+3):empty { display: none; }
+    .summary td:nth-child(2) { font-weight: 600; }
+    .summary td:nth-child(n+3) { display: flex; gap: 8px; text-align: left; }
+    .summary td:nth-child(n+3)::before { content: attr(data-label); flex: 1; color: #64748b; font-weight: 400; }
   }
 </style>
 </head>

@@ -1,8 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Run a suite of evaluation protocols on one pre-trained model and write a report.
 
-Features are extracted once; report.json, report.md and report.html go to the folder --out. The exit status is 3 where
-a protocol could not run (the report names the reason), 0 where all did.
+Features are extracted once; report.json, report.md and report.html go to the folder --out. A protocol that
+cannot run is named there with its reason, and the others are kept. The exit status is 3 where none could run.
 """
 import argparse
 

@@ -24,6 +24,8 @@ def keep_best(runner, name, score, when, less=False, score_key='best_score', pat
         less (bool): Whether less is better.
         score_key, path_key (str): Under which names the score and its file are held.
     """
+    if math.isnan(score):  # a figure that these features do not have
+        return
     messages = runner.meta.setdefault('hook_msgs', {})
     best = messages.get(score_key)
     if best is not None and (score >= best if less else score <= best):

@@ -1,0 +1,23 @@
+"""Files that tools write."""
+import json
+
+import numpy as np
+import pytest
+
+from mmssl.utils.misc import write_json
+
+
+def no_constants(name):
+    raise ValueError(name)
+
+
+def test_json_has_no_nan(tmp_path):
+    """null stands for what is not finite, and a list says where it was and what."""
+    value = {'a': [1, float('nan')], 'b': dict(c=np.float32('inf')), 3: (np.int64(2), np.arange(2)), 'd': None}
+    write_json(tmp_path / 'x.json', value)
+    found = json.loads((tmp_path / 'x.json').read_text(), parse_constant=no_constants)
+    assert found == {'a': [1, None], 'b': dict(c=None), '3': [2, [0, 1]], 'd': None,
+                     'not_finite': ['a[1]: nan', 'b.c: inf']}  # yapf: disable
+    with pytest.raises(TypeError):
+        write_json(tmp_path / 'x.json', dict(a=object()))
+    assert json.loads((tmp_path / 'x.json').read_text()) == found
