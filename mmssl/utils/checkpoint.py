@@ -92,6 +92,8 @@ def read_checkpoint(path, map_location='cpu'):
     if not Path(path).is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     read = {'.safetensors': _read_safetensors, '.pkl': read_array_pickle}.get(Path(path).suffix.lower(), _read_torch)
+    if zipfile.is_zipfile(path):  # what torch.save writes, whatever its name
+        read = _read_torch
     checkpoint = read(path, map_location)
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
