@@ -14,7 +14,7 @@ from mmssl.datasets.classes import align_classes
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_settings
-from mmssl.utils.dist import default_device, sync_random_seed
+from mmssl.utils.dist import default_device, get_world_size, sync_random_seed
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
@@ -148,6 +148,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     _check_memory(model, datasets[0], workflow)
+    _warn_of_repeated_negatives(model, len(distinct(datasets[0])), logger)
+    _check_smallest_batch(model, loaders[0])
     for d, (mode, _) in zip(datasets, workflow):
         _check_labels(model, d, f'data.{mode}')
     device = default_device()
@@ -210,6 +212,28 @@ def _check_memory(model, dataset, workflow):
     if length != samples:
         raise ConfigError(f'model.memory_bank.length is {length}, the training data has {samples} samples: '
                           f'set model.memory_bank.length={samples}')
+
+
+def _warn_of_repeated_negatives(model, samples, logger):
+    """Where more negatives are kept or drawn than there are images, an image is compared with itself."""
+    for name in ('queue_len', 'neg_num'):
+        number = getattr(model, name, 0)
+        if number > samples:
+            logger.warning(
+                'model.%s is %d, the training data has %d images: the negatives of an image then hold some images '
+                'several times, and the image itself; set model.%s to less than %d', name, number, samples, name,
+                samples)
+
+
+def _check_smallest_batch(model, loader):
+    """Batch norms of vectors, and losses that compare images, cannot be trained on a batch of one image."""
+    samples, size = len(loader.sampler), loader.batch_sampler.batch_size
+    left = 0 if loader.batch_sampler.drop_last else samples % size
+    if 1 in (size, left) and hasattr(model, 'refuses_one_image'):
+        reason = model.refuses_one_image(get_world_size())
+        if reason:
+            raise ConfigError(f'{samples} images in batches of {size} (data.samples_per_gpu) end with a batch of one '
+                              f'image, and {reason}: set data.drop_last=True or another data.samples_per_gpu')
 
 
 def _check_labels(model, dataset, section, with_loss=True):

@@ -1,4 +1,5 @@
 """Little data: a queue longer than the data set, batches that do not divide it, a class folder with one image."""
+import logging
 import shutil
 
 import pytest
@@ -51,13 +52,14 @@ def train(folder, source, model, epochs=2, **rest):
 
 
 @pytest.mark.parametrize('algorithm', ['MoCo', 'DenseCL'])
-def test_queue_longer_than_the_data(tmp_path, algorithm):
+def test_queue_longer_than_the_data(tmp_path, caplog, algorithm):
     """28 images, batches of 8, 8, 8 and 4, and a queue of 100: it holds the keys of both epochs, oldest first."""
     neck = dict(NECK, type='DenseCLNeck') if algorithm == 'DenseCL' else NECK
     model = dict(type=algorithm, neck=neck, head=dict(type='ContrastiveHead'), queue_len=100, feat_dim=8)
     fresh = build_algorithm(dict(model, backbone=BACKBONE))
     trained = train(tmp_path, dict(type='Digits', num_images=28), model)
     assert trained.queue_ptr.tolist() == [56]
+    assert 'model.queue_len is 100, the training data has 28 images' in caplog.text
     assert trained.queue[:, 56:].equal(fresh.queue[:, 56:])
     changed = (trained.queue != fresh.queue).any(0)
     assert changed[:56].all() and not changed[56:].any()
@@ -68,7 +70,12 @@ def test_class_folder_with_one_image(lonely, tmp_path):
     """It trains as any other image; kNN counts it; few labels a class are an error that names class and number."""
     source = dict(type='ImageNet', data_prefix=str(lonely))
     head = dict(type='ContrastiveHead')
-    model = train(tmp_path / 'run', source, dict(type='SimCLR', neck=dict(NECK, type='MoCoV2Neck'), head=head), 1)
+    model = train(
+        tmp_path / 'run',
+        source,
+        dict(type='SimCLR', neck=dict(NECK, type='MoCoV2Neck'), head=head),
+        1,
+        data=dict(samples_per_gpu=9))
     plain = build_dataset(
         dict(
             type='SingleViewDataset', data_source=source, pipeline=[dict(type='Resize', size=(16, 16))], prefetch=True))
@@ -121,3 +128,37 @@ def test_a_memory_that_does_not_fit(tmp_path, length, workflow, message):
             workflow=workflow))
     with pytest.raises(ValueError, match=message):
         train_model(model, [build_dataset(data)] * len(workflow), cfg)
+
+
+@pytest.mark.parametrize('name', ['queue_len', 'neg_num'])
+def test_more_negatives_than_images(caplog, name):
+    from mmssl.apis.train import _warn_of_repeated_negatives
+    model, logger = torch.nn.Module(), logging.getLogger('test')
+    for number, warned in ((28, False), (29, True)):
+        setattr(model, name, number)
+        _warn_of_repeated_negatives(model, 28, logger)
+        assert (f'model.{name} is {number}, the training data has 28 images' in caplog.text) == warned
+
+
+@pytest.mark.parametrize('batch_size, drop_last, fails', [(9, False, True), (1, True, True), (9, True, False),
+                                                          (8, False, False)])
+def test_a_last_batch_of_one_image(batch_size, drop_last, fails):
+    """28 images in batches of 9 leave one over: known before the first iteration, not at the end of an epoch."""
+    from mmssl.apis.train import _check_smallest_batch, build_loader
+    model = build_algorithm(
+        dict(
+            type='BYOL',
+            backbone=BACKBONE,
+            neck=dict(type='NonLinearNeck', in_channels=32, hid_channels=8, out_channels=8),
+            head=dict(
+                type='LatentPredictHead',
+                predictor=dict(type='NonLinearNeck', in_channels=8, hid_channels=8, out_channels=8))))
+    dataset = build_dataset(
+        dict(type='SingleViewDataset', data_source=dict(type='Digits', num_images=28), pipeline=[], prefetch=True))
+    data = dict(samples_per_gpu=batch_size, workers_per_gpu=0, drop_last=drop_last)
+    loader = build_loader(dataset, Config(dict(data=data, img_norm_cfg=dict(mean=[0.3], std=[0.3]))))
+    if fails:
+        with pytest.raises(ValueError, match=f'28 images in batches of {batch_size} .*, and neck.bn0 is a batch norm'):
+            _check_smallest_batch(model, loader)
+    else:
+        _check_smallest_batch(model, loader)

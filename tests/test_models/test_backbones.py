@@ -145,6 +145,19 @@ def test_frozen_stages_do_not_move(kind, frozen):
     assert all(p.grad is None for n, p in model.named_parameters() if n.split('.')[0] in names)
 
 
+@pytest.mark.parametrize('cfg', [
+    dict(type='ResNetV1d', depth=18, base_channels=4, stem_channels=4),
+    dict(type='VisionTransformer', **VIT),
+    dict(type='SwinTransformer', **SWIN),
+    dict(type='TIMMBackbone', model_name='resnet18'),
+    dict(type='TorchvisionBackbone', model_name='resnet18'),
+])
+def test_images_of_other_channels(cfg):
+    backbone = build_backbone(dict(cfg, in_channels=4))
+    with pytest.raises(ConfigError, match='images of 4 channels and gets images of 3: set .*in_channels=3'):
+        backbone(torch.zeros(2, 3, 32, 32))
+
+
 def test_norm_eval_keeps_all_statistics():
     model = ResNet(18, base_channels=4, stem_channels=4, norm_eval=True).train()
     before = [b.clone() for b in model.buffers()]

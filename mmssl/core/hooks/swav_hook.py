@@ -2,6 +2,7 @@
 """The queue of SwAV."""
 from mmcv.runner.hooks import Hook
 
+from mmssl.datasets import distinct
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
@@ -56,6 +57,11 @@ class SwAVHook(Hook):
         if self.queue_length and not self.length:
             raise ConfigError(f'SwAVHook.queue_length is {self.queue_length}, less than a batch of all processes, '
                               f'{self.batch_size} x {runner.world_size}; make it longer, or 0 for no queue')
+        samples = len(distinct(loader.dataset)) if hasattr(loader, 'dataset') else self.length
+        if self.length > samples:
+            runner.logger.warning(
+                'SwAVHook.queue_length is %d, the training data has %d images: the queue holds some images several '
+                'times; set it to less than %d', self.length, samples, samples)
         # a queue that was loaded may be of other settings
         length = 0 if head.queue is None else head.queue.shape[1]
         if length and (length != self.length or runner.epoch < self.epoch_queue_starts):

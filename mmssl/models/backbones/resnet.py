@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..builder import BACKBONES
+from ..utils.channels import check_image_channels
 from ..utils.stages import check_frozen_stages, check_stages
 
 
@@ -164,6 +165,7 @@ class ResNet(BaseModule):
         check_frozen_stages(frozen_stages, num_stages)
         if style not in ('pytorch', 'caffe'):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+        self.in_channels = in_channels
         self.block, stage_blocks = self.arch_settings[depth]
         self.expansion = expansion or self.block.expansion
         self.base_channels = base_channels
@@ -285,6 +287,7 @@ class ResNet(BaseModule):
 
     def forward(self, x):
         """Maps of the stages in `out_indices`, in that order (tuple of N x C x H x W)."""
+        check_image_channels(x.shape[1], self.in_channels)
         x = self._stem(x)
         outs = {0: x} if 0 in self.out_indices else {}
         for i, name in enumerate(self.res_layers[:max(self.out_indices)], 1):

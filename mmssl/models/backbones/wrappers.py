@@ -6,6 +6,7 @@ from torch import nn
 
 from mmssl.utils.errors import nearest
 from ..builder import BACKBONES
+from ..utils.channels import check_image_channels
 
 
 def _tokens_to_map(tokens, size=None, num_prefix=None):
@@ -55,6 +56,7 @@ class TIMMBackbone(_Wrapper):
         import timm
         super().__init__()
         self.init_cfg = init_cfg
+        self.in_channels = in_channels
         # names with a tag or a hub address, 'resnet18.a1_in1k' or 'hf-hub:...', are timm's to judge
         if not timm.is_model(model_name) and not set(model_name) & set('.:'):
             raise ValueError(f'timm {timm.__version__} has no model {model_name!r}; '
@@ -71,6 +73,7 @@ class TIMMBackbone(_Wrapper):
 
     def forward(self, x):
         """Tuple of maps N x C x H x W."""
+        check_image_channels(x.shape[1], self.in_channels)
         model = self.timm_model
         channels_last = getattr(model, 'output_fmt', 'NCHW') == 'NHWC'
         maps = model(x)
@@ -101,6 +104,7 @@ class TorchvisionBackbone(_Wrapper):
         from torchvision.models.feature_extraction import create_feature_extractor
         super().__init__()
         self.init_cfg = init_cfg
+        self.in_channels = in_channels
         model = get_model(model_name, weights=weights, **kwargs)
         if in_channels != 3:
             self._replace_first_conv(model, in_channels)
@@ -134,4 +138,5 @@ class TorchvisionBackbone(_Wrapper):
 
     def forward(self, x):
         """Tuple of maps N x C x H x W."""
+        check_image_channels(x.shape[1], self.in_channels)
         return tuple(_tokens_to_map(m) if m.dim() == 3 else m for m in self.model(x).values())

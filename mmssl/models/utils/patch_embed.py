@@ -4,6 +4,7 @@ from mmcv.cnn import build_norm_layer
 from torch import nn
 from torch.nn import functional as F
 
+from .channels import check_image_channels
 from .patches import patch_grid
 
 
@@ -28,6 +29,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels=3, embed_dims=768, input_size=224, patch_size=16, bias=True, norm_cfg=None):
         super().__init__()
+        self.in_channels = in_channels
         self.patch_size = patch_size
         self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size, bias=bias)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg else None
@@ -36,6 +38,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, img):
         """Images, B x C x H x W, to tokens in row order, B x L x embed_dims, and the grid (rows, columns)."""
+        check_image_channels(img.shape[1], self.in_channels)
         grid = patch_grid(*img.shape[-2:], self.patch_size)
         tokens = self.projection(img).flatten(2).transpose(1, 2)
         return tokens if self.norm is None else self.norm(tokens), grid
@@ -45,6 +48,7 @@ class PatchEmbed(nn.Module):
 
         Of images of which only some patches are wanted, the others need not be computed.
         """
+        check_image_channels(patches.shape[2] // self.patch_size**2, self.in_channels)
         weight = self.projection.weight.permute(0, 2, 3, 1).flatten(1)  # in the order of patchify
         tokens = F.linear(patches, weight, self.projection.bias)
         return tokens if self.norm is None else self.norm(tokens)
