@@ -224,7 +224,7 @@ def gather_variable(tensor):
 
 
 class GatherLayer(torch.autograd.Function):
-    """Gather along dim 0 with the full gradient.
+    """The tensors of all ranks, a tuple in rank order as in MMSelfSup, with the full gradient.
 
     Every rank's loss may depend on this rank's tensor, so the gradients are summed over ranks before this rank's
     slice is taken. With the mean over ranks that DDP takes afterwards, a loss averaged over local anchors has the
@@ -233,19 +233,21 @@ class GatherLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, tensor):
-        ctx.size = len(tensor)
-        return concat_all_gather(tensor)
+        parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
+        if is_distributed():
+            dist.all_gather(parts, tensor.contiguous())
+        else:
+            parts[0].copy_(tensor)
+        return tuple(parts)
 
     @staticmethod
-    def backward(ctx, grad):
-        grad = all_reduce_sum(grad.contiguous().clone())
-        start = get_rank() * ctx.size
-        return grad[start:start + ctx.size]
+    def backward(ctx, *grads):
+        return all_reduce_sum(torch.stack(grads))[get_rank()]
 
 
 def gather_with_grad(tensor):
     """Differentiable concatenation over ranks; the identity in one process. See GatherLayer."""
-    return GatherLayer.apply(tensor) if get_world_size() > 1 else tensor
+    return torch.cat(GatherLayer.apply(tensor)) if get_world_size() > 1 else tensor
 
 
 class _AllReduceSum(torch.autograd.Function):
