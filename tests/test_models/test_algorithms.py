@@ -10,8 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmssl.datasets.loader import map_tensors
 from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
+from mmssl.utils.errors import ConfigError
 
 ALL = list(tiny.CONFIGS)
+WITHOUT_NECK = ('DeepCluster', 'MaskFeat', 'RotationPred')
 
 
 def gradients(model):
@@ -249,11 +251,18 @@ def test_no_key_twice(name):
 
 
 @pytest.mark.parametrize('name, old', [('MoCo', 'encoder_q'), ('DenseCL', 'encoder_q'), ('BYOL', 'online_net'),
-                                       ('SimSiam', 'encoder')])
+                                       ('SimSiam', 'encoder'), ('MoCoV3', 'base_encoder')])
 @pytest.mark.parametrize('both', [True, False])
-def test_checkpoints_of_mmselfsup_load(name, old, both):
-    """They hold the online networks as items of a sequence, mostly besides `backbone` and `neck`."""
+def test_names_of_mmselfsup(name, old, both):
+    """Its checkpoints hold the online networks as items of a sequence, mostly besides `backbone` and `neck`.
+
+    The sequence is an attribute, in no key of ours.
+    """
     source, model = tiny.build(name, seed=1), tiny.build(name, seed=2)
+    backbone, neck = getattr(model, old)
+    assert backbone is model.backbone and neck is model.neck and old not in dict(model.named_children())
+    img = tiny.batch(name)['img'][0]
+    torch.testing.assert_close(getattr(model, old)(img)[0], model.neck(model.backbone(img))[0])
     state = {}
     for key, value in source.state_dict().items():
         renamed = key.replace('backbone.', f'{old}.0.').replace('neck.', f'{old}.1.')
@@ -391,8 +400,18 @@ def test_losses_are_those_declared():
         dict(loss_a=torch.tensor([1., 3.]), b=torch.tensor(4.), loss_scale=torch.tensor(100.), ratio=0.5))
     assert loss == 6
     assert {k: v.item() for k, v in logged.items()} == dict(loss_a=2, b=4, loss_scale=100, ratio=0.5, loss=6)
-    with pytest.raises(KeyError, match="declares 'b'"):
-        Model().parse_losses(dict(loss_a=torch.tensor(1.)))
+    one = torch.tensor(1.)
+    with pytest.raises(
+            ConfigError, match=r"Model sums loss_names = \('loss_a', 'b'\), and forward_train gives \['loss_a'\]"):
+        Model().parse_losses(dict(loss_a=one))
+
+    class Undeclared(BaseModel):
+        pass
+
+    assert Undeclared().parse_losses(dict(loss=one, ratio=0.5))[0] == 1
+    for losses in (dict(loss_a=one, loss_b=one), dict(loss=one, loss_b=one), dict(a=one, b=one)):
+        with pytest.raises(ConfigError, match=rf'such as loss_names = \({", ".join(map(repr, losses))}\); the others'):
+            Undeclared().parse_losses(losses)
 
 
 def test_errors_say_what_is_right():
@@ -405,6 +424,68 @@ def test_errors_say_what_is_right():
         model(torch.zeros(2, 3, 32, 32))
     with pytest.raises(NotImplementedError, match='SimCLR predicts nothing'):
         model(torch.zeros(2, 3, 32, 32), mode='test')
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_models_without_a_part(name):
+    """Where a neck is optional the model trains without it, elsewhere one line says that it is needed."""
+    optional = ('neck', 'head') if 'Classif' in name else ('neck', ) if name in WITHOUT_NECK else ()
+    for part in ('neck', 'head'):
+        if part in optional:
+            if part in tiny.CONFIGS[name]:
+                assert getattr(tiny.build(name, **{part: None}), part) is None
+        else:
+            with pytest.raises(ConfigError, match=f'{name} needs a {part}: model.{part} is None'):
+                tiny.build(name, **{part: None})
+    if name == 'DeepCluster':
+        model = tiny.build(name, neck=None, head=dict(tiny.CONFIGS[name]['head'], with_avg_pool=True))
+        same = tiny.build(name)
+        data = tiny.batch(name)
+        assert model.train_step(data)['loss'].equal(same.train_step(data)['loss'])
+
+
+@pytest.mark.parametrize('name', [name for name in ALL if name not in ('DeepCluster', 'MMClsImageClassifierWrapper')])
+def test_images_of_other_channels(name):
+    """One line in the first iteration, also where patches are multiplied without a convolution (MAE, CAE)."""
+    model, data = tiny.build(name), tiny.batch(name)
+    data['img'] = map_tensors(data['img'], lambda v: v[:, :1] if v.dim() == 4 else v)
+    message = 'images of 3 channels and gets images of 1: set model.backbone.in_channels=1, or let the data give 3'
+    with pytest.raises(ConfigError, match=message):
+        model(**data)
+    with pytest.raises(ConfigError, match=message):
+        model.extract_feat(torch.zeros(2, 1, 32, 32))
+
+
+def test_edges_have_two_channels():
+    model = tiny.build('DeepCluster', backbone=tiny.BACKBONE)
+    with pytest.raises(ConfigError, match='3 channels and gets images of 2: .* with_sobel=True makes 2 of any number'):
+        model(**tiny.batch('DeepCluster'))
+
+
+ONE_IMAGE = dict(
+    SimCLR='compares the images', MoCoV3='compares the images', BarlowTwins='compares the images',
+    SwAV='compares the images', BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm',
+    ODC='neck.bn0 is a batch norm')  # yapf: disable
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_a_batch_of_one_image(name):
+    """What is refused before the training is what fails in it, and nothing else."""
+    # maps of several positions: the norms of backbones have something to normalise
+    model = tiny.build(name) if name in tiny.TRANSFORMERS else tiny.build(
+        name, backbone=dict(tiny.CONFIGS[name]['backbone'], strides=(1, 1, 1, 1)))
+    reason = model.refuses_one_image(1)
+    assert reason is None if name not in ONE_IMAGE else ONE_IMAGE[name] in reason
+    # two processes have two images together, which SyncBN and losses see
+    assert model.refuses_one_image(2) is None
+    if reason:
+        with pytest.raises(ValueError, match='compares the images|more than 1 value per channel'):
+            model(**tiny.batch(name, 1))
+    else:
+        assert model(**tiny.batch(name, 1))
+    if name == 'BYOL':
+        alone = tiny.build(name, neck=dict(tiny.NECK, norm_cfg=dict(type='BN')))
+        assert 'neck.bn0' in alone.refuses_one_image(2)
 
 
 @pytest.mark.parametrize('name', ['DeepCluster', 'NPID', 'ODC'])

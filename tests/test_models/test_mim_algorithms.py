@@ -585,3 +585,18 @@ def test_masks_of_two_compiled_processes_are_those_of_one(run_distributed):
     parts = [rank['MAE'][1][0] for rank in run_distributed(compiled_rank, ['MAE'], 'inductor')]
     torch.testing.assert_close(sum(parts) / 2, whole)
     assert not parts[0].equal(parts[1])
+
+
+@pytest.mark.parametrize('name', tiny.MASKS)
+def test_flattened_masks(name):
+    """B x L instead of B x h x w, as some mask generators of MMSelfSup 0.x give them."""
+    model, data = tiny.build(name), tiny.batch(name)
+    *images, mask = data['img']
+    flat = dict(data, img=[*images, mask.flatten(1)])
+    torch.testing.assert_close(model(**flat), model(**data), rtol=0, atol=0)
+    with pytest.raises(ConfigError, match='the mask is one of 7 patches'):
+        model(**dict(data, img=[*images, mask.flatten(1)[:, :7]]))
+    if name == 'SimMIM':
+        predicted = model.reconstruct(images[0], mask)
+        assert model.head(images[0], predicted,
+                          mask.flatten(1))['loss'].equal(model.head(images[0], predicted, mask)['loss'])

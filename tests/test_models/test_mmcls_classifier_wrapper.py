@@ -78,9 +78,9 @@ def test_as_mmcls(train_cfg):
             torch.testing.assert_close(a, b)
     ours.eval(), theirs.eval()
     scores = ours(img, mode='test')
-    assert list(scores) == ['head0'] and scores['head0'].device.type == 'cpu'
+    assert list(scores) == ['head1'] and scores['head1'].device.type == 'cpu'
     expected = theirs.simple_test(img, softmax=False, post_process=False)
-    torch.testing.assert_close(scores['head0'], expected)
+    torch.testing.assert_close(scores['head1'], expected)
     maps = ours(img, mode='extract')
     assert isinstance(maps, tuple) and maps[0].shape == (6, 16, 3, 3)
     torch.testing.assert_close(ours.head.fc(maps[0].mean((2, 3))), expected)
@@ -92,7 +92,7 @@ def test_accuracy_of_hard_labels():
     model.head.fc.bias.data.fill_(-100.)
     img, label = batch(10)
     log_vars = model.train_step(dict(img=img, label=label))['log_vars']
-    order = model(img, mode='test')['head0'].argsort(1, descending=True)
+    order = model(img, mode='test')['head1'].argsort(1, descending=True)
     for k in (1, 2):
         assert log_vars[f'top-{k}'].item() == pytest.approx(100 *
                                                             (order[:, :k] == label[:, None]).any(1).float().mean())
@@ -116,7 +116,8 @@ def test_other_heads(head):
     model = build(backbone=backbone, neck=neck, head=dict(head, num_classes=5, in_channels=16)).eval()
     img, label = batch()
     loss = model.train_step(dict(img=img, label=label))['loss']
-    torch.testing.assert_close(loss, F.cross_entropy(model(img, mode='test')['head0'], label))
+    scores, = model(img, mode='test').values()
+    torch.testing.assert_close(loss, F.cross_entropy(scores, label))
 
 
 def test_bfloat16_loss_is_computed_in_float32():
@@ -201,7 +202,7 @@ def test_training_with_evaluation(tmp_path):
     model.eval()
     img = torch.stack([torch.from_numpy(dataset[i]['img']) for i in range(40)]).permute(0, 3, 1, 2) / 255
     with torch.autocast('cpu', torch.bfloat16):
-        scores = model((img - 0.3) / 0.3, mode='test')['head0'].float()
+        scores = model((img - 0.3) / 0.3, mode='test')['head1'].float()
     right = (scores.argmax(1).numpy() == dataset.gt_labels).mean() * 100
     assert runner.meta['hook_msgs']['best_score'] == pytest.approx(right)
     dataset.gt_labels[[3, 5]] = -1

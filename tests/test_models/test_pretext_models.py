@@ -113,6 +113,21 @@ def test_rotation_pred_is_the_classification_of_each_copy():
     torch.testing.assert_close(model(**data)['loss'], loss, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize('name, label', [('RelativeLoc', 'patch_label'), ('RotationPred', 'rot_label')])
+def test_calls_as_in_mmselfsup(name, label):
+    """Label and mode come by position, and the parts of an image in one tensor."""
+    model, data = tiny.build(name).eval(), tiny.batch(name)
+    img, target = data['img'], data[label]
+    one = torch.stack(img, 1) if name == 'RotationPred' else torch.stack(
+        [torch.cat([patch, img[4]], 1) for patch in (*img[:4], *img[5:])], 1)
+    expected, scores = model(**data)['loss'], model(img, mode='test')['head0']
+    for given in (img, one):
+        assert model(given, target, 'train')['loss'].equal(expected)
+        assert model(given, target)['loss'].equal(expected)
+        assert model(given, None, 'test')['head0'].equal(scores)
+    assert model(img[0], None, 'extract')[0].equal(model.backbone(img[0])[0])
+
+
 @pytest.mark.parametrize('name', ['RelativeLoc', 'RotationPred'])
 def test_features_of_plain_images(name):
     model, img = tiny.build(name).eval(), torch.randn(3, 3, 32, 32)

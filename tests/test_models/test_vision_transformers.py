@@ -139,7 +139,7 @@ def test_other_architectures():
         VisionTransformer(arch='hug')
     with pytest.raises(ConfigError, match='a dict with embed_dims, num_layers, .*, got'):
         VisionTransformer(arch=dict(embed_dims=16))
-    with pytest.raises(ConfigError, match=r'layers from 0 to 1, or counted from the end as -1, got \[2\]'):
+    with pytest.raises(ConfigError, match=r'numbers from -2 to 1 .-1 is the last layer., got \[2\]'):
         build(out_indices=2)
     with pytest.raises(ConfigError, match='layer_cfgs is one dict for all 2, or a list of 2, got 3'):
         build(layer_cfgs=[dict()] * 3)

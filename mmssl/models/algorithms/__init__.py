@@ -1,6 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .barlowtwins import BarlowTwins
-from .base import BaseModel
+from .base import BackboneNeckHead, BaseModel
 from .byol import BYOL
 from .cae import CAE
 from .classification import Classification
@@ -22,7 +22,7 @@ from .simsiam import SimSiam
 from .swav import SwAV
 
 __all__ = [
-    'BYOL', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL', 'InterCLRMoCo', 'MAE',
-    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'RelativeLoc', 'RotationPred', 'SimCLR',
-    'SimMIM', 'SimSiam', 'SwAV'
+    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL',
+    'InterCLRMoCo', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'RelativeLoc',
+    'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV'
 ]

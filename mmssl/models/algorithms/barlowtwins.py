@@ -1,11 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Barlow Twins."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from .base import BaseModel, two_views
+from ..builder import ALGORITHMS
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class BarlowTwins(BaseModel):
+class BarlowTwins(BackboneNeckHead):
     """Self-Supervised Learning via Redundancy Reduction <https://arxiv.org/abs/2103.03230>.
 
     Args:
@@ -15,11 +15,7 @@ class BarlowTwins(BaseModel):
         init_cfg (dict, optional): Initialisation.
     """
 
-    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+    compares_images = True
 
     def forward_train(self, img, **kwargs):
         """Two views (list of B x C x H x W) to the loss and its two terms."""

@@ -2,8 +2,11 @@
 """What every algorithm shares."""
 import torch
 from mmcv.runner import BaseModule
+from torch import nn
 
 from mmssl.utils.errors import ConfigError
+from ..builder import build_backbone, build_head, build_neck
+from ..utils.patches import check_mask, patch_grid
 from ..utils.sobel import Sobel
 
 MODES = ('train', 'test', 'extract')
@@ -34,24 +37,48 @@ def one_view(img):
     return img
 
 
-def masked_view(img, parts):
+def masked_view(img, parts, backbone):
     """The parts of a batch whose pipeline ends with a mask generator.
 
     Args:
         img (list[Tensor]): What the data gives.
-        parts (Sequence[str]): What it should give; the last is the mask.
+        parts (Sequence[str]): What it should give; the first is the image, the last the mask.
+        backbone (nn.Module): Its patches are the places of a mask that comes as B x L.
 
     Returns:
-        list[Tensor]: The parts.
+        list[Tensor]: The parts, the mask as B x h x w.
 
     Raises:
         ConfigError: The batch has other parts.
     """
-    if not isinstance(img, (list, tuple)) or len(img) != len(parts) or img[-1].dim() != 3:
+    if not isinstance(img, (list, tuple)) or len(img) != len(parts) or img[-1].dim() not in (2, 3):
         given = [tuple(part.shape) for part in img] if isinstance(img, (list, tuple)) else 'one tensor'
         raise ConfigError(f'this algorithm takes {", ".join(parts)} of each image, the data gives {given}: let the '
                           'pipeline end with the mask generator of its recipe')
-    return img
+    *images, mask = img
+    if mask.dim() == 2:
+        grid = patch_grid(*images[0].shape[-2:], backbone.patch_embed.patch_size)
+        check_mask(mask, grid)
+        mask = mask.unflatten(1, grid)
+    return [*images, mask]
+
+
+def scores_by_stage(backbone, scores):
+    """Scores of classifiers by names that say on which stage each stands.
+
+    Args:
+        backbone (nn.Module): Its `out_indices`, where it has them, are the stages; else they count from 0.
+        scores (list[Tensor]): Scores on each of these stages, or on the last alone; one more is of MultiClsHead's
+            unpooled map.
+
+    Returns:
+        dict[str, Tensor]: Such as head4, and head4_unpool, on the CPU.
+    """
+    stages = list(getattr(backbone, 'out_indices', None) or range(len(scores)))
+    if len(scores) == 1:
+        stages = stages[-1:]
+    names = [*(f'head{stage}' for stage in stages), f'head{stages[-1]}_unpool']
+    return {name: score.cpu() for name, score in zip(names, scores)}
 
 
 class BaseModel(BaseModule):
@@ -65,19 +92,22 @@ class BaseModel(BaseModule):
 
     Attributes:
         loss_names (tuple[str]): Keys of the result of `forward_train` that are summed to the loss; its other entries
-            are logged.
+            are logged. Without a declaration `forward_train` gives no loss but `loss`.
+        compares_images (bool): Whether the loss compares the images of a batch with each other.
         needs_labels (bool): Whether it cannot be trained on samples without a label.
         is_update_iter (bool): Whether the weights changed since the last iteration; optimizer hooks that accumulate
             gradients set it, so that moving averages step only when there is something new.
         renamed_keys (dict[str, str]): Beginnings of state-dict keys of MMSelfSup's checkpoints, and what they are here.
     """
     loss_names = ('loss', )
+    compares_images = False
     needs_labels = False
     is_update_iter = True
     renamed_keys = {}
 
     def __init__(self, init_cfg=None, with_sobel=False):
         super().__init__(init_cfg)
+        self.with_sobel = with_sobel
         self.sobel_layer = Sobel() if with_sobel else None
 
     @property
@@ -87,6 +117,23 @@ class BaseModel(BaseModule):
     @property
     def with_head(self):
         return getattr(self, 'head', None) is not None
+
+    def refuses_one_image(self, processes):
+        """Why a batch with one image in each process cannot be trained on.
+
+        Args:
+            processes (int): Their number.
+
+        Returns:
+            str | None: The reason; None where it can.
+        """
+        if self.compares_images and processes == 1:
+            return 'the loss compares the images of a batch with each other'
+        norms = (nn.BatchNorm1d, nn.SyncBatchNorm) if processes == 1 else nn.BatchNorm1d
+        for name, module in self.named_modules():
+            if name.startswith(('neck.', 'head.')) and isinstance(module, norms):
+                return f'{name} is a batch norm, which needs more than the one vector of an image'
+        return None
 
     def extract_feat(self, img):
         """Images, N x C x H x W, to the tuple of maps that the backbone returns."""
@@ -132,12 +179,14 @@ class BaseModel(BaseModule):
             tuple[Tensor, dict[str, Tensor]]: The loss, and everything to log as detached 0-dim tensors.
 
         Raises:
-            KeyError: A declared loss is absent.
+            ConfigError: A declared loss is absent, or nothing is declared and there are losses besides `loss`.
         """
-        absent = [name for name in self.loss_names if name not in losses]
-        if absent:
-            raise KeyError(f'{type(self).__name__}.loss_names declares {absent[0]!r}, forward_train returned only '
-                           f'{list(losses)}')
+        named = tuple(name for name in losses if 'loss' in name)
+        undeclared = self.loss_names is BaseModel.loss_names and named != self.loss_names
+        if undeclared or not set(self.loss_names) <= set(losses):
+            raise ConfigError(f'{type(self).__name__} sums loss_names = {self.loss_names}, and forward_train gives '
+                              f'{list(losses)}: name all that are summed to the loss in the class, such as '
+                              f'loss_names = {named or tuple(losses)}; the others are only logged')
         loss = sum(losses[name].mean() for name in self.loss_names)
         log_vars = {name: torch.as_tensor(value).detach().float().mean() for name, value in losses.items()}
         log_vars['loss'] = loss.detach()
@@ -177,3 +226,45 @@ class BaseModel(BaseModule):
 
     def _dump_init_info(self, logger_name):
         """mmcv prints two lines a parameter here; the lines printed for each module say the same."""
+
+
+class BackboneNeckHead(BaseModel):
+    """An algorithm of a backbone, a neck and a head, which are built from their configs.
+
+    Args:
+        backbone (dict): Config of the backbone.
+        neck (dict, optional): Config of the neck.
+        head (dict, optional): Config of the head.
+        init_cfg (dict, optional): Initialisation.
+        with_sobel (bool): See BaseModel.
+
+    Attributes:
+        optional_parts (tuple[str]): Which of 'neck' and 'head' the algorithm can do without.
+        online_name (str): What MMSelfSup calls the sequence of backbone and neck. It is an attribute here too, and the
+            beginning of keys in MMSelfSup's checkpoints.
+
+    Raises:
+        ConfigError: A part is absent that the algorithm needs.
+    """
+    optional_parts = ()
+    online_name = None
+
+    def __init__(self, backbone, neck=None, head=None, init_cfg=None, with_sobel=False):
+        super().__init__(init_cfg, with_sobel)
+        for part, cfg in dict(neck=neck, head=head).items():
+            if cfg is None and part not in self.optional_parts:
+                raise ConfigError(
+                    f'{type(self).__name__} needs a {part}: model.{part} is None, it must be a config such '
+                    'as that of its recipe')
+        self.backbone = build_backbone(backbone)
+        self.neck = None if neck is None else build_neck(neck)
+        self.head = None if head is None else build_head(head)
+
+    @property
+    def renamed_keys(self):
+        return {f'{self.online_name}.{i}.': part for i, part in enumerate(('backbone.', 'neck.'))}
+
+    def __getattr__(self, name):
+        if name == type(self).online_name:
+            return nn.Sequential(self.backbone, self.neck)
+        return super().__getattr__(name)

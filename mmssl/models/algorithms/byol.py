@@ -1,12 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """BYOL."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import MomentumEncoder
-from .base import BaseModel, two_views
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class BYOL(BaseModel):
+class BYOL(BackboneNeckHead):
     """Bootstrap Your Own Latent <https://arxiv.org/abs/2006.07733>.
 
     `MomentumUpdateHook` raises `momentum` from `base_momentum` to 1 and calls `momentum_update` after each step.
@@ -18,14 +18,11 @@ class BYOL(BaseModel):
         base_momentum (float): Share of the target network that stays at an update, at the start.
         init_cfg (dict, optional): Initialisation.
     """
-    renamed_keys = {'online_net.0.': 'backbone.', 'online_net.1.': 'neck.'}
+    online_name = 'online_net'
 
     def __init__(self, backbone, neck=None, head=None, base_momentum=0.996, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
+        super().__init__(backbone, neck, head, init_cfg)
         self.target_net = MomentumEncoder(self.backbone, self.neck)
-        self.head = build_head(head)
         self.base_momentum = base_momentum
         self.momentum = base_momentum
 

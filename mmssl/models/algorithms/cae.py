@@ -6,13 +6,13 @@ import torch
 
 from mmssl.utils.errors import ConfigError
 from ..backbones.cae_vit import split_patches
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import ema_update
-from .base import BaseModel, masked_view
+from .base import BackboneNeckHead, masked_view
 
 
 @ALGORITHMS.register_module()
-class CAE(BaseModel):
+class CAE(BackboneNeckHead):
     """Context Autoencoder <https://arxiv.org/abs/2202.03026>: predict features of masked patches, from them words.
 
     Args:
@@ -33,10 +33,7 @@ class CAE(BaseModel):
                  base_momentum=0.0,
                  init_cfg=None,
                  img_norm_cfg=dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+        super().__init__(backbone, neck, head, init_cfg)
         self.teacher = copy.deepcopy(self.backbone).requires_grad_(False)
         self.momentum = base_momentum
         for name in ('mean', 'std'):
@@ -60,12 +57,12 @@ class CAE(BaseModel):
         """Images, the same in the tokenizer's size and masks on the grid of patches to losses.
 
         Args:
-            img (list[Tensor]): B x C x H x W, B x C x H' x W', and B x h x w, 1 where masked.
+            img (list[Tensor]): B x C x H x W, B x C x H' x W', and B x h x w or B x L, 1 where masked.
 
         Returns:
             dict[str, Tensor]: See CAEHead.
         """
-        img, img_target, mask = masked_view(img, ('an image', 'an image for the tokenizer', 'a mask'))
+        img, img_target, mask = masked_view(img, ('an image', 'an image for the tokenizer', 'a mask'), self.backbone)
         grid, mask = mask.shape[1:], mask.flatten(1).bool()  # B x L
         masked = self.neck.mask_token_num
         visible = mask.shape[1] - masked

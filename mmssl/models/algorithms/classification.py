@@ -1,12 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Supervised classification, also of frozen features."""
-from ..builder import ALGORITHMS, build_backbone, build_head
+from ..builder import ALGORITHMS
 from ..utils.augment import build_augments
-from .base import BaseModel
+from .base import BackboneNeckHead, scores_by_stage
 
 
 @ALGORITHMS.register_module()
-class Classification(BaseModel):
+class Classification(BackboneNeckHead):
     """A backbone and a classifier.
 
     Args:
@@ -18,12 +18,12 @@ class Classification(BaseModel):
         freeze_backbone (bool): Linear probe of any backbone: it gets no gradient, and its norms keep their statistics.
     """
 
+    optional_parts = ('neck', 'head')
+
     def __init__(self, backbone, with_sobel=False, head=None, train_cfg=None, init_cfg=None, freeze_backbone=False):
-        super().__init__(init_cfg, with_sobel)
-        self.backbone = build_backbone(backbone)
-        self.head = None if head is None else build_head(head)
-        if self.with_head:
-            self.loss_names = getattr(self.head, 'loss_names', self.loss_names)
+        super().__init__(backbone, None, head, init_cfg, with_sobel)
+        if hasattr(self.head, 'loss_names'):
+            self.loss_names = self.head.loss_names
         self.augments = build_augments(train_cfg, self.head)
         if self.augments is not None:
             self.head.soft_labels = True
@@ -48,14 +48,5 @@ class Classification(BaseModel):
         return self.head.loss(self.head(self.extract_feat(img)), label)
 
     def forward_test(self, img, **kwargs):
-        """Images to scores (N x num_classes, on the CPU) by head.
-
-        They are named by the stages in the backbone's `out_indices`, such as head4, or head0 where it has none. The
-        scores of MultiClsHead's unpooled map are the last ones, head4_unpool.
-        """
-        scores = [score.cpu() for score in self.head(self.extract_feat(img))]
-        stages = list(getattr(self.backbone, 'out_indices', None) or range(len(scores)))
-        if len(scores) == 1:  # a head on the last map only
-            stages = stages[-1:]
-        names = [*(f'head{stage}' for stage in stages), f'head{stages[-1]}_unpool']
-        return dict(zip(names, scores))
+        """Images to scores (N x num_classes, on the CPU) by stage, such as head4; see scores_by_stage."""
+        return scores_by_stage(self.backbone, self.head(self.extract_feat(img)))

@@ -2,13 +2,13 @@
 """DeepCluster."""
 import torch
 
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..losses import balanced_weights
-from .base import BaseModel, one_view
+from .base import BackboneNeckHead, one_view
 
 
 @ALGORITHMS.register_module()
-class DeepCluster(BaseModel):
+class DeepCluster(BackboneNeckHead):
     """Deep Clustering for Unsupervised Learning of Visual Features <https://arxiv.org/abs/1807.05520>.
 
     A classifier of clusters; DeepClusterHook makes these of the network's own features between epochs.
@@ -21,12 +21,11 @@ class DeepCluster(BaseModel):
         init_cfg (dict, optional): Initialisation.
     """
 
+    optional_parts = ('neck', )
+
     def __init__(self, backbone, with_sobel=True, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg, with_sobel)
-        self.backbone = build_backbone(backbone)
-        self.neck = None if neck is None else build_neck(neck)
-        self.head = build_head(head)
-        num_classes = self.head.num_classes
+        super().__init__(backbone, neck, head, init_cfg, with_sobel)
+        self.num_classes = num_classes = self.head.num_classes
         self.register_buffer('loss_weight', torch.full((num_classes, ), 1 / num_classes))
 
     def classify(self, img):

@@ -102,8 +102,8 @@ class InterCLRMoCo(MoCo):
                  share_neck=True,
                  num_classes=10000,
                  init_cfg=None):
-        super().__init__(backbone, neck if share_neck else dict(type=TwoNecks, neck=neck), head, queue_len, feat_dim,
-                         momentum, init_cfg)
+        super().__init__(backbone, neck if share_neck or neck is None else dict(type=TwoNecks, neck=neck), head,
+                         queue_len, feat_dim, momentum, init_cfg)
         self.memory_bank = build_memory(memory_bank)
         for name, value in dict(num_classes=num_classes, feat_dim=feat_dim).items():
             if getattr(self.memory_bank, name) != value:

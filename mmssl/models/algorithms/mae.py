@@ -1,12 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """MAE."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..utils.patches import patch_grid
-from .base import BaseModel, one_view
+from .base import BackboneNeckHead, one_view
 
 
 @ALGORITHMS.register_module()
-class MAE(BaseModel):
+class MAE(BackboneNeckHead):
     """Masked Autoencoders <https://arxiv.org/abs/2111.06377>: rebuild the pixels of masked patches.
 
     Args:
@@ -15,12 +15,6 @@ class MAE(BaseModel):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
-
-    def __init__(self, backbone, neck, head, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
 
     def extract_feat(self, img):
         """Images, B x C x H x W, without masks to the encoder's (map, class token) pairs."""

@@ -2,16 +2,16 @@
 """Classifiers of MMClassification."""
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import accepted_arguments
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..losses.precision import in_float32
 from ..utils.accuracy import Accuracy
 from ..utils.augment import build_augments
 from ..utils.position_embedding import resize_bias_table
-from .base import BaseModel
+from .base import BackboneNeckHead, scores_by_stage
 
 
 @ALGORITHMS.register_module()
-class MMClsImageClassifierWrapper(BaseModel):
+class MMClsImageClassifierWrapper(BackboneNeckHead):
     """What mmcls.ImageClassifier is, with its state-dict keys, for our runners, data sets and evaluations.
 
     Args:
@@ -27,13 +27,12 @@ class MMClsImageClassifierWrapper(BaseModel):
         ConfigError: A head that is none of mmcls's for one label an image.
     """
     needs_labels = True
+    optional_parts = ('neck', 'head')
 
     def __init__(self, backbone, neck=None, head=None, pretrained=None, train_cfg=None, init_cfg=None):
-        super().__init__(init_cfg if pretrained is None else dict(type='Pretrained', checkpoint=pretrained))
         _mend_resizing()
-        self.backbone = build_backbone(backbone)
-        self.neck = None if neck is None else build_neck(neck)
-        self.head = None if head is None else build_head(head)
+        super().__init__(backbone, neck, head,
+                         init_cfg if pretrained is None else dict(type='Pretrained', checkpoint=pretrained))
         if self.with_head:
             if not hasattr(self.head, 'simple_test') or 'softmax' not in accepted_arguments(self.head.simple_test)[0]:
                 raise ConfigError(f'{type(self).__name__} takes a head of mmcls for one label an image, such as '
@@ -54,8 +53,9 @@ class MMClsImageClassifierWrapper(BaseModel):
         return {**losses.pop('accuracy', {}), **losses}
 
     def forward_test(self, img, **kwargs):
-        """Images to dict(head0=scores), N x num_classes on the CPU, before the softmax."""
-        return dict(head0=self.head.simple_test(self._head_input(img), softmax=False, post_process=False).cpu())
+        """Images to scores before the softmax, N x num_classes on the CPU, by stage as in Classification."""
+        scores = self.head.simple_test(self._head_input(img), softmax=False, post_process=False)
+        return scores_by_stage(self.backbone, scores if isinstance(scores, (tuple, list)) else [scores])
 
 
 def _mend_resizing():

@@ -3,16 +3,16 @@
 import torch
 
 from mmssl.utils.dist import batch_shuffle_ddp, batch_unshuffle_ddp, concat_all_gather, get_world_size
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..losses import similarities, unit_vectors
 from ..memories import enqueue, new_queue
 from ..utils.momentum_encoder import MomentumEncoder
 from ..utils.norm import SplitBatchNorm
-from .base import BaseModel, two_views
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class MoCo(BaseModel):
+class MoCo(BackboneNeckHead):
     """Momentum Contrast, v1 <https://arxiv.org/abs/1911.05722> and v2 <https://arxiv.org/abs/2003.04297>.
 
     The two differ in neck, temperature and augmentation, which the config gives.
@@ -27,14 +27,12 @@ class MoCo(BaseModel):
         momentum (float): Share of the key encoder that stays at an update.
         init_cfg (dict, optional): Initialisation.
     """
-    renamed_keys = {'encoder_q.0.': 'backbone.', 'encoder_q.1.': 'neck.'}
+    online_name = 'encoder_q'
 
     def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=128, momentum=0.999, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
+        super().__init__(backbone, neck, head, init_cfg)
         self.encoder_k = MomentumEncoder(self.backbone, self.neck)
-        self.head = build_head(head)
+        self.queue_len = queue_len
         self.momentum = momentum
         queue, queue_ptr = new_queue(feat_dim, queue_len)
         self.register_buffer('queue', queue)  # feat_dim x queue_len

@@ -1,12 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """MoCo v3."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import MomentumEncoder
-from .base import BaseModel, two_views
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class MoCoV3(BaseModel):
+class MoCoV3(BackboneNeckHead):
     """MoCo v3 <https://arxiv.org/abs/2104.02057>: contrast with the keys of the batch, for vision transformers.
 
     `MomentumUpdateHook` raises `momentum` from `base_momentum` to 1 and calls `momentum_update` after each step.
@@ -18,14 +18,12 @@ class MoCoV3(BaseModel):
         base_momentum (float): Share of the key encoder that stays at an update, at the start.
         init_cfg (dict, optional): Initialisation.
     """
-    renamed_keys = {'base_encoder.0.': 'backbone.', 'base_encoder.1.': 'neck.'}
+    compares_images = True
+    online_name = 'base_encoder'
 
     def __init__(self, backbone, neck, head, base_momentum=0.99, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
+        super().__init__(backbone, neck, head, init_cfg)
         self.momentum_encoder = MomentumEncoder(self.backbone, self.neck)
-        self.head = build_head(head)
         self.base_momentum = base_momentum
         self.momentum = base_momentum
 

@@ -1,13 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """NPID."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_memory, build_neck
+from ..builder import ALGORITHMS, build_memory
 from ..losses import unit_vectors
 from ..memories import bank_similarities
-from .base import BaseModel, one_view
+from .base import BackboneNeckHead, one_view
 
 
 @ALGORITHMS.register_module()
-class NPID(BaseModel):
+class NPID(BackboneNeckHead):
     """Non-Parametric Instance Discrimination <https://arxiv.org/abs/1805.01978>.
 
     Each image is a class of its own, represented by the feature that a memory bank holds of it. In place of the
@@ -37,10 +37,7 @@ class NPID(BaseModel):
                  neg_num=65536,
                  ensure_neg=False,
                  init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+        super().__init__(backbone, neck, head, init_cfg)
         self.memory_bank = build_memory(memory_bank)
         self.neg_num = neg_num
         self.ensure_neg = ensure_neg

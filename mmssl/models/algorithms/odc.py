@@ -3,13 +3,13 @@
 import torch
 
 from mmssl.utils.errors import ConfigError
-from ..builder import ALGORITHMS, build_backbone, build_head, build_memory, build_neck
+from ..builder import ALGORITHMS, build_memory
 from ..losses import balanced_weights
-from .base import BaseModel, one_view
+from .base import BackboneNeckHead, one_view
 
 
 @ALGORITHMS.register_module()
-class ODC(BaseModel):
+class ODC(BackboneNeckHead):
     """ODC <https://arxiv.org/abs/2006.10645>: classify samples by their clusters, which move along in each iteration.
 
     The first clusters come from DeepClusterHook with `init_memory=True`; ODCHook keeps centroids, small clusters and
@@ -28,12 +28,9 @@ class ODC(BaseModel):
     """
 
     def __init__(self, backbone, with_sobel=False, neck=None, head=None, memory_bank=None, init_cfg=None):
-        super().__init__(init_cfg, with_sobel)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+        super().__init__(backbone, neck, head, init_cfg, with_sobel)
         self.memory_bank = build_memory(memory_bank)
-        num_classes = self.memory_bank.num_classes
+        self.num_classes = num_classes = self.memory_bank.num_classes
         if self.head.num_classes != num_classes:
             raise ConfigError(f'head.num_classes is {self.head.num_classes} and memory_bank.num_classes is '
                               f'{num_classes}: the head tells the clusters of the memory apart')

@@ -3,12 +3,12 @@
 import torch
 
 from mmssl.utils.errors import ConfigError
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from .base import BaseModel
+from ..builder import ALGORITHMS
+from .base import BackboneNeckHead
 
 
 @ALGORITHMS.register_module()
-class RelativeLoc(BaseModel):
+class RelativeLoc(BackboneNeckHead):
     """Unsupervised Visual Representation Learning by Context Prediction <https://arxiv.org/abs/1505.05192>.
 
     Two processes equal one up to the neck's dropout, which each process draws for its own pairs.
@@ -20,11 +20,8 @@ class RelativeLoc(BaseModel):
         init_cfg (dict, optional): Initialisation.
     """
 
-    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+    def refuses_one_image(self, processes):
+        """None: the norm of the neck gets eight pairs an image."""
 
     def classify_pairs(self, img):
         """Nine patches in raster order (list of B x C x H x W) to [scores of the pairs, 8B x 8].
@@ -41,6 +38,17 @@ class RelativeLoc(BaseModel):
         centres = self.backbone(img[4])[-1]  # B x D x h x w
         centres = centres.repeat(8, *[1] * (centres.dim() - 1))
         return self.head(self.neck((torch.cat([neighbours, centres], 1), )))
+
+    def forward(self, img, patch_label=None, mode='train', **kwargs):
+        """See BaseModel. As in MMSelfSup 0.x the label comes second, and the patches may be pairs.
+
+        Pairs are B x 8 x 2C x H x W: in each a neighbour's channels, and behind them the centre's.
+        """
+        if torch.is_tensor(img) and img.dim() == 5:
+            neighbours, centres = img.chunk(2, 2)
+            first, last = neighbours.unbind(1)[:4], neighbours.unbind(1)[4:]
+            img = [*first, centres[:, 0], *last]
+        return super().forward(img, mode, patch_label=patch_label, **kwargs)
 
     def forward_train(self, img, patch_label, **kwargs):
         """Patches (see classify_pairs) and the places of the neighbours (B x 8) to loss and accuracy."""

@@ -3,13 +3,13 @@
 import torch
 
 from mmssl.utils.dist import gather_with_grad, get_rank
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
+from ..builder import ALGORITHMS
 from ..losses import pairs_of_views, unit_vectors
-from .base import BaseModel, two_views
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class SimCLR(BaseModel):
+class SimCLR(BackboneNeckHead):
     """A Simple Framework for Contrastive Learning of Visual Representations <https://arxiv.org/abs/2002.05709>.
 
     Args:
@@ -19,11 +19,7 @@ class SimCLR(BaseModel):
         init_cfg (dict, optional): Initialisation.
     """
 
-    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+    compares_images = True
 
     def forward_train(self, img, **kwargs):
         """Two views (list of B x C x H x W) to the loss."""

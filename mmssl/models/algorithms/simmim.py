@@ -1,11 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """SimMIM."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from .base import BaseModel, masked_view
+from ..builder import ALGORITHMS
+from .base import BackboneNeckHead, masked_view
 
 
 @ALGORITHMS.register_module()
-class SimMIM(BaseModel):
+class SimMIM(BackboneNeckHead):
     """SimMIM <https://arxiv.org/abs/2111.09886>: regress the colours of masked patches from an encoder of all patches.
 
     Args:
@@ -14,12 +14,6 @@ class SimMIM(BaseModel):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
-
-    def __init__(self, backbone, neck, head, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
 
     def extract_feat(self, img):
         """Images, B x C x H x W, without masks to the encoder's maps."""
@@ -30,11 +24,11 @@ class SimMIM(BaseModel):
         return self.neck(self.backbone(img, mask)[-1])
 
     def forward_train(self, img, **kwargs):
-        """Images (B x C x H x W) and masks on the encoder's patches (B x h x w, 1 where masked) to the loss."""
-        img, mask = masked_view(img, ('an image', 'a mask'))
+        """Images (B x C x H x W) and masks of the patches (B x h x w or B x L, 1 where masked) to the loss."""
+        img, mask = masked_view(img, ('an image', 'a mask'), self.backbone)
         return self.head(img, self.reconstruct(img, mask), mask)
 
     def forward_test(self, img, **kwargs):
         """Images and masks, as in training, to reconstructions, B x C x H x W, and masks of the same size."""
-        img, mask = masked_view(img, ('an image', 'a mask'))
+        img, mask = masked_view(img, ('an image', 'a mask'), self.backbone)
         return dict(reconstruction=self.reconstruct(img, mask), mask=self.head.mask_to_pixels(mask, img))

@@ -1,11 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """SimSiam."""
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from .base import BaseModel, two_views
+from ..builder import ALGORITHMS
+from .base import BackboneNeckHead, two_views
 
 
 @ALGORITHMS.register_module()
-class SimSiam(BaseModel):
+class SimSiam(BackboneNeckHead):
     """Exploring Simple Siamese Representation Learning <https://arxiv.org/abs/2011.10566>.
 
     Args:
@@ -14,13 +14,7 @@ class SimSiam(BaseModel):
         head (dict): Config of the head, which holds the predictor and stops the gradient of its target.
         init_cfg (dict, optional): Initialisation.
     """
-    renamed_keys = {'encoder.0.': 'backbone.', 'encoder.1.': 'neck.'}
-
-    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+    online_name = 'encoder'
 
     def forward_train(self, img, **kwargs):
         """Two views (list of B x C x H x W) to the loss."""

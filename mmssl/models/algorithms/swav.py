@@ -5,12 +5,12 @@ import itertools
 import torch
 
 from mmssl.utils.errors import ConfigError
-from ..builder import ALGORITHMS, build_backbone, build_head, build_neck
-from .base import BaseModel
+from ..builder import ALGORITHMS
+from .base import BackboneNeckHead
 
 
 @ALGORITHMS.register_module()
-class SwAV(BaseModel):
+class SwAV(BackboneNeckHead):
     """Unsupervised Learning of Visual Features by Contrasting Cluster Assignments <https://arxiv.org/abs/2006.09882>.
 
     `SwAVHook` begins the head's queue, and optimizer_config.frozen_layers_cfg keeps the prototypes at first.
@@ -22,11 +22,7 @@ class SwAV(BaseModel):
         init_cfg (dict, optional): Initialisation.
     """
 
-    def __init__(self, backbone, neck=None, head=None, init_cfg=None):
-        super().__init__(init_cfg)
-        self.backbone = build_backbone(backbone)
-        self.neck = build_neck(neck)
-        self.head = build_head(head)
+    compares_images = True
 
     def forward_train(self, img, **kwargs):
         """Crops (list of B x C x H x W, those of one size in a row) to the loss.

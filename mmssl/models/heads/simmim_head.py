@@ -5,6 +5,7 @@ from mmcv.runner import BaseModule
 from mmssl.utils.errors import ConfigError
 from ..builder import HEADS
 from ..losses import masked_l1
+from ..utils.patches import patch_grid
 
 
 @HEADS.register_module()
@@ -27,7 +28,7 @@ class SimMIMHead(BaseModule):
         Args:
             x (Tensor): Images, B x C x H x W.
             x_rec (Tensor): Predicted images, B x C x H x W.
-            mask (Tensor): B x H/patch_size x W/patch_size, 1 for a masked patch.
+            mask (Tensor): B x H/patch_size x W/patch_size, also flattened to B x L, 1 for a masked patch.
 
         Returns:
             dict[str, Tensor]: `loss`.
@@ -35,6 +36,8 @@ class SimMIMHead(BaseModule):
         Raises:
             ConfigError: Images, predictions and mask do not fit each other.
         """
+        if mask.dim() == 2:
+            mask = mask.unflatten(1, patch_grid(*x.shape[2:], self.patch_size))
         size = tuple(side * self.patch_size for side in mask.shape[1:])
         expected = (len(x), self.encoder_in_channels, *size)
         if x.shape != expected or x_rec.shape != expected:
