@@ -8,6 +8,7 @@ import argparse
 
 from mmssl.utils.config import add_cfg_options
 from mmssl.utils.misc import run_tool
+from mmssl.utils.picture_options import add_size_option
 
 
 def parse_args():
@@ -19,7 +20,7 @@ def parse_args():
     parser.add_argument('output', help='OUT.npy or OUT.parquet')
     parser.add_argument(
         '--layer', type=layer_names, default=['pooled'], help='as of extract_features (default: pooled)')
-    parser.add_argument('--size', type=int, default=224, help='of the crop in pixels (default: %(default)s)')
+    add_size_option(parser, 'the crop in pixels', 224)
     parser.add_argument('--broken', choices=['fail', 'skip'], default='fail', help='at images that cannot be read')
     parser.add_argument('--batch-size', type=int, default=64, help='(default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that load images (default: %(default)s)')

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from mmssl.datasets.data_sources.base import CompactStrings
 from mmssl.datasets.data_sources.decode import BrokenImageError
 from mmssl.datasets.data_sources.folder import Folder
+from mmssl.datasets.pipelines.crop import CenterCrop, Resize
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
 from mmssl.interop.export import image_channels
@@ -34,6 +35,14 @@ class Embeddings:
     files: list
     features: np.ndarray
     broken: dict = field(default_factory=dict)
+
+
+class _Cover(Resize):
+    """Scale an image so that it just covers (height, width); the ratio of its sides stays."""
+
+    def target(self, h, w):
+        scale = max(self.size[0] / h, self.size[1] / w)
+        return max(self.size[0], round(h * scale)), max(self.size[1], round(w * scale))
 
 
 class _MarkedBroken(Dataset):
@@ -70,7 +79,8 @@ def embed_folder(config,
         checkpoint (str): Of the training, or of the backbone alone.
         folder (str | Path): Any tree of images.
         layer (str): 'pooled', 'cls_token', 'neck', 'head' or 'stageN' (see extract_features).
-        size (int): Of the crop in pixels; the shorter side is resized to 8/7 of it first.
+        size (int | tuple[int]): Side, or height and width, of the crop in pixels; images are resized first,
+            so that they just cover 8/7 of it.
         broken (str): 'fail' at an image that cannot be read, or 'skip' it and name it.
         batch_size (int): Images in a batch.
         workers (int): Processes that load images.
@@ -94,10 +104,12 @@ def embed_folder(config,
     model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]))
     channels = image_channels(model)
     source.color_type = 'grayscale' if channels == 1 else 'color'
-    pipeline = [dict(type='Resize', size=round(size * 8 / 7)), dict(type='CenterCrop', size=size)]
+    height, width = (size, size) if isinstance(size, int) else size
+    sides = round(height * 8 / 7), round(width * 8 / 7)
+    pipeline = [Resize(sides[0]) if height == width else _Cover(sides), CenterCrop((height, width))]
     dataset = SingleViewDataset(source, pipeline, prefetch=True)
     if broken == 'skip':
-        dataset = _MarkedBroken(dataset, np.zeros((size, size, channels), np.uint8))
+        dataset = _MarkedBroken(dataset, np.zeros((height, width, channels), np.uint8))
     try:
         found = extract_features(
             model,

@@ -15,14 +15,16 @@ FORMATS = ('.pt2', '.ts', '.onnx')
 
 
 class FeatureNetwork(nn.Module):
-    """Normalised images, N x C x H x W, to the layer 'pooled' of extract_features, N x D.
+    """Images, N x C x H x W, to the layer 'pooled' of extract_features, N x D.
 
     Args:
         model (nn.Module): An algorithm, or a backbone alone. It is changed: evaluation mode, no gradients.
         maps (bool): Return the last map, N x D x h x w, as well.
+        norm (dict, optional): `mean` and `std` of each channel on the scale 0 to 1, as in img_norm_cfg; images have
+            values from 0 to 1 then. Without it they are normalised.
     """
 
-    def __init__(self, model, maps=False):
+    def __init__(self, model, maps=False, norm=None):
         super().__init__()
         if hasattr(model, 'backbone'):  # without projectors, momentum encoders and queues, which would be exported too
             model = copy.copy(model)
@@ -33,10 +35,16 @@ class FeatureNetwork(nn.Module):
             model._buffers = {}
         self.model = model
         self.maps = maps
+        self.norm = norm is not None
+        if self.norm:
+            for key in ('mean', 'std'):
+                self.register_buffer(key, torch.tensor(norm[key]).view(-1, 1, 1))
         self.eval()
         self.requires_grad_(False)
 
     def forward(self, images):
+        if self.norm:
+            images = (images - self.mean) / self.std
         extract = self.model.extract_feat if hasattr(self.model, 'extract_feat') else self.model
         last = extract(images)[-1]
         features = pool(last)
@@ -53,7 +61,7 @@ def image_channels(model):
 
 
 @torch.no_grad()
-def export_features(model, path, images, maps=False, tolerance=1e-5):
+def export_features(model, path, images, maps=False, tolerance=1e-5, norm=None):
     """Write a network for features, after its file has given the same outputs as the model.
 
     The batch size is free, the size of the images is that of `images`.
@@ -61,25 +69,30 @@ def export_features(model, path, images, maps=False, tolerance=1e-5):
     Args:
         model (nn.Module): See FeatureNetwork; on the CPU.
         path (str | Path): File to write; .pt2 (torch.export), .ts (TorchScript) or .onnx.
-        images (Tensor): N x C x H x W, normalised, N at least 2.
+        images (Tensor): N x C x H x W, N at least 2; normalised, or with `norm` from 0 to 1.
         maps (bool): See FeatureNetwork.
         tolerance (float): Largest difference that passes, over the largest output.
+        norm (dict, optional): See FeatureNetwork.
 
     Returns:
         list[tuple[float, float]]: For the features, and the maps: largest difference and largest output.
 
     Raises:
-        ConfigError: An unknown format, packages that are not installed, outputs that differ.
+        ConfigError: An unknown format, packages that are not installed, outputs that differ or are no numbers, a norm
+            for other channels.
     """
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         raise ConfigError(f'{path}: the end of the name says the format, one of {", ".join(FORMATS)}')
-    network = FeatureNetwork(model, maps)
+    if norm is not None and not len(norm['mean']) == len(norm['std']) == images.shape[1]:
+        raise ConfigError(f'{norm} is a norm for {len(norm["mean"])} channels, images have {images.shape[1]}')
+    network = FeatureNetwork(model, maps, norm)
     content, run = {'.pt2': _program, '.ts': _script, '.onnx': _onnx}[suffix](network, images)
+    network.norm = False  # what the file gives is compared with the model for images that are normalised here
     found = [(0., 0.)] * (2 if maps else 1)
     for batch in (images, images[:1], torch.cat((images, images.flip(3)))):
-        pairs = zip(_tuple(run(batch)), _tuple(network(batch)), strict=True)
-        found = [(max(worst, (a - b).abs().max().item()), max(scale, b.abs().max().item()))
+        pairs = zip(_tuple(run(batch)), _tuple(network(_normalised(batch, norm))), strict=True)
+        found = [(max(worst, _difference(a, b, path)), max(scale, b.abs().max().item()))
                  for (worst, scale), (a, b) in zip(found, pairs)]  # yapf: disable
     for difference, scale in found:
         if not difference <= tolerance * scale:
@@ -88,6 +101,21 @@ def export_features(model, path, images, maps=False, tolerance=1e-5):
     with atomic_write(path, 'wb') as file:
         file.write(content)
     return found
+
+
+def _normalised(images, norm):
+    if norm is None:
+        return images
+    return torch.stack([(images[:, i] - norm['mean'][i]) / norm['std'][i] for i in range(images.shape[1])], 1)
+
+
+def _difference(found, expected, path):
+    """Largest difference; infinite where the shapes or places of NaN differ."""
+    if not expected.isfinite().all():
+        raise ConfigError(f'the model gives NaN or infinite outputs for a photograph: {path} is not written')
+    if found.shape != expected.shape or not found.isfinite().all():
+        return float('inf')
+    return (found - expected).abs().max().item()
 
 
 def _tuple(outputs):

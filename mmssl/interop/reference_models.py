@@ -22,12 +22,13 @@ class NoReferenceError(ConfigError):
     """No library at hand has this network; the message says why."""
 
 
-def photographs(size, channels=3):
-    """The two photographs that scikit-learn carries, normalised as for ImageNet.
+def photographs(size, channels=3, normalised=True):
+    """The two photographs that scikit-learn carries.
 
     Args:
         size (int | tuple[int]): Height and width in pixels.
         channels (int): C; other than three are copies of the grey image.
+        normalised (bool): As for ImageNet; else values are from 0 to 1.
 
     Returns:
         Tensor: 2 x C x H x W.
@@ -37,8 +38,9 @@ def photographs(size, channels=3):
     height, width = (size, size) if isinstance(size, int) else size
     images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in load_sample_images().images]
     images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ('mean', 'std'))
-    images = (images - mean) / std
+    if normalised:
+        mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ('mean', 'std'))
+        images = (images - mean) / std
     return images if channels == 3 else images.mean(1, keepdim=True).expand(-1, channels, -1, -1).contiguous()
 
 

@@ -16,6 +16,33 @@ def positive(text):
     return value
 
 
+class _Size(argparse.Action):
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(values) > 2:
+            parser.error(f'{option_string} is one number, or height and width; got {" ".join(map(str, values))}')
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
+
+
+def add_size_option(parser, of, default=None):
+    """Give a parser the option --size PIXELS or --size HEIGHT WIDTH: an int, or a tuple of two.
+
+    Args:
+        parser (argparse.ArgumentParser): Gets `size`.
+        of (str): What has this size, for the help.
+        default (int, optional): Side of a square.
+    """
+    told = f' (default: {default})' if default else ''
+    parser.add_argument(
+        '--size',
+        type=positive,
+        nargs='+',
+        action=_Size,
+        default=default,
+        metavar='PIXELS',
+        help=f'side, or height and width, of {of}{told}')
+
+
 def add_sample_options(parser):
     """Give a parser the options by which samples of a config's data are chosen: `samples`, `idx` and `data`."""
     parser.add_argument('--samples', type=positive, default=6, help='how many, spread evenly over the data')

@@ -11,7 +11,7 @@ from mmssl.apis.embedding import write_embeddings
 from mmssl.datasets.data_sources.decode import BrokenImageError, decode_image
 from mmssl.datasets.pipelines import Compose
 from mmssl.models import build_backbone
-from mmssl.utils.checkpoint import save_checkpoint
+from mmssl.utils.checkpoint import read_checkpoint, save_checkpoint
 from mmssl.utils.errors import ConfigError
 
 CONFIG = """
@@ -44,7 +44,14 @@ def files(tmp_path_factory, photo_folder):
 
 
 def embed(root, folder=None, **options):
-    return embed_folder(root / 'config.py', root / 'backbone.pth', folder or root / 'images', size=32, **options)
+    return embed_folder(root / 'config.py', root / 'backbone.pth', folder or root / 'images',
+                        **dict(dict(size=32), **options))  # yapf: disable
+
+
+def init_backbone(root):
+    model = build_backbone(dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
+    model.load_state_dict(read_checkpoint(root / 'backbone.pth')['state_dict'])
+    return model.eval()
 
 
 def test_against_a_loop(files):
@@ -72,6 +79,24 @@ def test_broken_images_are_told(files, tmp_path, workers):
         path.write_bytes(b'')
     with pytest.raises(ConfigError, match='all 14 images in .* are broken, such as a.jpg'):
         embed(root, tmp_path / 'images', broken='skip')
+
+
+def test_images_that_are_not_square(files):
+    """They are scaled so that they cover 8/7 of the crop, whichever side decides that, and cut in the middle."""
+    root, expected = files
+    model = init_backbone(root)
+    for size in ((16, 40), (40, 16)):
+        found = embed(root, size=size)
+        for name, features in zip(found.files[::9], found.features[::9]):
+            image = decode_image((root / 'images' / name).read_bytes(), 'color', 'rgb', name)
+            scale = max(round(wanted * 8 / 7) / side for wanted, side in zip(size, image.shape))
+            sides = [round(scale * side) for side in image.shape[:2]]
+            crop = Compose([dict(type='Resize', size=sides), dict(type='CenterCrop', size=size)])(image)
+            assert crop.shape == (*size, 3)
+            crop = (torch.from_numpy(crop).double() / 255 - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([.2, .3, .4])
+            with torch.no_grad():
+                maps = model(crop.permute(2, 0, 1)[None].float())[-1]
+            np.testing.assert_allclose(features, maps[0].mean((1, 2)), rtol=1e-5, atol=1e-5)
 
 
 def test_files_and_errors(files, tmp_path):

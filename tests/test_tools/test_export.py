@@ -52,6 +52,33 @@ def test_outputs_of_files(backbone, suffix, tmp_path):
             ] == pytest.approx([features.abs().max().item(), maps.abs().max().item()], rel=1e-4)
 
 
+@pytest.mark.parametrize('suffix', ['.pt2', '.ts', '.onnx'])
+def test_normalisation_in_the_program(suffix, tmp_path):
+    """Images of 0 to 1, not square, against a model on images that are normalised by hand."""
+    need(suffix)
+    model = build_backbone(dict(RESNET))
+    images, norm = photographs((32, 48), normalised=False), dict(mean=[0.1, 0.5, 0.3], std=[0.2, 0.1, 0.4])
+    assert images.shape == (2, 3, 32, 48) and 0 <= images.min() < 0.1 and 0.9 < images.max() <= 1
+    export_features(model, tmp_path / f'a{suffix}', images, norm=norm)
+    with torch.no_grad():
+        expected = model(
+            (images - torch.tensor(norm['mean'])[:, None, None]) / torch.tensor(norm['std'])[:, None, None])
+        found = run_file(tmp_path / f'a{suffix}', images)
+    found, expected = found[0] if isinstance(found, tuple) else found, expected[-1].mean((2, 3))
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    with pytest.raises(ConfigError, match='is a norm for 1 channels, images have 3'):
+        export_features(model, tmp_path / 'b.ts', images, norm=dict(mean=[0.5], std=[0.5]))
+
+
+def test_outputs_that_are_no_numbers(tmp_path):
+    model = build_backbone(dict(RESNET))
+    torch.nn.init.constant_(model.bn1.bias, float('nan'))
+    with pytest.raises(
+            ConfigError, match='the model gives NaN or infinite outputs for a photograph: .* is not written'):
+        export_features(model, tmp_path / 'a.ts', photographs(32))
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_refused(tmp_path):
     model = build_backbone(dict(RESNET))
     with pytest.raises(ConfigError, match=r'one of .pt2, .ts, .onnx'):
@@ -91,10 +118,11 @@ def test_tool(tmp_path, run_tool):
     model = build_backbone(dict(RESNET))
     save_checkpoint(dict(state_dict=model.state_dict()), tmp_path / 'backbone.pth')
     done = run_tool('tools/model_converters/export.py', tmp_path / 'config.py', tmp_path / 'backbone.pth',
-                    tmp_path / 'a.ts', '--size', 32)
-    assert 'images N x 3 x 32 x 32, normalised by' in done.stdout and 'features: largest difference' in done.stdout
+                    tmp_path / 'a.ts', '--size', 32, 48, '--normalize')
+    assert 'images N x 3 x 32 x 48, values from 0 to 1, which it normalises by' in done.stdout
+    assert 'features: largest difference' in done.stdout
     model.eval()
-    images = photographs(32)
+    images = photographs((32, 48), normalised=False)
     with torch.no_grad():
-        expected = model(images)[-1].mean((2, 3))
+        expected = model((images - 0.5) / 0.2)[-1].mean((2, 3))
         assert (torch.jit.load(tmp_path / 'a.ts')(images) - expected).abs().max() <= 1e-5 * expected.abs().max()

@@ -7,6 +7,7 @@ docs/en/weights.md has the layouts.
 import argparse
 
 from mmssl.utils.misc import run_tool
+from mmssl.utils.picture_options import add_size_option
 
 
 def parse_args():
@@ -18,13 +19,23 @@ def parse_args():
     parser.add_argument('--to', dest='target', required=True, help='layout of OUT, such as mmssl, torchvision or timm')
     parser.add_argument('--config', help='whose model the weights must fit; by default they tell kind and size')
     parser.add_argument('--num-heads', type=int, help='attention heads of a ViT (default: one for each 64 channels)')
+    add_size_option(parser, 'the images in pixels; needed for a ViT whose images are not square')
     parser.add_argument('--bgr2rgb', action='store_true', help='IN takes images as BGR, as Caffe2 does; OUT takes RGB')
-    parser.add_argument('--check', action='store_true', help='compare the outputs of both networks on two photographs')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='compare the outputs of all networks on two photographs; that of IN has all weights of the file')
     parser.add_argument(
         '--tolerance', type=float, default=1e-5, help='of the check, over the largest output (default: %(default)s)')
     vissl = parser.add_argument_group('how names in IN are changed before all else, as by WEIGHTS_INIT of VISSL')
-    vissl.add_argument('--state-dict-key-name', help="key of the weights in IN; '' for none (default: the usual ones)")
-    vissl.add_argument('--skip-layers', nargs='+', default=[], help='leave out the names that contain one of these')
+    vissl.add_argument(
+        '--state-dict-key-name',
+        help="key of the weights in IN, such as student (of a teacher and a student the first is taken); '' for none")
+    vissl.add_argument(
+        '--skip-layers',
+        nargs='+',
+        default=[],
+        help='leave out the names that contain one of these: heads and the like')
     vissl.add_argument('--remove-prefix', default='', help='take it off the names that begin with it')
     vissl.add_argument('--append-prefix', default='', help='then put it in front of all names')
     return parser.parse_args()
