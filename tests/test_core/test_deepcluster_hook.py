@@ -105,6 +105,8 @@ def test_workers_that_persist_see_the_new_labels():
     labels = [epoch['labels'] for epoch in watch.epochs]
     assert all(not np.array_equal(a, b) for a, b in zip(labels, labels[1:]))
     assert np.array_equal(loader.dataset.pseudo_labels, hook.labels)
+    # as part of a garbage cycle they would end only after 5 s each
+    loader.loader.loader._iterator._shutdown_workers()
 
 
 def test_labels_are_those_of_the_clustering():
