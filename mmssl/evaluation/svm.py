@@ -9,6 +9,7 @@ from .checks import check_features, labelled
 
 COSTS = (1.0, 10.0, 100.0)
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
+FEW_NUMBERS = 5 * 10**7  # fits that read fewer take a few seconds, as the start of processes does
 
 
 def run(train_features,
@@ -288,9 +289,24 @@ def _folds(positive, rows, folds):
 
 
 def _fit_all(tasks, n_jobs):
-    """`_fit` of each task, in order. Processes share the large arrays, which lie in a mapped file."""
+    """`_fit` of each task, in order."""
+    return in_parallel(_fit, tasks, n_jobs, sum(len(rows) * features.shape[1] for features, rows, *_ in tasks))
+
+
+def in_parallel(function, tasks, n_jobs, numbers):
+    """`function(*task)` of each task, in order. Processes share the large arrays, which lie in a mapped file.
+
+    Args:
+        function (callable): Of this module or another one that processes can import.
+        tasks (Sequence[tuple]): Arguments of each call.
+        n_jobs (int): Processes, -1 for as many as cores; then this one alone does what others would take longer to
+            start for.
+        numbers (int): How many numbers the tasks read together.
+    """
     from sklearn.utils.parallel import Parallel, delayed
-    return Parallel(n_jobs=n_jobs)(delayed(_fit)(*task) for task in tasks)
+    if n_jobs == -1 and numbers < FEW_NUMBERS:
+        n_jobs = 1
+    return Parallel(n_jobs=n_jobs)(delayed(function)(*task) for task in tasks)
 
 
 def _fit(features, rows, held_out, positive, cost):

@@ -12,7 +12,7 @@ import numpy as np
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
 from .average_precision import average_precision, mean_average_precision
-from .svm import _fit, _folds, _multi_label, _normalized, train_svm
+from .svm import _fit, _folds, _multi_label, _normalized, in_parallel, train_svm
 
 
 def read_arrays(data_file, targets_file):
@@ -187,9 +187,8 @@ def _classes(targets, classes):
 
 
 def _run(function, tasks, n_jobs):
-    from sklearn.utils.parallel import Parallel, delayed
     tasks = [task for task in tasks if not task[-1].exists()]
-    Parallel(n_jobs=n_jobs)(delayed(function)(*task) for task in tasks)
+    in_parallel(function, tasks, n_jobs, sum(features.size for features, *_ in tasks))
     return len(tasks)
 
 

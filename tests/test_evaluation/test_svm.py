@@ -56,6 +56,21 @@ def test_against_a_plain_loop(data, open_labels):
     assert found['num_fits'] == 3 * 2 * 3 + 3 and found['num_train'] == 250 and found['num_test'] == 150
 
 
+@pytest.mark.filterwarnings('ignore:.*delayed')
+def test_little_work_starts_no_process(monkeypatch):
+    """Unless a number of processes is asked for."""
+    jobs = []
+
+    def parallel(n_jobs):
+        jobs.append(n_jobs)
+        return lambda tasks: [function(*args) for function, args, _ in tasks]
+
+    monkeypatch.setattr('sklearn.utils.parallel.Parallel', parallel)
+    for n_jobs, numbers in ((-1, 100), (-1, 10**9), (2, 100)):
+        assert svm.in_parallel(divmod, [(7, 2), (9, 4)], n_jobs, numbers) == [(3, 1), (2, 1)]
+    assert jobs == [1, -1, 2]
+
+
 def test_integer_labels_and_processes(data):
     x, z, y, truth, _, _ = data
     y, truth = y + 5, truth + 5  # labels need not begin at 0

@@ -31,13 +31,13 @@ def losses(folder):
     return {(line['epoch'], line['iter']): line['loss'] for line in lines if line.get('mode') == 'train'}
 
 
-def test_killed_in_the_middle_of_an_epoch(call_tool, tmp_path):
+def test_killed_in_the_middle_of_an_epoch(run_tool, call_tool, tmp_path):
     """PITFALLS: mmcv restores neither random states nor the position in the data; resume starts with a wrong rate.
 
     SIGKILL strikes in the second epoch, and the newest checkpoint is torn on top; the one before it is found.
     """
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    call_tool('tools/train.py', CONFIG, '--work-dir', whole)
+    run_tool('tools/train.py', CONFIG, '--work-dir', whole)  # libraries draw random numbers when they are imported
 
     process = subprocess.Popen([sys.executable, 'tools/train.py', CONFIG, '--work-dir', killed],
                                cwd=ROOT,
