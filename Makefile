@@ -19,7 +19,7 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-slow test-downstream lint install downstream clean
+.PHONY: demo demo-fashion test test-fast test-slow test-downstream lint install downstream clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
@@ -29,6 +29,10 @@ demo-fashion: $(STAMP)
 
 test: $(INTEROP_STAMP)
 	$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile --durations=25
+
+# what does not take seconds, for work in between; it covers each part
+test-fast: $(INTEROP_STAMP)
+	$(BIN)/python -m pytest tests -m "not slow and not long" -n 2 --dist loadfile --durations=25
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow

@@ -25,10 +25,10 @@ PRELOADED = [
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that start processes, which make test-fast leaves out."""
+    """Mark the tests that start processes as long ones; others that take seconds carry the mark themselves."""
     for item in items:
         if {'run_tool', 'forkserver', 'slurm'}.intersection(item.fixturenames):
-            item.add_marker('processes')
+            item.add_marker('long')
 
 
 @pytest.fixture(autouse=True)

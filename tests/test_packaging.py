@@ -75,6 +75,7 @@ def test_help_is_cheap(tool):
     assert imported.isdisjoint({'torch', 'mmcv', 'numpy', 'cv2', 'sklearn', 'matplotlib'})
 
 
+@pytest.mark.long
 def test_print_config_imports_little_more_than_torch():
     config = 'configs/selfsup/mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py'
     imported = imported_by('tools/misc/print_config.py', config)
@@ -107,6 +108,7 @@ def files_under(folder):
     return {str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
 
 
+@pytest.mark.long
 def test_wheel_holds_what_mim_looks_for(clone, tmp_path):
     pip('wheel', str(clone), '--wheel-dir', str(tmp_path))
     wheel, = tmp_path.glob('*.whl')
@@ -124,6 +126,7 @@ def test_wheel_holds_what_mim_looks_for(clone, tmp_path):
     assert sorted(extras) == ['all', 'mim', 'optional', 'tests']
 
 
+@pytest.mark.long
 def test_editable_install_links_what_mim_looks_for(clone, tmp_path):
     pip('install', '--ignore-installed', '--use-pep517', '--prefix', str(tmp_path), '--editable', str(clone))
     mim = clone / 'mmssl' / '.mim'

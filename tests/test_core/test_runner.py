@@ -75,6 +75,7 @@ def assert_same_training(a, b):
                 [h.state_dict() for h in b.hooks if type(h).__name__ == 'EMAHook'])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('runner, interval', [(dict(type='EpochBasedRunner', max_epochs=2), 7),
                                               (dict(type='IterBasedRunner', max_iters=40), 22)])
 def test_resume_is_exact(tmp_path, runner, interval):
@@ -88,6 +89,7 @@ def test_resume_is_exact(tmp_path, runner, interval):
     assert_same_training(train(cfg, tmp_path / 'a'), resumed(cfg, tmp_path / 'b', 35))
 
 
+@pytest.mark.long
 def test_resume_at_the_end_of_an_epoch(tmp_path):
     cfg = load_config(CONFIGS / 'digits_byol.py', {'checkpoint_config': dict(_delete_=True, interval=1)})
     cfg.model.backbone.drop_path_rate = 0.5

@@ -59,6 +59,7 @@ def mean(values):
     return sum(values) / len(values)
 
 
+@pytest.mark.long
 def test_densecl(tmp_path):
     """No dense loss in the first 15 iterations; then both terms fall below that of a guess among 101 keys."""
     logged = train(
@@ -79,6 +80,7 @@ def test_densecl(tmp_path):
         assert mean(logged[name][-10:]) < 0.92 * math.log(101) / 2, (name, logged[name])
 
 
+@pytest.mark.long
 def test_barlow_twins(tmp_path):
     """Views become equal: invariance falls from less than 64, the number of dimensions."""
     neck = dict(

@@ -89,6 +89,7 @@ def test_epochs_of_an_iteration_based_training(tmp_path):
     assert watch.length == [0] * 6 + [60] * 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('runner', [dict(), dict(_delete_=True, type='IterBasedRunner', max_iters=12)])
 def test_resume_before_while_and_after_filling(tmp_path, runner):
     """Pitfall: SwAV's queue in side files: resumed trainings went on with other codes."""

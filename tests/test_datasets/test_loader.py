@@ -142,6 +142,7 @@ def test_global_generators_are_left_alone(two_views):
     assert not np.array_equal(two_views[0]['img'][0], two_views[0]['img'][0])
 
 
+@pytest.mark.long
 def test_spawned_workers(two_views):
     loader = loader_of(two_views, 1, size=12, multiprocessing_context='spawn')
     assert content(loader) == content(loader_of(two_views, size=12))

@@ -23,6 +23,7 @@ def digits(num_images=40, **kwargs):
 # ---- clusters
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 def test_persistent_workers_see_new_labels(method):
     """PITFALLS: DeepCluster labels rebound in the main process while persistent workers keep the old ones."""

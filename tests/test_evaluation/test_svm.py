@@ -71,6 +71,7 @@ def test_little_work_starts_no_process(monkeypatch):
     assert jobs == [1, -1, 2]
 
 
+@pytest.mark.long
 def test_integer_labels_and_processes(data):
     x, z, y, truth, _, _ = data
     y, truth = y + 5, truth + 5  # labels need not begin at 0

@@ -261,6 +261,7 @@ def test_unknown_timm_name():
         TIMMBackbone('resnet19')
 
 
+@pytest.mark.long
 def test_import_brings_no_optional_package():
     code = 'import sys, mmssl.models; print([m for m in ("timm", "mmcls", "sklearn", "faiss") if m in sys.modules])'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

@@ -113,6 +113,7 @@ VIT = dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermed
            patch_size=8)  # yapf: disable
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('family, facts', [
     ('resnet', dict(embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type='basic')),
     ('vit', VIT),
@@ -227,6 +228,7 @@ def replaced(name, *pairs):
     return name
 
 
+@pytest.mark.long
 def test_classyvision(tmp_path):
     """Its ResNet-50 and ResNeXt-50; where it is installed, it loads the file itself and gives the same outputs."""
     rules = [
@@ -692,6 +694,7 @@ class Bomb:
         return os.mkdir, (str(self.path), )
 
 
+@pytest.mark.long
 def test_bad_files(tmp_path):
     """Code in a file does not run, torn files are told, and nothing is written."""
     weights = torchvision.models.resnet18().state_dict()

@@ -32,6 +32,7 @@ def voc(tmp_path, photographs):
     return root
 
 
+@pytest.mark.long
 def test_voc(voc, tmp_path):
     """The script as documented, twice: arrays as the data source has them; without the images a clear error."""
     env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), 'K_VALUES': '1'}

@@ -62,6 +62,7 @@ def test_against_a_loop(files):
     assert found.features.dtype == np.float32
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('workers', [0, 1])
 def test_broken_images_are_told(files, tmp_path, workers):
     root, expected = files

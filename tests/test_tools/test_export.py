@@ -32,6 +32,7 @@ def need(suffix):
             pytest.importorskip(package)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('suffix', ['.pt2', '.ts', '.onnx'])
 @pytest.mark.parametrize('backbone', [RESNET, VIT], ids=['resnet', 'vit'])
 def test_outputs_of_files(backbone, suffix, tmp_path):

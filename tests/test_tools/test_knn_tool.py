@@ -69,6 +69,7 @@ def test_backbone_weights_and_a_false_switch(files, run_tool):
     assert 'weights of the backbone alone' in log and 'RANDOM' not in log
 
 
+@pytest.mark.long
 def test_epoch_script_on_two_processes(files, tmp_path, free_port):
     """SELFSUP_CONFIG EPOCH, over torchrun and gloo on a machine without a GPU."""
     folder, expected = files

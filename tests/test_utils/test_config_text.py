@@ -31,6 +31,7 @@ def read(text, folder):
     return Config.fromfile(str(path))._cfg_dict
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 def test_every_config_reads_back_equal(tmp_path_factory, content):

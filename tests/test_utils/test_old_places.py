@@ -179,6 +179,7 @@ def test_function_wins_over_the_submodule_of_its_name(package, name):
     assert getattr(importlib.import_module(package), name).__name__ == name
 
 
+@pytest.mark.long
 def test_old_places_cost_no_import():
     code = ('import sys, mmssl, mmssl.utils\n'
             'assert not {"torch", "mmcv", "mmssl.evaluation"} & set(sys.modules)\n'
