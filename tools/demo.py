@@ -28,6 +28,7 @@ def main():
     from mmssl.utils.config import load_config
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import write_json
+    from mmssl.utils.run_dir import lock_folder
     from mmssl.utils.setup_env import setup_multi_processes
 
     cfg = load_config(args.config, args.cfg_options)
@@ -35,7 +36,7 @@ def main():
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or 'work_dirs/demo'
     cfg.seed = args.seed if args.seed is not None else cfg.get('seed', 0)
     out = Path(cfg.work_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    lock_folder(out)
     for name in ('metrics.json', *PICTURES):  # what an earlier run left is not the result of this one
         (out / name).unlink(missing_ok=True)
     timestamp = time.strftime('%Y%m%d_%H%M%S')

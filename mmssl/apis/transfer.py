@@ -2,7 +2,6 @@
 """A pre-trained network on another data set: its frozen features, or all of it, trained with labels."""
 import copy
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,11 @@ from mmssl.evaluation import extract_features
 from mmssl.models import build_algorithm
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
-from mmssl.utils.config_text import config_text
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_write
 from mmssl.utils.setup_env import setup_multi_processes
 from .inference import pretrained_model
+from .run_dir import open_run
 from .train import autocast, build_loader, init_random_seed, set_random_seed, train_model
 
 
@@ -49,10 +47,10 @@ def transfer(args, recipes):
         raise ConfigError(f'--batch-size {batch_size} is that of all processes and must be a multiple of their '
                           f'number, {dist.get_world_size()}')
     cfg.data.samples_per_gpu = batch_size // dist.get_world_size()
-    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    timestamp = dist.broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
-    logger = get_root_logger(f'{cfg.work_dir}/{timestamp}.log', cfg.get('log_level', 'INFO'))
-    cfg.seed = init_random_seed(args.seed)
+    run = open_run('transfer.py', cfg, work_dir=cfg.work_dir, seed=args.seed, overwrite=args.overwrite)
+    cfg = run.cfg
+    logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
+    cfg.seed = init_random_seed(cfg.get('seed'))
     set_random_seed(cfg.seed)
 
     datasets = {}
@@ -69,18 +67,14 @@ def transfer(args, recipes):
     cfg.model.backbone = _backbone(source.model.backbone)
     cfg.model.with_sobel = source.model.get('with_sobel', False)
     cfg.model.head.update(in_channels=features.shape[1], num_classes=num_classes)
-    text = config_text(cfg)
-    if dist.get_rank() == 0:
-        with atomic_write(Path(cfg.work_dir) / 'transfer.py') as file:
-            file.write(text)
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     model.init_weights()
     model.backbone.load_state_dict(pretrained.backbone.state_dict())
     del pretrained
 
-    meta = dict(config=text, seed=cfg.seed, exp_name='transfer.py')
-    runner = train_model(model, train, cfg, dist.is_distributed(), timestamp, meta)
+    meta = dict(config=run.text(), seed=cfg.seed, exp_name='transfer.py')
+    runner = train_model(model, train, cfg, dist.is_distributed(), run.timestamp, meta, on_start=run.begin)
     loader = build_loader(test, cfg, dist.is_distributed(), shuffle=False, drop_last=False)
     with autocast(cfg):
         scores, = single_gpu_test(runner.model, loader).values()

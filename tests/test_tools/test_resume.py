@@ -34,12 +34,15 @@ def losses(folder):
 def test_killed_in_the_middle_of_an_epoch(run_tool, call_tool, tmp_path):
     """PITFALLS: mmcv restores neither random states nor the position in the data; resume starts with a wrong rate.
 
-    SIGKILL strikes in the second epoch, and the newest checkpoint is torn on top; the one before it is found.
+    SIGKILL strikes in the second epoch, and the newest checkpoint is torn on top; the one before it is found. The
+    options of the start are not given again.
     """
-    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    run_tool('tools/train.py', CONFIG, '--work-dir', whole)  # libraries draw random numbers when they are imported
+    whole, killed = tmp_path / 'whole', tmp_path / "Ann's killed one"
+    options = '--cfg-options', 'optimizer.lr=0.05'
+    # in a new interpreter, as some modules draw from python's random numbers when they are imported
+    run_tool('tools/train.py', CONFIG, '--work-dir', whole, *options)
 
-    process = subprocess.Popen([sys.executable, 'tools/train.py', CONFIG, '--work-dir', killed],
+    process = subprocess.Popen([sys.executable, 'tools/train.py', CONFIG, '--work-dir', killed, *options],
                                cwd=ROOT,
                                env={
                                    **os.environ, 'PYTHONPATH': str(ROOT)
@@ -56,6 +59,7 @@ def test_killed_in_the_middle_of_an_epoch(run_tool, call_tool, tmp_path):
     newest = max(killed.glob('iter_*.pth'), key=lambda file: int(file.stem[5:]))
     assert newest.name == 'iter_35.pth'
     newest.write_bytes(newest.read_bytes()[:-5000])
+    (killed / 'iter_42.pth.77.tmp').write_bytes(b'half')
 
     done = call_tool('tools/train.py', CONFIG, '--work-dir', killed, '--auto-resume')
     assert 'iter_35.pth is torn' in done.stderr
@@ -68,3 +72,11 @@ def test_killed_in_the_middle_of_an_epoch(run_tool, call_tool, tmp_path):
     # the log goes on from batch 6: that interval has fewer values, the later ones are equal
     expected, found = losses(whole), losses(killed)
     assert all(found[key] == expected[key] for key in expected if key > (2, 10))
+    assert not list(killed.glob('*.tmp'))
+
+    # what is done is neither written over nor done again
+    files = sorted(killed.iterdir())
+    done = call_tool('tools/train.py', CONFIG, '--work-dir', killed, check=False)
+    assert done.returncode == 1 and 'iter_44.pth (iteration 44, 2 of 2 epochs)' in done.stderr.splitlines()[-1]
+    done = call_tool('tools/train.py', CONFIG, '--work-dir', killed, '--auto-resume')
+    assert 'is finished: iter_44.pth' in done.stdout and sorted(killed.iterdir()) == files

@@ -28,8 +28,8 @@ def test_errors_take_one_line(call_tool):
     assert "'MoCoV2Nek' is not a registered" in last and "did you mean 'MoCoV2Neck'" in last
     assert last.endswith('(at model.neck in the config)')
     done = call_tool('tools/train.py', 'nowhere.py', check=False)
-    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1] == \
-        'error: config file nowhere.py does not exist'
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith('error: config file nowhere.py does not exist')
 
 
 def test_one_process_then_two(run_tool, call_tool, tmp_path):

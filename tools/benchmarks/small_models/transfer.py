@@ -24,6 +24,7 @@ def parse_args():
     parser.add_argument('--lr', type=float, help='learning rate (default: 1.5, or 0.01 with --finetune)')
     parser.add_argument('--batch-size', type=int, help='of all processes together (default: 256)')
     parser.add_argument('--epochs', type=int, help='the steps of the rate move with it (default: 60, or 100)')
+    parser.add_argument('--overwrite', action='store_true', help='put away the files of an earlier run in the work_dir')
     parser.add_argument('--seed', type=int, default=0, help='of all random numbers (default: %(default)s)')
     parser.add_argument('--work-dir', '--work_dir', help='folder of logs and checkpoints; below work_dirs by default')
     parser.add_argument('--out', help='JSON file for the metrics')
