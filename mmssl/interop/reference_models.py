@@ -201,7 +201,7 @@ def huggingface_config(cfg):
         hidden_size=dims,
         num_hidden_layers=arch['num_layers'],
         num_attention_heads=arch['num_heads'],
-        **(dict(mlp_ratio=hidden // dims) if scaled else dict(intermediate_size=hidden)),
+        **(dict(mlp_ratio=hidden // dims, use_mask_token=False) if scaled else dict(intermediate_size=hidden)),
         image_size=size if isinstance(size, int) else list(size),
         patch_size=cfg['patch_size'],
         num_channels=cfg['in_channels'],
