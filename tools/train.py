@@ -65,7 +65,7 @@ def main():
         return
     cfg = run.cfg
     setup_multi_processes(cfg)
-    torch.backends.cudnn.benchmark = cfg.get('cudnn_benchmark', False)
+    torch.backends.cudnn.benchmark = bool(cfg.get('cudnn_benchmark'))
     logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
     if args.deterministic:
         cfg.deterministic = True

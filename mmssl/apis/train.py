@@ -3,19 +3,21 @@
 import contextlib
 import copy
 import random
+import re
+import traceback
 
 import numpy as np
 import torch
 from mmcv.runner.hooks import Hook
 
-from mmssl.core import DistributedDataParallel, EvalHook, build_optimizer, build_runner
+from mmssl.core import HOOKS, DistributedDataParallel, build_optimizer, build_runner
 from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_settings
 from mmssl.utils.dist import default_device, get_world_size, sync_random_seed
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, describe
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
 
@@ -100,7 +102,7 @@ def build_loader(dataset, cfg, distributed=False, **changes):
         **own,
         **changes
     }
-    norm = cfg.get('img_norm_cfg', {})
+    norm = cfg.get('img_norm_cfg') or {}
     return PrefetchLoader(
         build_dataloader(dataset, dist=distributed, **arguments),
         norm.get('mean'),
@@ -188,7 +190,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         runner.resume(cfg.resume_from)
     elif cfg.get('load_from'):
         runner.load_checkpoint(cfg.load_from, may_differ=cfg.get('load_from_mismatch') or ())
-    runner.run(loaders, workflow)
+    with _explained(runner):
+        runner.run(loaders, workflow)
     return runner
 
 
@@ -200,6 +203,30 @@ class _StartHook(Hook):
 
     def before_run(self, runner):
         self.on_start()
+
+
+@contextlib.contextmanager
+def _explained(runner):
+    """Tell what fails in the first iteration, or in a hook, as a fault of the config: with the part of the model."""
+    first = runner.iter
+    try:
+        yield
+    except (ConfigError, OSError, FloatingPointError):
+        raise
+    except Exception as error:
+        names = {id(module): name for name, module in unwrap(runner.model).named_modules()}
+        places = ['the training']
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            part = frame.f_locals.get('self')
+            if isinstance(part, Hook):
+                places.append(type(part).__name__)
+            elif id(part) in names:
+                places.append(f'{".".join(filter(None, ["model", names[id(part)]]))} ({type(part).__name__})')
+        in_hook = len(places) > 1 and not places[-1].startswith('model')
+        gone = re.search('(?i)connection (closed|reset)', str(error))  # another process has ended
+        if gone or runner.iter > first and not in_hook and not isinstance(error, ValueError):
+            raise
+        raise ConfigError(f'iteration {runner.iter - first + 1} fails in {places[-1]}: {describe(error)}') from error
 
 
 def _check_memory(model, dataset, workflow):
@@ -286,7 +313,11 @@ def _by_epoch(section, by_epoch):
 
 
 def _log_config(section, by_epoch):
-    return section and {**section, 'hooks': [_by_epoch(hook, by_epoch) for hook in section['hooks']]}
+    if not section:
+        return None
+    if section.get('hooks') is None:
+        raise ConfigError("log_config has no hooks, such as hooks=[dict(type='TextLoggerHook')]")
+    return {'interval': 10, **section, 'hooks': [_by_epoch(hook, by_epoch) for hook in section['hooks']]}
 
 
 def _register_evaluation(runner, cfg, section, distributed, trained):
@@ -298,5 +329,4 @@ def _register_evaluation(runner, cfg, section, distributed, trained):
     align_classes(dataset, trained, what='data.val', logger=runner.logger)
     _check_labels(unwrap(runner.model), dataset, 'data.val', with_loss=False)
     loader = build_loader(dataset, cfg, distributed, shuffle=False, drop_last=False)
-    arguments = {key: value for key, value in section.items() if key != 'type'}
-    runner.register_hook(EvalHook(loader, **arguments), 'LOW')
+    runner.register_hook(HOOKS.build({'type': 'EvalHook', 'dataloader': loader, **section}), 'LOW')

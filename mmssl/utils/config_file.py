@@ -56,7 +56,7 @@ def find_config(path):
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f'config file {path} does not exist (in the current folder {os.getcwd()}, or in {_ROOT})')
+    raise FileNotFoundError(f'config file {path} does not exist')
 
 
 def read_config(path, inside=()):

@@ -3,62 +3,97 @@
 import difflib
 import warnings
 
-from .errors import ConfigError, nearest
+from .argument_types import fits
+from .errors import ConfigError, nearest, short
 
 _TRAIN = 'mmssl/apis/train.py'
 # name: type, and the file that reads it
 TOP_LEVEL = dict(
-    model=(dict, 'tools/train.py'),
-    data=(dict, _TRAIN),
-    img_norm_cfg=(dict, _TRAIN),
+    model=('dict', 'tools/train.py'),
+    data=('dict', _TRAIN),
+    img_norm_cfg=('dict', _TRAIN),
     # a variable that the pipelines of the base configs go by; the data sets have one of their own
-    prefetch=(bool, 'configs/selfsup/_base_/datasets/imagenet_mae.py'),
-    optimizer=(dict, _TRAIN),
-    optimizer_config=(dict, _TRAIN),
-    lr_config=(dict, _TRAIN),
-    momentum_config=(dict, _TRAIN),
-    runner=(dict, _TRAIN),
-    checkpoint_config=(dict, _TRAIN),
-    log_config=(dict, _TRAIN),
-    custom_hooks=(list, _TRAIN),
-    custom_imports=(dict, 'mmssl/utils/config.py'),
-    evaluation=(dict, _TRAIN),
-    workflow=(list, _TRAIN),
-    load_from=(str, _TRAIN),
-    resume_from=(str, _TRAIN),
-    auto_resume=(bool, 'mmssl/apis/run_dir.py'),
-    dist_params=(dict, 'tools/train.py'),
-    log_level=(str, _TRAIN),
-    seed=(int, 'tools/train.py'),
-    deterministic=(bool, 'tools/train.py'),
-    work_dir=(str, 'mmssl/apis/run_dir.py'),
-    cudnn_benchmark=(bool, 'tools/train.py'),
-    opencv_num_threads=(int, 'mmssl/utils/setup_env.py'),
-    mp_start_method=(str, 'mmssl/utils/setup_env.py'),
-    persistent_workers=(bool, _TRAIN),
-    amp=(dict, _TRAIN),
-    fp16=(dict, _TRAIN),
-    channels_last=(bool, _TRAIN),
-    compile=(bool, _TRAIN),
-    broken_images=(dict, _TRAIN),
-    find_unused_parameters=(bool, _TRAIN),
-    broadcast_buffers=(bool, _TRAIN),
-    profiler_config=(dict, _TRAIN),
-    demo=(dict, 'mmssl/apis/demo.py'),
-    augmented_pipeline=(list, 'tools/benchmarks/classification/linear_sweep.py'))
+    prefetch=('bool', 'configs/selfsup/_base_/datasets/imagenet_mae.py'),
+    optimizer=('dict', _TRAIN),
+    optimizer_config=('dict', _TRAIN),
+    lr_config=('dict', _TRAIN),
+    momentum_config=('dict', _TRAIN),
+    runner=('dict', _TRAIN),
+    checkpoint_config=('dict', _TRAIN),
+    log_config=('dict', _TRAIN),
+    custom_hooks=('dict | list[dict | Hook]', _TRAIN),
+    custom_imports=('dict', 'mmssl/utils/config.py'),
+    evaluation=('dict', _TRAIN),
+    workflow=('list', _TRAIN),
+    load_from=('str', _TRAIN),
+    load_from_mismatch=('str | list[str]', _TRAIN),
+    resume_from=('str', _TRAIN),
+    auto_resume=('bool', 'mmssl/apis/run_dir.py'),
+    dist_params=('dict', 'tools/train.py'),
+    log_level=('str', _TRAIN),
+    seed=('int', 'tools/train.py'),
+    deterministic=('bool', 'tools/train.py'),
+    work_dir=('str', 'mmssl/apis/run_dir.py'),
+    cudnn_benchmark=('bool', 'tools/train.py'),
+    opencv_num_threads=('int', 'mmssl/utils/setup_env.py'),
+    mp_start_method=('str', 'mmssl/utils/setup_env.py'),
+    persistent_workers=('bool', _TRAIN),
+    amp=('dict', _TRAIN),
+    fp16=('dict', _TRAIN),
+    channels_last=('bool', _TRAIN),
+    compile=('bool', _TRAIN),
+    broken_images=('dict', _TRAIN),
+    find_unused_parameters=('bool', _TRAIN),
+    broadcast_buffers=('bool', _TRAIN),
+    profiler_config=('dict', _TRAIN),
+    demo=('dict', 'mmssl/apis/demo.py'),
+    augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
 
-_WORDS = {dict: 'a dict', list: 'a list', bool: 'True or False', int: 'an integer', str: 'a text'}
-# settings that are themselves dicts of settings, and of no registered class
+# settings that are themselves dicts of settings, and of no registered class: the type of each
+_DATA_SET = 'dict | list[dict]'
 SECTIONS = {
-    'data': ('train', 'val', 'test', 'extract', 'original', 'database', 'query', 'samples_per_gpu', 'imgs_per_gpu',
-             'workers_per_gpu', 'num_gpus', 'shuffle', 'replace', 'sampling_replace', 'pin_memory',
-             'persistent_workers', 'drop_last', 'broken_images', 'sampler', 'prefetch_factor', 'timeout',
-             'multiprocessing_context', 'pin_memory_device'),
-    'log_config': ('interval', 'hooks'),
-    'dist_params': ('backend', 'port', 'init_method', 'timeout', 'world_size', 'rank', 'device_id'),
-    'img_norm_cfg': ('mean', 'std'),
-    'amp': ('dtype', 'loss_scale'),
-    'fp16': ('loss_scale', ),
+    'data':
+    dict(
+        train=_DATA_SET,
+        val=_DATA_SET,
+        test=_DATA_SET,
+        extract=_DATA_SET,
+        original=_DATA_SET,
+        database=_DATA_SET,
+        query=_DATA_SET,
+        samples_per_gpu='int',
+        imgs_per_gpu='int',
+        workers_per_gpu='int',
+        num_gpus='int',
+        shuffle='bool',
+        replace='bool',
+        sampling_replace='bool',
+        pin_memory='bool',
+        persistent_workers='bool',
+        drop_last='bool',
+        broken_images='dict',
+        sampler='Sampler',
+        prefetch_factor='int',
+        timeout='float',
+        multiprocessing_context='str',
+        pin_memory_device='str'),
+    'log_config':
+    dict(interval='int', hooks='list[dict]'),
+    'dist_params':
+    dict(
+        backend='str',
+        port='int',
+        init_method='str',
+        timeout='timedelta',
+        world_size='int',
+        rank='int',
+        device_id='device'),
+    'img_norm_cfg':
+    dict(mean='Sequence[float]', std='Sequence[float]'),
+    'amp':
+    dict(dtype='str', loss_scale='float | str | dict'),
+    'fp16':
+    dict(loss_scale='float | str | dict'),
 }
 
 # names of MMEngine, MMSelfSup 1.x and OpenSelfSup, and ours
@@ -189,6 +224,13 @@ def _is_data_set(name, value):
         name[-1].isdigit() or not difflib.get_close_matches(name, SECTIONS['data'], n=1, cutoff=0.75))
 
 
+def _check_type(name, value, kind):
+    if value is not None and not fits(value, kind):
+        words = 'True or False' if kind == 'bool' else kind
+        hint = ': it is made by data.shuffle, data.replace and data.drop_last' if kind == 'Sampler' else ''
+        raise ConfigError(f'{name} must be {words}, got {short(value)}{hint}')
+
+
 def check_settings(cfg):
     """See that settings have their types, and that sections hold only what is read.
 
@@ -199,20 +241,30 @@ def check_settings(cfg):
         ConfigError: With the place and what would be right.
     """
     for name, (kind, _) in TOP_LEVEL.items():
-        value = cfg.get(name)
-        kinds = (list, tuple) if kind is list else (kind, )
-        if value is not None and (not isinstance(value, kinds) or kind is int and isinstance(value, bool)):
-            raise ConfigError(f'{name} is {_WORDS[kind]}, got {value!r}')
+        _check_type(name, cfg.get(name), kind)
     for section, known in SECTIONS.items():
         for name, value in (cfg.get(section) or {}).items():
-            if name in known or section == 'data' and _is_data_set(name, value):
+            if section == 'data' and _is_data_set(name, value):
                 continue
-            renamed = _RENAMED_IN.get(section, {}).get(name)
-            raise ConfigError(f'{section} has the unknown key {name!r}; ' +
-                              (f'here it is {renamed}' if renamed else nearest(name, known)))
-    if cfg.get('data') and isinstance(cfg.data.get('sampler'), dict):
-        raise ConfigError('data.sampler is made by data.shuffle, data.replace and data.drop_last, and is no dict: '
-                          f'got {dict(cfg.data.sampler)!r}')
+            if name not in known:
+                renamed = _RENAMED_IN.get(section, {}).get(name)
+                raise ConfigError(f'{section} has the unknown key {name!r}; ' +
+                                  (f'here it is {renamed}' if renamed else nearest(name, known)))
+            _check_type(f'{section}.{name}', value, known[name])
+    if not cfg.get('workflow', True):
+        raise ConfigError(f"workflow has no phase, such as ('train', 1): got {cfg.workflow!r}")
+    for phase in cfg.get('workflow') or ():
+        if not fits(phase, 'tuple') or [type(part) for part in phase] != [str, int]:
+            raise ConfigError(f'a phase of workflow is ("train", n) or ("val", n), got {phase!r}')
+    for section in ('lr_config', 'momentum_config'):
+        if cfg.get(section) and not isinstance(cfg[section].get('policy'), str):
+            raise ConfigError(f"{section}.policy is a name, such as 'CosineAnnealing' or 'step', got "
+                              f'{cfg[section].get("policy")!r}')
+    norm = cfg.get('img_norm_cfg') or {}
+    mean, std = norm.get('mean'), norm.get('std')
+    if mean is not None and std is not None and (len(mean) != len(std) or 0 in std):
+        raise ConfigError('img_norm_cfg has a mean and a std other than 0 for each channel of the images, got '
+                          f'{mean} and {std}')
     seed = cfg.get('seed')
     if seed is not None and not 0 <= seed < 2**63:
         raise ConfigError(f'seed is an integer from 0 to 2**63 - 1, got {seed}')

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Errors in what a user wrote: each says what was found and what would be right."""
 import difflib
+import traceback
 
 
 class ConfigError(ValueError):
@@ -50,6 +51,24 @@ def check_integer(value, name, least=None):
     if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
         range_ = '' if least is None else f' of at least {least}'
         raise ConfigError(f'{name} is an integer{range_}, got {value!r}')
+
+
+def describe(error):
+    """An exception in one line: that of a value in its own words, others with their kind and place in the code."""
+    message = str(error)
+    if 'Original Traceback' in message:  # of a worker process of a loader: the error proper is the last line
+        return message.strip().splitlines()[-1]
+    message = ' '.join(message.split())
+    if isinstance(error, ValueError) and message:
+        return message
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f'{type(error).__name__}: {message or frame.line} ({frame.filename}, line {frame.lineno})'
+
+
+def short(value):
+    """The text of a value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f'{text[:117]}...'
 
 
 def nearest(name, known, what='known names'):

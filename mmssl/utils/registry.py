@@ -5,7 +5,8 @@ import inspect
 
 from mmcv.utils import Registry as _Registry
 
-from .errors import ConfigError, UnknownArgumentError, UnknownNameError, nearest
+from .argument_types import check_types
+from .errors import ConfigError, UnknownArgumentError, UnknownNameError, describe, nearest, short
 
 # packages that a name imports by its scope
 _SCOPES = ('mmcls', 'mmdet', 'mmseg')
@@ -38,20 +39,24 @@ def accepted_arguments(cls):
 
 
 def check_arguments(cls, args, cfg=None):
-    """See that a class takes just these arguments.
+    """See that a class takes just these arguments, with values of their documented types.
 
     Raises:
         UnknownArgumentError: An argument is unknown or a required one is absent.
+        ConfigError: A value has another type.
     """
     known, open_ended = accepted_arguments(cls)
     unknown = [] if open_ended else [name for name in args if name not in known]
     if unknown:
         raise UnknownArgumentError(
-            f'{cls.__name__} takes no argument {unknown[0]!r} (given {args[unknown[0]]!r}); '
+            f'{cls.__name__} takes no argument {unknown[0]!r} (given {short(args[unknown[0]])}); '
             f'{nearest(unknown[0], known, "it takes")}', cfg)
     absent = [n for n, p in known.items() if p.default is p.empty and n not in args]
     if absent and not open_ended:
         raise UnknownArgumentError(f'{cls.__name__} needs the argument {absent[0]!r}', cfg)
+    fault = check_types(cls, args, known)
+    if fault:
+        raise ConfigError(fault, cfg)
 
 
 def build_from_cfg(cfg, registry, default_args=None):
@@ -69,14 +74,17 @@ def build_from_cfg(cfg, registry, default_args=None):
     Raises:
         UnknownNameError: No such name; the nearest one is named.
         UnknownArgumentError: No such argument; the nearest one is named.
-        ConfigError: `cfg` is no dict or has no `type`, or the class refuses a value.
+        ConfigError: `cfg` is no dict or has no `type`, or the class refuses a value or fails with it.
+        OSError: A file that the class needs is absent or cannot be read.
     """
     if not isinstance(cfg, dict):
-        raise ConfigError(f'a config of a {registry.name} must be a dict with a "type", got {cfg!r}', cfg)
+        raise ConfigError(f'a config of a {registry.name} must be a dict with a "type", got {short(cfg)}', cfg)
     args = {**(default_args or {}), **cfg}
     if 'type' not in args:
-        raise ConfigError(f'the config of a {registry.name} has no "type": {dict(cfg)!r}', cfg)
+        raise ConfigError(f'the config of a {registry.name} has no "type": {short(dict(cfg))}', cfg)
     kind = args.pop('type')
+    if not (isinstance(kind, str) or callable(kind)):
+        raise ConfigError(f'the type of a {registry.name} is a name, got {short(kind)}', cfg)
     cls = registry.get(kind) if isinstance(kind, str) else kind
     if cls is None:
         raise UnknownNameError(
@@ -88,8 +96,10 @@ def build_from_cfg(cfg, registry, default_args=None):
     except ConfigError as error:
         error.locate_in(cfg)
         raise
-    except ValueError as error:  # a value that the class refuses
-        raise ConfigError(f'{cls.__name__}: {error}', cfg) from error
+    except OSError:  # a file that is absent or cannot be read
+        raise
+    except Exception as error:  # a value that the class refuses, or cannot work with
+        raise ConfigError(f'{cls.__name__}: {describe(error)}', cfg) from error
 
 
 class Registry(_Registry):

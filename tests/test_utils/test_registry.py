@@ -82,3 +82,84 @@ def test_find_path_and_nearest():
     assert find_path(dict(a=[0, dict(b=part)]), part) == 'a.1.b'
     assert find_path(dict(a=[0]), part) is None
     assert nearest('qqq', ['alpha', 'beta'], 'it takes') == 'it takes: alpha, beta'
+
+
+@PARTS.register_module()
+class Branch:
+    """A part with documented types, which hold for mmssl's own classes.
+
+    Args:
+        length (int): Anything whole.
+        width (float | str): A number or a word.
+        rough (bool): Whether it is.
+        knots (Sequence[int], optional): Places.
+        shape (dict | list[dict]): Of the leaves.
+        name (str): A word.
+    """
+    __module__ = 'mmssl.parts'
+
+    def __init__(self, length=1, width=1, rough=False, knots=None, shape=(), name=''):
+        if length == 77:
+            raise TypeError('it breaks')
+        if name == 'quiet':
+            raise AssertionError
+
+
+@pytest.mark.parametrize('args, message', [
+    (dict(length='50'), "length must be int, got '50', a text in quotes"),
+    (dict(length=2.), 'length must be int, got 2.0'),
+    (dict(length=True), 'length must be int, got True'),
+    (dict(length=None), 'length must be int, got None'),
+    (dict(width=[1]), r'width must be float \| str, got \[1\]'),
+    (dict(rough='False'), "rough must be bool, got 'False', a text in quotes"),
+    (dict(rough=1), 'rough must be bool, got 1'),
+    (dict(knots=[1, 'a']), r"knots must be Sequence\[int\], optional, got \[1, 'a'\]"),
+    (dict(knots=3), r'knots must be Sequence\[int\], optional, got 3'),
+    (dict(shape=[3]), r'shape must be dict \| list\[dict\], got \[3\]'),
+    (dict(name=7), 'name must be str, got 7'),
+    (dict(length=77), r'TypeError: it breaks \(.*test_registry.py, line \d+\)'),
+    (dict(name='quiet'), r'AssertionError: raise AssertionError \(.*test_registry.py, line \d+\)'),
+])
+def test_values_of_another_type_than_documented(args, message):
+    """A text 'False' counted as true, and a number in quotes ended in a traceback somewhere below."""
+    with pytest.raises(ConfigError, match=rf'^Branch: {message} \(at model in the config\)'):
+        try:
+            PARTS.build(cfg := dict(type='Branch', **args))
+        except ConfigError as error:
+            error.locate_in(dict(model=cfg))
+            raise
+
+
+def test_values_of_documented_types():
+    array = object()  # of code that builds parts, not of a config
+    for args in (dict(width=2, knots=(1, 2)), dict(width=.5, knots=[]), dict(width='wide', shape={}),
+                 dict(length=array, rough=array, shape=[{}], knots=None)):
+        PARTS.build(dict(type='Branch', **args))
+
+
+def test_texts_of_numbers_in_classes_of_others():
+    """The classes of torch have no such docstrings, but values by default."""
+    from torch.optim import SGD
+    for name, value in (('lr', '0.1'), ('nesterov', 'False'), ('momentum', '1e-3')):
+        with pytest.raises(ConfigError, match=f'SGD: {name} must be .*, got {value!r}, a text in quotes'):
+            PARTS.build(dict(type=SGD, params=[], **{name: value}))
+
+
+def test_all_documented_defaults_have_their_types():
+    """A default of another type would be refused when a config states it."""
+    import mmssl.core  # noqa: F401
+    import mmssl.datasets  # noqa: F401
+    from mmssl.core.builder import HOOKS, OPTIMIZER_BUILDERS, OPTIMIZERS, RUNNERS
+    from mmssl.datasets.registry import DATASETS, DATASOURCES, PIPELINES
+    from mmssl.models.builder import MODELS
+    from mmssl.utils.argument_types import documented_types, fits
+    checked, wrong = 0, []
+    for registry in (MODELS, DATASETS, DATASOURCES, PIPELINES, HOOKS, OPTIMIZERS, OPTIMIZER_BUILDERS, RUNNERS):
+        for name, cls in registry.module_dict.items():
+            types = documented_types(cls)
+            for argument, parameter in accepted_arguments(cls)[0].items():
+                if argument in types and parameter.default not in (parameter.empty, None):
+                    checked += 1
+                    if not fits(parameter.default, types[argument]):
+                        wrong.append((name, argument, types[argument], parameter.default))
+    assert checked > 400 and not wrong

@@ -8,11 +8,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
 from ..builder import OPTIMIZER_BUILDERS, OPTIMIZERS
-from .param_groups import gather_groups, regex_options
-
-# mmcv's options by kind of layer; any other key of paramwise_cfg is a regular expression
-_BY_KIND = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
-            'dcn_offset_lr_mult', 'bypass_duplicate')
+from .param_groups import BY_KIND, gather_groups, regex_options
 
 
 @OPTIMIZER_BUILDERS.register_module()
@@ -23,13 +19,15 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         optimizer_cfg (dict): `type`, `lr` and the other arguments of the optimizer.
         paramwise_cfg (dict, optional): Options by regular expression over parameter names (lr, lr_mult, momentum,
             momentum_mult, weight_decay, weight_decay_mult, lars_exclude, fix_lr, or any argument of the optimizer),
-            or mmcv's options by kind of layer, such as norm_decay_mult and custom_keys.
+            and mmcv's options by kind of layer, such as norm_decay_mult and custom_keys, over which those by
+            expression go.
     """
 
     def __call__(self, model):
         model = unwrap(model)
         cfg = dict(self.optimizer_cfg)
         cls = OPTIMIZERS.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
+        cls = cls if callable(cls) else None  # which build_from_cfg tells
         arguments = inspect.signature(cls).parameters if cls is not None else {}
         cfg['params'] = gather_groups(self.options(model, cfg, [name for name in arguments if name != 'params']))
         if not cfg['params']:
@@ -42,12 +40,19 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
 
     def options(self, model, cfg, known):
         """Name, parameter and dict of options of each trainable parameter; see regex_options for the arguments."""
-        if not any(key in _BY_KIND for key in self.paramwise_cfg):
-            return regex_options(model, cfg, self.paramwise_cfg, known)
+        everything = self.paramwise_cfg
+        self.paramwise_cfg = {key: value for key, value in everything.items() if key in BY_KIND}
+        by_name = {key: value for key, value in everything.items() if key not in BY_KIND}
         groups = []
-        self.add_params(groups, model)
-        options = {id(g['params'][0]): {k: v for k, v in g.items() if k != 'params'} for g in groups}
-        return ((n, p, options[id(p)]) for n, p in model.named_parameters() if p.requires_grad)
+        try:
+            if self.paramwise_cfg:
+                self.add_params(groups, model)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f'paramwise_options {self.paramwise_cfg!r}: {error}') from error
+        finally:
+            self.paramwise_cfg = everything
+        by_kind = {id(g['params'][0]): {k: v for k, v in g.items() if k != 'params'} for g in groups}
+        return ((n, p, {**by_kind.get(id(p), {}), **own}) for n, p, own in regex_options(model, cfg, by_name, known))
 
 
 def build_optimizer(model, optimizer_cfg):
@@ -62,6 +67,11 @@ def build_optimizer(model, optimizer_cfg):
         torch.optim.Optimizer: The optimizer.
     """
     cfg = dict(optimizer_cfg)
+    if 'type' not in cfg:
+        raise ConfigError(f'the optimizer has no "type", such as \'SGD\' or \'AdamW\': {cfg}')
+    for name in ('paramwise_options', 'paramwise_cfg'):
+        if not isinstance(cfg.get(name) or {}, dict):
+            raise ConfigError(f'{name} is a dict of options by regular expression or kind of layer, got {cfg[name]!r}')
     constructor = cfg.pop('constructor', 'DefaultOptimizerConstructor')
     options = {**(cfg.pop('paramwise_options', None) or {}), **(cfg.pop('paramwise_cfg', None) or {})}
     return build_from_cfg(dict(type=constructor, optimizer_cfg=cfg, paramwise_cfg=options or None), OPTIMIZER_BUILDERS)(

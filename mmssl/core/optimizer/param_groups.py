@@ -8,6 +8,10 @@ from mmssl.utils.errors import ConfigError, nearest
 # options that mean something to this toolbox and are no argument of the optimizer
 EXTRA_OPTIONS = ('lars_exclude', 'fix_lr')
 
+# mmcv's options by kind of layer; any other key of paramwise_options is a regular expression
+BY_KIND = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
+           'dcn_offset_lr_mult', 'bypass_duplicate')
+
 
 def gather_groups(named_options):
     """Put parameters with the same options into one group, so that the optimizer takes them together.
@@ -48,14 +52,22 @@ def regex_options(model, base, paramwise_options, known):
     used = set()
     for pattern, options in paramwise_options.items():
         if not isinstance(options, dict):
-            raise ConfigError(f'paramwise_options[{pattern!r}] is a dict of options, got {options!r}')
-        for option in options:
+            raise ConfigError(f'paramwise_options[{pattern!r}] is a dict of options, got {options!r}; of the options '
+                              f'by kind of layer {nearest(pattern, BY_KIND)}')
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConfigError(f'paramwise_options[{pattern!r}] is no regular expression: {error}') from error
+        for option, value in options.items():
+            if isinstance(value, (str, dict)):
+                raise ConfigError(f'paramwise_options[{pattern!r}]: {option} is a number or a truth value, '
+                                  f'got {value!r}')
             if option not in known:
                 raise ConfigError(f'paramwise_options[{pattern!r}] has the unknown option {option!r}; '
                                   f'{nearest(option, known)}')
-            if option.endswith('_mult') and option[:-5] not in base:
+            if option.endswith('_mult') and not isinstance(base.get(option[:-5]), (int, float, list, tuple)):
                 raise ConfigError(f'paramwise_options[{pattern!r}]: {option} needs {option[:-5]!r} in the config of '
-                                  'the optimizer')
+                                  'the optimizer, a number')
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue

@@ -22,8 +22,8 @@ class CAEHead(BaseModule):
     does not need it.
 
     Args:
-        tokenizer_path (str): File with the weights of DALL-E's encoder, a state dict; the sizes of the encoder are
-            those of the weights.
+        tokenizer_path (str | None): File with the weights of DALL-E's encoder, a state dict; the sizes of the encoder
+            are those of the weights.
         lambd (float): Weight of the loss of the latents.
         init_cfg (dict, optional): Initialisation.
         random_tokenizer (dict, optional): Sizes of a random encoder that takes the place of the file (arguments of
