@@ -103,15 +103,19 @@ def test_resume_before_while_and_after_filling(tmp_path, runner):
             assert a.equal(b)
 
 
-def test_loaded_queue_of_other_settings_is_dropped(tmp_path):
+def test_loaded_queue_of_other_settings_is_dropped(tmp_path, caplog):
     train(tmp_path, checkpoint_config=dict(interval=1), runner=dict(max_epochs=2))
     assert read_checkpoint(tmp_path / 'epoch_2.pth')['state_dict']['head.queue'].shape == (2, 60, DIM)
     load = dict(load_from=str(tmp_path / 'epoch_2.pth'), runner=dict(max_epochs=1))
     for changes, length in ((dict(epoch_queue_starts=0), 60), (dict(epoch_queue_starts=0, queue_length=40), 40),
-                            (dict(), 0), (dict(queue_length=0), 0)):
+                            (dict(queue_length=140), 0), (dict(queue_length=0), 0)):
+        assert 'queue_length' not in caplog.text
         watch, _ = train(tmp_path / 'b', dict(HOOK, **changes), **load)
         assert watch.length == [length] * 6
         assert watch.filled[0] == (60 if length == 60 else min(length, 20))
+        if changes.get('queue_length') == 140:
+            assert 'SwAVHook.queue_length is 140, the training data has 120 images' in caplog.text
+            caplog.clear()
 
 
 @pytest.mark.parametrize('frozen', [7, 0])

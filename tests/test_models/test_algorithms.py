@@ -260,6 +260,7 @@ def test_names_of_mmselfsup(name, old, both):
     """
     source, model = tiny.build(name, seed=1), tiny.build(name, seed=2)
     backbone, neck = getattr(model, old)
+    assert getattr(model, 'queue_len', 20) == 20 and not model.with_sobel and model.with_neck and model.with_head
     assert backbone is model.backbone and neck is model.neck and old not in dict(model.named_children())
     img = tiny.batch(name)['img'][0]
     torch.testing.assert_close(getattr(model, old)(img)[0], model.neck(model.backbone(img))[0])

@@ -256,6 +256,25 @@ def test_torchvision_backbone_options():
     assert [tuple(m.shape[1:]) for m in model(torch.randn(1, 2, 64, 64))] == [(128, 8, 8), (512, 2, 2)]
 
 
+def test_maps_of_other_libraries_come_in_the_order_asked_for():
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for kind, argument, every, asked, wrong in (
+            (TIMMBackbone, 'out_indices', [0, 1, 2, 3, 4], [3, -5, 3], [[9], [-6], []]),
+            (TorchvisionBackbone, 'return_nodes', ['relu', 'layer1', 'layer2', 'layer3',
+                                                   'layer4'], ['layer3', 'relu', 'layer3'], []),
+        ):
+            more = dict(features_only=True) if kind is TIMMBackbone else {}
+            whole, part = (kind('resnet18', **{argument: nodes}, **more).eval() for nodes in (every, asked))
+            part.load_state_dict(whole.state_dict(), strict=False)
+            maps = whole(x)
+            for out, i in zip(part(x), (3, 0, 3), strict=True):
+                torch.testing.assert_close(out, maps[i])
+            for indices in wrong:
+                with pytest.raises(ConfigError, match='out_indices'):
+                    kind('resnet18', **{argument: indices}, **more)
+
+
 def test_unknown_timm_name():
     with pytest.raises(ValueError, match="timm .* has no model 'resnet19'; did you mean 'resnet18'"):
         TIMMBackbone('resnet19')

@@ -71,6 +71,7 @@ def test_deepcluster_step_by_step():
     model, data = tiny.build('DeepCluster'), tiny.batch('DeepCluster')
     torch.testing.assert_close(model.loss_weight, balanced_weights(torch.tensor([1, 2, 4, 1])))
     twin = copy.deepcopy(model)
+    assert twin.with_sobel and twin.num_classes == 4
     maps = twin.backbone(twin.sobel_layer(data['img']))
     logits = twin.head.fc_cls(maps[0].mean((2, 3))).double()
     out = model(**data)

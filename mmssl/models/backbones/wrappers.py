@@ -4,9 +4,10 @@ import torch
 from mmcv.cnn import initialize
 from torch import nn
 
-from mmssl.utils.errors import nearest
+from mmssl.utils.errors import ConfigError, nearest
 from ..builder import BACKBONES
 from ..utils.channels import check_image_channels
+from ..utils.stages import check_stages
 
 
 def _tokens_to_map(tokens, size=None, num_prefix=None):
@@ -37,12 +38,16 @@ class TIMMBackbone(_Wrapper):
 
     Args:
         model_name (str): Name in timm, such as 'resnet18'.
-        features_only (bool): Return the maps of several stages (`out_indices` chooses them) instead of the last one.
+        features_only (bool): Return the maps of several stages instead of the last one. `out_indices` chooses them and
+            their order; an integer takes so many from the end.
         pretrained (bool): Load timm's weights (from its cache or the network).
         checkpoint_path (str): Weights to load.
         in_channels (int): Channels of the image.
         init_cfg (dict, optional): Initialisation after timm's own.
         kwargs: Passed on to timm.create_model.
+
+    Raises:
+        ConfigError: timm has no such network, or the network no such stages.
     """
 
     def __init__(self,
@@ -59,17 +64,27 @@ class TIMMBackbone(_Wrapper):
         self.in_channels = in_channels
         # names with a tag or a hub address, 'resnet18.a1_in1k' or 'hf-hub:...', are timm's to judge
         if not timm.is_model(model_name) and not set(model_name) & set('.:'):
-            raise ValueError(f'timm {timm.__version__} has no model {model_name!r}; '
-                             f'{nearest(model_name, timm.list_models())}')
-        self.timm_model = timm.create_model(
-            model_name,
-            pretrained=pretrained,
-            features_only=features_only,
-            in_chans=in_channels,
-            checkpoint_path=checkpoint_path,
-            **kwargs)
+            raise ConfigError(f'timm {timm.__version__} has no model {model_name!r}; '
+                              f'{nearest(model_name, timm.list_models())}')
+        try:
+            self.timm_model = timm.create_model(
+                model_name,
+                pretrained=pretrained,
+                features_only=features_only,
+                in_chans=in_channels,
+                checkpoint_path=checkpoint_path,
+                **kwargs)
+        except IndexError as error:
+            raise ConfigError(f"{model_name} has no stages {kwargs.get('out_indices')} (out_indices)") from error
+        self.places = None
         if not features_only:
             self.timm_model.reset_classifier(0, '')
+        elif isinstance(kwargs.get('out_indices'), (list, tuple)):
+            # timm gives each stage once, in ascending order
+            count = len(self.timm_model.feature_info.info)
+            check_stages(kwargs['out_indices'], -count, count - 1)
+            stages = [i % count for i in kwargs['out_indices']]
+            self.places = [sorted(set(stages)).index(i) for i in stages]
 
     def forward(self, x):
         """Tuple of maps N x C x H x W."""
@@ -82,7 +97,8 @@ class TIMMBackbone(_Wrapper):
             return (_tokens_to_map(maps, size, getattr(model, 'num_prefix_tokens', 0)), )
         if torch.is_tensor(maps):
             maps = [maps]
-        return tuple(m.permute(0, 3, 1, 2) if channels_last else m for m in maps)
+        maps = [m.permute(0, 3, 1, 2) if channels_last else m for m in maps]
+        return tuple(maps if self.places is None else [maps[place] for place in self.places])
 
 
 @BACKBONES.register_module()
@@ -93,7 +109,7 @@ class TorchvisionBackbone(_Wrapper):
         model_name (str): Name in torchvision, such as 'resnet18'.
         weights (str, optional): torchvision's name of trained weights, such as 'DEFAULT' (cache or network).
         in_channels (int): Channels of the image; the first convolution is made anew where it is not 3.
-        return_nodes (Sequence[str], optional): Names of the nodes to return (see
+        return_nodes (Sequence[str], optional): Names of the nodes to return, in this order (see
             torchvision.models.feature_extraction.get_graph_node_names); by default the last map of the network.
         init_cfg (dict, optional): Initialisation after torchvision's own.
         kwargs: Passed on to torchvision.models.get_model.
@@ -108,8 +124,8 @@ class TorchvisionBackbone(_Wrapper):
         model = get_model(model_name, weights=weights, **kwargs)
         if in_channels != 3:
             self._replace_first_conv(model, in_channels)
-        return_nodes = return_nodes or [self._last_map(model, in_channels)]
-        self.model = create_feature_extractor(model, list(return_nodes))
+        self.return_nodes = list(return_nodes or [self._last_map(model, in_channels)])
+        self.model = create_feature_extractor(model, self.return_nodes)
 
     @staticmethod
     def _replace_first_conv(model, in_channels):
@@ -139,4 +155,6 @@ class TorchvisionBackbone(_Wrapper):
     def forward(self, x):
         """Tuple of maps N x C x H x W."""
         check_image_channels(x.shape[1], self.in_channels)
-        return tuple(_tokens_to_map(m) if m.dim() == 3 else m for m in self.model(x).values())
+        outs = self.model(x)  # in the order of the network
+        maps = [outs[node] for node in self.return_nodes]
+        return tuple(_tokens_to_map(m) if m.dim() == 3 else m for m in maps)
