@@ -323,8 +323,8 @@ def _pooling(pool_type, layer):
         return lambda maps: gem(maps, float(number or 3))
     if kind == 'rmac':
         return lambda maps: get_rmac_descriptors(maps, int(number or 3))
-    stages = MultiPooling(pool_type, (int(layer[5:]), ))
-    return lambda maps: stages([maps])[0].flatten(1)
+    window, = MultiPooling(pool_type, (int(layer[5:]), )).pools  # itself it takes the channels of a ResNet-50 alone
+    return lambda maps: window(maps).flatten(1)
 
 
 def _class_token(output, backbone):

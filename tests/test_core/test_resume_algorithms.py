@@ -274,7 +274,7 @@ def assert_same(a, b, where):
 
 def test_no_algorithm_is_forgotten():
     tried = {model.get('type', name) for name, model in MODELS.items()}
-    assert tried == {*algorithms.__all__} - {'BaseModel'}
+    assert tried == {*algorithms.__all__} - {'BackboneNeckHead', 'BaseModel'}
 
 
 @pytest.mark.parametrize('name', MODELS)

@@ -61,16 +61,26 @@ def read_page(path):
     return text, data, sprite
 
 
-def test_same_seed_same_picture(files, run_tool, call_tool):
-    """MMSelfSup's spelling of the options and ours: the same points to the last bit."""
-    folder, model = files
-    common = '--checkpoint', folder / 'epoch_3.pth', '--seed', 5, '--perplexity', 12, '--init', 'random'
+@pytest.fixture(scope='module')
+def drawn(files, run_tool):
+    """What the tool writes when it is called with MMSelfSup's spelling of the options."""
+    folder, _ = files
     run_tool(TOOL, folder / 'tiny.py', '--dataset_config', folder / 'data.py', '--work_dir', folder / 'a',
              '--layer_ind', '0,4', '--max_num_class=4', '--n_iter', 600, '--max_num_sample', 90, '--pool_type',
-             'average', '--learning_rate', 'auto', '--n_iter_without_progress', 300, *common)
+             'average', '--learning_rate', 'auto', '--n_iter_without_progress', 300, *common(folder))
+    return folder / 'a'
+
+
+def common(folder):
+    return '--checkpoint', folder / 'epoch_3.pth', '--seed', 5, '--perplexity', 12, '--init', 'random'
+
+
+def test_same_seed_same_picture(files, drawn, call_tool):
+    """MMSelfSup's spelling of the options and ours: the same points to the last bit."""
+    folder, model = files
     done = call_tool(TOOL, folder / 'tiny.py', '--dataset-config', folder / 'data.py', '--work-dir', folder / 'b',
                      '--layers', 'stage0', 'stage4', '--max-num-class', 4, '--max-iter', 600, '--max-num-sample', 90,
-                     *common)
+                     *common(folder))
     assert 'RANDOM' not in done.stdout + done.stderr
     a, b = (np.load(folder / name / 'tsne.npz') for name in 'ab')
     assert set(a) == {'index', 'label', 'filename', 'stage0', 'stage4'}
@@ -103,13 +113,12 @@ def test_points_are_those_of_scikit_learn():
     assert not np.array_equal(found, plots.embed_tsne(x, 4, perplexity=7, max_iter=250, init='random'))
 
 
-def test_files_of_a_run(files):
+def test_files_of_a_run(drawn):
     """The page loads nothing, has every point, and its thumbnails are the images."""
-    folder, _ = files
-    text, data, sprite = read_page(folder / 'a/tsne.html')
+    text, data, sprite = read_page(drawn / 'tsne.html')
     assert 'http' not in text and not re.search(r'<(link|img|iframe)|src=|@import|url\(', text)
     assert 'tiny, epoch_3.pth: t-SNE of 90 images' in text
-    saved = np.load(folder / 'a/tsne.npz')
+    saved = np.load(drawn / 'tsne.npz')
     assert list(data['points']) == ['stage0', 'stage4']
     for layer, points in data['points'].items():
         points, x = np.array(points) / 1e4, saved[layer]
@@ -124,7 +133,7 @@ def test_files_of_a_run(files):
         left, top = k % data['columns'] * data['tile'], k // data['columns'] * data['tile']
         width, height = data['sizes'][k]
         assert np.array_equal(sprite.crop((left, top, left + width, top + height)), source.get_array(i)[..., 0])
-    width, height = Image.open(folder / 'a/tsne.png').size
+    width, height = Image.open(drawn / 'tsne.png').size
     assert width > 1000 and 400 < height < 800
 
 

@@ -215,9 +215,9 @@ def net():
     return nn.ModuleDict(dict(backbone=nn.Linear(2, 3), head=nn.Linear(3, 2)))
 
 
-def test_loading_counts(caplog, monkeypatch):
+def test_loading_counts(caplog):
     """PITFALLS: conversion that silently loads nothing (mss #74). Names and shapes of all kinds are in the log."""
-    monkeypatch.setattr(get_root_logger(), 'level', logging.DEBUG)
+    caplog.set_level(logging.DEBUG, get_root_logger().name)
     source, target = net(), net()
     weights = {f'module.{k}': v for k, v in source.state_dict().items()}
     weights['module._orig_mod.queue'] = torch.zeros(1)
