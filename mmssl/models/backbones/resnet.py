@@ -115,7 +115,7 @@ class ResNet(BaseModule):
         norm_eval (bool): Keep all batch norms in evaluation mode.
         with_cp (bool): Save memory by recomputing the blocks in the backward pass.
         zero_init_residual (bool): Start with blocks that pass their input on: the last norm of each begins at 0.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         drop_path_rate (float): Probability that a sample skips a block's residual branch.
 
     Raises:

@@ -20,7 +20,7 @@ class ClsHead(BaseModule):
         in_channels (int): Dimension of the features after that.
         num_classes (int): Number of classes.
         vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         with_l2_norm (bool): Scale each feature to length one first.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
     """

@@ -38,7 +38,7 @@ class LatentClsHead(BaseModule):
     Args:
         in_channels (int): Dimension of the projections.
         num_classes (int): Number of classes.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
     """
 
     def __init__(self, in_channels, num_classes, init_cfg=dict(type='Normal', std=0.01, layer='Linear')):

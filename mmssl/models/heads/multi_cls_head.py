@@ -21,7 +21,7 @@ class MultiClsHead(BaseModule):
         backbone (str): Name of the ResNet, such as 'resnet50'.
         norm_cfg (dict): Kind of norm; dict(type='null') for none.
         num_classes (int): Number of classes.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
     """
 

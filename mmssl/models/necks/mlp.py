@@ -104,7 +104,7 @@ class NonLinearNeck(ProjectionNeck):
         with_avg_pool (bool): Average over positions first.
         vit_backbone (bool): See ProjectionNeck.
         norm_cfg (dict): Kind of norm.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
 
     Raises:
         ValueError: Fewer than two layers.

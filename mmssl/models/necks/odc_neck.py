@@ -18,7 +18,7 @@ class ODCNeck(ProjectionNeck):
         out_channels (int): Dimension of the projection.
         with_avg_pool (bool): Average over positions first.
         norm_cfg (dict): Kind of batch norm.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
     """
 
     def __init__(self,

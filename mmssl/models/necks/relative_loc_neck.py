@@ -15,7 +15,7 @@ class RelativeLocNeck(ProjectionNeck):
         out_channels (int): Dimension of the result.
         with_avg_pool (bool): Average over positions first.
         norm_cfg (dict): Kind of batch norm; its running statistics follow slowly, with the momentum 0.003.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
     """
 
     def __init__(self,

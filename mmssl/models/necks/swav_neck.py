@@ -21,7 +21,7 @@ class SwAVNeck(BaseModule):
         with_avg_pool (bool): Average over positions first; without it maps are flattened.
         with_l2norm (bool): Divide the projections by their lengths.
         norm_cfg (dict): Kind of norm.
-        init_cfg (dict | list[dict]): Initialisation.
+        init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
     """
 
     def __init__(self,
