@@ -2,7 +2,7 @@
 """Features of all images below a folder: one command, no lists, no labels.
 
 OUT.npy holds one row an image, in the order of the sorted file names, which OUT.json lists; OUT.parquet has the columns
-file and embedding. Images that cannot be read stop it, or are named and left out with --broken skip.
+file and embedding. Images that cannot be read are left out and named, in the JSON or the metadata too.
 """
 import argparse
 
@@ -12,7 +12,7 @@ from mmssl.utils.picture_options import add_size_option
 
 
 def parse_args():
-    from mmssl.utils.evaluation_options import layer_names
+    from mmssl.utils.evaluation_options import add_broken_option, layer_names
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the training')
     parser.add_argument('checkpoint', help='of the training, or weights of the backbone alone')
@@ -21,7 +21,7 @@ def parse_args():
     parser.add_argument(
         '--layer', type=layer_names, default=['pooled'], help='as of extract_features (default: pooled)')
     add_size_option(parser, 'the crop in pixels', 224)
-    parser.add_argument('--broken', choices=['fail', 'skip'], default='fail', help='at images that cannot be read')
+    add_broken_option(parser)
     parser.add_argument('--batch-size', type=int, default=64, help='(default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that load images (default: %(default)s)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -36,29 +36,25 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from mmssl.apis.embedding import check_embeddings_path, embed_folder, write_embeddings
-    from mmssl.datasets.data_sources.decode import BrokenImageError
+    from mmssl.apis.embedding import embed_folder, write_embeddings
     from mmssl.utils import dist
-    from mmssl.utils.errors import ConfigError
+    from mmssl.utils.errors import printable
     from mmssl.utils.misc import file_digest
 
-    check_embeddings_path(args.output)
     dist.init_dist(args.launcher)
     layer, = args.layer
-    try:
-        found = embed_folder(
-            args.config,
-            args.checkpoint,
-            args.folder,
-            layer,
-            args.size,
-            args.broken,
-            args.batch_size,
-            args.workers,
-            args.cfg_options,
-            progress=True)
-    except BrokenImageError as error:
-        raise ConfigError(f'{str(error).strip()} (--broken skip leaves such images out)') from error
+    found = embed_folder(
+        args.config,
+        args.checkpoint,
+        args.folder,
+        layer,
+        args.size,
+        args.broken,
+        args.batch_size,
+        args.workers,
+        args.cfg_options,
+        progress=True,
+        output=args.output)
     if dist.get_rank() != 0:
         return
     settings = dict(
@@ -70,7 +66,7 @@ def main():
         size=args.size)
     write_embeddings(found, args.output, settings)
     for file, reason in found.broken.items():
-        print(f'left out {file}: {reason}')
+        print(f'left out {printable(file)}: {printable(reason)}')
     print(f'{args.output}: {len(found.files)} images, {found.features.shape[1]} dimensions; {len(found.broken)} broken')
 
 

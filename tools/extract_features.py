@@ -50,7 +50,7 @@ def main():
         except ValueError as error:
             raise error if isinstance(error, ConfigError) else ConfigError(f'{split}: {error}') from error
         run.logger.info(f'{split}: {done} images of this process in {time.time() - start:.1f} s; all '
-                        f'{len(run.dataset(split))} are in {args.out_dir}')
+                        f'of them are in {args.out_dir}')
 
 
 if __name__ == '__main__':

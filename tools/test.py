@@ -41,7 +41,7 @@ def main():
     model = init_model(cfg, args.checkpoint)
     with config_section(cfg, f'data.{part}'):
         dataset = build_dataset(cfg.data[part])
-    loader = build_loader(dataset, cfg, is_distributed(), shuffle=False, drop_last=False, seed=cfg.get('seed') or 0)
+    loader = build_loader(dataset, cfg, is_distributed(), testing=True, seed=cfg.get('seed') or 0)
     # the scores stand in the order of the classes of the training
     names = read_checkpoint(args.checkpoint).get('meta', {}).get('CLASSES')
     align_classes(dataset, names=names, what=f'data.{part}', logger=get_root_logger())

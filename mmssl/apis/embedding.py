@@ -5,22 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from mmssl.datasets.data_sources.base import CompactStrings
-from mmssl.datasets.data_sources.decode import BrokenImageError
 from mmssl.datasets.data_sources.folder import Folder
+from mmssl.datasets.loader import check_broken_policy
 from mmssl.datasets.pipelines.crop import CenterCrop, Resize
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
 from mmssl.interop.export import image_channels
 from mmssl.interop.reference_models import IMAGENET
 from mmssl.utils.config import check_sections, load_config
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import BrokenImageError, ConfigError, printable
 from mmssl.utils.misc import atomic_write
 from .inference import evaluated_parts, pretrained_model
-
-_BROKEN = -2  # in the place of a label: there are none in a folder
 
 
 @dataclass
@@ -45,33 +42,17 @@ class _Cover(Resize):
         return max(self.size[0], round(h * scale)), max(self.size[1], round(w * scale))
 
 
-class _MarkedBroken(Dataset):
-    """A data set in whose items a broken image is a black one with a mark in place of its label."""
-
-    def __init__(self, dataset, blank):
-        self.dataset = dataset
-        self.blank = blank
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, idx):
-        try:
-            return self.dataset[idx]
-        except BrokenImageError:
-            return dict(img=self.dataset.finish(self.dataset.pipeline(self.blank.copy())), label=_BROKEN, idx=idx)
-
-
 def embed_folder(config,
                  checkpoint,
                  folder,
                  layer='pooled',
                  size=224,
-                 broken='fail',
+                 broken='skip',
                  batch_size=64,
                  workers=0,
                  cfg_options=None,
-                 progress=False):
+                 progress=False,
+                 output=None):
     """Features of all images below a folder, resized, cropped at the centre and normalised as the config says.
 
     Args:
@@ -81,26 +62,28 @@ def embed_folder(config,
         layer (str): 'pooled', 'cls_token', 'neck', 'head' or 'stageN' (see extract_features).
         size (int | tuple[int]): Side, or height and width, of the crop in pixels; images are resized first,
             so that they just cover 8/7 of it.
-        broken (str): 'fail' at an image that cannot be read, or 'skip' it and name it.
+        broken (str): 'skip' images that cannot be read and name them, or 'stop' at the first one.
         batch_size (int): Images in a batch.
         workers (int): Processes that load images.
         cfg_options (dict, optional): Settings of the config to override, by dotted keys.
         progress (bool): Show a progress bar.
+        output (str | Path, optional): The file that write_embeddings is to make, to see before the work that it can.
 
     Returns:
         Embeddings: In the order of the sorted file names, on every process.
 
     Raises:
         FileNotFoundError: There is no such folder, or no image in it.
-        BrokenImageError: An image cannot be read, with broken='fail'.
+        BrokenImageError: An image cannot be read, with broken='stop'.
         ConfigError: A layer that the model lacks; every image is broken.
     """
-    if broken not in ('fail', 'skip'):
-        raise ConfigError(f"broken must be 'fail' or 'skip', got {broken!r}")
+    broken = check_broken_policy(broken, ('skip', 'stop'))
     cfg = load_config(config, cfg_options)
     check_sections(cfg, ['model.backbone'])
     source = Folder(str(folder))
     source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
+    if output is not None:
+        check_embeddings_path(output, source.samples)
     model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]))
     channels = image_channels(model)
     source.color_type = 'grayscale' if channels == 1 else 'color'
@@ -108,8 +91,6 @@ def embed_folder(config,
     sides = round(height * 8 / 7), round(width * 8 / 7)
     pipeline = [Resize(sides[0]) if height == width else _Cover(sides), CenterCrop((height, width))]
     dataset = SingleViewDataset(source, pipeline, prefetch=True)
-    if broken == 'skip':
-        dataset = _MarkedBroken(dataset, np.zeros((height, width, channels), np.uint8))
     try:
         found = extract_features(
             model,
@@ -118,26 +99,14 @@ def embed_folder(config,
             batch_size=batch_size,
             workers=workers,
             img_norm_cfg=cfg.get('img_norm_cfg', IMAGENET),
-            progress=progress)
-    except BrokenImageError:
+            progress=progress,
+            broken=broken)
+    except (BrokenImageError, ConfigError):
         raise
     except ValueError as error:
         raise ConfigError(f'layer {layer}: {error}') from error
-    reasons = {source.samples[idx]: _reason(source, idx) for idx in found.index[found.labels == _BROKEN]}
-    good = found.labels != _BROKEN
-    if not good.any():
-        raise ConfigError(f'all {len(good)} images in {folder} are broken, such as {next(iter(reasons))}: '
-                          f'{next(iter(reasons.values()))}')
-    return Embeddings([source.samples[idx] for idx in found.index[good]], found[layer][good], reasons)
-
-
-def _reason(source, idx):
-    """Why an image cannot be read; its worker could not tell."""
-    try:
-        source.get_img(idx)
-    except BrokenImageError as error:
-        return error.reason
-    return 'it could be read at a second try'
+    reasons = {source.samples[idx]: reason for idx, _, reason in found.broken}
+    return Embeddings([source.samples[idx] for idx in found.index], found[layer], reasons)
 
 
 def write_embeddings(embeddings, path, settings):
@@ -150,9 +119,9 @@ def write_embeddings(embeddings, path, settings):
         settings (dict): What they were made with, plain values.
 
     Raises:
-        ConfigError: An unknown format; pyarrow is not installed.
+        ConfigError: See check_embeddings_path.
     """
-    check_embeddings_path(path)
+    check_embeddings_path(path, embeddings.files)
     path = Path(path)
     facts = dict(settings, broken=embeddings.broken)
     if path.suffix == '.npy':
@@ -174,8 +143,16 @@ def write_embeddings(embeddings, path, settings):
         pyarrow.parquet.write_table(table, file)
 
 
-def check_embeddings_path(path):
-    """Raise a ConfigError where features cannot be written into a file of this name."""
+def check_embeddings_path(path, files=()):
+    """See whether features can be written into a file of this name.
+
+    Args:
+        path (str | Path): The file.
+        files (Sequence[str]): The images' names, as far as they are known.
+
+    Raises:
+        ConfigError: An unknown format; pyarrow is not installed; a name that is no UTF-8, which .parquet cannot hold.
+    """
     suffix = Path(path).suffix
     if suffix not in ('.npy', '.parquet'):
         raise ConfigError(f'{path}: features are written as .npy or .parquet')
@@ -184,3 +161,9 @@ def check_embeddings_path(path):
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ConfigError(f'{path} needs pyarrow: pip install pyarrow; or write a .npy') from error
+        for name in files:
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise ConfigError(f'{path} holds file names as UTF-8, which {printable(name)} is not: rename the file, '
+                                  'or write a .npy, whose .json keeps every name') from error

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from mmssl.datasets import build_dataset
 from mmssl.datasets.classes import match_labels
+from mmssl.datasets.loader import write_broken
 from mmssl.evaluation import extract_features
 from mmssl.evaluation.stored_features import first_difference, load_features, names_digest
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import file_digest, json_ready, table_lines, write_json
 from .inference import evaluated_parts, pretrained_model
@@ -45,10 +46,11 @@ class EvaluationRun:
                     raise FileNotFoundError(f'--data-root {args.data_root}: there is no folder {folder}')
                 self.data_cfg.data[split].data_source = dict(type='ImageNet', data_prefix=str(folder))
         dist.init_dist(args.launcher, **self.cfg.get('dist_params', {}))
-        log_file = None
+        log_file = self._log_stem = None
         if args.work_dir:
             Path(args.work_dir).mkdir(parents=True, exist_ok=True)
-            log_file = str(Path(args.work_dir) / time.strftime(f'{name}_%Y%m%d_%H%M%S.log'))
+            self._log_stem = Path(args.work_dir) / time.strftime(f'{name}_%Y%m%d_%H%M%S')
+            log_file = f'{self._log_stem}.log'
         self.logger = get_root_logger(log_file, self.cfg.get('log_level', 'INFO'))
         self._model, self._datasets = None, {}
         self._with_train, self._trained, self.matched = 'data.train' in sections, None, {}
@@ -96,8 +98,11 @@ class EvaluationRun:
             model = self.model
         try:
             found = extract_features(model, dataset, **{**self.extraction(layers), **options})
+        except (BrokenImageError, ConfigError):
+            raise
         except ValueError as error:
             raise ConfigError(f'--layers {" ".join(layers)}: {error}') from error
+        self._list_broken(split, found.broken)
         self.logger.info(f'{split}: features of {len(found)} images in {time.time() - start:.1f} s')
         return self._match_classes(split, found)
 
@@ -131,7 +136,17 @@ class EvaluationRun:
             workers=data.get('workers_per_gpu', 0),
             img_norm_cfg=self.data_cfg.get('img_norm_cfg'),
             pool_type=self.args.pool_type,
-            progress=True)
+            progress=True,
+            broken=getattr(self.args, 'broken', 'skip'))
+
+    def _list_broken(self, split, broken):
+        """Write the names of images that were left out, beside the metrics or the log; SPLIT is part of the name."""
+        beside = Path(self.args.out).with_suffix('') if self.args.out else self._log_stem
+        if beside and dist.get_rank() == 0:
+            path = beside.with_name(f'{beside.name}_{split}_broken.json')
+            write_broken(path, broken)
+            if broken:
+                self.logger.warning(f'{split}: all of them are listed in {path}')
 
     def provenance(self, split):
         """What features of a split depend on, as plain values: `model`, `sha256` of the checkpoint, `data` and

@@ -7,7 +7,6 @@ import torch
 
 from mmssl.datasets import PrefetchLoader, SingleViewDataset, build_dataset
 from mmssl.datasets.data_sources.base import BaseDataSource, CompactStrings
-from mmssl.datasets.data_sources.decode import BrokenImageError
 from mmssl.datasets.data_sources.folder import find_images
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset, collate
@@ -16,7 +15,7 @@ from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.pipelines.crop import CenterCrop
 from mmssl.datasets.pipelines.mask import MaskStep
 from mmssl.datasets.pipelines.resample import resize
-from mmssl.evaluation.views import caption_of, choose, normalisation
+from mmssl.evaluation.views import caption_of, choose, normalisation, readable
 from mmssl.models import SimMIM
 from mmssl.utils.config import check_sections, config_section, find_section, load_config
 from mmssl.utils.errors import ConfigError
@@ -81,7 +80,8 @@ def open_images(args, cfg, model):
 
     Raises:
         FileNotFoundError: There is no such file or folder, or no image in the folder.
-        ConfigError: An image that cannot be read, samples or settings that are not there.
+        BrokenImageError: An image cannot be read, with args.broken='stop'.
+        ConfigError: None can be read; samples or settings that are not there.
     """
     if args.images:
         check_sections(cfg, ['img_norm_cfg'])
@@ -93,10 +93,8 @@ def open_images(args, cfg, model):
             dataset = build_dataset(section)
         picked = choose(len(dataset), args.samples, args.idx)
     set_random_seed(args.seed)
-    try:
-        samples, _ = KeyedDataset(dataset, args.seed, replace_broken=False).__getitems__([(0, idx) for idx in picked])
-    except BrokenImageError as error:
-        raise ConfigError(str(error)) from error
+    samples, broken = KeyedDataset(dataset, args.seed, args.broken).__getitems__([(0, idx) for idx in picked])
+    picked = readable(picked, broken)
     norm = normalisation(locate(dataset, picked[0])[0]) or cfg.get('img_norm_cfg')
     mean_std = (norm['mean'], norm['std']) if norm else ()
     loader = PrefetchLoader((), *mean_std, device=next(model.parameters()).device)

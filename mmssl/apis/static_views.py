@@ -1,8 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Features of a static augmented data set, for the tools of the small-models evaluation."""
+import functools
 import re
 
+import numpy as np
+
 from mmssl.utils.config import check_sections, load_config
+from mmssl.utils.errors import ConfigError
 from .evaluation import EvaluationRun
 
 
@@ -29,5 +33,10 @@ def extract_views(args, name):
             source.data_prefix = data_root
         if args.samples_per_class:
             source.samples_per_class = args.samples_per_class
-    originals, *views = [run.extract(section) for section in ('original', *sections)]
+    parts = [run.extract(section) for section in ('original', *sections)]
+    # an image of which a view cannot be read is left out as a whole
+    kept = functools.reduce(np.intersect1d, (part.index for part in parts))
+    if not len(kept):
+        raise ConfigError('of each image, the original or a view cannot be read')
+    originals, *views = [part if len(part) == len(kept) else part.take(kept) for part in parts]
     return run, originals, views

@@ -13,6 +13,7 @@ from mmcv.runner.hooks import Hook
 from mmssl.core import HOOKS, DistributedDataParallel, build_optimizer, build_runner
 from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
+from mmssl.datasets.loader import check_broken_policy
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_settings
@@ -76,13 +77,14 @@ def precision(cfg):
     return dtype, amp.get('loss_scale', 'dynamic') if dtype == torch.float16 else None
 
 
-def build_loader(dataset, cfg, distributed=False, **changes):
+def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
     """The loader of a data set, as a config's `data` says, with batches on the device.
 
     Args:
         dataset (Dataset): The data set.
         cfg (mmcv.Config): The whole config.
         distributed (bool): Whether each process gets its share.
+        testing (bool): Each sample comes once, in order, and broken images are left out instead of replaced.
         changes: Arguments of build_dataloader that override the config's.
 
     Returns:
@@ -100,8 +102,12 @@ def build_loader(dataset, cfg, distributed=False, **changes):
         'persistent_workers': cfg.get('persistent_workers', True),
         'broken_images': cfg.get('broken_images'),
         **own,
+        **(dict(shuffle=False, drop_last=False) if testing else {}),
         **changes
     }
+    broken = dict(arguments['broken_images'] or {})
+    policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])
+    arguments['broken_images'] = dict(broken, policy='skip' if testing and policy == 'replace' else policy)
     norm = cfg.get('img_norm_cfg') or {}
     return PrefetchLoader(
         build_dataloader(dataset, dist=distributed, **arguments),
@@ -328,5 +334,5 @@ def _register_evaluation(runner, cfg, section, distributed, trained):
     dataset = build_dataset(cfg.data.val)
     align_classes(dataset, trained, what='data.val', logger=runner.logger)
     _check_labels(unwrap(runner.model), dataset, 'data.val', with_loss=False)
-    loader = build_loader(dataset, cfg, distributed, shuffle=False, drop_last=False)
+    loader = build_loader(dataset, cfg, distributed, testing=True)
     runner.register_hook(HOOKS.build({'type': 'EvalHook', 'dataloader': loader, **section}), 'LOW')

@@ -62,8 +62,9 @@ def transfer(args, recipes):
     num_classes = len(train.CLASSES) if train.CLASSES is not None else int(train.gt_labels.max()) + 1
 
     pretrained = pretrained_model(source, args.checkpoint, logger=logger)
-    # one image tells the size of the features, whatever network it is
-    features = extract_features(pretrained, Subset(train, [0]), img_norm_cfg=cfg.get('img_norm_cfg'))['pooled']
+    # an image tells the size of the features, whatever network it is; a broken one tells nothing
+    features = extract_features(
+        pretrained, Subset(train, range(min(4, len(train)))), img_norm_cfg=cfg.get('img_norm_cfg'))['pooled']
     cfg.model.backbone = _backbone(source.model.backbone)
     cfg.model.with_sobel = source.model.get('with_sobel', False)
     cfg.model.head.update(in_channels=features.shape[1], num_classes=num_classes)
@@ -75,11 +76,12 @@ def transfer(args, recipes):
 
     meta = dict(config=run.text(), seed=cfg.seed, exp_name='transfer.py')
     runner = train_model(model, train, cfg, dist.is_distributed(), run.timestamp, meta, on_start=run.begin)
-    loader = build_loader(test, cfg, dist.is_distributed(), shuffle=False, drop_last=False)
+    loader = build_loader(test, cfg, dist.is_distributed(), testing=True)
     with autocast(cfg):
-        scores, = single_gpu_test(runner.model, loader).values()
+        outputs = single_gpu_test(runner.model, loader)
+    scores, = outputs.values()
     return dict(
-        accuracies(scores, test.gt_labels),
+        accuracies(scores, test.gt_labels[outputs.index]),
         dataset=args.dataset,
         finetune=args.finetune,
         num_classes=num_classes,

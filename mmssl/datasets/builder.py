@@ -55,7 +55,7 @@ def build_dataloader(dataset,
         pin_memory (bool): Put batches in pinned memory, where there is a GPU.
         persistent_workers (bool): Keep the workers from epoch to epoch.
         drop_last (bool): Leave out a last batch that is not full.
-        broken_images (dict, optional): `policy` 'replace' or 'raise', and `max_share`; see EpochLoader.
+        broken_images (dict, optional): `policy` and `max_share`; see EpochLoader.
         sampler (Sampler, optional): Takes the place of the one that `dist`, `shuffle` and `replace` describe.
         prefetch (bool): Wrap the loader in PrefetchLoader.
         img_norm_cfg (dict, optional): `mean` and `std` for PrefetchLoader.

@@ -1,23 +1,26 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a data set to batches on the device: keyed randomness, broken images, collation, normalisation."""
+import json
 import logging
 import math
 from collections import deque
 from contextlib import nullcontext
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from mmssl.utils.dist import default_device
-from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
-from .data_sources.decode import BrokenImageError
+from mmssl.utils.misc import atomic_write
 from .dataset_wrappers import ConcatDataset, RepeatDataset
 from .pipelines.rng import global_generators, reseed, seed_sample
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
+_ABSENT = object()  # in the place of a sample that is left out
 _MIN_SEEN = 100  # samples before which a share of broken ones says nothing
 
 
@@ -88,18 +91,19 @@ def _keys_itself(dataset):
 
 
 class KeyedDataset(Dataset):
-    """What a worker sees: batches by keys, with seeded randomness and broken images replaced.
+    """What a worker sees: batches by keys, with seeded randomness and broken images replaced or left out.
 
     Args:
         dataset (Dataset): Any dataset; it is asked for plain integers.
         seed (int): The seed of the run.
-        replace_broken (bool): Take another sample for a broken image; else its error goes on.
+        broken (str): What is done about a broken image: 'replace' takes another sample, 'skip' leaves it out, 'stop'
+            lets its error go on.
     """
 
-    def __init__(self, dataset, seed, replace_broken):
+    def __init__(self, dataset, seed, broken='stop'):
         self.dataset = dataset
         self.seed = seed
-        self.replace_broken = replace_broken
+        self.broken = broken
         # datasets written by users may draw from the global generators
         self._generators = nullcontext if _keys_itself(dataset) else global_generators
 
@@ -110,11 +114,12 @@ class KeyedDataset(Dataset):
             keys (list[tuple[int, int]]): Epoch and index of each sample.
 
         Returns:
-            tuple[list, list]: The samples, and (file name, reason) of each broken image.
+            tuple[list, list]: The samples, and (index, file name, reason) of each broken image that was met.
         """
         broken = []
         try:
-            return [self._get(epoch, idx, broken) for epoch, idx in keys], broken
+            samples = [self._get(epoch, idx, broken) for epoch, idx in keys]
+            return [sample for sample in samples if sample is not _ABSENT], broken
         finally:
             reseed()  # in the main process: whoever asks the dataset for a sample next shall get a random view of it
 
@@ -129,17 +134,23 @@ class KeyedDataset(Dataset):
         try:
             return self._read(epoch, idx, idx)
         except BrokenImageError as error:
-            if not self.replace_broken:
+            if self.broken == 'stop':
                 raise
-            broken.append((error.filename, error.reason))
+            broken.append((idx, error.filename, error.reason))
+            if self.broken == 'skip':
+                return _ABSENT
         rng = np.random.default_rng((self.seed, epoch, idx))
         for _ in range(_MAX_DRAWS):
+            other = int(rng.integers(len(self.dataset)))
             try:
-                return self._read(epoch, idx, int(rng.integers(len(self.dataset))))
+                return self._read(epoch, idx, other)
             except BrokenImageError as error:
-                broken.append((error.filename, error.reason))
-        raise RuntimeError(f'{_MAX_DRAWS + 1} broken images in a row; the last: ' +
-                           '; '.join(f'{name} ({reason})' for name, reason in broken[-3:]))
+                broken.append((other, error.filename, error.reason))
+        raise ConfigError(f'{_MAX_DRAWS + 1} broken images in a row; the last: ' + _words(broken[-3:]))
+
+
+def _words(broken):
+    return '; '.join(f'{printable(name)} ({printable(reason)})' for _, name, reason in broken)
 
 
 def _stack(arrays):
@@ -188,9 +199,52 @@ def collate(samples):
     return {key: (collate_images if key == 'img' else default_collate)([s[key] for s in samples]) for key in samples[0]}
 
 
+def left_out(broken, total):
+    """Words on images that are left out.
+
+    Args:
+        broken (Sequence[tuple[int, str, str]]): Index, file name and reason of each.
+        total (int): Number of all images.
+
+    Returns:
+        str: Their count and the first three.
+    """
+    more = f'; and {len(broken) - 3} more' if len(broken) > 3 else ''
+    return f'{len(broken)} of {total} images cannot be read and are left out: {_words(broken[:3])}{more}'
+
+
+def write_broken(path, broken):
+    """Write the names of broken images to a JSON file, and remove one of an earlier run where there are none.
+
+    Names come out of it as they were, whatever bytes they have: they are escaped.
+
+    Args:
+        path (str | Path): The file: a list of objects with `file` and `reason`.
+        broken (Sequence[tuple[int, str, str]]): Index, file name and reason of each.
+    """
+    if not broken:
+        Path(path).unlink(missing_ok=True)
+        return
+    with atomic_write(path) as file:
+        json.dump([dict(file=name, reason=reason) for _, name, reason in broken], file, indent=1)
+
+
 def _collate_keyed(batch):
     samples, broken = batch
-    return collate(samples), len(samples) + len(broken), broken
+    return collate(samples) if samples else None, len(samples) + len(broken), broken
+
+
+def check_broken_policy(policy, allowed=('replace', 'skip', 'stop'), cfg=None):
+    """The policy for broken images by its name of today: 'raise' and 'fail' were those of 'stop'.
+
+    Raises:
+        ConfigError: There is no such policy, or not here.
+    """
+    policy = {'raise': 'stop', 'fail': 'stop'}.get(policy, policy)
+    if policy not in allowed:
+        names = ' or '.join(map(repr, allowed))
+        raise ConfigError(f'the policy for broken images must be {names} here, got {policy!r}', cfg)
+    return policy
 
 
 class EpochLoader:
@@ -202,13 +256,17 @@ class EpochLoader:
         batch_size (int): Samples of this process in a batch.
         drop_last (bool): Leave out a last batch that is not full.
         seed (int): With epoch, index and view it determines every random choice.
-        broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key) or 'raise';
-            `max_share`, the share of broken images beyond which training stops. Default: replace, 0.01.
+        broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key), 'skip' (batches
+            become smaller) or 'stop'; `max_share`, the share of replaced images beyond which training stops. Default:
+            replace, 0.01.
         kwargs: Arguments of torch.utils.data.DataLoader.
 
     Attributes:
-        broken (int): Number of broken images met so far by this process.
-        seen (int): Number of images asked for so far by this process.
+        met (deque[tuple[int, str, str]]): Index, file name and reason of each broken image that this process has met;
+            of those that are replaced, the last three.
+        broken (int): Number of broken files met so far by this process.
+        replaced (int): Number of images for which others stood in.
+        seen (int): Number of images asked for.
     """
 
     def __init__(self, dataset, sampler, batch_size, drop_last=False, seed=0, broken_images=None, **kwargs):
@@ -217,19 +275,16 @@ class EpochLoader:
             if name not in options:
                 raise ConfigError(f'broken_images has no option {name!r}; {nearest(name, options)}', broken_images)
         options.update(broken_images or {})
-        if options['policy'] not in ('replace', 'raise'):
-            raise ConfigError(f"broken_images.policy must be 'replace' or 'raise', got {options['policy']!r}",
-                              broken_images)
+        self.policy = check_broken_policy(options['policy'], cfg=broken_images)
         self.dataset = dataset
         self.sampler = sampler
         self.max_share = options['max_share']
-        self.broken = 0
-        self.seen = 0
-        self._named = set()
-        self._last = deque(maxlen=3)
+        self.seen = self.replaced = 0
+        self.met = deque(maxlen=3 if self.policy == 'replace' else None)
+        self._files = set()
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
         self.loader = DataLoader(
-            KeyedDataset(dataset, seed, options['policy'] == 'replace'),
+            KeyedDataset(dataset, seed, self.policy),
             batch_sampler=self.batch_sampler,
             collate_fn=_collate_keyed,
             generator=torch.Generator(),  # so that an iterator leaves the global generator alone: resume is exact
@@ -246,23 +301,30 @@ class EpochLoader:
         self.batch_sampler.begin()
         for batch, seen, broken in self.loader:
             self._count(seen, broken)
-            yield batch
+            if batch is not None:
+                yield batch
+
+    @property
+    def broken(self):
+        return len(self._files)
 
     def _count(self, seen, broken):
         self.seen += seen
-        self.broken += len(broken)
-        for name, reason in broken:
-            self._last.append(f'{name} ({reason})')
-            if name not in self._named:
-                self._named.add(name)
-                _warn('broken image, replaced by another: %s (%s)', name, reason)
+        self.met += broken
+        self.replaced += len(broken) if self.policy == 'replace' else 0
+        for idx, name, reason in broken:
+            if name not in self._files:
+                self._files.add(name)
+                if self.policy == 'replace':
+                    _warn('broken image, replaced by another: %s', _words([(idx, name, reason)]))
         limit = self.max_share * self.seen
         if self.seen < len(self.sampler):
             limit += 3 * math.sqrt(limit)  # the first pass is not over: so many more may be chance
-        if self.seen >= _MIN_SEEN and self.broken > limit:
-            raise RuntimeError(
-                f'{self.broken} of {self.seen} images are broken, a share of {self.broken / self.seen:.3f}; '
-                f'broken_images.max_share allows {self.max_share}. The last: ' + '; '.join(self._last))
+        if self.seen >= _MIN_SEEN and self.replaced > limit:
+            raise ConfigError(
+                f'{self.replaced} of {self.seen} images were broken and replaced ({self.broken} files), a share of '
+                f'{self.replaced / self.seen:.3f}; broken_images.max_share allows {self.max_share}. The last: '
+                f'{_words(self.met)}. tools/analysis_tools/find_broken_images.py lists them all')
 
 
 def _warn(message, *args):
@@ -315,8 +377,16 @@ class PrefetchLoader:
         return self.loader.dataset
 
     @property
+    def met(self):
+        return self.loader.met
+
+    @property
     def broken(self):
         return self.loader.broken
+
+    @property
+    def replaced(self):
+        return self.loader.replaced
 
     def set_epoch(self, epoch, start=0):
         """See EpochLoader."""

@@ -28,7 +28,8 @@ class PretextDataset(BaseDataset):
         """
         metrics = {}
         for name, scores in results.items():
-            scores, shape = np.asarray(scores), (len(self), self.num_classes, self.num_classes)
+            samples = len(getattr(results, 'index', self))
+            scores, shape = np.asarray(scores), (samples, self.num_classes, self.num_classes)
             if scores.shape != shape:
                 raise ValueError(f'{name}: scores of the shape {scores.shape} instead of {shape} (samples, views, '
                                  'classes)')

@@ -54,7 +54,8 @@ class SingleViewDataset(BaseDataset):
         """Top-k accuracy over the labelled samples.
 
         Args:
-            results (dict[str, ndarray]): Scores, N x classes, by name of the head.
+            results (dict[str, ndarray]): Scores, N x classes, by name of the head. An attribute `index` says of which
+                samples they are, where images were left out.
             logger (logging.Logger | str, optional): Where the accuracies are printed; 'silent' for nowhere.
             topk (tuple[int]): Values of k.
 
@@ -70,7 +71,7 @@ def top_k_accuracies(results, labels, logger=None, topk=(1, 5)):
     Raises:
         ValueError: No sample has a label, there is not one row of scores a sample, or scores are NaN.
     """
-    labels = np.asarray(labels)
+    labels = np.asarray(labels)[getattr(results, 'index', slice(None))]
     known = labels >= 0
     if not known.any():
         raise ValueError('no sample has a label, so there is no accuracy')

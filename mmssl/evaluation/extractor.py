@@ -54,7 +54,8 @@ class Extractor:
             ndarray: N x D float32 in the order of the data set, the same on each process.
 
         Raises:
-            ValueError: Features with NaN or infinity; the sample is named.
+            ValueError: Features with NaN or infinity; the sample is named. For broken images others stand in, as in
+                the training: each sample has its row.
         """
         if not isinstance(model, nn.Module):
             model = model.model
@@ -65,5 +66,6 @@ class Extractor:
             layers=layer,
             batch_size=self.samples_per_gpu,
             workers=self.workers_per_gpu,
-            img_norm_cfg=self.img_norm_cfg)
+            img_norm_cfg=self.img_norm_cfg,
+            broken='replace')
         return features[layer]

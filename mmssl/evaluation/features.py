@@ -2,19 +2,20 @@
 """The one loop that extracts features: any stage, in data-set order, in one process or several."""
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from mmssl.datasets.dataset_wrappers import sample_name
-from mmssl.datasets.loader import EpochLoader, PrefetchLoader
+from mmssl.datasets.loader import EpochLoader, PrefetchLoader, left_out
 from mmssl.models.utils.multi_pooling import MultiPooling
 from mmssl.models.utils.pooling import gem, get_rmac_descriptors
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.evaluation_options import POOLING
+from mmssl.utils.logger import get_root_logger
 from mmssl.utils.rng import get_rng_state, set_rng_state
 
 _BLOCK = 64 * 2**20  # bytes of features that travel between processes at once
@@ -29,17 +30,27 @@ class Features:
         labels (ndarray): N int64, -1 where unlabelled.
         index (ndarray): N int64, the `idx` of each sample in the data set.
         classes (Sequence[str] | None): Names of the classes that `labels` counts.
+        broken (list[tuple[int, str, str]]): Index, file and reason of each image that could not be read. With the
+            policy 'skip' these have no row.
     """
     layers: dict
     labels: np.ndarray
     index: np.ndarray
     classes: object = None
+    broken: list = field(default_factory=list)
 
     def __getitem__(self, layer):
         return self.layers[layer]
 
     def __len__(self):
         return len(self.index)
+
+    def take(self, index):
+        """Features: Those of the samples `index` (ndarray of `idx`), in that order; all must be there."""
+        order = np.argsort(self.index)
+        rows = order[np.searchsorted(self.index, index, sorter=order)]
+        layers = {name: values[rows] for name, values in self.layers.items()}
+        return Features(layers, self.labels[rows], self.index[rows], self.classes, self.broken)
 
 
 @torch.no_grad()
@@ -53,7 +64,8 @@ def extract_features(model,
                      dtype='float32',
                      img_norm_cfg=None,
                      pool_type='average',
-                     progress=False):
+                     progress=False,
+                     broken='skip'):
     """Features of all samples of a data set.
 
     Each process takes some of the batches, and every process gets all features: each sample once, in order, the same
@@ -77,24 +89,28 @@ def extract_features(model,
             on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P). A dict holds one of these for
             each layer, or kernel_size, stride and padding of an average pooling, after which maps are flattened.
         progress (bool): Show a progress bar.
+        broken (str): What is done about images that cannot be read: 'skip' leaves them out, with a warning that counts
+            and names them, 'stop' ends at the first one, 'replace' lets other samples of the data set stand in, as
+            training does.
 
     Returns:
         Features: On every process.
 
     Raises:
         ValueError: An unknown layer, an empty data set, or features with NaN or infinity; the sample is named.
-        Exception: What reading a broken image raises: here no image is replaced by another.
+        ConfigError: No image can be read.
+        BrokenImageError: One cannot be read, with broken='stop'.
     """
     model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
     rank, world_size = dist.get_dist_info()
     # whole batches: they are the same ones whatever the number of processes, and so is each bit of the features
     batches = -(-len(dataset) // batch_size)
     bounds = [min(len(dataset), batches * r // world_size * batch_size) for r in range(world_size + 1)]
-    mine, error = {}, None
+    mine, met, error = {}, [], None
     try:
         with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
-            mine = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers, device,
-                                 dtype, img_norm_cfg, progress and rank == 0)
+            mine, met = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers,
+                                      device, dtype, img_norm_cfg, progress and rank == 0, broken)
     except Exception as e:
         error = e
     # one process that fails must not leave the others waiting for its features
@@ -102,17 +118,31 @@ def extract_features(model,
     if error:
         raise error
     if any(errors):
-        raise RuntimeError('; '.join(filter(None, errors)))
+        raise ConfigError('; '.join(filter(None, errors)))  # the process itself tells more
 
-    shapes = dist.all_gather_object({name: part.shape[1:] for name, part in mine.items()})
-    shapes = next(s for s in shapes if s)  # a process beyond the last sample has none
+    shapes = dist.all_gather_object(({name: part.shape for name, part in mine.items()}, met))
+    met = [entry for _, entries in shapes for entry in entries]
+    shapes = [s for s, _ in shapes]
+    bounds = [0, *np.cumsum([s['idx'][0] if s else 0 for s in shapes]).tolist()]
+    _tell(met, len(dataset), bounds[-1], broken)
+    # a process beyond the last sample has none
+    shapes = {name: shape[1:] for name, shape in next(s for s in shapes if s).items()}
     gathered = {}
     for name in ('idx', 'label', *layers):
         kind = np.dtype('int64' if name in ('idx', 'label') else dtype)
         part = mine.get(name, np.empty((0, *shapes[name]), kind))
         gathered[name] = _gather(part, bounds, device)
     classes = getattr(dataset, 'CLASSES', None)
-    return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'], classes)
+    return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'], classes, met)
+
+
+def _tell(met, total, found, broken):
+    """Name the images that were left out, or raise where none is left."""
+    if broken == 'skip' and met:
+        if not found:
+            raise ConfigError(f'all images are broken: {left_out(met, total)}')
+        if dist.get_rank() == 0:
+            get_root_logger().warning(left_out(met, total))
 
 
 @torch.no_grad()
@@ -127,13 +157,22 @@ def extract_alone(model,
                   dtype='float32',
                   img_norm_cfg=None,
                   pool_type='average',
-                  progress=False):
-    """As extract_features, but by this process alone, of all samples or of a range `part` of them that is not empty."""
+                  progress=False,
+                  broken='skip'):
+    """As extract_features, but by this process alone, of all samples or of a range `part` of them that is not empty.
+
+    Where no image of it can be read, there are no layers. Nothing is logged.
+    """
     model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
     with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
-        found = _extract_part(forward, dataset, part or range(len(dataset)), batch_size, workers, device, dtype,
-                              img_norm_cfg, progress)
-    return Features({layer: found[layer] for layer in layers}, found['label'], found['idx'])
+        found, met = _extract_part(forward, dataset, part or range(len(dataset)), batch_size, workers, device, dtype,
+                                   img_norm_cfg, progress, broken)
+    none = np.empty(0, np.int64)
+    return Features({layer: found[layer]
+                     for layer in layers if found},
+                    found.get('label', none),
+                    found.get('idx', none),
+                    broken=met)
 
 
 def _checked_arguments(model, dataset, layers, dtype, device):
@@ -155,21 +194,21 @@ def _checked_arguments(model, dataset, layers, dtype, device):
     return model, layers, torch.device(device)
 
 
-def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, img_norm_cfg, progress):
-    """'idx', 'label' and the layers of the samples `part` as arrays; {} for an empty part."""
+def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, img_norm_cfg, progress, broken):
+    """'idx', 'label' and the layers of the samples `part` as arrays, {} for an empty part; and the broken images."""
     if not part:
-        return {}
+        return {}, []
     # keyed randomness even here: steps that draw give the same features every time
     loader = EpochLoader(
         dataset,
         part,
         batch_size,
-        broken_images=dict(policy='raise'),
+        broken_images=dict(policy=broken, max_share=1),
         num_workers=workers,
         pin_memory=device.type == 'cuda')
-    loader = PrefetchLoader(_checked(loader, img_norm_cfg), device=device, **(img_norm_cfg or {}))
+    batches = PrefetchLoader(_checked(loader, img_norm_cfg), device=device, **(img_norm_cfg or {}))
     arrays, done = {}, 0
-    for batch in _with_progress(loader, len(part)) if progress else loader:
+    for batch in _with_progress(batches, len(part)) if progress else batches:
         img = batch['img']
         found = {'idx': batch['idx'], 'label': batch.get('label', torch.full((len(img), ), -1)), **forward(img)}
         for name, values in found.items():
@@ -180,10 +219,12 @@ def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, im
             arrays[name][done:done + len(img)] = values.cpu().numpy()
             bad = np.flatnonzero(~np.isfinite(arrays[name][done:done + len(img)].reshape(len(img), -1)).all(1))
             if len(bad):
-                raise ValueError(f'the {name} features of {_name(dataset, part[done + bad[0]])} hold NaN or '
+                absent = {idx for idx, _, _ in loader.met} if broken == 'skip' else ()
+                places = [idx for idx in part if idx not in absent]
+                raise ValueError(f'the {name} features of {_name(dataset, places[done + bad[0]])} hold NaN or '
                                  'infinity' + (' (in float16)' if dtype == 'float16' else ''))
         done += len(img)
-    return arrays
+    return {name: values[:done] for name, values in arrays.items()}, list(loader.met)
 
 
 def _checked(loader, img_norm_cfg):

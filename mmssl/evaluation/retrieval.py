@@ -79,6 +79,25 @@ def labels_to_ground_truth(query_labels, database_labels=None):
     return truth
 
 
+def restrict(truth, queries, database, size):
+    """Ground truth of the images that could be read.
+
+    Args:
+        truth (list[dict] | dict[str, list[dict]]): For each query `ok` and `junk`; by protocol where there are several.
+        queries (ndarray): Positions of the queries that are kept.
+        database (ndarray): Positions of the images of the database that are kept.
+        size (int): Number of images in the database.
+
+    Returns:
+        list[dict] | dict[str, list[dict]]: The same for kept queries, with positions among the kept images.
+    """
+    if isinstance(truth, dict):
+        return {protocol: restrict(entries, queries, database, size) for protocol, entries in truth.items()}
+    place = np.full(size, -1)
+    place[database] = np.arange(len(database))
+    return [{part: place[found][place[found] >= 0] for part, found in truth[i].items()} for i in queries]
+
+
 def positive_ranks(similarity, ok, junk=()):
     """Ranks from 0, ascending, that images have in the order of descending similarity; equal ones by their position.
 

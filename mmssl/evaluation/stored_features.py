@@ -2,13 +2,16 @@
 """Features in files: extracted piece by piece, by several processes, resumable; and read again."""
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from mmssl.datasets.dataset_wrappers import sample_name
+from mmssl.datasets.loader import left_out, write_broken
 from mmssl.utils import dist
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, printable
+from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write, json_ready, write_json
 from .features import Features, extract_alone
 
@@ -49,7 +52,8 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
     Work is done in shards, shard s by process s modulo the number of processes, so that every bit is the same in one
     process and in many. A finished shard is a file that appears at once; a run that is killed and started again goes on
     with the shards that are not there. When all are, the first process joins them: SPLIT_LAYER.npy, SPLIT_labels.npy,
-    SPLIT_index.npy, SPLIT_files.txt (names of the samples), and SPLIT.json with settings and shapes, which comes last.
+    SPLIT_index.npy, SPLIT_files.txt (names of the samples), where images could not be read SPLIT_broken.json, and
+    SPLIT.json with settings and shapes, which comes last.
 
     Args:
         model (nn.Module | None): See extract_features.
@@ -59,16 +63,22 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
         settings (dict): What the features depend on besides, of plain values: model, digest of the checkpoint, data.
         shard_size (int): Samples of a shard.
         overwrite (bool): Throw away what other settings have left.
-        options: Of extract_features: layers, pool_type, batch_size, workers, dtype, img_norm_cfg, progress.
+        options: Of extract_features: layers, pool_type, batch_size, workers, dtype, img_norm_cfg, progress, broken.
 
     Returns:
         int: Number of samples extracted by this call in this process; 0 where everything was there.
 
     Raises:
-        ConfigError: The folder holds features of this split with other settings.
+        ConfigError: The folder holds features of this split with other settings; a file name has a line break; no
+            image can be read.
     """
     if shard_size < 1:
         raise ConfigError(f'the size of a shard must be at least 1, got {shard_size}')
+    for i in range(len(dataset)):
+        name = sample_name(dataset, i)
+        if '\n' in name or '\r' in name:
+            raise ConfigError(f'{printable(name)}: a file name with a line break cannot stand in '
+                              f'{split}_files.txt; rename the file')
     folder = Path(folder)
     classes = getattr(dataset, 'CLASSES', None)
     facts = dict(
@@ -112,8 +122,8 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
             part = range(s * shard_size, min(len(dataset), (s + 1) * shard_size))
             found = extract_alone(model, dataset, part, **options)
             with atomic_write(path, 'wb') as file:
-                np.savez(file, index=found.index, labels=found.labels, **found.layers)
-            done += len(part)
+                np.savez(file, broken=json.dumps(found.broken), index=found.index, labels=found.labels, **found.layers)
+            done += len(found)
     except Exception as e:
         error = e
     errors = dist.all_gather_object(error and f'process {dist.get_rank()}: {type(error).__name__}: {error}')
@@ -129,18 +139,31 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
 
 def _join(dataset, folder, split, begun, count, facts):
     paths = [begun / f'{s:06d}.npz' for s in range(count)]
-    with np.load(paths[0]) as first:
-        shapes = {name: [facts['samples'], *first[name].shape[1:]] for name in first.files}
-        kinds = {name: first[name].dtype for name in first.files}
+    shapes, kinds, broken = {}, {}, []
+    for path in paths:
+        with np.load(path) as shard:
+            broken += json.loads(str(shard['broken']))
+            for name in {*shard.files} - {'broken'}:
+                rows, *rest = shard[name].shape
+                if rows:
+                    shapes[name] = [shapes.get(name, [0])[0] + rows, *rest]
+                    kinds[name] = shard[name].dtype
+    if not shapes:
+        raise ConfigError(f'all images are broken: {left_out(broken, len(dataset))}')
     for name, shape in shapes.items():
         with atomic_write(folder / f'{split}_{name}.npy', 'wb') as file:
             np.lib.format.write_array_header_2_0(
                 file, dict(descr=np.lib.format.dtype_to_descr(kinds[name]), fortran_order=False, shape=tuple(shape)))
             for path in paths:
                 with np.load(path) as shard:
-                    file.write(np.ascontiguousarray(shard[name]).tobytes())
-    with atomic_write(folder / f'{split}_files.txt') as file:
-        file.writelines(f'{sample_name(dataset, i)}\n' for i in range(len(dataset)))
+                    if name in shard.files:
+                        file.write(np.ascontiguousarray(shard[name]).tobytes())
+    absent = {idx for idx, _, _ in broken}
+    with atomic_write(folder / f'{split}_files.txt', 'wb') as file:
+        file.writelines(os.fsencode(f'{sample_name(dataset, i)}\n') for i in range(len(dataset)) if i not in absent)
+    write_broken(folder / f'{split}_broken.json', broken)
+    if broken:
+        get_root_logger().warning(left_out(broken, len(dataset)))
     write_json(folder / f'{split}.json', dict(facts, shapes=shapes))
     for path in (*paths, begun / 'settings.json'):
         path.unlink()

@@ -7,8 +7,9 @@ import torch
 
 from mmssl.datasets.data_sources.base import ArraySource
 from mmssl.datasets.dataset_wrappers import locate
-from mmssl.datasets.loader import KeyedDataset
+from mmssl.datasets.loader import KeyedDataset, left_out
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
 from .plots import Tile
 
 
@@ -27,7 +28,7 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
         tuple[Tile, list[list[list[Tile]]]]: The stored image, and for each epoch rows of tiles.
     """
     leaf, place = locate(dataset, idx)
-    samples, _ = KeyedDataset(dataset, seed, replace_broken=False).__getitems__([(epoch, idx) for epoch in epochs])
+    samples, _ = KeyedDataset(dataset, seed).__getitems__([(epoch, idx) for epoch in epochs])
     norm = normalisation(leaf)
     if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
@@ -53,6 +54,29 @@ def choose(length, count, idx=None):
     if beyond:
         raise ConfigError(f'--idx {beyond[0]}: the data has the samples 0 to {length - 1}')
     return idx or np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
+
+
+def readable(picked, broken):
+    """The picked samples without those that cannot be read, which are named in a warning.
+
+    Args:
+        picked (Sequence[int]): Indices.
+        broken (Sequence[tuple[int, str, str]]): Index, file name and reason of each broken one.
+
+    Returns:
+        list[int]: Indices.
+
+    Raises:
+        ConfigError: None can be read.
+    """
+    absent = {idx for idx, _, _ in broken}
+    kept = [idx for idx in picked if idx not in absent]
+    if broken:
+        words = left_out(broken, len(picked))
+        if not kept:
+            raise ConfigError(words)
+        get_root_logger().warning(words)
+    return kept
 
 
 def caption_of(dataset, idx):

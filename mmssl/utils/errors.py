@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Errors in what a user wrote: each says what was found and what would be right."""
 import difflib
+import os
 import traceback
 
 
@@ -35,6 +36,38 @@ class UnknownNameError(ConfigError, KeyError):
 
 class UnknownArgumentError(ConfigError, TypeError):
     """An argument that a class does not take, or one that it needs and was not given."""
+
+
+class BrokenImageError(ValueError):
+    """An image that cannot be read.
+
+    Args:
+        filename (str): The file.
+        reason (str): What is wrong with it.
+    """
+
+    def __init__(self, filename, reason=''):
+        # both stay in `args`, so that the error survives its way from a worker process
+        super().__init__(filename, reason)
+        self.filename = filename
+        self.reason = reason
+
+    def __str__(self):
+        return f'cannot read the image {printable(self.filename)}: {printable(self.reason)}' if self.reason else str(
+            self.filename)
+
+
+def printable(name):
+    """A file name in one line that every terminal and log takes.
+
+    Args:
+        name (str | Path): File names are bytes: they may hold line breaks, and bytes that are no UTF-8.
+
+    Returns:
+        str: Such bytes and control characters are written as escapes, all others as they are.
+    """
+    text = os.fsencode(name).decode('utf-8', 'backslashreplace')
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def check_integer(value, name, least=None):

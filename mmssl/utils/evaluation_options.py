@@ -6,6 +6,16 @@ import re
 from .config import add_cfg_options
 
 
+def add_broken_option(parser):
+    """Give a parser the option --broken: what is done about images that cannot be read."""
+    parser.add_argument(
+        '--broken',
+        choices=['skip', 'stop'],
+        default='skip',
+        help='at images that cannot be read: leave them out, with a list of them, or stop at the first one (default: '
+        'skip; only a training replaces them, see broken_images in its config)')
+
+
 def layer_names(text):
     """'0,4,neck' to ['stage0', 'stage4', 'neck']; 'feat1' to 'feat5' are MMSelfSup's names of stage0 to stage4."""
     return [_layer(name) for name in re.split(r'[,\s]+', text.strip(', '))]
@@ -46,7 +56,7 @@ def add_evaluation_options(parser,
 
     Args:
         parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `dataset_config`, `data_root`, `layers`,
-            `pool_type`, `features`, `work_dir`, `out`, `launcher` and `cfg_options`.
+            `pool_type`, `features`, `work_dir`, `out`, `launcher`, `broken` and `cfg_options`.
         dataset_config (str): Default of --dataset-config.
         layers (Sequence[str]): Default of --layers.
         checkpoint_positional (bool): CONFIG CHECKPOINT instead of CONFIG --checkpoint.
@@ -81,4 +91,5 @@ def add_evaluation_options(parser,
     parser.add_argument('--out', help='JSON file for the metrics')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_broken_option(parser)
     add_cfg_options(parser)

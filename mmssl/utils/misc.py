@@ -170,7 +170,7 @@ def run_tool(main, distributed=False):
         main (callable): Without arguments.
         distributed (bool): Whether it joins a group of processes, by init_dist; else it refuses to be one of several.
     """
-    from .errors import ConfigError
+    from .errors import BrokenImageError, ConfigError
     from .launch import Terminated, find_launcher, raise_at_sigterm, refuse_many, tell_once
     raise_at_sigterm()
     debug = os.environ.get('MMSSL_DEBUG', '0') != '0'
@@ -184,7 +184,7 @@ def run_tool(main, distributed=False):
                 leave_together()
         finally:
             sys.stdout.flush()
-    except (ConfigError, OSError, FloatingPointError) as error:  # the last is a loss that is no number
+    except (BrokenImageError, ConfigError, OSError, FloatingPointError) as error:  # the last: a loss that is no number
         if isinstance(error, BrokenPipeError) and _reader_gone():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)

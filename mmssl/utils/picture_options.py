@@ -3,6 +3,7 @@
 import argparse
 
 from .config import add_cfg_options
+from .evaluation_options import add_broken_option
 
 CONFIGS = ('.py', '.yml', '.yaml', '.json')
 PICTURES = ('.png', '.jpg', '.jpeg', '.pdf', '.svg')
@@ -44,9 +45,10 @@ def add_size_option(parser, of, default=None):
 
 
 def add_sample_options(parser):
-    """Give a parser the options by which samples of a config's data are chosen: `samples`, `idx` and `data`."""
+    """Give a parser the options by which samples of a config's data are chosen: `samples`, `idx`, `data`, `broken`."""
     parser.add_argument('--samples', type=positive, default=6, help='how many, spread evenly over the data')
     parser.add_argument('--idx', type=int, nargs='+', help='these samples instead')
+    add_broken_option(parser)
     parser.add_argument('--data', default='data.train', metavar='SECTION', help='of the config (default: %(default)s)')
 
 
@@ -60,7 +62,7 @@ def parse_picture_args(parser, out_file, argv=None):
 
     Returns:
         argparse.Namespace: With `images`, `config`, `checkpoint`, `out_file`, `device`, `seed`, `size`, `samples`,
-        `idx`, `data` and `cfg_options`.
+        `idx`, `data`, `broken` and `cfg_options`.
     """
     parser.usage = '%(prog)s [IMG ...] CONFIG CHECKPOINT [OUT_FILE] [options]'
     parser.add_argument(

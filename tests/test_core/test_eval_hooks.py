@@ -1,10 +1,13 @@
 """Hooks that look at features while training: what they log, and that training does not notice them."""
 import logging
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from mmcv import Config
 
+from mmssl.apis.train import build_loader
 from mmssl.core import collect_outputs
 from mmssl.core.builder import HOOKS
 from mmssl.core.hooks import CollapseMonitorHook, KNNEvalHook
@@ -13,6 +16,7 @@ from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.evaluation import extract_features, knn, representation
 from mmssl.models import build_algorithm
+from mmssl.utils.errors import BrokenImageError, ConfigError
 
 NORM = dict(mean=[0.3], std=[0.35])
 SOURCE = dict(type='Digits', color_type='grayscale', num_images=60)
@@ -230,3 +234,35 @@ def test_each_evaluation_sees_the_same_patches():
     later = torch.cat([Means()(batch['img'])['head0'] for batch in loader])
     assert not torch.equal(first, later)  # another epoch, other patches
     assert torch.equal(collect_outputs(Means(), loader)['head0'], first)
+
+
+def test_broken_images_of_a_test(photo_folder, tmp_path, warnings_of_data):
+    """Another image in their place would be judged by the wrong label; they are left out of outputs and accuracy."""
+    shutil.copytree(photo_folder, tmp_path / 'photos')
+    (tmp_path / 'photos/china/05.jpg').write_bytes(b'no image')
+    (tmp_path / 'photos/flower/00.jpg').write_bytes(b'no image')
+    dataset = build_dataset(
+        dict(
+            type='SingleViewDataset',
+            data_source=dict(type='ImageNet', data_prefix=str(tmp_path / 'photos'), color_type='grayscale'),
+            pipeline=[dict(type='Resize', size=(8, 8))],
+            prefetch=True))
+    cfg = Config(dict(data=dict(samples_per_gpu=7, workers_per_gpu=0), img_norm_cfg=NORM))
+    kept = [i for i in range(24) if i not in (5, 12)]
+
+    class Bright(torch.nn.Module):
+
+        def forward(self, img, mode, **kwargs):
+            return dict(head0=torch.stack([img.mean((1, 2, 3)), -img.mean((1, 2, 3))], 1))
+
+    outputs = collect_outputs(Bright(), build_loader(dataset, cfg, testing=True))
+    assert outputs.index.tolist() == kept and len(outputs['head0']) == 22
+    right = (outputs['head0'].argmax(1).numpy() == dataset.gt_labels[kept]).mean()
+    assert dataset.evaluate(outputs, 'silent', topk=(1, ))['head0_top1'] == pytest.approx(100 * right)
+    assert len(warnings_of_data) == 1 and warnings_of_data[0].startswith('2 of 24 images cannot be read')
+    cfg.broken_images = dict(policy='stop')
+    with pytest.raises(BrokenImageError, match='china/05.jpg'):
+        collect_outputs(Bright(), build_loader(dataset, cfg, testing=True))
+    cfg.broken_images = dict(policy='skip')
+    with pytest.raises(ConfigError, match="must be 'replace' or 'stop' here, got 'skip'"):
+        build_loader(dataset, cfg)

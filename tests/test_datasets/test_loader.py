@@ -1,3 +1,4 @@
+import os
 import random
 
 import numpy as np
@@ -7,7 +8,7 @@ from torch.utils.data import Dataset
 
 from mmssl.datasets import (ConcatDataset, DistributedSampler, Folder, MultiViewDataset, PrefetchLoader, RepeatDataset,
                             SingleViewDataset, build_dataloader)
-from mmssl.datasets.loader import EpochLoader, collate
+from mmssl.datasets.loader import EpochLoader, collate, left_out
 from mmssl.utils.errors import ConfigError
 
 VIEW = [
@@ -177,27 +178,42 @@ def test_broken_images_are_replaced(partly_broken, warnings_of_data):
         assert epochs == reference and all(len(e) == 24 for e in epochs)
         # those in their places are valid ones, with a label and an index of their own, in another augmentation
         assert all({i for i, *_ in e} <= set(range(24)) - {3, 10, 17} and len(set(e)) == 24 for e in epochs)
-        counts.append((loader.broken, PrefetchLoader(loader).broken, loader.seen - loader.broken))
+        # three files, however often others stood in for them
+        assert loader.broken == PrefetchLoader(loader).broken == 3 and PrefetchLoader(
+            loader).replaced == loader.replaced
+        counts.append((loader.replaced, loader.seen - loader.replaced))
         # one warning a file
         assert len(warnings_of_data) == 3
         for name, reason in (('03.jpg', 'Premature end'), ('10.jpg', 'empty'), ('17.jpg', 'no known kind')):
             assert len([w for w in warnings_of_data if name in w and reason in w]) == 1
-    assert len(set(counts)) == 1 and counts[0][0] >= 6 and counts[0][2] == 48
+    assert len(set(counts)) == 1 and counts[0][0] >= 6 and counts[0][1] == 48
     # the valid ones are what they would be without their neighbours
     loader = loader_of(partly_broken.__class__(partly_broken.data_source, [2], [[]]))
     assert {s for s in reference[0]} - {s for s in reference[1]} == set(reference[0]) and len(loader) == 5
 
 
 @pytest.mark.parametrize('workers', [0, 1])
+def test_broken_images_are_left_out(partly_broken, workers, warnings_of_data):
+    loader = loader_of(partly_broken, workers, size=1, shuffle=False, broken_images=dict(policy='skip'))
+    whole = content(loader)
+    assert [i for i, *_ in whole] == [i for i in range(24) if i not in (3, 10, 17)] and not warnings_of_data
+    assert [idx for idx, _, _ in loader.met] == [3, 10, 17] and loader.broken == 3 and not loader.replaced
+    words = left_out([*loader.met, (23, os.fsdecode(b'a\n\xff.jpg'), 'torn')], 24)
+    assert words.startswith('4 of 24 images cannot be read and are left out: ') and words.endswith('; and 1 more')
+    words = left_out([(23, os.fsdecode(b'a\n\xff \xc3\xa4.jpg'), 'torn')], 24)
+    assert words.endswith('left out: a\\n\\xff ä.jpg (torn)')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
 def test_broken_images_end_the_run_if_so_wanted(partly_broken, workers):
     with pytest.raises(ValueError, match=r'cannot read the image .*(03|10|17)\.jpg'):
-        list(loader_of(partly_broken, workers, broken_images=dict(policy='raise')))
+        list(loader_of(partly_broken, workers, broken_images=dict(policy='stop')))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_too_many_broken_images(partly_broken, workers):
     loader = loader_of(partly_broken, workers, broken_images=dict(max_share=0.05))
-    with pytest.raises(RuntimeError, match=r'a share of 0\.1\d+; broken_images.max_share allows 0.05. The last: .*jpg'):
+    with pytest.raises(ConfigError, match=r'3 files.* a share of 0\.1\d+; broken_images.max_share allows 0.05.*jpg'):
         for _ in range(6):
             list(loader)
     assert 100 <= loader.seen < 200
@@ -205,9 +221,9 @@ def test_too_many_broken_images(partly_broken, workers):
 
 def test_chance_alone_does_not_end_the_first_pass():
     loader = loader_of(SingleViewDataset(dict(type='Digits'), [], prefetch=True), broken_images=dict(max_share=0.01))
-    loader._count(128, [('a', 'torn'), ('b', 'torn')])  # 1.6 per cent, but one more or less is chance
-    with pytest.raises(RuntimeError, match='12 of 138 images'):
-        loader._count(10, [(str(i), 'torn') for i in range(10)])
+    loader._count(128, [(0, 'a', 'torn'), (1, 'b', 'torn')])  # 1.6 per cent, but one more or less is chance
+    with pytest.raises(ConfigError, match='12 of 138 images'):
+        loader._count(10, [(i, str(i), 'torn') for i in range(10)])
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -215,13 +231,13 @@ def test_nothing_but_broken_images(tmp_path, workers):
     for i in range(4):
         (tmp_path / f'{i}.jpg').write_text('no')
     data = SingleViewDataset(Folder(str(tmp_path)), [], prefetch=True)
-    with pytest.raises(RuntimeError, match=r'21 broken images in a row; the last: .*\d\.jpg'):
+    with pytest.raises(ConfigError, match=r'21 broken images in a row; the last: .*\d\.jpg'):
         list(loader_of(data, workers))
 
 
 @pytest.mark.parametrize('options, message', [
     (dict(polcy='raise'), "did you mean 'policy'"),
-    (dict(policy='skip'), "must be 'replace' or 'raise', got 'skip'"),
+    (dict(policy='grey'), "must be 'replace' or 'skip' or 'stop' here, got 'grey'"),
 ])
 def test_wrong_options_for_broken_images(options, message):
     with pytest.raises(ConfigError, match=message):

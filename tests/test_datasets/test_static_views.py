@@ -47,7 +47,7 @@ def test_views_are_those_of_training_for_any_number_of_processes(folder, photo_f
         chosen.append(idx)
         assert folder.labels[idx] == label
         assert files[read[0].samples[i]] == (photo_folder / name).read_bytes()  # not compressed once more
-        views = KeyedDataset(training, 4, False).__getitems__([(0, idx)])[0][0]['img']
+        views = KeyedDataset(training, 4).__getitems__([(0, idx)])[0][0]['img']
         for v, view in enumerate(views, 1):
             np.testing.assert_array_equal(read[v].get_array(i), view)
     # drawn, not the first ones, and by the seed

@@ -8,8 +8,10 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from mmssl.datasets.data_sources.decode import BrokenImageError
-from mmssl.evaluation import extract_features
+from mmssl.evaluation import Extractor, extract_features
+from mmssl.evaluation.features import extract_alone
 from mmssl.models.backbones.resnet import ResNet_CIFAR
+from mmssl.utils.errors import ConfigError
 
 NORM = dict(mean=[0.3, 0.4, 0.5], std=[0.2, 0.25, 0.3])
 
@@ -122,7 +124,11 @@ def extract_on_rank(rank, world_size, sizes):
     error = None
     if world_size > 1:
         with pytest.raises(Exception) as error:
-            extract_features(make_model(), Pictures(4, broken=3), img_norm_cfg=NORM)
+            extract_features(make_model(), Pictures(4, broken=3), img_norm_cfg=NORM, broken='stop')
+        part = extract_features(make_model(), Pictures(7, broken=3), batch_size=2, img_norm_cfg=NORM)
+        assert part.index.tolist() == [0, 1, 2, 4, 5, 6] and part.broken == [(3, 'cat.jpg', 'torn')]
+        # one process has nothing but broken images
+        assert extract_features(make_model(), Pictures(2, broken=1), batch_size=1, img_norm_cfg=NORM).index == [0]
     return found, error and (error.type.__name__, str(error.value))
 
 
@@ -139,14 +145,35 @@ def test_two_processes_equal_one(run_distributed):
             assert a.index.tolist() == b.index.tolist() and a.labels.tolist() == b.labels.tolist()
             for layer in a.layers:
                 np.testing.assert_array_equal(a[layer], b[layer])
-    assert error_0[0] == 'RuntimeError' and 'process 1: BrokenImageError' in error_0[1] and 'cat.jpg' in error_0[1]
+    assert error_0[0] == 'ConfigError' and 'process 1: BrokenImageError' in error_0[1] and 'cat.jpg' in error_0[1]
     assert error_1[0] == 'BrokenImageError' and 'cat.jpg' in error_1[1]
 
 
-def test_broken_image_is_never_replaced():
-    """Elsewhere a broken image is replaced by another sample; features of the wrong image would go unnoticed."""
+@pytest.mark.parametrize('workers', [0, 1])
+def test_broken_images(workers, warnings_of_data):
+    """They are left out by default: features, labels and indices stay those of each other. Or the first one stops."""
+    options = dict(layers=('pooled', 'stage1'), batch_size=4, workers=workers, img_norm_cfg=NORM)
+    whole = extract_features(make_model(), Pictures(), **options)
+    assert not whole.broken and not warnings_of_data
+    found = extract_features(make_model(), Pictures(broken=5), **options)
+    kept = [i for i in range(11) if i != 5]
+    assert found.index.tolist() == kept and found.broken == [(5, 'cat.jpg', 'torn')]
+    assert warnings_of_data == ['1 of 11 images cannot be read and are left out: cat.jpg (torn)']
+    np.testing.assert_array_equal(found.labels, whole.labels[kept])
+    for layer in ('pooled', 'stage1'):
+        np.testing.assert_allclose(found[layer], whole[layer][kept], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found.take(np.array([6, 0]))[layer], found[layer][[5, 0]])
+    part = extract_alone(make_model(), Pictures(broken=5), range(5, 6), **options)
+    assert len(part) == 0 and part.broken == found.broken
     with pytest.raises(BrokenImageError, match='cat.jpg'):
-        extract_features(make_model(), Pictures(broken=5), img_norm_cfg=NORM)
+        extract_features(make_model(), Pictures(broken=5), broken='stop', **options)
+    with pytest.raises(ConfigError, match='all images are broken: 1 of 1 .*cat.jpg'):
+        extract_features(make_model(), Pictures(1, broken=0), **options)
+    # what clusters a whole data set while it trains needs a row for each sample, as training does
+    stand_in = extract_features(make_model(), Pictures(broken=5), broken='replace', **options)
+    assert len(stand_in) == 11 and stand_in.index[5] in kept
+    np.testing.assert_array_equal(stand_in['pooled'][5], stand_in['pooled'][stand_in.index[5]])
+    assert len(Extractor(Pictures(broken=5), 4, workers, img_norm_cfg=NORM)(make_model())) == 11
 
 
 def test_nan_names_the_sample():

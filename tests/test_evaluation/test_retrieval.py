@@ -121,3 +121,14 @@ def test_wrong_arguments():
             retrieval.run(*arguments)
     with pytest.raises(ValueError, match='database x 2 queries'):
         retrieval.compute_map(np.zeros((3, 1), int), truth)
+
+
+def test_ground_truth_of_images_that_can_be_read():
+    truth = [dict(ok=np.array([0, 3]), junk=np.array([2])), dict(ok=np.array([1]), junk=np.array([], int))]
+    found = retrieval.restrict(dict(all=truth), np.array([0]), np.array([0, 2, 3]), 5)
+    assert [{
+        part: places.tolist()
+        for part, places in entry.items()
+    } for entry in found['all']] == [dict(ok=[0, 2], junk=[1])]
+    found = retrieval.restrict(truth, np.array([0, 1]), np.array([3, 4]), 5)
+    assert [entry['ok'].tolist() for entry in found] == [[0], []]

@@ -13,7 +13,7 @@ from mmssl.datasets import ConcatDataset, RepeatDataset, build_dataloader, build
 from mmssl.datasets.pipelines.rng import rng
 from mmssl.evaluation import plots
 from mmssl.evaluation.views import lay_out, look_at
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import BrokenImageError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = 'tools/analysis_tools/browse_views.py'
@@ -184,13 +184,21 @@ def test_errors(monkeypatch, options, message):
         runpy.run_path(str(ROOT / TOOL))['main']()
 
 
-def test_a_broken_image_is_named(photo_folder, tmp_path, monkeypatch):
+def test_broken_images_are_left_out(photo_folder, tmp_path, monkeypatch, warnings_of_data):
     (tmp_path / 'a.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes())
     (tmp_path / 'b.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes()[:300])
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, 'argv', [
-        TOOL, 'configs/selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_folder.py', '--cfg-options',
-        f'data.train.data_source.data_prefix={tmp_path}'
-    ])
-    with pytest.raises(ConfigError, match=f'{tmp_path}/b.jpg.*--idx chooses others'):
-        runpy.run_path(str(ROOT / TOOL))['main']()
+    command = [
+        TOOL, 'configs/selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_folder.py', '--out',
+        f'{tmp_path}/views.png', '--cfg-options', f'data.train.data_source.data_prefix={tmp_path}'
+    ]
+    main = runpy.run_path(str(ROOT / TOOL))['main']
+    for option, error, message in (('--idx=1', ConfigError, '1 of 1 images cannot be read'),
+                                   ('--broken=stop', BrokenImageError, f'cannot read the image {tmp_path}/b.jpg')):
+        monkeypatch.setattr(sys, 'argv', [*command[:2], option, *command[2:]])
+        with pytest.raises(error, match=message):
+            main()
+    monkeypatch.setattr(sys, 'argv', command)
+    main()
+    assert (tmp_path / 'views.png').exists()
+    assert [f'1 of 2 images cannot be read and are left out: {tmp_path}/b.jpg' in w for w in warnings_of_data] == [True]

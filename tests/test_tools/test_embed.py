@@ -1,6 +1,8 @@
 """A folder's features against a loop over its files."""
 import json
+import os
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -70,16 +72,16 @@ def test_broken_images_are_told(files, tmp_path, workers):
     (tmp_path / 'images/china/04.jpg').write_bytes(b'no image')
     (tmp_path / 'images/a.jpg').write_bytes((root / 'images/china/00.jpg').read_bytes()[:300])
     with pytest.raises(BrokenImageError, match='a.jpg'):
-        embed(root, tmp_path / 'images', workers=workers)
-    found = embed(root, tmp_path / 'images', broken='skip', workers=workers, batch_size=5)
+        embed(root, tmp_path / 'images', broken='stop', workers=workers)
+    found = embed(root, tmp_path / 'images', workers=workers, batch_size=5)
     assert list(found.broken) == ['a.jpg', 'china/04.jpg'] and all(found.broken.values())
     assert found.files == [name for name in expected if name != 'china/04.jpg']
     np.testing.assert_allclose(found.features, [expected[name] for name in found.files], rtol=1e-5, atol=1e-5)
     shutil.rmtree(tmp_path / 'images/flower')
     for path in (tmp_path / 'images').rglob('*.jpg'):
         path.write_bytes(b'')
-    with pytest.raises(ConfigError, match='all 14 images in .* are broken, such as a.jpg'):
-        embed(root, tmp_path / 'images', broken='skip')
+    with pytest.raises(ConfigError, match='all images are broken: 14 of 14 .*a.jpg'):
+        embed(root, tmp_path / 'images')
 
 
 def test_images_that_are_not_square(files):
@@ -109,13 +111,35 @@ def test_files_and_errors(files, tmp_path):
     assert facts == dict(layer='pooled', broken={}, files=list(expected))
     with pytest.raises(ConfigError, match='written as .npy or .parquet'):
         write_embeddings(found, tmp_path / 'a.csv', {})
-    with pytest.raises(ConfigError, match="broken must be 'fail' or 'skip', got 'no'"):
-        embed(root, broken='no')
+    with pytest.raises(ConfigError, match="must be 'skip' or 'stop' here, got 'replace'"):
+        embed(root, broken='replace')
     with pytest.raises(ConfigError, match='layer neck: Classification has no neck'):
         embed(root, layer='neck')
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='no images in'):
         embed(root, tmp_path / 'empty')
+
+
+def test_names_are_bytes(files, tmp_path):
+    """Names in Latin-1 or with a line break come out of each format as they were, or are refused before the work."""
+    root, _ = files
+    (tmp_path / 'images').mkdir()
+    names = [os.fsdecode(name) for name in (b'a\nb.jpg', b'k\xe4fer.jpg', b'line\x0bfeed \xff.jpg')]
+    for name in names:
+        shutil.copy(root / 'images/china/00.jpg', tmp_path / 'images' / name)
+    (tmp_path / 'images' / names[1]).write_bytes(b'no image')
+    with pytest.raises(ConfigError, match=r"out.parquet holds file names as UTF-8, which k\\xe4fer.jpg is not"):
+        embed(root, tmp_path / 'images', output=tmp_path / 'out.parquet')
+    found = embed(root, tmp_path / 'images', output=tmp_path / 'out.npy')
+    write_embeddings(found, tmp_path / 'out.npy', {})
+    facts = json.loads((tmp_path / 'out.json').read_text())
+    assert facts['files'] == [names[0], names[2]] and list(facts['broken']) == [names[1]]
+    (tmp_path / 'images' / names[1]).unlink()
+    (tmp_path / 'images' / names[2]).unlink()
+    if find_spec('pyarrow'):
+        write_embeddings(embed(root, tmp_path / 'images'), tmp_path / 'out.parquet', {})
+        import pyarrow.parquet
+        assert pyarrow.parquet.read_table(tmp_path / 'out.parquet')['file'].to_pylist() == names[:1]
 
 
 def test_parquet(files, tmp_path):
@@ -135,10 +159,10 @@ def test_tool(files, tmp_path, run_tool, call_tool):
     (tmp_path / 'images/china/04.jpg').write_bytes(b'no image')
     command = ['tools/embed.py', root / 'config.py', root / 'backbone.pth', tmp_path / 'images', tmp_path / 'a.npy',
                '--size', 32, '--workers', 1]  # yapf: disable
-    done = call_tool(*command, check=False)
+    done = call_tool(*command, '--broken', 'stop', check=False)
     assert done.returncode and 'Traceback' not in done.stderr and not (tmp_path / 'a.npy').exists()
-    assert 'china/04.jpg' in done.stderr and '--broken skip leaves such images out' in done.stderr
-    done = run_tool(*command, '--broken', 'skip')
+    assert 'error: cannot read the image' in done.stderr and 'china/04.jpg: no known kind' in done.stderr
+    done = run_tool(*command)
     assert 'left out china/04.jpg' in done.stdout and '23 images, 64 dimensions; 1 broken' in done.stdout
     files = json.loads((tmp_path / 'a.json').read_text())['files']
     np.testing.assert_allclose(np.load(tmp_path / 'a.npy'), [expected[f] for f in files], rtol=1e-5, atol=1e-5)

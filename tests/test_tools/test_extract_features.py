@@ -1,5 +1,7 @@
 """Features in files: killed and resumed, in two processes, and taken by another tool."""
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,53 @@ def test_bad_input(files, call_tool, tmp_path):
     done = call_tool(
         'tools/extract_features.py', folder / 'tiny.py', '--out-dir', tmp_path, '--pool-type', 'gem:x', check=False)
     assert done.returncode == 2 and "'gem:x' is no pooling" in done.stderr
+
+
+PHOTOS = """
+norm = dict(type='SingleViewDataset', pipeline=[dict(type='Resize', size=(16, 16))], prefetch=True)
+img_norm_cfg = dict(mean=[0.4], std=[0.3])
+data = dict(samples_per_gpu=5, workers_per_gpu=0, **{{
+    split: dict(norm, data_source=dict(type='ImageNet', data_prefix={0!r}, color_type='grayscale'))
+    for split in ('train', 'val')}})
+"""
+
+
+def test_broken_images(files, photo_folder, tmp_path, call_tool, warnings_of_data):
+    """They are left out of files and figures, whose rows and names stay those of each other, and are listed."""
+    folder, model = files
+    names = [os.fsencode(tmp_path / "it's broken/china") + name for name in (b'/03.jpg', b'/k\xe4fer.jpg')]
+    for number, name in enumerate(('good', "it's broken")):
+        shutil.copytree(photo_folder, tmp_path / name)
+        (tmp_path / name / 'china/03.jpg').unlink()
+        for path in names[:2 * number]:
+            Path(os.fsdecode(path)).write_bytes(b'no image')
+        (tmp_path / f'{number}.py').write_text(PHOTOS.format(str(tmp_path / name)))
+    good, bad = (load_config(tmp_path / f'{number}.py') for number in (0, 1))
+    options = dict(layers=('pooled', ), batch_size=5, img_norm_cfg=good.img_norm_cfg)
+    # 4 samples a shard: one of them holds nothing but a broken image
+    dataset = build_dataset(bad.data.val)
+    assert store_features(model, torch.utils.data.ConcatDataset([dataset]), tmp_path / 'a', 'val', {}, 3,
+                          **options) == 23
+    found, settings = load_features(tmp_path / 'a', 'val')
+    expected = extract_features(model, build_dataset(good.data.val), **options)
+    np.testing.assert_allclose(found['pooled'], expected['pooled'], rtol=1e-4, atol=1e-5)
+    assert (found.labels == expected.labels).all() and settings['shapes']['pooled'] == [23, 32]
+    listed = (tmp_path / 'a/val_files.txt').read_bytes().splitlines()
+    assert listed == [os.fsencode(dataset.data_source.get_filename(i)) for i in found.index]
+    broken = json.loads((tmp_path / 'a/val_broken.json').read_text())
+    assert [os.fsencode(entry['file']) for entry in broken] == names
+    assert [w for w in warnings_of_data if w.startswith('2 of 25 images cannot be read')]
+    # a tool: the same figures, and a list beside them
+    knn = 'tools/benchmarks/classification/knn_imagenet/test_knn.py', folder / 'tiny.py', '--num-knn', 5
+    for number in (0, 1):
+        call_tool(*knn, '--checkpoint', folder / 'tiny.pth', '--dataset-config', tmp_path / f'{number}.py', '--out',
+                  tmp_path / f'{number}.json')
+    assert json.loads((tmp_path / '0.json').read_text()) == json.loads((tmp_path / '1.json').read_text())
+    assert json.loads((tmp_path / '1_val_broken.json').read_text()) == broken
+    assert not (tmp_path / '0_val_broken.json').exists()
+    done = call_tool(*knn, '--dataset-config', tmp_path / '1.py', '--broken', 'stop', check=False)
+    assert 'error: cannot read the image' in done.stderr and 'Traceback' not in done.stderr
+    # a name with a line break cannot stand in a list
+    Path(os.fsdecode(names[0])).rename(tmp_path / "it's broken/china/a\nb.jpg")
+    with pytest.raises(ConfigError, match=r'china/a\\nb.jpg: a file name with a line break'):
+        store_features(model, build_dataset(bad.data.val), tmp_path / 'b', 'val', {}, **options)

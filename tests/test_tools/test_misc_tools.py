@@ -1,8 +1,11 @@
 """Tools around configs and checkpoints."""
 import contextlib
 import hashlib
+import json
+import os
 import re
 import runpy
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -137,3 +140,31 @@ def test_jobs_on_one_machine_take_different_ports(run_tool):
     finally:
         for server in listening:
             server.close()
+
+
+def test_find_broken_images(photo_folder, tmp_path, call_tool):
+    """Those of a folder with any bytes in its names, and of all sections of a config; the exit status tells."""
+    folder = tmp_path / "John's photos"
+    shutil.copytree(photo_folder, folder)
+    done = call_tool('tools/analysis_tools/find_broken_images.py', folder, '--workers', 0)
+    assert done.stdout == f'{folder}: 0 of 24 images cannot be read\n'
+    names = [f'{folder}/china/03.jpg', os.fsdecode(f'{folder}/china/'.encode() + b'\xe4\n.jpg')]
+    for name in names:
+        Path(name).write_bytes(b'no image')
+    done = call_tool('tools/analysis_tools/find_broken_images.py', folder, '--out', tmp_path / 'a.json', check=False)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert done.stdout.splitlines() == [
+        f'{names[0]}: no known kind of image', f'{folder}/china/\\xe4\\n.jpg: no known kind of image',
+        f'{folder}: 2 of 25 images cannot be read'
+    ]
+    assert [entry['file'] for entry in json.loads((tmp_path / 'a.json').read_text())] == names
+    part = dict(
+        type='RepeatDataset',
+        times=3,
+        dataset=dict(type='SingleViewDataset', pipeline=[], data_source=dict(type='ImageNet', data_prefix=str(folder))))
+    whole = dict(type='SingleViewDataset', pipeline=[], data_source=dict(type='Digits'))
+    (tmp_path / 'config.py').write_text(f'data = dict(train={part}, val={whole})')
+    done = call_tool('tools/analysis_tools/find_broken_images.py', tmp_path / 'config.py', '--workers', 0, check=False)
+    assert done.returncode == 1 and [line for line in done.stdout.splitlines() if line.startswith('data.')] == [
+        'data.train: 2 of 25 images cannot be read', 'data.val: 0 of 1437 images cannot be read'
+    ]

@@ -22,25 +22,29 @@ def parse_args():
 def main():
     args = parse_args()
     from mmssl.utils.config import config_section, find_section, load_config
-    from mmssl.utils.errors import ConfigError
+    from mmssl.utils.errors import BrokenImageError, ConfigError
     cfg = load_config(args.config, args.cfg_options)
     section = find_section(cfg, args.data)
     if not args.out.endswith('.png'):
         raise ConfigError(f'--out must end with .png, got {args.out}')
 
     from mmssl.datasets import build_dataset
-    from mmssl.datasets.data_sources.decode import BrokenImageError
     from mmssl.evaluation import plots
-    from mmssl.evaluation.views import choose, look_at
+    from mmssl.evaluation.views import choose, look_at, readable
     with config_section(cfg, args.data):
         dataset = build_dataset(section)
     picked = choose(len(dataset), args.samples, args.idx)
     seed = args.seed if args.seed is not None else cfg.get('seed') or 0
-    try:
-        with config_section(cfg, args.data):
-            samples = [look_at(dataset, idx, range(args.epochs), seed, cfg.get('img_norm_cfg')) for idx in picked]
-    except BrokenImageError as error:
-        raise ConfigError(f'{error}; --idx chooses others') from error
+    samples, broken = [], []
+    for idx in picked:
+        try:
+            with config_section(cfg, args.data):
+                samples.append(look_at(dataset, idx, range(args.epochs), seed, cfg.get('img_norm_cfg')))
+        except BrokenImageError as error:
+            if args.broken == 'stop':
+                raise
+            broken.append((idx, error.filename, error.reason))
+    picked = readable(picked, broken)
     epochs = 'epoch 0' if args.epochs == 1 else f'epochs 0 to {args.epochs - 1}'
     plots.plot_views(samples, args.out,
                      Path(args.config).stem, ('image', f'what the network sees in {epochs}, seed {seed}'))

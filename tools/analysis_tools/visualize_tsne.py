@@ -5,6 +5,7 @@ import re
 import sys
 
 from mmssl.utils.config import add_cfg_options
+from mmssl.utils.evaluation_options import add_broken_option
 from mmssl.utils.misc import run_tool
 
 
@@ -54,6 +55,7 @@ def parse_args():
     tsne.add_argument('--n-iter', '--max-iter', dest='max_iter', type=int, default=1000)
     tsne.add_argument('--n-iter-without-progress', type=int, default=300)
     tsne.add_argument('--init', choices=['pca', 'random'], default='pca', help='(default: %(default)s)')
+    add_broken_option(parser)
     add_cfg_options(parser)
     return parser.parse_args(
         [re.sub(r'^--[^=]+', lambda name: name[0].replace('_', '-'), argument) for argument in sys.argv[1:]])
@@ -67,7 +69,7 @@ def main():
     from pathlib import Path
 
     from mmssl.utils.config import check_sections, config_section, find_section, load_config
-    from mmssl.utils.errors import ConfigError
+    from mmssl.utils.errors import BrokenImageError, ConfigError
 
     # the data of CONFIG is not used here: options on data mean those that are drawn
     top = args.dataset.split('.')[0]
@@ -87,6 +89,7 @@ def main():
     from mmssl.apis.inference import evaluated_parts, pretrained_model
     from mmssl.datasets import build_dataset
     from mmssl.datasets.dataset_wrappers import locate, sample_name
+    from mmssl.datasets.loader import write_broken
     from mmssl.evaluation import extract_features, plots
     from mmssl.evaluation.scatter_page import write_page
     from mmssl.utils.logger import get_root_logger
@@ -118,7 +121,11 @@ def main():
             workers=data_cfg.data.get('workers_per_gpu', 0),
             img_norm_cfg=data_cfg.get('img_norm_cfg'),
             pool_type=args.pool_type,
-            progress=True)
+            progress=True,
+            broken=args.broken)
+        if len(features) < len(chosen):
+            there = np.isin(np.arange(len(chosen)), [place for place, *_ in features.broken], invert=True)
+            chosen, labels = np.array(chosen)[there].tolist(), labels[there]
         logger.info(f'features of {len(chosen)} images of {len(np.unique(labels))} classes in '
                     f'{time.time() - start:.1f} s')
         options = ('seed', 'n_components', 'perplexity', 'early_exaggeration', 'learning_rate', 'max_iter',
@@ -129,6 +136,8 @@ def main():
             x = features[layer].reshape(len(chosen), -1)
             embeddings[layer] = plots.embed_tsne(x, **{name: getattr(args, name) for name in options})
             logger.info(f'{layer}: t-SNE of {x.shape[1]} numbers an image in {time.time() - start:.1f} s')
+    except (BrokenImageError, ConfigError):
+        raise
     except (ValueError, RuntimeError) as error:  # of layers that are not there, maps too small for a pooling, ...
         raise ConfigError(f'--layers {" ".join(args.layers)}: {error}') from error
 
@@ -136,6 +145,7 @@ def main():
     weights = Path(args.checkpoint).name if args.checkpoint else 'weights as the config has them' if cfg.model.get(
         'init_cfg') or cfg.model.backbone.get('init_cfg') else 'RANDOM weights'
     title = f'{Path(args.config).stem}, {weights}: t-SNE of {len(chosen)} images'
+    write_broken(out / 'tsne_broken.json', features.broken)
     files = [sample_name(dataset, idx) for idx in chosen]
     classes = dataset.CLASSES
     plots.plot_embeddings(embeddings, labels, classes, out / 'tsne.png', title)

@@ -39,11 +39,9 @@ def main():
     from tqdm import tqdm
 
     from mmssl.datasets import build_datasource
-    from mmssl.datasets.data_sources.decode import BrokenImageError
     from mmssl.datasets.data_sources.imagenet import find_folders
     from mmssl.datasets.static_views import view_pipelines, write_static_views
     from mmssl.utils.config import check_sections, config_section, load_config
-    from mmssl.utils.errors import ConfigError
 
     root = Path(__file__).resolve().parents[2]
     # options are meant for the config of the augmentation
@@ -66,11 +64,8 @@ def main():
             bar.total = total
             bar.update()
 
-        try:
-            done = write_static_views(source, pipelines, args.dst, args.views, args.images_per_class or None, args.seed,
-                                      args.quality, args.workers, progress)
-        except BrokenImageError as error:
-            raise ConfigError(str(error)) from error
+        done = write_static_views(source, pipelines, args.dst, args.views, args.images_per_class or None, args.seed,
+                                  args.quality, args.workers, progress)
     print(f'{args.dst}: {done["images"]} images in {done["classes"]} classes, with {args.views} views each; '
           f'{done["written"]} written, the others were there')
 

@@ -26,7 +26,8 @@ class TextLoggerHook(_TextLoggerHook):
     """Print loss terms, learning rate, images/s, share of time spent waiting for data, memory and time left.
 
     The same goes as one JSON object a line to TIME.log.json in the work_dir. Arguments are those of mmcv's hook; its
-    keys are kept, and img_per_sec, data_share and broken (images replaced since the start) are new.
+    keys are kept; img_per_sec, data_share, broken (files that could not be read since the start) and replaced (how
+    often others stood in for them) are new.
     """
 
     def log(self, runner):
@@ -42,7 +43,7 @@ class TextLoggerHook(_TextLoggerHook):
             log['data_share'] = output['data_time'] / max(1e-9, output['time'])
             broken = getattr(runner.data_loader, 'broken', 0)
             if broken:
-                log['broken'] = int(broken)
+                log.update(broken=int(broken), replaced=int(getattr(runner.data_loader, 'replaced', broken)))
         log.update(output)
         if runner.rank == 0:
             self._log_info(log, runner)

@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmssl.utils.errors import BrokenImageError
 from ..images import in_8_bits
 
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
@@ -26,24 +27,6 @@ _UNDO_ORIENTATION = {
     7: lambda img: img[::-1, ::-1].transpose(1, 0, 2),
     8: lambda img: np.rot90(img),
 }
-
-
-class BrokenImageError(ValueError):
-    """An image that cannot be read.
-
-    Args:
-        filename (str): The file.
-        reason (str): What is wrong with it.
-    """
-
-    def __init__(self, filename, reason=''):
-        # both stay in `args`, so that the error survives its way from a worker process
-        super().__init__(filename, reason)
-        self.filename = filename
-        self.reason = reason
-
-    def __str__(self):
-        return f'cannot read the image {self.filename}: {self.reason}' if self.reason else str(self.filename)
 
 
 def exif_orientation(data):

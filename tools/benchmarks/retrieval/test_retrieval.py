@@ -28,7 +28,7 @@ def parse_args():
 
 
 def descriptors(run, split):
-    """By layer, the mean over all scales of descriptors of unit length, of unit length itself."""
+    """By layer, the mean over all scales of descriptors of unit length, of unit length itself; and their `idx`."""
     import copy
 
     import numpy as np
@@ -47,7 +47,7 @@ def descriptors(run, split):
         found = run.extract(split, dataset=dataset)
         for layer in run.args.layers:
             sums[layer] = sums.get(layer, 0) + unit(found[layer])
-    return {layer: unit(total) for layer, total in sums.items()}
+    return {layer: unit(total) for layer, total in sums.items()}, found.index
 
 
 def whitenings(run):
@@ -71,7 +71,7 @@ def whitenings(run):
                 'nor data.whitening to learn it on')
         return {layer: None for layer in args.layers}, 'none'
     learned = {}
-    for layer, features in descriptors(run, 'whitening').items():
+    for layer, features in descriptors(run, 'whitening')[0].items():
         try:
             learned[layer] = Whitening.learn(features, args.whitening_dims)
         except ValueError as error:
@@ -102,7 +102,11 @@ def main():
     if truth is None:  # images of one class; without queries of its own, each image of the database is one
         truth = retrieval.labels_to_ground_truth(*(sources[split].get_gt_labels() for split in reversed(splits)))
     white, origin = whitenings(run)
-    found = {split: descriptors(run, split) for split in splits}
+    found, kept = {}, {}
+    for split in splits:
+        found[split], kept[split] = descriptors(run, split)
+    if any(len(kept[split]) < len(sources[split]) for split in splits):
+        truth = retrieval.restrict(truth, kept[splits[-1]], kept[splits[0]], len(sources[splits[0]]))
     metrics, rows = {}, []
     for layer in args.layers:
         start = time.time()
