@@ -412,7 +412,8 @@ def test_figures_are_the_published_ones(name):
     assert cfg.checkpoint_config == dict(interval=10, max_keep_ckpts=3)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs/selfsup/_base_/datasets').glob('*.py')), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'configs/selfsup/_base_/datasets').glob('imagenet_*.py')), ids=lambda p: p.stem)
 def test_without_prefetch_the_worker_makes_floats(path, tmp_path):
     """One word in a base file moves the normalisation from the device to the workers, for every view.
 
@@ -438,8 +439,8 @@ def bases(path):
 
 
 def levels(path):
-    """How many files stand one on the other."""
-    return 1 + max(map(levels, bases(path)), default=0)
+    """How many files stand one on the other; the base files count as one."""
+    return 1 if '_base_' in path.parts else 1 + max(map(levels, bases(path)), default=0)
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)

@@ -4,7 +4,8 @@
 MMSelfSup leaves out Normalize here and normalises the view in the algorithm. Here both images are normalised like any
 other, and the algorithm undoes it for the tokenizer, which takes pixels.
 """
-data_source = 'ImageNet'
+_base_ = './imagenet.py'
+
 dataset_type = 'SingleViewDataset'
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 # True: workers hand over uint8, and a whole batch is normalised at once on the device
@@ -29,16 +30,4 @@ train_pipeline.append(
         min_num_patches=16))
 
 data = dict(
-    samples_per_gpu=128,
-    workers_per_gpu=8,
-    drop_last=True,
-    train=dict(
-        type=dataset_type,
-        data_source=dict(
-            type=data_source,
-            data_prefix='data/imagenet/train',
-            ann_file='data/imagenet/meta/train.txt',
-        ),
-        pipeline=train_pipeline,
-        prefetch=prefetch,
-    ))
+    samples_per_gpu=128, workers_per_gpu=8, train=dict(type=dataset_type, pipeline=train_pipeline, prefetch=prefetch))

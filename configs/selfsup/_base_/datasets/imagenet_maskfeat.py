@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """ImageNet in one view and the mask of MaskFeat: blocks that hide 40% of 14 x 14 patches."""
-data_source = 'ImageNet'
+_base_ = './imagenet.py'
+
 dataset_type = 'SingleViewDataset'
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 # True: workers hand over uint8, and a whole batch is normalised at once on the device
@@ -21,16 +22,4 @@ if not prefetch:
 train_pipeline.append(dict(type='MaskFeatMaskGenerator', mask_ratio=0.4))
 
 data = dict(
-    samples_per_gpu=256,
-    workers_per_gpu=8,
-    drop_last=True,
-    train=dict(
-        type=dataset_type,
-        data_source=dict(
-            type=data_source,
-            data_prefix='data/imagenet/train',
-            ann_file='data/imagenet/meta/train.txt',
-        ),
-        pipeline=train_pipeline,
-        prefetch=prefetch,
-    ))
+    samples_per_gpu=256, workers_per_gpu=8, train=dict(type=dataset_type, pipeline=train_pipeline, prefetch=prefetch))

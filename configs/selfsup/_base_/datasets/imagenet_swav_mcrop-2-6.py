@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """ImageNet in two crops of 224 pixels and six of 96."""
-data_source = 'ImageNet'
+_base_ = './imagenet.py'
+
 dataset_type = 'MultiViewDataset'
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 # True: workers hand over uint8, and a whole batch is normalised at once on the device
@@ -21,17 +22,4 @@ train_pipeline1 = [dict(type='RandomResizedCrop', size=224, scale=(0.14, 1.)), *
 train_pipeline2 = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.14)), *color_pipeline]
 
 data = dict(
-    samples_per_gpu=32,
-    workers_per_gpu=4,
-    drop_last=True,
-    train=dict(
-        type=dataset_type,
-        data_source=dict(
-            type=data_source,
-            data_prefix='data/imagenet/train',
-            ann_file='data/imagenet/meta/train.txt',
-        ),
-        num_views=[2, 6],
-        pipelines=[train_pipeline1, train_pipeline2],
-        prefetch=prefetch,
-    ))
+    train=dict(type=dataset_type, num_views=[2, 6], pipelines=[train_pipeline1, train_pipeline2], prefetch=prefetch))

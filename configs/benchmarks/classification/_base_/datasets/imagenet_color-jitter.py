@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """ImageNet: crops, flips, and changes of colour and lighting."""
+_base_ = './imagenet.py'
+
 img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 # Lighting works on floats, so workers normalise
 prefetch = False
@@ -19,17 +21,4 @@ test_pipeline = [
     dict(type='Normalize', **img_norm_cfg),
 ]
 
-data = dict(
-    samples_per_gpu=32,
-    workers_per_gpu=4,
-    train=dict(
-        type='SingleViewDataset',
-        data_source=dict(type='ImageNet', data_prefix='data/imagenet/train', ann_file='data/imagenet/meta/train.txt'),
-        pipeline=train_pipeline,
-        prefetch=prefetch),
-    val=dict(
-        type='SingleViewDataset',
-        data_source=dict(type='ImageNet', data_prefix='data/imagenet/val', ann_file='data/imagenet/meta/val.txt'),
-        pipeline=test_pipeline,
-        prefetch=prefetch))
-evaluation = dict(interval=10, topk=(1, 5))
+data = dict(train=dict(pipeline=train_pipeline, prefetch=prefetch), val=dict(pipeline=test_pipeline, prefetch=prefetch))
