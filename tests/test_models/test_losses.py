@@ -106,6 +106,7 @@ def test_cross_entropy_leaves_unlabelled_samples_out():
     scores, labels = torch.randn(5, 4).double(), torch.tensor([0, -1, 3, 2, -1])
     expected = -sum(scores[i].log_softmax(0)[labels[i]] for i in (0, 2, 3)) / 3
     torch.testing.assert_close(cross_entropy(scores, labels), expected)
+    torch.testing.assert_close(cross_entropy(scores, labels.int()), expected)
     assert cross_entropy(scores, torch.full((5, ), -1)) == 0
     soft = torch.rand(5, 4).double()
     torch.testing.assert_close(

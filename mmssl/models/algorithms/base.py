@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What every algorithm shares."""
+import re
+
 import torch
 from mmcv.runner import BaseModule
 from torch import nn
@@ -160,14 +162,25 @@ class BaseModel(BaseModule):
 
         Raises:
             ValueError: An unknown mode.
+            ConfigError: There is no head where one is needed, or parts do not fit each other or the images.
         """
-        if mode == 'train':
-            return self.forward_train(img, **kwargs)
-        if mode == 'test':
-            return self.forward_test(img, **kwargs)
-        if mode == 'extract':
-            return self.extract_feat(img)
-        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        if mode != 'extract' and getattr(self, 'head', self) is None:
+            raise ConfigError(f'{type(self).__name__} without a head (model.head is None) gives features only')
+        try:
+            if mode == 'train':
+                return self.forward_train(img, **kwargs)
+            return self.forward_test(img, **kwargs) if mode == 'test' else self.extract_feat(img)
+        except RuntimeError as error:
+            # parts of ours look themselves, those of other packages leave it to torch
+            found = re.search(r'expected input\[.*\] to have (\d+) channels, but got (\d+)', str(error))
+            if found is None:
+                raise
+            raise ConfigError(
+                f'a convolution takes {found[1]} channels and gets {found[2]}: in_channels of the backbone '
+                'must be that of the images, and in_channels of each other part what the part before it '
+                'gives') from error
 
     def parse_losses(self, losses):
         """Sum what `loss_names` declares.

@@ -39,6 +39,7 @@ def cross_entropy(scores, labels, weight=None, label_smoothing=0., soft_labels=F
         if weight is not None:
             raise ValueError('class weights need labels that are integers, got soft labels')
         return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+    labels = labels.long()
     total = F.cross_entropy(scores, labels, weight, ignore_index=-1, reduction='sum', label_smoothing=label_smoothing)
     labelled = (labels >= 0).to(total.dtype)
     count = reduce_mean((labelled if weight is None else labelled * weight[labels.clamp(min=0)]).sum())
