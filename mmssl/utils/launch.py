@@ -70,13 +70,12 @@ def die_with_parent():
 
     To be called by the main thread of a process whose parent has started it from a thread that lasts.
     """
-    parent = multiprocessing.parent_process()
-    parent = parent.pid if parent is not None else os.getppid()
+    parent, started_by = multiprocessing.parent_process(), os.getppid()  # not the same, with the method forkserver
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     else:
-        threading.Thread(target=_watch, args=(parent, ), daemon=True).start()
-    if os.getppid() != parent:  # it has ended before
+        threading.Thread(target=_watch, args=(started_by, ), daemon=True).start()
+    if os.getppid() != started_by or parent is not None and not parent.is_alive():  # it has ended before
         os._exit(1)
 
 
