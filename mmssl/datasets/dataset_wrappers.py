@@ -86,7 +86,7 @@ class RepeatDataset(Dataset):
     Each repetition is augmented anew; `idx` of a sample is its index in the dataset itself.
 
     Args:
-        dataset (Dataset | dict): The dataset.
+        dataset (Dataset | dict | list[dict]): The dataset, or several that are joined.
         times (int): Number of repetitions.
     """
 
@@ -119,7 +119,8 @@ class ClassBalancedSubset(Subset):
     holds a smaller one.
 
     Args:
-        dataset (Dataset | dict): With labels, or several of them in a list; samples without one (-1) are left out.
+        dataset (Dataset | dict | list[dict]): With labels, or several that are joined; samples without a
+            label (-1) are left out.
         fraction (float, optional): Share of each class, above 0 and at most 1, rounded up: 0.01 for one per cent.
         per_class (int, optional): Samples of each class instead.
         seed (int): Of the choice.

@@ -5,7 +5,7 @@ import contextlib
 import difflib
 
 from .config_file import find_config, import_modules, read_config
-from .config_names import check_names, check_options, check_settings
+from .config_names import TOP_LEVEL, check_names, check_options, check_settings
 from .errors import ConfigError, find_path
 
 
@@ -97,7 +97,7 @@ def load_config(path, cfg_options=None, own=()):
         own (Sequence[str]): Names at the top level that the caller reads and that are no settings.
 
     Returns:
-        mmcv.Config: The config.
+        mmcv.Config: The settings, without the variables of the file.
 
     Raises:
         FileNotFoundError: There is no such file, or no such base.
@@ -109,14 +109,15 @@ def load_config(path, cfg_options=None, own=()):
     if not isinstance(path, Config):
         values, text, files = read_config(find_config(path))
         check_names(values, files, own)
+        check_options(values, cfg_options or {}, own)
         if values.get('custom_imports'):
             import_modules(values['custom_imports'], files)
-        try:
-            cfg = Config(values, cfg_text=text, filename=str(path))
-        except KeyError as error:  # a name that mmcv keeps for itself
-            raise ConfigError(f'config file {path}: {error.args[0]}') from error
-    if cfg_options:
+        # variables have done their work; with other options they would not be what they were
+        values = {name: value for name, value in values.items() if name in TOP_LEVEL or name in own}
+        cfg = Config(values, cfg_text=text, filename=str(path))
+    elif cfg_options:
         check_options(cfg, cfg_options, own)
+    if cfg_options:
         override(cfg, cfg_options)
     check_settings(cfg)
     return cfg

@@ -283,8 +283,8 @@ def test_nan_in_a_validation_stops_the_training(tmp_path):
 
 @pytest.mark.parametrize('cfg, workflow, message', [
     (dict(type='EpochBasedRunner', max_epochs=0), None, 'max_epochs is an integer of at least 1, got 0'),
-    (dict(type='IterBasedRunner', max_iters=2.5), None, 'max_iters is an integer of at least 1, got 2.5'),
-    (dict(type='EpochBasedRunner', max_epochs='5'), None, "max_epochs is an integer of at least 1, got '5'"),
+    (dict(type='IterBasedRunner', max_iters=2.5), None, 'max_iters must be int, got 2.5'),
+    (dict(type='EpochBasedRunner', max_epochs='5'), None, "max_epochs must be int, got '5'"),
     (dict(type='EpochBasedRunner', max_iters=5), None, 'EpochBasedRunner needs max_epochs, and no max_iters'),
     (dict(type='IterBasedRunner', max_iters=5, max_epochs=5), None, 'needs max_iters, and no max_epochs'),
     (dict(type='EpochBasedRunner', max_epochs=1), [('train', 0)], "('train', n).*got ('train', 0)"),
