@@ -184,7 +184,7 @@ def _take_settings(run, saved, config, options, auto_resume):
         return
     run.cfg = load_config(saved, options)
     run._saved_text = saved.read_text(encoding='utf-8')
-    kept = _changes(load_config(saved), load_config(config))
+    kept = _changes(load_config(saved), load_config(config), '{}: {}, not {}')
     if kept:
         run.notes.append(f'the run goes on with the settings of its start, {saved}. {config} has others, which are not '
                          'taken (--cfg-options KEY=VALUE changes one):\n  ' + '\n  '.join(kept))
@@ -204,7 +204,8 @@ def _clear_the_way(run, folders, there, start, overwrite):
                           '--auto-resume, put its files away by --overwrite, or give another --work-dir')
     run._replaced = [c.path for c in in_the_way] + ([] if of_this_run else _other_files(folder, run.timestamp))
     run._replaced += [link for f in folders if (link := f / 'latest.pth').is_symlink()]
-    run.notes.append(f'{len(run._replaced)} files of the run in {folder} go to {folder}/replaced_{run.timestamp}')
+    run.notes.append(f'{len(run._replaced)} files of the run in {folder} go to replaced_{run.timestamp} '
+                     'in it when the start has succeeded')
 
 
 def _name(path):
@@ -221,9 +222,9 @@ def _settings(cfg):
     return {key: value for key, value in cfg.items() if key in TOP_LEVEL or key.startswith('_')}
 
 
-def _changes(old, new):
+def _changes(old, new, words='{}: {} -> {}'):
     found = differences(_settings(old), _settings(new))
-    return [f'{path}: {a} -> {b}' for path, a, b in found if path not in _OF_A_START]
+    return [words.format(*change) for change in found if change[0] not in _OF_A_START]
 
 
 def _other_files(folder, timestamp):

@@ -13,6 +13,16 @@ LOCK = '.run.lock'
 _held = {}
 
 
+def _let_go():
+    """A forked worker that outlives its parent does not keep the lock."""
+    for handle in _held.values():
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 def checkpoint_folder(work_dir, out_dir=None):
     """Where the checkpoints of a run go.
 
@@ -29,8 +39,7 @@ def checkpoint_folder(work_dir, out_dir=None):
 def lock_folder(folder):
     """Hold a folder until this process ends, and remove what killed processes left half written in it.
 
-    The lock is one of POSIX: workers that are forked do not inherit it, and the system releases it with the process,
-    however that ends. It holds over NFS where the server has locks.
+    The system releases the lock with the process, however that ends. It holds over NFS where the server has locks.
 
     Args:
         folder (str | Path): Made where there is none.
@@ -44,12 +53,12 @@ def lock_folder(folder):
     import fcntl  # not on Windows, where the other tools may still run
     path = Path(folder).resolve() / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    if (os.getpid(), path) in _held:
+    if path in _held:
         return None
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     holder = os.read(handle, 1000).decode(errors='replace').strip()
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
         if error.errno in (errno.EACCES, errno.EAGAIN):
@@ -59,7 +68,7 @@ def lock_folder(folder):
         return (
             f'the file system of {folder} has no locks ({os.strerror(error.errno)}), so another run that writes there '
             f'is not noticed; the last one was {holder or "unknown"}')
-    _held[os.getpid(), path] = handle
+    _held[path] = handle
     os.ftruncate(handle, 0)
     started = time.strftime('%Y-%m-%d %H:%M:%S')
     os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}, started {started}\n'.encode(), 0)

@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import socket
+import time
 
 import pytest
 
@@ -11,7 +12,6 @@ from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_symlink
-from mmssl.utils.run_dir import lock_folder
 
 CONFIG = r"""
 model = dict(type='MoCo', backbone=dict(type='ResNet', depth=50, init_cfg=dict(type='Normal')))
@@ -90,7 +90,8 @@ def test_going_on_takes_settings_seed_and_position_of_the_run(folder):
     assert (run.cfg.data.train.data_prefix, run.cfg.optimizer.lr, run.cfg.seed) == ('mine', 0.5, 3)
     assert run.cfg.resume_from == str(folder / 'run/epoch_3.pth') and not run.finished
     note, = run.notes
-    lines = 'data.samples_per_gpu: 4 -> 8', "data.train.data_prefix: 'mine' -> 'data'", 'optimizer.lr: 0.5 -> 0.1'
+    lines = ('data.samples_per_gpu: 4, not 8', "data.train.data_prefix: 'mine', not 'data'",
+             'optimizer.lr: 0.5, not 0.1')
     assert note.splitlines()[1:] == [f'  {line}' for line in lines]
     assert names(folder / 'run')[0] == '20260101_000000_moco.py' and len(list((folder / 'run').glob('*.py'))) == 2
     # the saved config, wherever its folder went, and auto_resume in a config, are enough
@@ -198,24 +199,33 @@ def test_overwrite_puts_the_old_run_away(folder):
         plan(folder, work_dir='run', auto_resume=True)
 
 
-def hold(folder, locked, leave):
-    lock_folder(folder)
-    locked.set()
-    leave.wait(60)
+def hold(folder):
+    """Begin a run whose files are looked at, and fork a worker as a loader does."""
+    plan(folder, work_dir='run')
+    worker = os.fork()
+    if worker:
+        (folder / 'new').write_text(str(worker))
+        (folder / 'new').rename(folder / 'worker')
+    time.sleep(100)
 
 
 def test_one_run_at_a_time(folder, forkserver):
     """The message names who is there. The lock goes with its process; a worker that outlives that does not keep it."""
-    locked, leave = forkserver.Event(), forkserver.Event()
-    holder = forkserver.Process(target=hold, args=(folder / 'run', locked, leave))
+    holder = forkserver.Process(target=hold, args=(folder, ))
     holder.start()
-    assert locked.wait(60)
+    while not (folder / 'worker').exists():
+        assert holder.is_alive()
+        time.sleep(0.05)
     (folder / 'run/epoch_1.pth.77.tmp').write_bytes(b'half')
-    message = f'run is in use by process {holder.pid} on {re.escape(socket.gethostname())}, started 20.*--work-dir'
-    with pytest.raises(ConfigError, match=message):
-        plan(folder, work_dir='run', overwrite=True)
-    assert (folder / 'run/epoch_1.pth.77.tmp').exists()
-    os.kill(holder.pid, 9)
-    holder.join()
-    plan(folder, work_dir='run')
-    assert names(folder / 'run') == []
+    try:
+        message = f'run is in use by process {holder.pid} on {re.escape(socket.gethostname())}, started 20.*--work-dir'
+        with pytest.raises(ConfigError, match=message):
+            plan(folder, work_dir='run', overwrite=True)
+        assert (folder / 'run/epoch_1.pth.77.tmp').exists()
+        holder.kill()
+        holder.join()
+        plan(folder, work_dir='run')
+        assert names(folder / 'run') == []
+    finally:
+        holder.kill()
+        os.kill(int((folder / 'worker').read_text()), 9)
