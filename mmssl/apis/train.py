@@ -16,7 +16,7 @@ from mmssl.datasets.classes import align_classes
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
-from mmssl.utils.config_names import check_settings
+from mmssl.utils.config_names import check_seed, check_settings
 from mmssl.utils.dist import default_device, get_world_size, sync_random_seed
 from mmssl.utils.errors import ConfigError, describe
 from mmssl.utils.logger import get_root_logger
@@ -35,6 +35,7 @@ def init_random_seed(seed=None, device='cuda'):
     Returns:
         int: The seed.
     """
+    check_seed(seed)
     return sync_random_seed(seed, device)
 
 
@@ -45,6 +46,7 @@ def set_random_seed(seed, deterministic=False):
         seed (int): The seed.
         deterministic (bool): Have cuDNN take deterministic kernels only, which may be slower.
     """
+    check_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -15,6 +15,7 @@ from mmssl.evaluation import extract_features
 from mmssl.models import build_algorithm
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, config_section, load_config
+from mmssl.utils.config_file import find_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.setup_env import setup_multi_processes
@@ -123,7 +124,9 @@ def transfer_config(args, recipes):
     name, folder = args.dataset, None
     if Path(name).is_dir():
         name, folder = 'folder', Path(name)
-    path = Path(name) if name.endswith('.py') else recipes / f'{name}_{mode}.py'
+    path = recipes / f'{name}_{mode}.py'
+    if name.endswith('.py'):
+        path = find_config(name)
     if not path.is_file():
         known = sorted(p.stem.removesuffix('_linear') for p in recipes.glob('*_linear.py'))
         raise ConfigError(f'--dataset {args.dataset} is no folder, no config, and none of {", ".join(known)}')

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The settings of a config: who reads each, its type, and what is said of a name that nobody reads."""
 import difflib
+import numbers
 import warnings
 
 from .argument_types import fits
@@ -265,6 +266,10 @@ def check_settings(cfg):
     if mean is not None and std is not None and (len(mean) != len(std) or 0 in std):
         raise ConfigError('img_norm_cfg has a mean and a std other than 0 for each channel of the images, got '
                           f'{mean} and {std}')
-    seed = cfg.get('seed')
-    if seed is not None and not 0 <= seed < 2**63:
-        raise ConfigError(f'seed is an integer from 0 to 2**63 - 1, got {seed}')
+    check_seed(cfg.get('seed'))
+
+
+def check_seed(seed):
+    """See that a seed is one that python, numpy, torch and the loaders take; None stands for a drawn one."""
+    if seed is not None and (not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or not 0 <= seed < 2**63):
+        raise ConfigError(f'seed must be an integer from 0 to {2**63 - 1}, got {seed!r}')

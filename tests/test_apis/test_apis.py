@@ -55,6 +55,10 @@ def test_unknown_key_of_data():
 
 
 def test_seeds():
+    for seed in (-1, 2**63, 1.5, '7', True):
+        for function in (init_random_seed, set_random_seed):
+            with pytest.raises(ConfigError, match='seed must be an integer from 0 to'):
+                function(seed)
     assert init_random_seed(5) == 5
     draws = []
     for _ in range(2):

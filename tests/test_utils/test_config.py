@@ -114,7 +114,7 @@ def test_options_are_read_by_what_they_replace(config):
     }, 'seed must be int, got 1.5'),
     ({
         'seed': -1
-    }, 'seed is an integer from 0 to .*, got -1'),
+    }, 'seed must be an integer from 0 to .*, got -1'),
     ({
         'optimzer.lr': 1
     }, "unknown key 'optimzer.lr'; did you mean 'optimizer'"),
@@ -257,6 +257,17 @@ def test_python_configs_are_told_with_their_line(tmp_path):
         load_config(write(tmp_path, top='_base_ = ["top.py"]'))
     with pytest.raises(FileNotFoundError, match='nowhere.py, a base of .*top.py, does not exist'):
         load_config(write(tmp_path, top='_base_ = ["nowhere.py"]'))
+
+
+def test_names_that_only_the_tools_of_0x_read(tmp_path):
+    """Configs that MMSelfSup 0.x has written, and those of its evaluations, hold names without a meaning here."""
+    path = write(
+        tmp_path,
+        top='gpu_ids = range(0, 8)\nsplit_at = [5011]\nsplit_name = ["a", "b"]\nname = "val"\n'
+        'dataset_type = "SingleViewDataset"\ntrain_cfg = {}\ndata = dict(sampling_replace=True)\n')
+    with pytest.warns(UserWarning, match='means nothing to this toolbox') as found:
+        assert {*load_config(path)} == {'data'}
+    assert len(found) == 5
 
 
 def test_yaml_makes_plain_values_only(tmp_path):
