@@ -45,6 +45,11 @@ def forkserver():
     return context
 
 
+def _use_default_start_method():
+    """Let a process start its own ones as a user's does, and not by the fork server that has started itself."""
+    torch.multiprocessing.set_start_method(None, force=True)
+
+
 def _finish(processes, timeout):
     """Wait until all have ended; after one that failed the others have 10 s. Returns whether the time was too short."""
     end = time.monotonic() + timeout
@@ -62,6 +67,7 @@ def _finish(processes, timeout):
 
 def _run_rank(rank, world_size, folder, func, args):
     import torch.distributed as dist
+    _use_default_start_method()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
@@ -170,6 +176,7 @@ def run_tool(free_port):
 
 def _run_script(script, args, cwd, env, output):
     import numpy as np
+    _use_default_start_method()
     for number, stream in ((1, 'out'), (2, 'err')):
         os.dup2(os.open(f'{output}.{stream}', os.O_WRONLY | os.O_CREAT), number)
     np.random.seed()  # the others are drawn anew at a fork

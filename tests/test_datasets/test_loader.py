@@ -144,8 +144,10 @@ def test_global_generators_are_left_alone(two_views):
 
 
 @pytest.mark.long
-def test_spawned_workers(two_views):
-    loader = loader_of(two_views, 1, size=12, multiprocessing_context='spawn')
+@pytest.mark.parametrize('method', ['spawn', 'forkserver'])
+def test_spawned_workers(two_views, method):
+    """Also where a worker's parent is not the process that has asked for it."""
+    loader = loader_of(two_views, 1, size=12, multiprocessing_context=method)
     assert content(loader) == content(loader_of(two_views, size=12))
 
 
