@@ -1,12 +1,10 @@
 """Tools around configs and checkpoints."""
-import contextlib
 import hashlib
 import json
 import os
 import re
 import runpy
 import shutil
-import socket
 import sys
 from pathlib import Path
 
@@ -131,21 +129,16 @@ def run_main(monkeypatch, capsys):
 
 
 def test_jobs_on_one_machine_take_different_ports(run_tool):
-    """The second one goes on to a port where nobody listens; what is given is taken as it is."""
+    """torchrun takes a free port for each; a given one is taken, and several nodes need one they all know."""
 
-    def port(**env):
-        words = run_tool('tools/dist_run.sh', 2, 'script.py', env=dict(env, PYTHON='echo')).stdout.split()
-        return next(int(word.partition('=')[2]) for word in words if word.startswith('--master_port='))
+    def words(**env):
+        return run_tool('tools/dist_run.sh', 2, 'script.py', env=dict(env, PYTHON='echo')).stdout.split()
 
-    listening = []
-    with contextlib.suppress(OSError):  # another process has it
-        listening.append(socket.create_server(('127.0.0.1', 29500)))
-    try:
-        assert port(PORT='') > 29500
-        assert port(PORT='29500') == port(PORT='', NNODES='2') == 29500
-    finally:
-        for server in listening:
-            server.close()
+    alone = words(PORT='')
+    assert '--standalone' in alone and not any('port' in word for word in alone)
+    for several in words(PORT='29400'), words(PORT='29400', NNODES='2'):
+        assert '--master_port=29400' in several and '--standalone' not in several
+    assert '--master_port=29500' in words(PORT='', NNODES='2')
 
 
 def test_find_broken_images(photo_folder, tmp_path, call_tool):
