@@ -54,6 +54,7 @@ def shrink_transformer(cfg):
         cfg.amp = dict(dtype='bfloat16')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name', KINDS)
 def test_two_iterations(name, photo_folder, tmp_path):
     options = {

@@ -212,6 +212,7 @@ def test_broken_images_end_the_run_if_so_wanted(partly_broken, workers):
         list(loader_of(partly_broken, workers, broken_images=dict(policy='stop')))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('workers', [0, 2])
 def test_too_many_broken_images(partly_broken, workers):
     loader = loader_of(partly_broken, workers, broken_images=dict(max_share=0.05))

@@ -84,6 +84,7 @@ LIBRARIES = {
 }  # yapf: disable
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name', LIBRARIES)
 def test_same_outputs_and_the_same_bits_back(name):
     build, source, targets, *size = LIBRARIES[name]

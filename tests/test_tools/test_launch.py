@@ -58,6 +58,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
 def test_nothing_outlives_its_parent(tmp_path):
     """torchrun is killed while its two processes train, each with workers; they have joined without --launcher."""

@@ -65,6 +65,7 @@ def test_count_parameters(run_tool):
     assert RESNET50_MULTIPLY_ADDS in printed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     'layout', ['backbone.', 'module.backbone.', 'encoder_q.0.', 'online_net.0.', 'encoder.0.', 'other.trunk.'])
 def test_extracted_backbone_fits_torchvision(layout, resnet50, run_main, tmp_path):
