@@ -20,7 +20,8 @@ def _let_go():
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def checkpoint_folder(work_dir, out_dir=None):
@@ -50,7 +51,7 @@ def lock_folder(folder):
     Raises:
         ConfigError: Another process holds it.
     """
-    import fcntl  # not on Windows, where the other tools may still run
+    import fcntl  # not on Windows either
     path = Path(folder).resolve() / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     if path in _held:

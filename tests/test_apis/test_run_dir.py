@@ -1,4 +1,5 @@
 """Starts of a run: new, going on, in the way of another. Checkpoints are small stand-ins; no training runs."""
+import errno
 import os
 import re
 import shutil
@@ -68,7 +69,8 @@ def test_config_is_saved_when_the_start_has_succeeded(folder):
     saved = load_config(folder / 'run/moco.py')
     expected = load_config(folder / 'moco.py', options)
     expected.merge_from_dict(dict(work_dir=str(folder / 'run'), load_from=None, seed=3))
-    del expected._cfg_dict['resume_from'], expected._cfg_dict['variable']
+    for name in ('resume_from', 'variable'):
+        expected._cfg_dict.pop(name, None)
     assert saved._cfg_dict == expected._cfg_dict
     before = (folder / 'run/moco.py').read_text()
     write(folder / 'run/epoch_1.pth', 1)
@@ -229,3 +231,17 @@ def test_one_run_at_a_time(folder, forkserver):
     finally:
         holder.kill()
         os.kill(int((folder / 'worker').read_text()), 9)
+
+
+def test_a_file_system_without_locks_is_said(folder, monkeypatch):
+    """As some NFS servers answer; the files of others are left alone then."""
+
+    def flock(handle, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr('fcntl.flock', flock)
+    (folder / 'run').mkdir()
+    (folder / 'run/epoch_1.pth.77.tmp').write_bytes(b'half')
+    note, = plan(folder, work_dir='run').notes
+    assert 'run has no locks (No locks available), so another run' in note
+    assert names(folder / 'run') == ['epoch_1.pth.77.tmp']
