@@ -38,6 +38,7 @@ def main():
 
     from mmssl.apis.embedding import embed_folder, write_embeddings
     from mmssl.utils import dist
+    from mmssl.utils.checkpoint import local_file
     from mmssl.utils.errors import printable
     from mmssl.utils.misc import file_digest
 
@@ -60,7 +61,7 @@ def main():
     settings = dict(
         config=args.config,
         checkpoint=args.checkpoint,
-        sha256=file_digest(args.checkpoint),
+        sha256=file_digest(local_file(args.checkpoint)),
         folder=args.folder,
         layer=layer,
         size=args.size)

@@ -9,6 +9,7 @@ from mmssl.datasets.loader import write_broken
 from mmssl.evaluation import extract_features
 from mmssl.evaluation.stored_features import first_difference, load_features, names_digest
 from mmssl.utils import dist
+from mmssl.utils.checkpoint import local_file
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.logger import get_root_logger
@@ -154,7 +155,7 @@ class EvaluationRun:
         return json_ready(
             dict(
                 model=self.cfg.model,
-                sha256=file_digest(self.args.checkpoint),
+                sha256=file_digest(self.args.checkpoint and local_file(self.args.checkpoint)),
                 data=self.data_cfg.data[split],
                 img_norm_cfg=self.data_cfg.get('img_norm_cfg')))[0]
 

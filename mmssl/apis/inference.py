@@ -30,8 +30,9 @@ def init_model(config, checkpoint=None, device=None, options=None):
     cfg = load_config(config, options)
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
-    model.init_weights()
-    if checkpoint is not None:
+    if checkpoint is None:
+        model.init_weights()
+    else:
         load_weights(model, checkpoint, complete=('', ))
     model.cfg = cfg
     return model.to(default_device() if device is None else device).eval()
@@ -56,8 +57,9 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
     logger = logger or get_root_logger()
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
-    model.init_weights()
-    if checkpoint:
+    if not checkpoint:
+        model.init_weights()
+    else:  # a file that init_cfg began from plays no part any more
         weights = get_state_dict(read_checkpoint(checkpoint))
         alone = model.backbone.state_dict().keys() & weights.keys()
         logger.info(f'{checkpoint}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
@@ -68,7 +70,7 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
         except CheckpointError as error:
             raise CheckpointError(f'{error}. Is the config the one that it was trained with? Its work_dir holds a '
                                   'copy') from error
-    elif not (cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
+    if not (checkpoint or cfg.model.get('init_cfg') or cfg.model.backbone.get('init_cfg')):
         logger.warning('no --checkpoint: these are the features of RANDOM weights')
     return model.to(default_device())
 

@@ -197,7 +197,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     if cfg.get('resume_from'):
         runner.resume(cfg.resume_from)
     elif cfg.get('load_from'):
-        runner.load_checkpoint(cfg.load_from, may_differ=cfg.get('load_from_mismatch') or ())
+        parts = cfg.get('load_from_mismatch') or ()
+        runner.load_checkpoint(cfg.load_from, may_differ=[parts] if isinstance(parts, str) else parts)
     with _explained(runner):
         runner.run(loaders, workflow)
     return runner

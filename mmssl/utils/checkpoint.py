@@ -83,14 +83,7 @@ def read_checkpoint(path, map_location='cpu'):
         ConfigError: The file cannot be downloaded.
         CheckpointError: It is torn, is no checkpoint, or holds objects whose loading could run code.
     """
-    source = str(path)
-    scheme, _, name = source.partition('://')
-    if scheme in _ZOOS:
-        source = _ZOOS[scheme](name)
-    if source.startswith(('http://', 'https://')):
-        path = download(source, Path(torch.hub.get_dir()) / 'checkpoints')
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    path = local_file(path)
     read = {'.safetensors': _read_safetensors, '.pkl': read_array_pickle}.get(Path(path).suffix.lower(), _read_torch)
     if zipfile.is_zipfile(path):  # what torch.save writes, whatever its name
         read = _read_torch
@@ -98,6 +91,19 @@ def read_checkpoint(path, map_location='cpu'):
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, a checkpoint is a dict')
     return checkpoint
+
+
+def local_file(checkpoint):
+    """Path of a checkpoint on the disk; one behind an address is fetched once. See read_checkpoint."""
+    path = str(checkpoint)
+    scheme, _, name = path.partition('://')
+    if scheme in _ZOOS:
+        path = _ZOOS[scheme](name)
+    if path.startswith(('http://', 'https://')):
+        path = download(path, Path(torch.hub.get_dir()) / 'checkpoints')
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    return Path(path)
 
 
 def _read_torch(path, map_location):
