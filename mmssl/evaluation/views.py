@@ -8,7 +8,7 @@ import torch
 from mmssl.datasets.data_sources.base import ArraySource
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset, left_out
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, printable
 from mmssl.utils.logger import get_root_logger
 from .plots import Tile
 
@@ -84,7 +84,7 @@ def caption_of(dataset, idx):
     leaf, place = locate(dataset, idx)
     if isinstance(leaf.data_source, ArraySource):
         return f'sample {idx}'
-    name = osp.basename(leaf.data_source.get_filename(place))
+    name = printable(osp.basename(leaf.data_source.get_filename(place)))
     return (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\nsample {idx}'
 
 

@@ -38,7 +38,9 @@ def atomic_write(path, mode='w'):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
-        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+        # file names are bytes: those that are no UTF-8 come out as they were
+        text = {} if 'b' in mode else dict(encoding='utf-8', errors='surrogateescape')
+        with open(temporary, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

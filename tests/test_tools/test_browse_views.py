@@ -1,4 +1,5 @@
 """The sheet shows what the loader gives, in true proportions, with the targets that belong to it."""
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -187,6 +188,8 @@ def test_errors(monkeypatch, options, message):
 def test_broken_images_are_left_out(photo_folder, tmp_path, monkeypatch, warnings_of_data):
     (tmp_path / 'a.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes())
     (tmp_path / 'b.jpg').write_bytes((photo_folder / 'china/00.jpg').read_bytes()[:300])
+    odd = os.fsdecode(b'k\xe4fer\n.jpg')  # names are bytes, and stand under the pictures
+    (tmp_path / odd).write_bytes((photo_folder / 'china/00.jpg').read_bytes())
     monkeypatch.chdir(ROOT)
     command = [
         TOOL, 'configs/selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_folder.py', '--out',
@@ -201,4 +204,4 @@ def test_broken_images_are_left_out(photo_folder, tmp_path, monkeypatch, warning
     monkeypatch.setattr(sys, 'argv', command)
     main()
     assert (tmp_path / 'views.png').exists()
-    assert [f'1 of 2 images cannot be read and are left out: {tmp_path}/b.jpg' in w for w in warnings_of_data] == [True]
+    assert [f'1 of 3 images cannot be read and are left out: {tmp_path}/b.jpg' in w for w in warnings_of_data] == [True]

@@ -15,6 +15,7 @@ from mmssl.datasets.pipelines import Compose
 from mmssl.models import build_backbone
 from mmssl.utils.checkpoint import read_checkpoint, save_checkpoint
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.misc import atomic_write
 
 CONFIG = """
 model = dict(type='Classification', backbone=dict(type='ResNet', depth=10, stem_channels=8, base_channels=8))
@@ -134,6 +135,9 @@ def test_names_are_bytes(files, tmp_path):
     write_embeddings(found, tmp_path / 'out.npy', {})
     facts = json.loads((tmp_path / 'out.json').read_text())
     assert facts['files'] == [names[0], names[2]] and list(facts['broken']) == [names[1]]
+    with atomic_write(tmp_path / 'list.txt') as file:
+        file.write(names[1])
+    assert (tmp_path / 'list.txt').read_bytes() == os.fsencode(names[1])
     (tmp_path / 'images' / names[1]).unlink()
     (tmp_path / 'images' / names[2]).unlink()
     if find_spec('pyarrow'):
