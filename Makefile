@@ -15,6 +15,8 @@ REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requiremen
 	requirements/optional.txt requirements/gpu.txt requirements/tests.txt setup.py
 # faiss for the GPU where there is one
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),requirements/gpu.txt,requirements/optional.txt)
+# by file, as the tests of one share what they make; in the order of the folders, of which the last take little
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,11 +30,11 @@ demo-fashion: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_fashion-mnist.py
 
 test: $(INTEROP_STAMP)
-	$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile --durations=25
+	$(BIN)/python -m pytest tests -m "not slow" $(IN_TWO)
 
 # what does not take seconds, for work in between; it covers each part
 test-fast: $(INTEROP_STAMP)
-	$(BIN)/python -m pytest tests -m "not slow and not long" -n 2 --dist loadfile --durations=25
+	$(BIN)/python -m pytest tests -m "not slow and not long" $(IN_TWO)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
