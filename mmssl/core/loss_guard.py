@@ -141,6 +141,9 @@ class LossGuard:
             self._dump(self._terms(), self._file_names())
             rank = '*' if runner.world_size > 1 else runner.rank
             message.append(f'batch and weights are in {self._path(rank)}')
+        if not largest.is_cuda and runner.amp_dtype == torch.bfloat16:
+            message.append('on a CPU torch leaves bfloat16 gradients of convolutions with a stride over maps of 1 x 1 '
+                           'unset; larger images, or no amp, avoid that')
         message.append(_ADVICE)
         raise FloatingPointError('\n  '.join(message))
 
