@@ -2,6 +2,9 @@
 """Pre-train, or train, as a config says."""
 import argparse
 import os
+import shlex
+import sys
+from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
 from mmssl.utils.misc import run_tool
@@ -28,7 +31,9 @@ def parse_args():
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels of cuDNN')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
-    parser.add_argument('--gpu-id', '--gpu-ids', type=int, metavar='N', help='GPU of a training in one process')
+    parser.add_argument(
+        '--gpu-id', '--gpu-ids', type=int, nargs='+', metavar='N', help='GPU of a training in one process')
+    parser.add_argument('--gpus', type=int, metavar='N', help='of MMSelfSup: one process trains on one GPU')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     add_cfg_options(parser)
     return parser.parse_args()
@@ -52,10 +57,9 @@ def main():
     from mmssl.utils.setup_env import setup_multi_processes
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.gpu_id is not None and torch.cuda.is_available():
-        torch.cuda.set_device(args.gpu_id)
     init_dist(args.launcher, **cfg.get('dist_params', {}))
     distributed = is_distributed()
+    notes = choose_gpu(args, distributed)
 
     how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
     run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})
@@ -72,7 +76,7 @@ def main():
     cfg.seed = seed = init_random_seed(cfg.get('seed'))
     set_random_seed(seed + get_rank() if args.diff_seed else seed, cfg.get('deterministic', False))
     text = run.text()
-    for note in run.notes:
+    for note in [*notes, *run.notes]:
         logger.info(note)
 
     env = collect_env()
@@ -98,7 +102,59 @@ def main():
         mmssl_version=__version__)
     if getattr(datasets[0], 'CLASSES', None) is not None:
         meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
-    train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
+    try:
+        runner = train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
+    except KeyboardInterrupt as stop:
+        again = 'the same command and --auto-resume' if distributed else shlex.join(
+            ['python', sys.argv[0], args.config, '--work-dir', cfg.work_dir, '--auto-resume'])
+        stop.args = ('; '.join([*(stop.args or ['before the first iteration']), f'go on with: {again}']), )
+        raise
+    logger.info(what_next(cfg.work_dir, run, runner.meta.get('hook_msgs', {}).get('last_ckpt')))
+
+
+def choose_gpu(args, distributed):
+    """Take the GPU that the options name; returns words about what of them means nothing here."""
+    import torch
+
+    from mmssl.utils.errors import ConfigError
+    notes = []
+    if args.gpus not in (None, 1):
+        notes.append(f'--gpus {args.gpus} is left aside: one process trains on one GPU, tools/dist_train.sh CONFIG '
+                     f'{args.gpus} on {args.gpus}')
+    if args.gpu_id is None:
+        return notes
+    given = ' '.join(map(str, args.gpu_id))
+    if distributed or not torch.cuda.is_available():
+        notes.append(f'--gpu-ids {given} is left aside: ' +
+                     ('each process has the GPU of its local rank' if distributed else 'there is no GPU'))
+    elif not 0 <= args.gpu_id[0] < torch.cuda.device_count():
+        raise ConfigError(f'--gpu-ids {given}: there are GPUs 0 to {torch.cuda.device_count() - 1}')
+    else:
+        torch.cuda.set_device(args.gpu_id[0])
+        if len(args.gpu_id) > 1:
+            notes.append(f'--gpu-ids {given}: one process trains on one GPU, the first of these')
+    return notes
+
+
+def what_next(work_dir, run, checkpoint):
+    """Words about where the results of a training are, and what may be done with them."""
+    lines = [
+        f'The training is done. In {work_dir}: the config {run.name}.py and the logs {run.timestamp}.log and '
+        f'{run.timestamp}.log.json'
+    ]
+    if checkpoint:
+        lines[0] += f'; the checkpoint is {checkpoint}'
+        tools, config = Path(sys.argv[0]).parent, Path(work_dir, f'{run.name}.py')
+        for what, script, *words in (
+            ('accuracy of nearest neighbours; FOLDER has class folders in train and val',
+             'benchmarks/classification/knn_imagenet/test_knn.py', config, '--checkpoint', checkpoint, '--data-root',
+             'FOLDER'),
+            ('features of all images below a folder', 'embed.py', config, checkpoint, 'FOLDER', 'features.npy'),
+            ('the backbone alone, for other tools', 'model_converters/extract_backbone_weights.py', checkpoint,
+             Path(work_dir, 'backbone.pth')),
+        ):
+            lines.append(f'  {what}:\n    ' + shlex.join(['python', str(tools / script), *map(str, words)]))
+    return '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -4,13 +4,15 @@ import contextlib
 import copy
 import random
 import re
+import sys
 import traceback
 
 import numpy as np
 import torch
 from mmcv.runner.hooks import Hook
 
-from mmssl.core import HOOKS, DistributedDataParallel, build_optimizer, build_runner
+from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
+from mmssl.core.hooks import ProgressBarLoggerHook
 from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.loader import check_broken_policy
@@ -191,6 +193,9 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)
     _register_hooks(runner, cfg, loss_scale, distributed, trained)
+    if runner.rank == 0 and sys.stderr.isatty() and not any(isinstance(h, ProgressBarLoggerHook) for h in runner.hooks):
+        interval = (cfg.get('log_config') or {}).get('interval', 10)
+        runner.register_logger_hooks(dict(interval=interval, hooks=[dict(type='ProgressBarLoggerHook')]))
     if on_start is not None and runner.rank == 0:
         runner.register_hook(_StartHook(on_start), 'LOWEST')
 
@@ -294,39 +299,23 @@ def _check_labels(model, dataset, section, with_loss=True):
 
 def _register_hooks(runner, cfg, loss_scale, distributed, trained):
     """Register the hooks of each section, those of custom_hooks last."""
-    by_epoch = runner.max_epochs is not None
     optimizer_config = dict(cfg.get('optimizer_config') or {})
     if loss_scale is not None:
         optimizer_config.setdefault('loss_scale', loss_scale)
     for name, register, section in (
-        ('lr_config', runner.register_lr_hook, _by_epoch(cfg.get('lr_config'), by_epoch)),
-        ('momentum_config', runner.register_momentum_hook, _by_epoch(cfg.get('momentum_config'), by_epoch)),
+        ('lr_config', runner.register_lr_hook, cfg.get('lr_config')),
+        ('momentum_config', runner.register_momentum_hook, cfg.get('momentum_config')),
         ('optimizer_config', runner.register_optimizer_hook, optimizer_config),
-        ('checkpoint_config', runner.register_checkpoint_hook, _by_epoch(cfg.get('checkpoint_config'), by_epoch)),
+        ('checkpoint_config', runner.register_checkpoint_hook, cfg.get('checkpoint_config')),
         ('timer', runner.register_timer_hook, dict(type='IterTimerHook')),
         ('evaluation', lambda section: _register_evaluation(runner, cfg, section, distributed, trained),
-         _by_epoch(cfg.get('evaluation'), by_epoch)),
-        ('log_config', runner.register_logger_hooks, _log_config(cfg.get('log_config'), by_epoch)),
+         cfg.get('evaluation')),
+        ('log_config', runner.register_logger_hooks, cfg.get('log_config')),
         ('profiler_config', runner.register_profiler_hook, cfg.get('profiler_config')),
         ('custom_hooks', runner.register_custom_hooks, copy.deepcopy(cfg.get('custom_hooks'))),
     ):
         with config_section(cfg, name):
             register(section)
-
-
-def _by_epoch(section, by_epoch):
-    """IterBasedRunner counts everything in iterations unless a section says otherwise."""
-    if section is None or by_epoch:
-        return section
-    return {'by_epoch': False, **section}
-
-
-def _log_config(section, by_epoch):
-    if not section:
-        return None
-    if section.get('hooks') is None:
-        raise ConfigError("log_config has no hooks, such as hooks=[dict(type='TextLoggerHook')]")
-    return {'interval': 10, **section, 'hooks': [_by_epoch(hook, by_epoch) for hook in section['hooks']]}
 
 
 def _register_evaluation(runner, cfg, section, distributed, trained):
@@ -338,4 +327,4 @@ def _register_evaluation(runner, cfg, section, distributed, trained):
     align_classes(dataset, trained, what='data.val', logger=runner.logger)
     _check_labels(unwrap(runner.model), dataset, 'data.val', with_loss=False)
     loader = build_loader(dataset, cfg, distributed, testing=True)
-    runner.register_hook(HOOKS.build({'type': 'EvalHook', 'dataloader': loader, **section}), 'LOW')
+    runner.register_evaluation_hook(section, loader)

@@ -14,7 +14,13 @@ class LogBuffer(_LogBuffer):
 
     Tensors are averaged over the interval and over ranks with one reduction and one transfer; every rank logs the
     same ones and calls `average` at the same iteration. Numbers are averaged in this process alone.
+
+    Attributes:
+        samples (int): Of an iteration, in all processes together. While training, the output has their number a second
+            as `img_per_sec`, and the share of the time that was spent waiting for data as `data_share`.
     """
+
+    samples = 0
 
     def update(self, vars, count=1):
         super().update({k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in vars.items()}, count)
@@ -36,6 +42,9 @@ class LogBuffer(_LogBuffer):
             sums = all_reduce_sum(torch.stack(sums)).tolist()
             self.output.update({name: sums[2 * i] / sums[2 * i + 1] for i, name in enumerate(names)})
         if n:
+            if 'time' in self.output:
+                time = max(1e-9, self.output['time'])
+                self.output.update(img_per_sec=self.samples / time, data_share=self.output.get('data_time', 0) / time)
             for history in (self.val_history, self.n_history):
                 for values in history.values():
                     del values[:-max(n, KEEP)]

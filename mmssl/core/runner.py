@@ -11,16 +11,18 @@ import torch
 from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
 from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
-from mmcv.runner import get_host_info
+from mmcv.runner import Priority, get_host_info, get_priority
 
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
 from mmssl.utils.dist import all_gather_object
-from mmssl.utils.errors import ConfigError, check_integer
-from mmssl.utils.misc import atomic_symlink
-from mmssl.utils.registry import build_from_cfg
+from mmssl.utils.errors import ConfigError, check_integer, nearest
+from mmssl.utils.misc import atomic_symlink, fast_bfloat16
+from mmssl.utils.registry import accepted_arguments, build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
+from .hooks.any_runner import averaged
+from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
 from .optimizer.state import load_optimizer, optimizer_settings
@@ -34,6 +36,22 @@ def _batches(loader, epoch, start):
     if hasattr(getattr(loader, 'sampler', None), 'set_epoch'):
         loader.sampler.set_epoch(epoch)
     return itertools.islice(loader, start, None)
+
+
+def _updater(policy, suffix):
+    """Name of the hook of a policy, whose capitals do not matter: 'step' is StepLrUpdaterHook."""
+    policies = [name.removesuffix(suffix) for name in HOOKS.names() if name.endswith(suffix) and name != suffix]
+    for name in policies:
+        if str(policy).lower() == name.lower():
+            return name + suffix
+    near = sorted(name for name in policies if isinstance(policy, str) and policy and policy.lower() in name.lower())
+    raise ConfigError(f'{policy!r} is no policy; ' + (
+        f'did you mean {" or ".join(map(repr, near))}?' if near else nearest(policy, policies, 'there are')))
+
+
+def _is_known(hook):
+    """Whether a hook is of mmcv or this toolbox, so that what its attributes mean is known."""
+    return type(hook).__module__.startswith(('mmcv.', 'mmssl.'))
 
 
 class _Machine:
@@ -86,9 +104,12 @@ class _Machine:
             cfg = dict(cfg)
             if 'policy' not in cfg:
                 raise ConfigError(f'the schedule {cfg} has no "policy", such as "CosineAnnealing" or "step"')
-            policy = cfg.pop('policy')
-            # 'step' means StepLrUpdaterHook, names with capitals are taken as they are
-            cfg['type'] = (policy.title() if policy == policy.lower() else policy) + suffix
+            cfg['type'] = _updater(cfg.pop('policy'), suffix)
+            takes = accepted_arguments(HOOKS.get(cfg['type']))[0]
+            pair = [name for name in takes if name.startswith('min_') and f'{name}_ratio' in takes]
+            for name in pair:
+                if (cfg.get(name) is None) == (cfg.get(f'{name}_ratio') is None):
+                    raise ConfigError(f'{cfg["type"]} takes one of {name} and {name}_ratio, got {cfg}')
         self._register(cfg, priority)
 
     def register_optimizer_hook(self, optimizer_config):
@@ -100,18 +121,42 @@ class _Machine:
     def register_timer_hook(self, timer_config):
         self._register(timer_config, 'LOW')
 
+    def register_evaluation_hook(self, evaluation, dataloader):
+        self._register(evaluation, 'LOW', 'EvalHook', dataloader=dataloader)
+
     def register_profiler_hook(self, profiler_config):
         self._register(profiler_config, 'NORMAL', 'ProfilerHook')
 
     def register_logger_hooks(self, log_config):
-        if log_config is not None:
-            for cfg in log_config['hooks']:
-                self._register(cfg, 'VERY_LOW', interval=log_config['interval'])
+        if not log_config:
+            return
+        hooks, interval = log_config.get('hooks'), log_config.get('interval', 10)
+        if not isinstance(hooks, (list, tuple)):
+            raise ConfigError("log_config.hooks is a list of loggers, such as [dict(type='TextLoggerHook')], got "
+                              f'{hooks!r}')
+        check_integer(interval, 'log_config.interval', 1)
+        self.register_hook(LastIterationHook(interval), 'VERY_LOW')
+        for cfg in hooks:
+            self._register(cfg, 'VERY_LOW', interval=interval)
+
+    def register_custom_hooks(self, custom_config):
+        for cfg in [custom_config] if isinstance(custom_config, (dict, Hook)) else custom_config or ():
+            self.register_hook_from_cfg(cfg)
+
+    def register_hook(self, hook, priority='NORMAL'):
+        try:
+            get_priority(priority)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f'priority is a number from 0 to 100 or one of {", ".join(Priority.__members__)}, got '
+                              f'{priority!r}') from error
+        super().register_hook(hook, priority)
 
     def register_hook_from_cfg(self, hook_cfg):
-        cfg = dict(hook_cfg)
-        priority = cfg.pop('priority', 'NORMAL')
-        self._register(cfg, priority)
+        priority = 'NORMAL'
+        if isinstance(hook_cfg, dict):
+            hook_cfg = dict(hook_cfg)
+            priority = hook_cfg.pop('priority', priority)
+        self._register(hook_cfg, priority)
 
     def _register(self, cfg, priority, default_type=None, **defaults):
         if cfg is None:
@@ -119,6 +164,10 @@ class _Machine:
         if isinstance(cfg, dict):
             if default_type is not None:
                 defaults['type'] = default_type
+            kind = cfg.get('type', default_type)
+            kind = HOOKS.get(kind) if isinstance(kind, str) else kind
+            if not self._by_epoch and kind and 'by_epoch' in accepted_arguments(kind)[0]:
+                defaults['by_epoch'] = False
             cfg = build_from_cfg(cfg, HOOKS, defaults)
         elif not isinstance(cfg, Hook):
             raise ConfigError(f'a hook is a dict with a "type", got {cfg!r}')
@@ -182,7 +231,34 @@ class _Machine:
         if 'loss' in self.outputs and self.mode == 'train':
             self.loss_guard.watch(self.outputs['loss'])
         if 'log_vars' in self.outputs:
+            self.log_buffer.samples = self.outputs['num_samples'] * self.world_size
             self.log_buffer.update(self.outputs['log_vars'], self.outputs['num_samples'])
+
+    def run(self, data_loaders, workflow):
+        """Train and validate by turns until the training is as long as it shall be.
+
+        Args:
+            data_loaders (list): One a phase.
+            workflow (list[tuple[str, int]]): Phases, such as [('train', 1), ('val', 1)]; the number counts epochs of
+                EpochBasedRunner, iterations of IterBasedRunner.
+
+        Raises:
+            ConfigError: A workflow that makes no training.
+            FloatingPointError: A loss or gradient that is no number.
+            KeyboardInterrupt: With the position and the last checkpoint as its words.
+        """
+        self._check_workflow(workflow)
+        try:
+            self._run(data_loaders, workflow)
+        except KeyboardInterrupt as stop:
+            last = (self.meta or {}).get('hook_msgs', {}).get('last_ckpt')
+            stop.args = (f'in epoch {self.epoch + 1}, iteration {self.iter + 1}; ' +
+                         (f'the last checkpoint is {last}' if last else 'there is no checkpoint yet'), )
+            raise
+        finally:
+            for hook in self.hooks:
+                if hasattr(hook, 'close'):
+                    hook.close()
 
     @staticmethod
     def _check_workflow(workflow):
@@ -200,7 +276,35 @@ class _Machine:
         self.logger.info('Start running, host: %s, work_dir: %s', get_host_info(), self.work_dir or 'NONE')
         self.logger.info('Hooks will be executed in the following order:\n%s', self.get_hook_info())
         self.logger.info('workflow: %s, max: %s', workflow, length)
+        for hook in self.hooks:
+            if not self._by_epoch and getattr(hook, 'by_epoch', False) and _is_known(hook):
+                raise ConfigError(f'{type(hook).__name__} has by_epoch=True, and {type(self).__name__} counts '
+                                  'iterations: give it by_epoch=False and its numbers in iterations')
         self.call_hook('before_run')
+        self._summarize(next(loader for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train'), length)
+
+    def _summarize(self, loader, length):
+        """Say in a few words what will be trained, on what, and where."""
+        batch = getattr(getattr(loader, 'batch_sampler', None), 'batch_size', None)
+        parameters = list(unwrap(self.model).parameters())
+        total, trained = (sum(p.numel() for p in parameters if p.requires_grad or not only) for only in (False, True))
+        device = parameters[0].device if parameters else torch.device('cpu')
+        name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
+        precision = str(self.amp_dtype or parameters[0].dtype).removeprefix('torch.') if parameters else 'none'
+        self.logger.info(
+            'Training on %d images, %d iterations an epoch, %s; batch %s%s; %s (%s); %.1f M parameters, %.1f M of them '
+            'trained; %s', len(loader.dataset), len(loader), length, batch and batch * self.world_size,
+            f' ({batch} in each of {self.world_size} processes)' if self.world_size > 1 else '', device, name,
+            total / 1e6, trained / 1e6, precision)
+        if device.type == 'cpu' and self.amp_dtype in (torch.float16, torch.bfloat16):
+            if self.amp_dtype == torch.float16:
+                other = ', or fp16=None amp.dtype=bfloat16' if fast_bfloat16() else ''
+                self.logger.warning(
+                    'float16 on a CPU is about ten times slower than float32: add --cfg-options '
+                    'fp16=None amp=None%s', other)
+            elif not fast_bfloat16():
+                self.logger.warning('this CPU has no instructions for bfloat16, which is slower than float32 here: add '
+                                    '--cfg-options amp=None')
 
     # ---- checkpoints
 
@@ -231,10 +335,13 @@ class _Machine:
             FloatingPointError: A parameter is NaN or infinite; nothing is written.
         """
         self.loss_guard.check_weights()
-        epoch, iteration, batches = self._position()
         rng_states = all_gather_object(get_rng_state())
-        if self.rank != 0:
-            return
+        if self.rank == 0:
+            with averaged(self):
+                self._write(out_dir, filename_tmpl, save_optimizer, meta, create_symlink, rng_states)
+
+    def _write(self, out_dir, filename_tmpl, save_optimizer, meta, create_symlink, rng_states):
+        epoch, iteration, batches = self._position()
         model = unwrap(self.model)
         meta = {
             **(meta or {}),
@@ -356,14 +463,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
     def _number(self, epoch, iteration, batches):
         return epoch + (batches > 0)
 
-    def run(self, data_loaders, workflow):
-        """Train and validate by turns until `max_epochs` epochs are done.
-
-        Args:
-            data_loaders (list): One a phase.
-            workflow (list[tuple[str, int]]): Phases, such as [('train', 1), ('val', 1)]; the number counts epochs.
-        """
-        self._check_workflow(workflow)
+    def _run(self, data_loaders, workflow):
         length = next((len(loader) for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train'), 0)
         self._refit_position(length)
         self._max_iters = self._max_epochs * length
@@ -419,14 +519,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
     def _number(self, epoch, iteration, batches):
         return iteration
 
-    def run(self, data_loaders, workflow):
-        """Train and validate by turns until `max_iters` iterations are done.
-
-        Args:
-            data_loaders (list): One a phase.
-            workflow (list[tuple[str, int]]): Phases; the number counts iterations.
-        """
-        self._check_workflow(workflow)
+    def _run(self, data_loaders, workflow):
         train_loader = next(loader for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train')
         self._refit_position(len(train_loader))
         self._announce(data_loaders, workflow, f'{self._max_iters} iterations')

@@ -99,11 +99,12 @@ def raise_at_sigterm():
         signal.signal(signal.SIGTERM, handle)
 
 
-def tell_once(message):
+def tell_once(message, first=False):
     """Print a last line on stderr, once where several processes of one torchrun say the same.
 
     Args:
         message (str): The line.
+        first (bool): Leave it out where another line has been said: torchrun ends all processes when one has failed.
     """
     launcher, rank, size = find_launcher()
     error_file = os.environ.get('TORCHELASTIC_ERROR_FILE')
@@ -112,6 +113,8 @@ def tell_once(message):
         said = Path(error_file).parent.parent / f'said_{hashlib.sha256(message.encode()).hexdigest()[:16]}'
         try:
             said.parent.mkdir(parents=True, exist_ok=True)
+            if first and any(said.parent.glob('said_*')):
+                return
             os.close(os.open(said, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return

@@ -9,6 +9,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -200,8 +201,9 @@ def run_tool(main, distributed=False):
         tell_once(f'error: {message}')
         sys.exit(1)
     except KeyboardInterrupt as stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if find_launcher()[1] == 0:
-            tell_once(' '.join(['interrupted', *map(str, stop.args)]))
+            tell_once(' '.join(['interrupted', *map(str, stop.args)]), first=True)
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     except RuntimeError as error:
         if debug or find_launcher()[2] == 1 or not re.search('(?i)connection closed|connection reset', str(error)):

@@ -61,7 +61,7 @@ def test_simsiam_keeps_the_predictors_rate():
     weight = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     runner.optimizer = torch.optim.SGD([dict(params=weight[:1]), dict(params=weight[1:], fix_lr=True)], 0.01)
     for fix, expected in ((True, [0.01, 0.05]), (False, [0.01, 0.01])):
-        SimSiamHook(fix_pred_lr=fix, lr=0.05).before_train_epoch(runner)
+        SimSiamHook(fix_pred_lr=fix, lr=0.05).before_train_iter(runner)
         assert [g['lr'] for g in runner.optimizer.param_groups] == expected
         runner.optimizer.param_groups[1]['lr'] = 0.01
 

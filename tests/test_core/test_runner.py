@@ -165,6 +165,7 @@ def test_hook_order(tmp_path):
                                                                            ('EMAHook', 30), ('DistOptimizerHook', 40),
                                                                            ('CheckpointHook', 50), ('SimSiamHook', 50),
                                                                            ('IterTimerHook', 70),
+                                                                           ('LastIterationHook', 90),
                                                                            ('TextLoggerHook', 90)]
     assert 'ABOVE_NORMAL' in runner.get_hook_info()
 
@@ -397,6 +398,72 @@ def test_progress_lines_without_a_terminal(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines] == [[f'{25 * i}%', 'iteration', f'{5 * i}/20'] for i in range(1, 5)]
     assert 'img/s' in lines[0]
+
+
+@pytest.mark.parametrize('cfg, expected', [
+    (dict(type='EpochBasedRunner', max_epochs=2), [(1, 4, [0, 4]), (1, 7, [4, 7]), (2, 4, [7, 11]), (2, 7, [11, 14])]),
+    (dict(type='IterBasedRunner', max_iters=11), [(1, 4, [0, 4]), (2, 8, [4, 8]), (2, 11, [8, 11])]),
+])
+def test_the_last_iterations_are_logged(tmp_path, cfg, expected, caplog):
+    """mmcv leaves out what fills no interval: of a short epoch all. Each line is the mean of the iterations since."""
+    import json
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    caplog.set_level(logging.INFO)
+    losses = []
+
+    class Record(Hook):
+
+        def after_train_iter(self, runner):
+            losses.append(float(runner.outputs['loss']))
+
+    runner = plain_runner(tmp_path, cfg)
+    log_config = dict(interval=4, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
+    runner.register_training_hooks(None, dict(), None, log_config, custom_hooks_config=[Record()])
+    runner.run([numbers(7)], [('train', 1)])
+    lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()[1:]]
+    found = [(line['epoch'], line['iter'], line['loss']) for line in lines]
+    assert found == [(epoch, i, pytest.approx(sum(losses[a:b]) / (b - a), rel=1e-4)) for epoch, i, (a, b) in expected]
+    assert [line.count('eta: 0:00:00') for line in caplog.text.splitlines() if 'loss: ' in line] == [1] * len(expected)
+    length = '2 epochs' if 'max_epochs' in cfg else '11 iterations'
+    assert f'Training on 28 images, 7 iterations an epoch, {length}; batch 4; cpu (1 threads); 0.0 M parameters' \
+        in caplog.text
+    board = EventAccumulator(str(tmp_path / 'tf_logs')).Reload()
+    for tag, key in (('loss', 'loss'), ('img_per_sec', 'img_per_sec'), ('data_share', 'data_share')):
+        assert [event.value for event in board.Scalars(f'train/{tag}')] == \
+            pytest.approx([line[key] for line in lines], rel=1e-4)
+
+
+@pytest.mark.parametrize('section, cfg, message', [
+    ('lr', dict(policy='cosine',
+                min_lr=0.), "'cosine' is no policy; did you mean 'CosineAnnealing' or 'CosineRestart'"),
+    ('lr', dict(policy='Poli'), "'Poli' is no policy; did you mean 'Poly'"),
+    ('lr', dict(policy=3), '3 is no policy'),
+    ('lr', dict(policy='cosineannealing'), 'CosineAnnealingLrUpdaterHook takes one of min_lr and min_lr_ratio'),
+    ('momentum', dict(policy='cosineAnnealing', min_momentum=0., min_momentum_ratio=1.), 'one of min_momentum and'),
+    ('lr', dict(policy='step'), "StepLrUpdaterHook needs the argument 'step'"),
+    ('logger', dict(interval=5), 'log_config.hooks is a list of loggers, .*got None'),
+    ('logger', dict(interval=0, hooks=[]), 'log_config.interval is an integer of at least 1, got 0'),
+    ('custom', [['a']], r"a hook is a dict with a \"type\", got \['a'\]"),
+    ('custom', [dict(type='EMAHook', priority='HIHG')
+                ], "priority is a number from 0 to 100 or one of HIGHEST, .*'HIHG'"),
+])
+def test_hooks_that_cannot_be_built(tmp_path, section, cfg, message):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    register = dict(
+        lr=runner.register_lr_hook,
+        momentum=runner.register_momentum_hook,
+        logger=runner.register_logger_hooks,
+        custom=runner.register_custom_hooks)[section]
+    with pytest.raises(ConfigError, match=message):
+        register(cfg)
+
+
+def test_float16_on_a_cpu_is_warned_of(tmp_path, caplog):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.register_training_hooks(None, dict(type='Fp16OptimizerHook'))
+    runner.run([numbers(1)], [('train', 1)])
+    assert 'float16 on a CPU is about ten times slower than float32: add --cfg-options fp16=None' in caplog.text
 
 
 def test_small_rates_survive_in_the_json_log(tmp_path):

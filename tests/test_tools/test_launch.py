@@ -1,8 +1,11 @@
 """Processes that are started together: their errors, and their end."""
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -33,6 +36,54 @@ def test_tools_of_one_process_refuse_to_be_several(call_tool):
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == (
         'rank 1: error: 2 processes were started (WORLD_SIZE=2, RANK=1 in the environment), and this tool works in '
         'one, without a launcher')
+
+
+def test_a_reader_that_has_gone():
+    """As with `| head`; before, a BrokenPipeError."""
+    command = '{ sleep 0.2; "$0" tools/misc/print_config.py "$1"; } | true; echo ${PIPESTATUS[0]}'
+    done = subprocess.run(['bash', '-c', command, sys.executable, CONFIG],
+                          cwd=ROOT,
+                          env={
+                              **os.environ, 'PYTHONPATH': str(ROOT)
+                          },
+                          capture_output=True,
+                          text=True)
+    assert done.stdout == '141\n' and 'Broken' not in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_in_a_terminal(tmp_path, number, status):
+    """A bar while it trains; at Ctrl-C one line in place of a traceback, with the way to go on."""
+    master, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('4H', 40, 150, 0, 0))
+    folder = tmp_path / "John's run"
+    training = subprocess.Popen([
+        sys.executable, ROOT / 'tools/train.py', CONFIG, '--work-dir', folder, '--gpus', '2', '--gpu-ids', '0', '1',
+        '--cfg-options', 'runner.max_epochs=1000', 'checkpoint_config.interval=5', 'checkpoint_config.max_keep_ckpts=1'
+    ], stdout=terminal, stderr=terminal, env={**os.environ, 'PYTHONPATH': str(ROOT)})  # yapf: disable
+    os.close(terminal)
+    text, asked = '', False
+    try:
+        while True:
+            try:
+                new = os.read(master, 65536).decode(errors='replace')
+            except OSError:  # the other end is closed
+                break
+            text += new
+            if not asked and text.count('loss: ') > 2:
+                training.send_signal(number)
+                asked = True
+        assert training.wait(60) == status, text[-2000:]
+    finally:
+        training.kill()
+        os.close(master)
+    last = text.strip().splitlines()[-1]
+    assert last.startswith('interrupted in epoch ') and f'the last checkpoint is {folder}/iter_' in last
+    assert last.endswith(f'go on with: python {ROOT}/tools/train.py {CONFIG} --work-dir ' +
+                         f"'{tmp_path}/John'\"'\"'s run' --auto-resume")
+    assert 'Traceback' not in text and 'it/s' in text
+    assert '--gpus 2 is left aside' in text and '--gpu-ids 0 1 is left aside: there is no GPU' in text
+    assert len(list(folder.glob('iter_*.pth'))) == 1 and not list(folder.glob('*.tmp'))
 
 
 def descendants(pid):

@@ -1,5 +1,6 @@
 """tools/train.py, test.py and their scripts, as a user runs them."""
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -73,6 +74,11 @@ channels_last = True
     two = tmp_path / 'two'
     done = call_tool('tools/train.py', config, '--work-dir', two, '--load-from', one / 'latest.pth')
     assert '120 matched, 2 missing' in done.stderr
+    assert '1437 images, 22 iterations an epoch, 3 epochs; batch 64; cpu (1 threads)' in done.stderr
+    commands = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith('    python ')]
+    assert len(commands) == 3 and all(Path(words[1]).is_file() for words in commands)
+    call_tool(*commands[2][1:])
+    assert len(read_checkpoint(two / 'backbone.pth')['state_dict']) == 120
     lines = [json.loads(line) for line in open(next(two.glob('*.log.json')))]
     found = [line for line in lines if line.get('mode') == 'val']
     assert len(found) == 3 and found[-1]['head4_top1'] <= found[-1]['head4_top2']

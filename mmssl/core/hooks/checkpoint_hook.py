@@ -9,6 +9,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.run_dir import checkpoint_folder
 from ..builder import HOOKS
+from .any_runner import averaged, defer
 
 
 @HOOKS.register_module()
@@ -71,14 +72,16 @@ class CheckpointHook(Hook):
         if self.by_epoch:
             return
         last = self.save_last and self.is_last_iter(runner)
+        number = runner.iter + 1
         self._due |= self.every_n_iters(runner, self.interval) or last
         if self._due and (last or getattr(unwrap(runner.model), 'is_update_iter', True)):
-            runner.defer(lambda: self._save(runner, runner.iter))
+            defer(runner, lambda: self._save(runner, number))
 
     def after_train_epoch(self, runner):
+        number = runner.epoch + 1
         if self.by_epoch and (self.every_n_epochs(runner, self.interval) or
                               (self.save_last and self.is_last_epoch(runner))):
-            runner.defer(lambda: self._save(runner, runner.epoch))
+            defer(runner, lambda: self._save(runner, number))
 
     def _save(self, runner, number):
         self._due = False
@@ -89,8 +92,12 @@ class CheckpointHook(Hook):
         runner.logger.info('Saving checkpoint %s', path)
         if runner.meta is not None:
             runner.meta.setdefault('hook_msgs', {})['last_ckpt'] = path
-        runner.save_checkpoint(
-            self.out_dir, filename_tmpl=name, save_optimizer=self.save_optimizer, create_symlink=self.create_symlink)
+        with averaged(runner):
+            runner.save_checkpoint(
+                self.out_dir,
+                filename_tmpl=name,
+                save_optimizer=self.save_optimizer,
+                create_symlink=self.create_symlink)
         # the old ones go only when the new one is safe on the disk
         if self.max_keep_ckpts > 0:
             old, self._written = self._written[:-self.max_keep_ckpts], self._written[-self.max_keep_ckpts:]

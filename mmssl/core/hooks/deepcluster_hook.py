@@ -15,6 +15,7 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
+from .any_runner import autocast, train_loader
 
 
 class ClusteringHook(Hook):
@@ -41,7 +42,12 @@ class ClusteringHook(Hook):
 
     def train_loader(self, runner):
         """The loader of the training set."""
-        return (self.data_loaders or runner.data_loaders)[0]
+        loader = self.data_loaders[0] if self.data_loaders else train_loader(runner)
+        if loader is None:
+            raise ConfigError(
+                f'{type(self).__name__}: {type(runner).__module__}.{type(runner).__name__} does not tell its '
+                'data: give data_loaders, the training data first')
+        return loader
 
     def before_run(self, runner):
         """See that what will be clustered fits the training, before hours are spent.
@@ -79,7 +85,7 @@ class ClusteringHook(Hook):
         """
         start = time.time()
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with runner.autocast():
+        with autocast(runner):
             features = self.extractor(runner)
         extracted = time.time()
         labels, error = np.empty(len(features), np.int64), None

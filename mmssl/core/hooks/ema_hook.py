@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Moving average of all parameters, for evaluation and the checkpoint."""
+import contextlib
+
 import torch
 from mmcv.runner.hooks import Hook
 
@@ -13,8 +15,9 @@ class EMAHook(Hook):
     """Keep a moving average of the parameters, average = (1 - m) * average + m * parameter.
 
     As mmcv's hook of this name, but by multi-tensor operations and with its state in the checkpoint of a resume. At
-    the end of an epoch the averages change places with the parameters, so that evaluation and the checkpoint of the
-    epoch have the averages; the next epoch changes them back.
+    the end of an epoch the averages change places with the parameters, so that what looks at the model then has the
+    averages; the next epoch changes them back. Checkpoints and the evaluations of this toolbox have them at any
+    iteration.
 
     Args:
         momentum (float): Weight m of the new parameters in each iteration.
@@ -49,6 +52,18 @@ class EMAHook(Hook):
 
     def after_train_epoch(self, runner):
         self._swap()
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """Context in which the model has the averages."""
+        if self.swapped:
+            yield
+            return
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
     def _swap(self):
         held = [a.clone() for a in self.averages]

@@ -11,6 +11,8 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import accepted_arguments
 from ..builder import HOOKS
 from ..evaluation import collect_outputs
+from .any_runner import autocast, averaged, defer
+from .text_logger import LastIterationHook
 
 
 def keep_best(runner, name, score, when, less=False, score_key='best_score', path_key='best_ckpt'):
@@ -26,6 +28,8 @@ def keep_best(runner, name, score, when, less=False, score_key='best_score', pat
     """
     if math.isnan(score):  # a figure that these features do not have
         return
+    if runner.meta is None:  # of mmcv's own runners
+        runner.meta = {}
     messages = runner.meta.setdefault('hook_msgs', {})
     best = messages.get(score_key)
     if best is not None and (score >= best if less else score <= best):
@@ -40,7 +44,7 @@ def keep_best(runner, name, score, when, less=False, score_key='best_score', pat
             Path(runner.work_dir, os.path.basename(old)).unlink(missing_ok=True)
         runner.logger.info('Best %s is %.4f, saved as %s', name, score, new)
 
-    runner.defer(save)
+    defer(runner, save)
 
 
 @HOOKS.register_module()
@@ -102,7 +106,7 @@ class EvalHook(Hook):
         if not self.by_epoch and self._due(runner.iter + 1):
             # what the loggers have of this iteration goes out first, then the metrics on a line of their own
             for hook in runner.hooks:
-                if isinstance(hook, LoggerHook):
+                if isinstance(hook, (LastIterationHook, LoggerHook)):
                     hook.after_train_iter(runner)
             runner.log_buffer.clear()
             self._evaluate(runner, f'iter_{runner.iter + 1}')
@@ -112,7 +116,7 @@ class EvalHook(Hook):
             self._evaluate(runner, f'epoch_{runner.epoch + 1}')
 
     def _evaluate(self, runner, when):
-        with runner.autocast():
+        with averaged(runner), autocast(runner):
             outputs = collect_outputs(runner.model, self.dataloader)
         metrics = self.dataloader.dataset.evaluate(outputs, logger=runner.logger, **self.eval_kwargs)
         metrics = {name: float(value) for name, value in metrics.items()}

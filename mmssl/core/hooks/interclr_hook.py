@@ -65,7 +65,7 @@ class InterCLRHook(ClusteringHook, MemoryUpkeep):
         due = self.initial if past_warmup == 0 else \
             past_warmup > 0 and not self.online_labels and past_warmup % self.interval == 0
         # in the midst of an epoch a training resumes with the clusters that it has
-        if due and runner.epoch_batches == 0:
+        if due and getattr(runner, 'epoch_batches', 0) == 0:
             self.deepcluster(runner)
 
     def after_train_iter(self, runner):

@@ -12,6 +12,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.logger import get_root_logger
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
+from .any_runner import autocast, averaged
 
 
 @HOOKS.register_module()
@@ -71,7 +72,7 @@ class KNNEvalHook(Hook):
 
     def _evaluate(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with runner.autocast():
+        with averaged(runner), autocast(runner):
             bank, queries = (
                 extract_features(runner.model, dataset, **self.extraction)
                 for dataset in (self.train_dataset, self.val_dataset))

@@ -47,5 +47,5 @@ class MomentumUpdateHook(Hook):
 
     def after_train_iter(self, runner):
         model = unwrap(runner.model)
-        if model.is_update_iter:
+        if getattr(model, 'is_update_iter', True):
             model.momentum_update()

@@ -153,5 +153,8 @@ class GradAccumFp16OptimizerHook(DistOptimizerHook):
 
     def before_run(self, runner):
         super().before_run(runner)
+        if not hasattr(runner, 'amp_dtype'):
+            raise ConfigError(f'{type(self).__name__} computes in float16, which {type(runner).__module__}.'
+                              f'{type(runner).__name__} cannot: take the runner of this toolbox')
         if runner.amp_dtype is None:
             runner.amp_dtype = torch.float16

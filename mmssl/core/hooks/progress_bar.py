@@ -1,18 +1,29 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A progress bar in place of log lines."""
+import logging
 import sys
 
 from mmcv.runner.hooks.logger import LoggerHook
 
 from ..builder import HOOKS
-from .text_logger import images_per_second
+
+
+class _AboveTheBar:
+    """A stream whose lines appear above the bars of the terminal."""
+
+    def write(self, text):
+        from tqdm import tqdm
+        tqdm.write(text, sys.stderr, end='')
+
+    def flush(self):
+        sys.stderr.flush()
 
 
 @HOOKS.register_module()
 class ProgressBarLoggerHook(LoggerHook):
     """Show loss, images/s and the time left on one line that renews itself.
 
-    Where the output is no terminal, plain lines appear, about twenty in a training.
+    Lines of the log appear above it. Where the output is no terminal, plain lines appear, about twenty in a training.
 
     Args:
         interval (int): Iterations between refreshes of the figures.
@@ -32,6 +43,9 @@ class ProgressBarLoggerHook(LoggerHook):
         if runner.rank == 0 and self._terminal:
             from tqdm import tqdm
             self.bar = tqdm(total=runner.max_iters, initial=runner.iter, unit='it', dynamic_ncols=True)
+            for handler in runner.logger.handlers:
+                if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+                    handler.setStream(_AboveTheBar())
 
     def after_train_iter(self, runner):
         if self.bar is not None:
@@ -44,7 +58,7 @@ class ProgressBarLoggerHook(LoggerHook):
             return
         if runner.rank != 0:
             return
-        speed = images_per_second(runner)
+        speed = runner.outputs['num_samples'] * runner.world_size / max(1e-9, output['time'])
         if self.bar is not None:
             self.bar.set_postfix_str(f'loss {output["loss"]:.4f}, {speed:.0f} img/s')
             return
@@ -58,5 +72,9 @@ class ProgressBarLoggerHook(LoggerHook):
                 flush=True)
 
     def after_run(self, runner):
+        self.close()
+
+    def close(self):
+        """Leave the terminal to others."""
         if self.bar is not None:
             self.bar.close()

@@ -13,6 +13,7 @@ from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
+from .any_runner import autocast, averaged
 from .eval_hook import keep_best
 
 _FIGURES = ('rankme', 'alpha_req', 'cluster_learnability', 'intrinsic_dimension')
@@ -26,7 +27,7 @@ class RepresentationQualityHook(Hook):
 
     Args:
         dataset (dict | Dataset): Images, which need no labels: a config of a single-view data set, or the data set.
-        interval (int): Epochs from look to look.
+        interval (int): Epochs (or iterations) from look to look.
         save_best (str, optional): 'rankme', 'cluster_learnability' or 'intrinsic_dimension' (the highest), or
             'alpha_req' (the closest to 1): the best checkpoint is kept as best_FIGURE_epoch_N.pth.
         layer (str): Whose features, see extract_features.
@@ -34,6 +35,7 @@ class RepresentationQualityHook(Hook):
         batch_size (int): Images in a batch, per process.
         workers (int): Loader processes.
         img_norm_cfg (dict, optional): `mean` and `std`, for data sets with `prefetch=True`.
+        by_epoch (bool): Whether `interval` counts epochs; iterations else.
     """
 
     def __init__(self,
@@ -44,7 +46,8 @@ class RepresentationQualityHook(Hook):
                  max_samples=4096,
                  batch_size=256,
                  workers=0,
-                 img_norm_cfg=None):
+                 img_norm_cfg=None,
+                 by_epoch=True):
         if interval < 1:
             raise ConfigError(f'interval must be at least 1, got {interval}')
         if save_best not in (None, *_FIGURES):
@@ -53,15 +56,22 @@ class RepresentationQualityHook(Hook):
         step = max(1, math.ceil(len(dataset) / max_samples))
         self.dataset = Subset(dataset, range(0, len(dataset), step))
         self.interval = interval
+        self.by_epoch = by_epoch
         self.save_best = save_best
         self.layer = layer
         self.extraction = dict(layers=(layer, ), batch_size=batch_size, workers=workers, img_norm_cfg=img_norm_cfg)
 
     def after_train_epoch(self, runner):
-        if not self.every_n_epochs(runner, self.interval):
-            return
+        if self.by_epoch and self.every_n_epochs(runner, self.interval):
+            self._look(runner, f'epoch_{runner.epoch + 1}')
+
+    def after_train_iter(self, runner):
+        if not self.by_epoch and self.every_n_iters(runner, self.interval):
+            self._look(runner, f'iter_{runner.iter + 1}')
+
+    def _look(self, runner, when):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with runner.autocast():
+        with averaged(runner), autocast(runner):
             found = extract_features(runner.model, self.dataset, **self.extraction)
         features = found[self.layer].reshape(len(found), -1)
         metrics = broadcast_object(quality.run(features) if get_rank() == 0 else None)
@@ -72,4 +82,4 @@ class RepresentationQualityHook(Hook):
             if self.save_best == 'alpha_req':
                 score = -abs(score - 1)
             keys = (f'best_{self.save_best}', f'best_{self.save_best}_ckpt')
-            keep_best(runner, self.save_best, score, f'epoch_{runner.epoch + 1}', False, *keys)
+            keep_best(runner, self.save_best, score, when, False, *keys)

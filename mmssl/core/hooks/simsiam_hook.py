@@ -14,8 +14,8 @@ class SimSiamHook(Hook):
     Args:
         fix_pred_lr (bool): Whether to do so.
         lr (float): The learning rate of these groups.
-        adjust_by_epoch (bool): Whether the schedule changes rates at the start of an epoch (lr_config.by_epoch) or in
-            each iteration.
+        adjust_by_epoch (bool): Accepted for old configs: the rate is put back in each iteration, whenever the schedule
+            changes it.
     """
 
     def __init__(self, fix_pred_lr, lr, adjust_by_epoch=True):
@@ -23,15 +23,8 @@ class SimSiamHook(Hook):
         self.lr = lr
         self.adjust_by_epoch = adjust_by_epoch
 
-    def _fix(self, runner):
+    def before_train_iter(self, runner):
         if self.fix_pred_lr:
             for group in runner.optimizer.param_groups:
                 if group.get('fix_lr'):
                     group['lr'] = self.lr
-
-    def before_train_iter(self, runner):
-        if not self.adjust_by_epoch:
-            self._fix(runner)
-
-    def before_train_epoch(self, runner):
-        self._fix(runner)

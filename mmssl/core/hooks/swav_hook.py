@@ -6,6 +6,7 @@ from mmssl.datasets import distinct
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
+from .any_runner import train_loader
 
 
 @HOOKS.register_module()
@@ -43,7 +44,7 @@ class SwAVHook(Hook):
         head = getattr(unwrap(runner.model), 'head', None)
         if not hasattr(head, 'build_queue'):
             raise ConfigError(f'SwAVHook needs a head with a queue, a SwAVHead; this one is a {type(head).__name__}')
-        loader = runner.data_loaders[0]
+        loader = train_loader(runner)
         batch_size = getattr(getattr(loader, 'batch_sampler', None), 'batch_size', self.batch_size)
         for name, own, where, other in (
             ('batch_size', self.batch_size, 'data.samples_per_gpu', batch_size),

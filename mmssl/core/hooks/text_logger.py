@@ -4,6 +4,7 @@ import datetime
 import resource
 
 import torch
+from mmcv.runner.hooks import Hook
 from mmcv.runner.hooks import TextLoggerHook as _TextLoggerHook
 
 from ..builder import HOOKS
@@ -16,9 +17,23 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
 
 
-def images_per_second(runner):
-    """Training images a second on all devices together, over the last log interval."""
-    return runner.outputs['num_samples'] * runner.world_size / max(1e-9, runner.log_buffer.output['time'])
+class LastIterationHook(Hook):
+    """Have the loggers behind it log the last iteration of an epoch too, of which mmcv's drop what fills no interval.
+
+    With IterBasedRunner it is the last iteration of the training.
+
+    Args:
+        interval (int): That of the loggers.
+    """
+
+    def __init__(self, interval):
+        self.interval = interval
+
+    def after_train_iter(self, runner):
+        done, last = (runner.iter + 1, self.is_last_iter(runner)) if runner.max_epochs is None else \
+            (runner.inner_iter + 1, self.end_of_epoch(runner))
+        if last:
+            runner.log_buffer.average(done % self.interval or self.interval)
 
 
 @HOOKS.register_module()
@@ -30,6 +45,8 @@ class TextLoggerHook(_TextLoggerHook):
     often others stood in for them) are new.
     """
 
+    _logged = 0  # iterations since the start that lines tell of
+
     def log(self, runner):
         output = runner.log_buffer.output
         mode = self.get_mode(runner)
@@ -39,8 +56,6 @@ class TextLoggerHook(_TextLoggerHook):
         log['lr'] = {k: v[0] for k, v in rates.items()} if isinstance(rates, dict) else rates[0]
         if mode == 'train':
             log['memory'] = peak_memory()
-            log['img_per_sec'] = images_per_second(runner)
-            log['data_share'] = output['data_time'] / max(1e-9, output['time'])
             broken = getattr(runner.data_loader, 'broken', 0)
             if broken:
                 log.update(broken=int(broken), replaced=int(getattr(runner.data_loader, 'replaced', broken)))
@@ -58,14 +73,15 @@ class TextLoggerHook(_TextLoggerHook):
                 f'Iter [{iteration}/{runner.max_iters}]'
             rates = lr.items() if isinstance(lr, dict) else [('', lr)]
             items = [f'lr{"_" + name if name else ""}: {rate:.3e}' for name, rate in rates]
-            self.time_sec_tot += log['time'] * self.interval
-            left = self.time_sec_tot / (runner.iter - self.start_iter + 1) * (runner.max_iters - runner.iter - 1)
-            items += [
-                f'eta: {datetime.timedelta(seconds=int(left))}', f'time: {log.pop("time"):.3f}',
-                f'img/s: {log.pop("img_per_sec"):.1f}', f'data wait: {log.pop("data_share"):.0%}',
-                f'memory: {log.pop("memory")}'
-            ]
-            log.pop('data_time')
+            done = runner.iter - self.start_iter + 1
+            self.time_sec_tot += log['time'] * (done - self._logged)
+            self._logged = done
+            left = self.time_sec_tot / done * (runner.max_iters - runner.iter - 1)
+            items += [f'eta: {datetime.timedelta(seconds=int(left))}', f'time: {log.pop("time"):.3f}']
+            if 'img_per_sec' in log:  # which mmcv's own runners do not know
+                items += [f'img/s: {log.pop("img_per_sec"):.1f}', f'data wait: {log.pop("data_share"):.0%}']
+            items.append(f'memory: {log.pop("memory")}')
+            log.pop('data_time', None)
         else:
             head = f'Epoch({mode}) [{epoch}][{iteration}]' if self.by_epoch else f'Iter({mode}) [{iteration}]'
             items = []

@@ -1,0 +1,32 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What hooks ask of a runner that may be mmcv's own, and of a model that may be anybody's."""
+import contextlib
+
+
+def autocast(runner):
+    """Context of the forward pass in the runner's precision."""
+    return runner.autocast() if hasattr(runner, 'autocast') else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def averaged(runner):
+    """Context in which the model has the weights that checkpoints and evaluations take.
+
+    They are those of a hook that averages them, such as EMAHook, where there is one.
+    """
+    with contextlib.ExitStack() as stack:
+        for hook in runner.hooks:
+            if hasattr(hook, 'averaged'):
+                stack.enter_context(hook.averaged())
+        yield
+
+
+def defer(runner, action):
+    """Have `action()` called when all hooks of this stage are done; mmcv's own runners know no such time: at once."""
+    getattr(runner, 'defer', lambda action: action())(action)
+
+
+def train_loader(runner):
+    """The loader of the training data; None in the before_run of mmcv's own runners, which do not tell it there."""
+    loaders = getattr(runner, 'data_loaders', None)
+    return loaders[0] if loaders else getattr(runner, 'data_loader', None)
