@@ -12,22 +12,24 @@ from mmssl.utils.picture_options import add_size_option
 
 
 def parse_args():
-    from mmssl.utils.evaluation_options import add_broken_option, layer_names
+    from mmssl.utils.evaluation_options import add_broken_option, add_checkpoint, layer_names, require_checkpoint
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the training')
-    parser.add_argument('checkpoint', help='of the training, or weights of the backbone alone')
+    add_checkpoint(parser, 'of the training, or weights of the backbone alone')
     parser.add_argument('folder', help='any tree of images')
     parser.add_argument('output', help='OUT.npy or OUT.parquet')
     parser.add_argument(
-        '--layer', type=layer_names, default=['pooled'], help='as of extract_features (default: pooled)')
+        '--layer', '--layers', type=layer_names, default=['pooled'], help='as of extract_features (default: pooled)')
     add_size_option(parser, 'the crop in pixels', 224)
     add_broken_option(parser)
     parser.add_argument('--batch-size', type=int, default=64, help='(default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that load images (default: %(default)s)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_cfg_options(parser)
     args = parser.parse_args()
+    require_checkpoint(parser, args)
     if len(args.layer) != 1:
         parser.error('one layer at a time; tools/extract_features.py writes several')
     return args
@@ -42,6 +44,7 @@ def main():
     from mmssl.utils.errors import printable
     from mmssl.utils.misc import file_digest
 
+    dist.use_device(args.device)
     dist.init_dist(args.launcher)
     layer, = args.layer
     found = embed_folder(

@@ -11,16 +11,13 @@ from mmssl.utils.misc import run_tool
 def parse_args():
     from mmssl.utils.evaluation_options import add_evaluation_options
     parser = argparse.ArgumentParser(description=__doc__)
-    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py')
+    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py', features=False)
     parser.add_argument('--splits', nargs='+', default=['train', 'val'], help='sections of data (default: train val)')
     parser.add_argument('--out-dir', required=True, metavar='FOLDER', help='for the files')
     parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='(default: %(default)s)')
     parser.add_argument('--shard-size', type=int, default=10000, help='images that are done at once (default: 10000)')
     parser.add_argument('--overwrite', action='store_true', help='throw away features with other settings')
-    args = parser.parse_args()
-    if args.features:
-        parser.error('--features is for tools that evaluate')
-    return args
+    return parser.parse_args()
 
 
 def main():

@@ -3,20 +3,23 @@
 import argparse
 
 from mmssl.utils.config import add_cfg_options
+from mmssl.utils.evaluation_options import add_checkpoint, require_checkpoint
 from mmssl.utils.misc import run_tool
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description='Evaluate a model on data.test, or data.val where there is no test')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_checkpoint(parser, 'of the training')
     parser.add_argument('--work-dir', '--work_dir', help='folder for metrics.json; none is written by default')
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics to this file')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     add_cfg_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    require_checkpoint(parser, args)
+    return args
 
 
 def main():

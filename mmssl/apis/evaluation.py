@@ -40,12 +40,20 @@ class EvaluationRun:
         self.data_cfg = load_config(args.dataset_config, of_data)
         check_sections(self.cfg, ['model'])
         check_sections(self.data_cfg, sections)
+        for option, key in (('batch_size', 'samples_per_gpu'), ('workers', 'workers_per_gpu')):
+            value = getattr(args, option)
+            if value is not None:
+                if value < (option == 'batch_size'):
+                    raise ConfigError(f'--{option.replace("_", "-")} must be {int(option == "batch_size")} or more, '
+                                      f'got {value}')
+                self.data_cfg.data[key] = value
         if args.data_root:
             for split in [section.split('.')[1] for section in sections]:
                 folder = Path(args.data_root) / split
                 if not folder.is_dir():
                     raise FileNotFoundError(f'--data-root {args.data_root}: there is no folder {folder}')
                 self.data_cfg.data[split].data_source = dict(type='ImageNet', data_prefix=str(folder))
+        dist.use_device(args.device)
         dist.init_dist(args.launcher, **self.cfg.get('dist_params', {}))
         log_file = self._log_stem = None
         if args.work_dir:
@@ -135,6 +143,7 @@ class EvaluationRun:
             layers=tuple(layers),
             batch_size=data.get('samples_per_gpu', 256),
             workers=data.get('workers_per_gpu', 0),
+            device=dist.default_device(),
             img_norm_cfg=self.data_cfg.get('img_norm_cfg'),
             pool_type=self.args.pool_type,
             progress=True,

@@ -420,6 +420,8 @@ def _choose_layers(run):
             raise
         args.layers.remove('neck')
         model, reason = run.model, str(error)  # raises if it is the backbone that is absent
+    if getattr(getattr(model, 'neck', None), 'rebuilds', False):  # a decoder: it gives no features
+        args.layers = [layer for layer in args.layers if layer != 'neck']
     given = getattr(getattr(model, 'backbone', model), 'out_indices', None)
     stages = [f'stage{i}' for i in range(max(given) + 1)] if isinstance(given, (tuple, list)) else []
     args.layers = stages + args.layers

@@ -221,8 +221,8 @@ def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, im
             if len(bad):
                 absent = {idx for idx, _, _ in loader.met} if broken == 'skip' else ()
                 places = [idx for idx in part if idx not in absent]
-                raise ValueError(f'the {name} features of {_name(dataset, places[done + bad[0]])} hold NaN or '
-                                 'infinity' + (' (in float16)' if dtype == 'float16' else ''))
+                raise ConfigError(f'the {name} features of {_name(dataset, places[done + bad[0]])} hold NaN or '
+                                  'infinity' + (' (in float16)' if dtype == 'float16' else ''))
         done += len(img)
     return {name: values[:done] for name, values in arrays.items()}, list(loader.met)
 
@@ -294,9 +294,18 @@ def _evaluating(model, layers, pool_type):
     given = getattr(backbone, 'out_indices', None)
     if stages and not isinstance(given, (tuple, list)):
         raise ValueError(f'{type(backbone).__name__} has no out_indices: it gives no stages, only pooled and neck')
+    count = next((len(getattr(backbone, name)) + (name == 'res_layers')
+                  for name in ('res_layers', 'stages', 'layers') if hasattr(backbone, name)),
+                 None)  # a ResNet's stem is stage 0
+    if stages and count is not None and max(stages) >= count:
+        raise ValueError(f'{type(backbone).__name__} has no stage{max(stages)}, only stage0 to stage{count - 1}')
     neck = getattr(model, 'neck', None)
     if 'neck' in layers and neck is None:
         raise ValueError(f'{type(model).__name__} has no neck')
+    if 'neck' in layers and getattr(neck, 'rebuilds', False):
+        raise ValueError(
+            f'the neck of {type(model).__name__}, {type(neck).__name__}, rebuilds what is hidden and gives no '
+            'features; take pooled or cls_token')
     head = getattr(model, 'head', None)
     if 'head' in layers and not (head is not None and neck is None):
         raise ValueError(f'{type(model).__name__} has no head that gives scores of its features')
@@ -305,6 +314,9 @@ def _evaluating(model, layers, pool_type):
     def forward(img):
         maps = extract(img)
         maps = list(maps) if isinstance(maps, (tuple, list)) else [maps]
+        if stages and len(maps) != len(indices):
+            raise ValueError(f'{type(backbone).__name__} gives {len(maps)} maps where {len(indices)} are asked for by '
+                             f'out_indices={tuple(indices)}: its stages are fixed')
         by_stage = dict(zip(indices, maps)) if stages else {}
         own = [by_stage[i] for i in given] if stages else maps
         found = {}

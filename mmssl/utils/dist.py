@@ -35,8 +35,33 @@ def get_world_size():
     return get_dist_info()[1]
 
 
+_device = None  # that of use_device
+
+
+def use_device(device):
+    """Have default_device give this device from now on, such as that of an option --device; None changes nothing.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    global _device
+    if device is None:
+        return
+    try:
+        _device = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f'--device {device} is no device; such as cuda:0 or cpu') from None
+    if _device.type == 'cuda' and (_device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ConfigError(f'--device {device}: there ' +
+                          (f'are {found} GPUs here' if found else 'is no GPU here; leave '
+                           'the option out, or use cpu'))
+
+
 def default_device():
-    """The device that training runs on: this process's GPU where there is one, else the CPU."""
+    """The device to compute on: that of use_device, else this process's GPU where there is one, else the CPU."""
+    if _device is not None:
+        return _device
     if torch.cuda.is_available():
         return torch.device('cuda', torch.cuda.current_device())
     return torch.device('cpu')

@@ -24,7 +24,7 @@ def layer_names(text):
 def _layer(name):
     if name.isdigit():
         return f'stage{name}'
-    feat = re.fullmatch(r'feat(?:ure)?([1-5])', name)
+    feat = re.fullmatch(r'feat(?:ure)?([1-9]\d*)', name)
     return f'stage{int(feat[1]) - 1}' if feat else 'stage0' if name == 'stem' else name
 
 
@@ -46,26 +46,53 @@ class _Layers(argparse.Action):
         setattr(namespace, self.dest, list(dict.fromkeys(name for names in values for name in names)))
 
 
+class _Checkpoint(argparse.Action):
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if namespace.checkpoint is not None:
+            parser.error(f'the checkpoint is given twice: {namespace.checkpoint} and {values}')
+        namespace.checkpoint = values
+
+
+def add_checkpoint(parser, help='of the pre-training, or extracted backbone weights'):
+    """Give a parser `checkpoint`, as a positional argument after those that it has, or as an option.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser.
+        help (str): What is expected.
+    """
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', nargs='?', action=_Checkpoint, default=argparse.SUPPRESS, help=help)
+    parser.add_argument('--checkpoint', metavar='CHECKPOINT', action=_Checkpoint, help='the same as an option')
+
+
+def require_checkpoint(parser, args):
+    """The usual error of a parser where no checkpoint is given."""
+    if args.checkpoint is None:
+        parser.error('a checkpoint is needed: CONFIG CHECKPOINT, or --checkpoint CHECKPOINT')
+
+
 def add_evaluation_options(parser,
                            dataset_config,
                            layers=('pooled', ),
-                           checkpoint_positional=False,
+                           features=True,
+                           batch_size=True,
                            data_root='instead of the images of that config those of FOLDER, with class folders in '
                            'FOLDER/train and FOLDER/val'):
     """Give a parser the options by which every evaluation names its model, layers, data and output.
 
     Args:
         parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `dataset_config`, `data_root`, `layers`,
-            `pool_type`, `features`, `work_dir`, `out`, `launcher`, `broken` and `cfg_options`.
+            `pool_type`, `features`, `batch_size`, `workers`, `device`, `work_dir`, `out`, `launcher`, `broken` and
+            `cfg_options`.
         dataset_config (str): Default of --dataset-config.
         layers (Sequence[str]): Default of --layers.
-        checkpoint_positional (bool): CONFIG CHECKPOINT instead of CONFIG --checkpoint.
+        features (bool): Whether the tool takes stored features, by --features.
+        batch_size (bool): Whether the tool leaves the name --batch-size for the images of a batch.
         data_root (str): Help of --data-root, for tools to which it means something else.
     """
     parser.add_argument('config', help='config of the pre-training: its model makes the features')
-    parser.add_argument(
-        'checkpoint' if checkpoint_positional else '--checkpoint',
-        help='of the pre-training, or extracted backbone weights')
+    add_checkpoint(parser)
     parser.add_argument(
         '--dataset-config',
         default=dataset_config,
@@ -79,14 +106,24 @@ def add_evaluation_options(parser,
         nargs='+',
         action=_Layers,
         default=list(layers),
-        help='pooled, cls_token, neck, head, pixels, stem, stages by number (0: the stem) or feat1 to feat5, by commas '
-        f'or spaces (default: {",".join(layers)})')
+        help='pooled, cls_token, neck, head, pixels, and stages: stage0, the stem of a ResNet, to stage4 (also 0 to 4, '
+        'or feat1 to feat5), by commas or spaces (default: ' + (','.join(layers) or 'all stages, pooled, neck') + ')')
     parser.add_argument(
         '--pool-type',
         type=pool_type,
         default='average',
         help='of the stages: average, adaptive, specified, rmac, rmac:L, gem or gem:P (default: %(default)s)')
-    parser.add_argument('--features', metavar='FOLDER', help='take those that tools/extract_features.py has written')
+    if features:
+        parser.add_argument(
+            '--features', metavar='FOLDER', help='take those that tools/extract_features.py has written')
+    else:
+        parser.set_defaults(features=None)
+    if batch_size:
+        parser.add_argument('--batch-size', type=int, help='images in a batch (default: as the data config says)')
+    else:
+        parser.set_defaults(batch_size=None)
+    parser.add_argument('--workers', type=int, help='processes that load images (default: as the data config says)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     parser.add_argument('--work-dir', '--work_dir', help='folder for the log')
     parser.add_argument('--out', help='JSON file for the metrics')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Command-line options of the tools that draw what a model makes of images. Imports nothing heavy."""
 import argparse
+import sys
 
 from .config import add_cfg_options
 from .evaluation_options import add_broken_option
@@ -68,7 +69,12 @@ def parse_picture_args(parser, out_file, argv=None):
     parser.add_argument(
         'images', metavar='IMG', nargs='*', help='image files and folders; without any, samples of the config\'s data')
     parser.add_argument('config', metavar='CONFIG', help='the one that the checkpoint was trained with')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='of the training')
+    argv = sys.argv[1:] if argv is None else argv
+    as_option = any(word.split('=')[0] == '--checkpoint' for word in argv)
+    parser.add_argument(
+        '--checkpoint' if as_option else 'checkpoint',
+        metavar='CHECKPOINT',
+        help='of the training; also as an option, --checkpoint CHECKPOINT')
     parser.add_argument('--out-file', '--out', default=out_file, help='the picture (default: %(default)s)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     parser.add_argument('--seed', type=int, default=0, help='of masks and of random views (default: %(default)s)')
@@ -82,7 +88,7 @@ def parse_picture_args(parser, out_file, argv=None):
     add_sample_options(parser)
     add_cfg_options(parser)
     args = parser.parse_intermixed_args(argv)  # options may stand between the images and the config
-    if args.images and args.images[-1].endswith(CONFIGS) and not args.config.endswith(CONFIGS):
+    if not as_option and args.images and args.images[-1].endswith(CONFIGS) and not args.config.endswith(CONFIGS):
         # IMG CONFIG CHECKPOINT OUT_FILE, as MMSelfSup has it
         *args.images, args.config, args.checkpoint, args.out_file = (*args.images, args.config, args.checkpoint)
     if not args.out_file.lower().endswith(PICTURES):

@@ -20,7 +20,7 @@ def show(run_tool, tmp_path):
     for name in ('python', 'srun'):
         (tmp_path / name).write_text('#!/usr/bin/env bash\necho CALL; printf "%s\\n" "$@"\n')
         (tmp_path / name).chmod(0o755)
-    (tmp_path / 'weights.pth').touch()
+    (tmp_path / 'byol.pth').touch()
 
     def run(script, *args, **env):
         done = run_tool(script, *args, env=dict(env, PATH=f'{tmp_path}:{os.environ["PATH"]}', PYTHON='python'))
@@ -42,7 +42,7 @@ def weights(path, *parts):
 ])
 def test_processes(show, tmp_path, script, config, package, parts):
     """All KEY=VALUE reach train.py behind one --cfg-options, our own first, whether or not the flag stands before."""
-    pretrain = tmp_path / 'weights.pth'
+    pretrain = tmp_path / 'byol.pth'
     words = show(
         script,
         f'configs/x/{config}',
@@ -58,7 +58,7 @@ def test_processes(show, tmp_path, script, config, package, parts):
     assert words == [
         '-m', 'mmssl.utils.launch', '--nnodes=1', '--node_rank=0', '--nproc_per_node=2', '--master_addr=127.0.0.1',
         '--master_port=29', '-m', 'mim', 'run', package, 'train', f'configs/x/{config}', '--work-dir',
-        f'work_dirs/x/{config[:-3]}/weights', '--seed', '3', '--cfg-options', *weights(pretrain, *parts), 'a.b=1',
+        f'work_dirs/x/{config[:-3]}/byol', '--seed', '3', '--cfg-options', *weights(pretrain, *parts), 'a.b=1',
         'c=[1,2]', 'd=x=y', '--launcher', 'pytorch'
     ]  # yapf: disable
 
@@ -72,7 +72,7 @@ def test_processes(show, tmp_path, script, config, package, parts):
 ])
 def test_slurm(show, tmp_path, script, config, package, parts):
     """Options in PY_ARGS do not displace the weights."""
-    pretrain = tmp_path / 'weights.pth'
+    pretrain = tmp_path / 'byol.pth'
     words = show(
         script,
         'part',
@@ -86,7 +86,7 @@ def test_slurm(show, tmp_path, script, config, package, parts):
     assert words == [
         '-p', 'part', f'--job-name={config[:-3]}', '--gres=gpu:2', '--ntasks-per-node=2', '--ntasks=4',
         '--cpus-per-task=3', '--kill-on-bad-exit=1', '--time=9', '-J', 'x', 'python', '-u', '-m', 'mim', 'run', package,
-        'train', f'configs/{config}', '--work-dir', f'work_dirs/{config[:-3]}/weights', '--seed', '1', '--cfg-options',
+        'train', f'configs/{config}', '--work-dir', f'work_dirs/{config[:-3]}/byol', '--seed', '1', '--cfg-options',
         *weights(pretrain, *parts), 'a=1', '--launcher=slurm'
     ]  # yapf: disable
 

@@ -60,6 +60,17 @@ def test_checkpoints_side_by_side(files, run_tool, tmp_path):
     assert f'best by rankme: {folder}/{best}.pth' in done.stdout + done.stderr
 
 
+def test_layers_side_by_side(files, call_tool, tmp_path):
+    """Each layer has a table and an entry of its own, as the docs call it."""
+    folder, features = files
+    call_tool(f'{FOLDER}/quality.py', folder / 'tiny.py', folder / '1.pth', '--layers', '4,pooled', '--dataset-config',
+              DATA, '--device', 'cpu', '--batch-size', 100, '--out', tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert list(found) == ['stage4', 'pooled'] and found['stage4'] == found['pooled']
+    expected = quality.run(features[0]['pooled'])
+    assert found['pooled'][str(folder / '1.pth')]['rankme'] == pytest.approx(expected['rankme'], rel=1e-2)
+
+
 def test_bad_input(files, call_tool):
     folder, _ = files
     done = call_tool(

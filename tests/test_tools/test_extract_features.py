@@ -10,7 +10,7 @@ import torch
 
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import load_features, store_features
+from mmssl.evaluation.stored_features import first_difference, load_features, names_digest, store_features
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
@@ -132,6 +132,24 @@ def test_another_tool_takes_them(files, run_tool, call_tool, tmp_path):
     assert json.loads((tmp_path / 'a.json').read_text()) == json.loads((tmp_path / 'b.json').read_text())
     done = call_tool(*knn, '--features', tmp_path / 'features', '--layers', 'stage1', check=False)
     assert 'has no layer stage1 of train; there are pooled' in done.stderr
+    for option, message in (('model.backbone.base_channels=8', 'model.backbone.base_channels is 4 there, 8 here'),
+                            ('data.train.data_source.color_type=color',
+                             "data.data_source.color_type is 'grayscale' there, 'color' here")):
+        done = call_tool(*knn, '--features', tmp_path / 'features', '--cfg-options', option, check=False)
+        assert f'other features of train: {message}' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_other_images_of_equal_number_are_told(photo_folder, tmp_path):
+    sets = []
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f'{name}.jpg').symlink_to(photo_folder / 'china/00.jpg')
+        source = dict(type='Folder', data_prefix=str(tmp_path / name))
+        sets.append(build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[])))
+    one, other = (dict(files=names_digest(dataset), data=dict(x=[1])) for dataset in sets)
+    assert first_difference(one, other, other) == 'the names of the images are others'
+    assert first_difference(one, dict(one), one) is None
+    assert first_difference(dict(a=dict(b=1, c=2)), dict(a=dict(b=1)), ['a']) == 'a.c is 2 there, None here'
 
 
 def test_bad_input(files, call_tool, tmp_path):

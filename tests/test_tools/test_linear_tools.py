@@ -208,6 +208,19 @@ def test_arguments(run_tool, tmp_path):
     assert done.returncode == 1 and f'there is no checkpoint {tmp_path}/absent.pth' in done.stderr
 
 
+def test_names_of_trainings_on_top(run_tool, tmp_path):
+    """Two runs whose newest checkpoints are both called latest.pth do not share a folder."""
+    for run in ('byol', "moco's run"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / 'epoch_3.pth').touch()
+        (tmp_path / run / 'latest.pth').symlink_to('epoch_3.pth')
+        for name in ('latest.pth', 'epoch_3.pth'):
+            done = run_tool('tools/benchmarks/run_name.sh', tmp_path / run / name)
+            assert done.stdout == f'{run}-epoch_3\n'
+    (tmp_path / 'byol_resnet50.v2.pth').touch()
+    assert run_tool('tools/benchmarks/run_name.sh', tmp_path / 'byol_resnet50.v2.pth').stdout == 'byol_resnet50.v2\n'
+
+
 def test_slurm_scripts_call_srun(files, run_tool, tmp_path):
     folder, _ = files
     (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')

@@ -147,7 +147,7 @@ def test_training_on_top(slurm, pretrained, kind):
     weights = pretrained / 'work_dirs/tiny/epoch_2.pth'
     call(slurm, pretrained, f'slurm_train_{kind}.sh', f'configs/{kind}.py', weights, '--seed', 1)
     before = torch.load(weights, weights_only=True)['state_dict']
-    after = torch.load(pretrained / f'work_dirs/{kind}/epoch_2/latest.pth', weights_only=True)['state_dict']
+    after = torch.load(pretrained / f'work_dirs/{kind}/tiny-epoch_2/latest.pth', weights_only=True)['state_dict']
     same = [torch.equal(value, after[key]) for key, value in before.items() if key.startswith('backbone.')]
     assert all(same) if kind == 'linear' else not any(same[:1])
     assert after['head.fc_cls.weight'].abs().max() > 0

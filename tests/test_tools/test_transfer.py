@@ -136,6 +136,10 @@ def test_options(tmp_path):
     assert cfg.work_dir == 'work_dirs/transfer/a_cifar100_finetune'
     own = transfer_config(options(RECIPES / 'caltech101_linear.py', cfg_options={'optimizer.lr': 3}), RECIPES)
     assert own.optimizer.lr == 3 and own.data.train.data_source.type == 'Caltech101'
+    with pytest.raises(ConfigError, match='caltech101_linear.py freezes the backbone .* leave --finetune out'):
+        transfer_config(options(RECIPES / 'caltech101_linear.py', finetune=True), RECIPES)
+    with pytest.raises(ConfigError, match='cifar10_finetune.py trains the backbone too .* give --finetune'):
+        transfer_config(options(RECIPES / 'cifar10_finetune.py'), RECIPES)
     with pytest.raises(ConfigError, match='cifar11 is no folder, no config, and none of caltech101, cifar10, cifar100'):
         transfer_config(options('cifar11'), RECIPES)
     with pytest.raises(FileNotFoundError, match=r'train and val \(or test\)'):

@@ -158,7 +158,7 @@ def test_random_weights_in_space_of_a_folder_without_labels(files, call_tool, ph
 
 
 @pytest.mark.parametrize('options, message', [
-    (['--layers', 'stem'], "unknown layer 'stem'"),
+    (['--layers', 'stage9'], 'ResNet_CIFAR has no stage9, only stage0 to stage4'),
     (['--layers', 'neck', '--checkpoint', 'backbone.pth'], 'backbone.pth would leave random weights in the neck'),
     (['--max-num-sample', '20', '--perplexity', '20'], '20 images are too few for t-SNE of perplexity 20'),
     (['--max-num-class', '0'], '--max-num-class must be 1 or more, got 0'),

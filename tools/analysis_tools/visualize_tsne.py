@@ -5,13 +5,8 @@ import re
 import sys
 
 from mmssl.utils.config import add_cfg_options
-from mmssl.utils.evaluation_options import add_broken_option
+from mmssl.utils.evaluation_options import add_broken_option, add_checkpoint, layer_names, pool_type
 from mmssl.utils.misc import run_tool
-
-
-def layers(text):
-    """'0,1,neck' to ['stage0', 'stage1', 'neck']."""
-    return [f'stage{name}' if name.isdigit() else name for name in re.split(r'[,\s]+', text.strip(', '))]
 
 
 def rate(text):
@@ -22,7 +17,7 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='Options may be written with underscores as well, as MMSelfSup has them.')
     parser.add_argument('config', help='config of the pre-training: its model makes the features')
-    parser.add_argument('--checkpoint', help='of the pre-training, or extracted backbone weights')
+    add_checkpoint(parser)
     parser.add_argument('--work-dir', help='for tsne.png, tsne.html and tsne.npz (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument(
         '--dataset-config',
@@ -33,15 +28,16 @@ def parse_args():
     parser.add_argument(
         '--layers',
         '--layer-ind',
-        type=layers,
+        type=layer_names,
         nargs='+',
-        default=[layers('0,1,2,3,4')],
-        help='stages by number (0: the stem), pooled, neck, pixels, by commas or spaces (default: 0,1,2,3,4)')
+        default=[layer_names('0,1,2,3,4')],
+        help='stage0 (stem of a ResNet) to stage4 (also 0 to 4, or feat1 to feat5), pooled, cls_token, neck, pixels, '
+        'by commas or spaces (default: stage0,stage1,stage2,stage3,stage4)')
     parser.add_argument(
         '--pool-type',
-        choices=['average', 'adaptive', 'specified'],
+        type=pool_type,
         default='average',
-        help='pooling of the stages: over all positions, or to about 9,000 numbers (default: %(default)s)')
+        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem or gem:P (default: %(default)s)')
     parser.add_argument('--max-num-class', type=int, default=20, help='only the first so many classes')
     parser.add_argument(
         '--max-num-sample', type=int, default=2000, help='draw at most so many images, evenly from the classes')
@@ -56,6 +52,8 @@ def parse_args():
     tsne.add_argument('--n-iter-without-progress', type=int, default=300)
     tsne.add_argument('--init', choices=['pca', 'random'], default='pca', help='(default: %(default)s)')
     add_broken_option(parser)
+    parser.add_argument('--batch-size', type=int, help='images in a batch (default: as the data config says)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     add_cfg_options(parser)
     return parser.parse_args(
         [re.sub(r'^--[^=]+', lambda name: name[0].replace('_', '-'), argument) for argument in sys.argv[1:]])
@@ -92,10 +90,12 @@ def main():
     from mmssl.datasets.loader import write_broken
     from mmssl.evaluation import extract_features, plots
     from mmssl.evaluation.scatter_page import write_page
+    from mmssl.utils.dist import use_device
     from mmssl.utils.logger import get_root_logger
     from mmssl.utils.misc import atomic_write
 
     logger = get_root_logger(log_level=cfg.get('log_level', 'INFO'))
+    use_device(args.device)
     set_random_seed(args.seed, args.deterministic)
     with config_section(data_cfg, args.dataset):
         dataset = build_dataset(section)
@@ -117,7 +117,7 @@ def main():
             model,
             Subset(dataset, chosen),
             layers=args.layers,
-            batch_size=data_cfg.data.get('samples_per_gpu', 8),
+            batch_size=args.batch_size or data_cfg.data.get('samples_per_gpu', 8),
             workers=data_cfg.data.get('workers_per_gpu', 0),
             img_norm_cfg=data_cfg.get('img_norm_cfg'),
             pool_type=args.pool_type,
@@ -126,8 +126,10 @@ def main():
         if len(features) < len(chosen):
             there = np.isin(np.arange(len(chosen)), [place for place, *_ in features.broken], invert=True)
             chosen, labels = np.array(chosen)[there].tolist(), labels[there]
-        logger.info(f'features of {len(chosen)} images of {len(np.unique(labels))} classes in '
-                    f'{time.time() - start:.1f} s')
+        classes = len(np.unique(labels[labels >= 0]))
+        logger.info(f'features of {len(chosen)} images ' +
+                    (f'of {classes} class{"es" * (classes > 1)}' if classes else 'without class labels') +
+                    f' in {time.time() - start:.1f} s')
         options = ('seed', 'n_components', 'perplexity', 'early_exaggeration', 'learning_rate', 'max_iter',
                    'n_iter_without_progress', 'init')
         embeddings = {}

@@ -10,10 +10,9 @@ from mmssl.utils.misc import run_tool
 
 
 def parse_args():
-    from mmssl.utils.evaluation_options import add_evaluation_options
+    from mmssl.utils.evaluation_options import add_evaluation_options, require_checkpoint
     parser = argparse.ArgumentParser(description=__doc__)
-    add_evaluation_options(
-        parser, 'configs/benchmarks/classification/knn_imagenet.py', layers=(), checkpoint_positional=True)
+    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py', layers=())
     parser.add_argument('--suite', default='quick', help='quick, full, or names of protocols by commas')
     parser.add_argument(
         '--baselines',
@@ -21,6 +20,7 @@ def parse_args():
         help='compare with random weights and raw pixels (default: in full)')
     parser.add_argument('--seed', type=int, default=0, help='of random weights and draws of samples')
     args = parser.parse_args()
+    require_checkpoint(parser, args)
     if not args.out:
         parser.error('--out FOLDER is needed: the report is written there')
     return args

@@ -34,6 +34,7 @@ class CAENeck(BaseModule):
         mask_tokens_num (int): Number of masked patches, M.
         init_cfg (dict, optional): Initialisation.
     """
+    rebuilds = True  # what it gives are no features
 
     def __init__(self,
                  patch_size=16,

@@ -27,6 +27,7 @@ class MAEPretrainDecoder(BaseModule):
         mlp_ratio (float): Hidden dimension of the MLPs, over decoder_embed_dim.
         norm_cfg (dict): Norm.
     """
+    rebuilds = True  # what it gives are no features
 
     def __init__(self,
                  num_patches=196,

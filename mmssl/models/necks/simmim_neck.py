@@ -16,6 +16,7 @@ class SimMIMNeck(BaseModule):
         encoder_stride (int): Pixels a position of the map.
         out_channels (int): Channels of the images.
     """
+    rebuilds = True  # what it gives are no features
 
     def __init__(self, in_channels, encoder_stride, out_channels=3):
         super().__init__()

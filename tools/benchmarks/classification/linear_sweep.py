@@ -8,11 +8,16 @@ from mmssl.utils.misc import run_tool
 def parse_args():
     from mmssl.utils.evaluation_options import add_evaluation_options
     parser = argparse.ArgumentParser(description=__doc__)
-    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py')
+    add_evaluation_options(parser, 'configs/benchmarks/classification/knn_imagenet.py', batch_size=False)
     parser.add_argument('--lrs', type=float, nargs='+', help='learning rates (default: nine from 0.001 to 10)')
     parser.add_argument('--weight-decays', type=float, nargs='+', default=[0.], help='each with each rate (default: 0)')
     parser.add_argument('--epochs', type=int, default=30, help='passes over the features (default: %(default)s)')
-    parser.add_argument('--batch-size', type=int, default=256, help='(default: %(default)s)')
+    parser.add_argument(
+        '--batch-size',
+        dest='batch',
+        type=int,
+        default=256,
+        help='features in a batch of the classifiers (default: %(default)s)')
     parser.add_argument(
         '--views',
         type=int,
@@ -20,7 +25,10 @@ def parse_args():
         help='train on so many augmented views of each image, by augmented_pipeline of the data config (default: 0, '
         'the image as it is)')
     parser.add_argument('--seed', type=int, default=0, help='of the held-out part and the order of samples')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.views and args.features:
+        parser.error('--views needs the images: features in files are those of one view')
+    return args
 
 
 def main():
@@ -56,7 +64,7 @@ def main():
                 lrs=args.lrs or linear.LRS,
                 weight_decays=args.weight_decays,
                 epochs=args.epochs,
-                batch_size=args.batch_size,
+                batch_size=args.batch,
                 seed=args.seed,
                 val_fraction=0.1 if len(args.lrs or linear.LRS) * len(args.weight_decays) > 1 else 0,
                 device=dist.default_device())

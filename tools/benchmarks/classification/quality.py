@@ -13,11 +13,16 @@ def parse_args():
     parser.add_argument('--split', default='val', help='section of data; labels are not used (default: %(default)s)')
     parser.add_argument('--max-samples', type=int, default=4096, help='at most so many images (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of k-means')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.features and args.others:
+        parser.error('--features are those of one checkpoint: leave --others out')
+    return args
 
 
 def main():
     args = parse_args()
+
+    import math
 
     from mmssl.apis.evaluation import EvaluationRun
     from mmssl.apis.inference import evaluated_parts, pretrained_model
@@ -26,32 +31,36 @@ def main():
     from mmssl.utils.errors import ConfigError
 
     run = EvaluationRun(args, [f'data.{args.split}'], 'quality')
-    metrics, layer = {}, args.layers[0]
-    if len(args.layers) > 1:
-        raise ConfigError(f'--layers: one layer is compared, got {" ".join(args.layers)}')
+    metrics = {layer: {} for layer in args.layers}
     for checkpoint in [args.checkpoint, *args.others]:
-        model = pretrained_model(run.cfg, checkpoint, evaluated_parts([layer]), run.logger)
+        model = None
+        if args.others:
+            model = pretrained_model(run.cfg, checkpoint, evaluated_parts(args.layers), run.logger)
         features = run.extract(args.split, model=model)
-        found = problem = None
-        if get_rank() == 0:
-            try:
-                found = quality.run(features[layer].reshape(len(features), -1), args.max_samples, seed=args.seed)
-            except ValueError as error:
-                problem = f'{layer}: {error}'
-        found, problem = broadcast_object((found, problem), patient=True)
-        if problem:
-            raise ConfigError(problem)
-        metrics[checkpoint or 'random weights'] = found
-    for found, clid in zip(metrics.values(), quality.clid(list(metrics.values()))):
-        found['clid'] = clid
-    run.table([(name, *found.values()) for name, found in metrics.items()], ('checkpoint', *found))
-    if len(metrics) > 1:
-        for figure in found:
-            best = min(
-                metrics, key=lambda name: abs(metrics[name][figure] - 1)) if figure == 'alpha_req' else max(
-                    metrics, key=lambda name: metrics[name][figure])
-            run.logger.info(f'best by {figure}: {best}')
-    run.write(metrics)
+        for layer, by_checkpoint in metrics.items():
+            found = problem = None
+            if get_rank() == 0:
+                try:
+                    found = quality.run(features[layer].reshape(len(features), -1), args.max_samples, seed=args.seed)
+                except ValueError as error:
+                    problem = f'{layer}: {error}'
+            found, problem = broadcast_object((found, problem), patient=True)
+            if problem:
+                raise ConfigError(problem)
+            by_checkpoint[checkpoint or 'random weights'] = found
+    for layer, by_checkpoint in metrics.items():
+        for found, clid in zip(by_checkpoint.values(), quality.clid(list(by_checkpoint.values()))):
+            found['clid'] = clid
+        run.logger.info(f'layer {layer}:')
+        run.table([(name, *found.values()) for name, found in by_checkpoint.items()], ('checkpoint', *found))
+        for figure in found if args.others else ():
+            values = {name: row[figure] for name, row in by_checkpoint.items() if not math.isnan(row[figure])}
+            if values:
+                best = min(
+                    values, key=lambda name: abs(values[name] - 1)) if figure == 'alpha_req' else max(
+                        values, key=values.get)
+                run.logger.info(f'best by {figure}: {best}')
+    run.write(metrics[args.layers[0]] if len(args.layers) == 1 else metrics)
 
 
 if __name__ == '__main__':

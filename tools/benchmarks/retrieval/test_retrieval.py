@@ -9,7 +9,8 @@ import argparse
 def parse_args():
     from mmssl.utils.evaluation_options import add_evaluation_options
     parser = argparse.ArgumentParser(description=__doc__)
-    add_evaluation_options(parser, 'configs/benchmarks/retrieval/roxford5k.py', layers=('stage4', ))
+    add_evaluation_options(
+        parser, 'configs/benchmarks/retrieval/roxford5k.py', layers=('stage4', ), features=False)  # of other sizes
     parser.set_defaults(pool_type='gem:3')
     parser.add_argument('--image-size', type=int, default=1024, help='longer side in pixels (default: %(default)s)')
     parser.add_argument(
@@ -89,6 +90,7 @@ def main():
     import time
 
     from mmssl.apis.evaluation import EvaluationRun
+    from mmssl.datasets.classes import match_labels
     from mmssl.evaluation import retrieval
     from mmssl.utils.errors import ConfigError
 
@@ -100,7 +102,12 @@ def main():
     sources = {split: run.dataset(split).data_source for split in splits}
     truth = getattr(sources[splits[-1]], 'ground_truth', None)
     if truth is None:  # images of one class; without queries of its own, each image of the database is one
-        truth = retrieval.labels_to_ground_truth(*(sources[split].get_gt_labels() for split in reversed(splits)))
+        labels = [sources[split].get_gt_labels() for split in splits]
+        if len(splits) > 1:  # classes of the queries by their names in the database
+            labels[1], report = match_labels(labels[1], sources['query'].CLASSES, labels[0],
+                                             sources['database'].CLASSES, 'data.query')
+            report.log(run.logger, 'data.query')
+        truth = retrieval.labels_to_ground_truth(*reversed(labels))
     white, origin = whitenings(run)
     found, kept = {}, {}
     for split in splits:

@@ -11,9 +11,10 @@ from mmssl.utils.misc import run_tool
 
 def parse_args():
     from mmssl.utils.config import add_cfg_options
+    from mmssl.utils.evaluation_options import add_checkpoint
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the pre-training: the network is that of its model')
-    parser.add_argument('--checkpoint', help='of the pre-training, or extracted backbone weights')
+    add_checkpoint(parser)
     parser.add_argument(
         '--dataset',
         default='cifar10',

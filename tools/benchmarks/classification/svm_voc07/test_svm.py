@@ -92,10 +92,16 @@ def main():
 
     from mmssl.apis.evaluation import EvaluationRun
     from mmssl.evaluation import svm
+    from mmssl.utils.errors import ConfigError
 
     run = EvaluationRun(args, name='svm')
     features = {split: run.extract(split) for split in ('train', 'val')}
     targets = {split: targets_of(run.dataset(split), found) for split, found in features.items()}
+    if targets['val'].ndim == 2 and list(run.dataset('train').CLASSES) != list(run.dataset('val').CLASSES):
+        raise ConfigError(
+            f'data.train has the classes {list(run.dataset("train").CLASSES)}, data.val '
+            f'{list(run.dataset("val").CLASSES)}: with several classes an image both need the same, in one '
+            'order')
     shots = SHOTS if args.low_shot == [] else args.low_shot or []
     metrics, rows = {}, []
     for layer in args.layers:
