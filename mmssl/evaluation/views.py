@@ -74,7 +74,7 @@ def readable(picked, broken):
     if broken:
         words = left_out(broken, len(picked))
         if not kept:
-            raise ConfigError(words)
+            raise ConfigError(f'no image is left: {words}')
         get_root_logger().warning(words)
     return kept
 

@@ -265,7 +265,7 @@ def test_options():
     ('moco', [], 'MoCo has no decoder that rebuilds pixels'),
     ('photos', ['{tmp}/absent.jpg'], 'no such image or folder: .*absent.jpg'),
     ('photos', ['{tmp}'], 'no images in '),
-    ('photos', ['{tmp}/torn.txt'], 'cannot read the image .*torn.txt: no known kind of image'),
+    ('photos', ['{tmp}/torn.txt'], r'no image is left: 1 of 1 .*torn.txt \(no known kind of image\)'),
     ('photos', ['--idx', 24], '--idx 24: the data has the samples 0 to 23'),
     ('photos', ['--data', 'data.trian'], "no 'data.trian'; did you mean 'trian' by the 'train'"),
     ('photos', ['{photo}', '--size', 30], 'images of 30 x 30 pixels have no whole number of patches of 8 x 8'),
