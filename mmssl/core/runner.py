@@ -378,9 +378,16 @@ class _Machine:
     def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None, may_differ=()):
         """Load weights only, of this toolbox or another; see mmssl.utils.load_weights.
 
-        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names.
+        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names. Momentum
+        encoders that the file lacks begin as copies of the networks that they follow.
         """
-        return load_weights(unwrap(self.model), str(filename), strict=strict, logger=self.logger, may_differ=may_differ)
+        model = unwrap(self.model)
+        report = load_weights(model, str(filename), strict=strict, logger=self.logger, may_differ=may_differ)
+        followers = getattr(model, 'momentum_parts', ())
+        if any(key.partition('.')[0] in followers for key in report.missing):
+            model.copy_momentum_parts()
+            self.logger.info('%s: a copy of what was loaded', ', '.join(followers))
+        return report
 
     def resume(self, checkpoint, resume_optimizer=True, map_location='cpu'):
         """Go on with a training where a checkpoint was written: weights, optimizer, schedules, random states, data.

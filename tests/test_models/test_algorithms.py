@@ -8,9 +8,11 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmssl.core import build_runner
 from mmssl.datasets.loader import map_tensors
 from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
 
 ALL = list(tiny.CONFIGS)
 WITHOUT_NECK = ('DeepCluster', 'MaskFeat', 'RotationPred')
@@ -239,6 +241,26 @@ def test_momentum_encoder_starts_as_a_copy(name, slow):
     for a, b in zip(online, copies.state_dict().values(), strict=True):
         assert a.equal(b) and a.data_ptr() != b.data_ptr()
     assert model.backbone.bn1.weight.equal(torch.ones(8)) and not any(p.requires_grad for p in copies.parameters())
+
+
+@pytest.mark.parametrize('name', ['MoCo', 'DenseCL', 'InterCLRMoCo', 'BYOL', 'MoCoV3', 'CAE'])
+def test_load_from_weights_without_a_momentum_encoder(name, tmp_path):
+    """It begins as a copy of what was loaded, and not with the random weights of before."""
+    model = tiny.build(name)
+    for p in model.backbone.parameters():
+        torch.nn.init.normal_(p.data)
+    torch.save(
+        dict(state_dict={
+            f'backbone.{k}': v
+            for k, v in model.backbone.state_dict().items()
+        }), tmp_path / 'a.pth')
+    fresh = tiny.build(name)
+    runner = build_runner(dict(type='EpochBasedRunner', max_epochs=1), dict(model=fresh, logger=get_root_logger()))
+    runner.load_checkpoint(tmp_path / 'a.pth')
+    assert fresh.momentum_parts
+    for part in fresh.momentum_parts:
+        copied = list(getattr(fresh, part).parameters())  # those of the backbone are the first
+        assert all(a.equal(b) for a, b in zip(copied, model.backbone.parameters()))
 
 
 @pytest.mark.parametrize('name', ALL)

@@ -96,6 +96,7 @@ class BaseModel(BaseModule):
         loss_names (tuple[str]): Keys of the result of `forward_train` that are summed to the loss; its other entries
             are logged. Without a declaration `forward_train` gives no loss but `loss`.
         compares_images (bool): Whether the loss compares the images of a batch with each other.
+        momentum_parts (tuple[str]): Networks that follow others, which `copy_momentum_parts` copies to them.
         needs_labels (bool): Whether it cannot be trained on samples without a label.
         is_update_iter (bool): Whether the weights changed since the last iteration; optimizer hooks that accumulate
             gradients set it, so that moving averages step only when there is something new.
@@ -103,6 +104,7 @@ class BaseModel(BaseModule):
     """
     loss_names = ('loss', )
     compares_images = False
+    momentum_parts = ()
     needs_labels = False
     is_update_iter = True
     renamed_keys = {}
@@ -111,6 +113,14 @@ class BaseModel(BaseModule):
         super().__init__(init_cfg)
         self.with_sobel = with_sobel
         self.sobel_layer = Sobel() if with_sobel else None
+
+    def init_weights(self):
+        """Initialise the networks that are trained, and copy them to those that follow after that."""
+        super().init_weights()
+        self.copy_momentum_parts()
+
+    def copy_momentum_parts(self):
+        """Have `momentum_parts` begin as the networks that they follow are now."""
 
     @property
     def with_neck(self):

@@ -19,6 +19,7 @@ class BYOL(BackboneNeckHead):
         init_cfg (dict, optional): Initialisation.
     """
     online_name = 'online_net'
+    momentum_parts = ('target_net', )
 
     def __init__(self, backbone, neck=None, head=None, base_momentum=0.996, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
@@ -26,8 +27,7 @@ class BYOL(BackboneNeckHead):
         self.base_momentum = base_momentum
         self.momentum = base_momentum
 
-    def init_weights(self):
-        super().init_weights()
+    def copy_momentum_parts(self):
         self.target_net.copy_from(self.backbone, self.neck)
 
     def momentum_update(self):

@@ -25,6 +25,7 @@ class CAE(BackboneNeckHead):
         img_norm_cfg (dict): `mean` and `std` by which the data normalises images, on the scale 0 to 1. They are undone
             for the tokenizer.
     """
+    momentum_parts = ('teacher', )
 
     def __init__(self,
                  backbone,
@@ -40,8 +41,7 @@ class CAE(BackboneNeckHead):
             self.register_buffer(name, torch.tensor(img_norm_cfg[name]).view(-1, 1, 1), persistent=False)
         self.checked = False
 
-    def init_weights(self):
-        super().init_weights()
+    def copy_momentum_parts(self):
         self.momentum_update(momentum=0.)
 
     def momentum_update(self, momentum=None):

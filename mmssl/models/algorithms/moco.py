@@ -28,6 +28,7 @@ class MoCo(BackboneNeckHead):
         init_cfg (dict, optional): Initialisation.
     """
     online_name = 'encoder_q'
+    momentum_parts = ('encoder_k', )
 
     def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=128, momentum=0.999, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
@@ -39,8 +40,7 @@ class MoCo(BackboneNeckHead):
         self.register_buffer('queue_ptr', queue_ptr)
         self.split_bn = any(isinstance(m, SplitBatchNorm) for m in self.modules())
 
-    def init_weights(self):
-        super().init_weights()
+    def copy_momentum_parts(self):
         self.encoder_k.copy_from(self.backbone, self.neck)
 
     def forward_train(self, img, **kwargs):

@@ -20,6 +20,7 @@ class MoCoV3(BackboneNeckHead):
     """
     compares_images = True
     online_name = 'base_encoder'
+    momentum_parts = ('momentum_encoder', )
 
     def __init__(self, backbone, neck, head, base_momentum=0.99, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
@@ -27,8 +28,7 @@ class MoCoV3(BackboneNeckHead):
         self.base_momentum = base_momentum
         self.momentum = base_momentum
 
-    def init_weights(self):
-        super().init_weights()
+    def copy_momentum_parts(self):
         self.momentum_encoder.copy_from(self.backbone, self.neck)
 
     def momentum_update(self):
