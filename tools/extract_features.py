@@ -46,8 +46,8 @@ def main():
                 **run.extraction(args.layers))
         except ValueError as error:
             raise error if isinstance(error, ConfigError) else ConfigError(f'{split}: {error}') from error
-        run.logger.info(f'{split}: {done} images of this process in {time.time() - start:.1f} s; all '
-                        f'of them are in {args.out_dir}')
+        run.logger.info(f'{split}: {done} images computed by this process in {time.time() - start:.1f} s'
+                        f'{"" if done else ", all were stored already"}; the features are in {args.out_dir}')
 
 
 if __name__ == '__main__':

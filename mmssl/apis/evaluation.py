@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From the options of an evaluation tool to a model, data sets and features; see utils/evaluation_options.py."""
+import os
 import time
 from pathlib import Path
 
@@ -139,10 +140,13 @@ class EvaluationRun:
     def extraction(self, layers):
         """Arguments of extract_features by the options and the data config, as a dict."""
         data = self.data_cfg.data
+        workers = data.get('workers_per_gpu', 0)
+        if self.args.workers is None:  # what the config has is meant for larger machines
+            workers = min(workers, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
         return dict(
             layers=tuple(layers),
             batch_size=data.get('samples_per_gpu', 256),
-            workers=data.get('workers_per_gpu', 0),
+            workers=workers,
             device=dist.default_device(),
             img_norm_cfg=self.data_cfg.get('img_norm_cfg'),
             pool_type=self.args.pool_type,

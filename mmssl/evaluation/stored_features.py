@@ -196,7 +196,7 @@ def load_features(folder, split, layers=None):
             raise ConfigError(f'{folder} has no layer {layer} of {split}; there are {", ".join(settings["layers"])}')
 
     def read(name):
-        return np.load(Path(folder) / f'{split}_{name}.npy', mmap_mode='r')
+        return np.load(Path(folder) / f'{split}_{name}.npy', mmap_mode='c')  # torch warns of arrays that are read-only
 
     arrays = {layer: read(layer) for layer in layers or settings['layers']}
     return Features(arrays, np.array(read('labels')), np.array(read('index')), settings.get('classes')), settings

@@ -122,7 +122,10 @@ def add_evaluation_options(parser,
         parser.add_argument('--batch-size', type=int, help='images in a batch (default: as the data config says)')
     else:
         parser.set_defaults(batch_size=None)
-    parser.add_argument('--workers', type=int, help='processes that load images (default: as the data config says)')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        help='processes that load images (default: as the data config says, one a CPU core at most)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     parser.add_argument('--work-dir', '--work_dir', help='folder for the log')
     parser.add_argument('--out', help='JSON file for the metrics')

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from mmssl import old_places
@@ -163,6 +164,13 @@ def fast_bfloat16(device='cpu'):
     return any(getattr(torch.cpu, name, bool)() for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'))
 
 
+def _format_warning(message, category, filename, lineno, line=None, others=warnings.formatwarning):
+    """Warnings of this package in one line, without the place in its code."""
+    ours = Path(filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+    return f'warning: {message}\n' if ours and category is UserWarning else others(message, category, filename, lineno,
+                                                                                   line)
+
+
 def run_tool(main, distributed=False):
     """Run a tool's main function; what the user can mend is told in one line instead of a traceback.
 
@@ -177,6 +185,8 @@ def run_tool(main, distributed=False):
     from .launch import Terminated, find_launcher, raise_at_sigterm, refuse_many, tell_once
     raise_at_sigterm()
     debug = os.environ.get('MMSSL_DEBUG', '0') != '0'
+    if not debug:
+        warnings.formatwarning = _format_warning
     try:
         try:
             if not distributed:

@@ -67,6 +67,7 @@ def test_layers_side_by_side(files, call_tool, tmp_path):
               DATA, '--device', 'cpu', '--batch-size', 100, '--out', tmp_path / 'out.json')
     found = json.loads((tmp_path / 'out.json').read_text())
     assert list(found) == ['stage4', 'pooled'] and found['stage4'] == found['pooled']
+    assert 'clid' not in found['pooled'][str(folder / '1.pth')]  # it compares networks
     expected = quality.run(features[0]['pooled'])
     assert found['pooled'][str(folder / '1.pth')]['rankme'] == pytest.approx(expected['rankme'], rel=1e-2)
 

@@ -61,6 +61,7 @@ def test_files_hold_what_the_function_returns(files, written):
     expected = extract_features(
         model, build_dataset(cfg.data.val), layers=('stage2', 'pooled'), img_norm_cfg=cfg.img_norm_cfg, pool_type='gem')
     found, settings = load_features(written, 'val')
+    assert found['pooled'].flags.writeable  # in memory alone; torch warns of arrays that are not
     assert settings['shapes']['stage2'] == [360, 8] and settings['samples'] == 360 and len(settings['sha256']) == 64
     for layer in ('stage2', 'pooled'):
         np.testing.assert_allclose(found[layer], expected[layer], rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from mmssl.utils import misc
 from mmssl.utils.misc import write_json
 
 
@@ -21,3 +22,11 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / 'x.json', dict(a=object()))
     assert json.loads((tmp_path / 'x.json').read_text()) == found
+
+
+def test_warnings_of_the_package_are_one_line():
+    """A warning of ours has no place in the code and no line of it; those of others stay as they are."""
+    text = misc._format_warning(UserWarning('k 200 is too many'), UserWarning, misc.__file__, 3, 'warnings.warn(')
+    assert text == 'warning: k 200 is too many\n'
+    text = misc._format_warning(UserWarning('theirs'), UserWarning, '/lib/torch/x.py', 3, 'code')
+    assert text.startswith('/lib/torch/x.py:3: UserWarning: theirs')

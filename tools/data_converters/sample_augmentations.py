@@ -67,7 +67,7 @@ def main():
         done = write_static_views(source, pipelines, args.dst, args.views, args.images_per_class or None, args.seed,
                                   args.quality, args.workers, progress)
     print(f'{args.dst}: {done["images"]} images in {done["classes"]} classes, with {args.views} views each; '
-          f'{done["written"]} written, the others were there')
+          f'{done["written"]} written, {done["images"] - done["written"]} were there already')
 
 
 if __name__ == '__main__':

@@ -49,8 +49,10 @@ def main():
                 raise ConfigError(problem)
             by_checkpoint[checkpoint or 'random weights'] = found
     for layer, by_checkpoint in metrics.items():
-        for found, clid in zip(by_checkpoint.values(), quality.clid(list(by_checkpoint.values()))):
-            found['clid'] = clid
+        if args.others:  # of one network alone it would be 0
+            for found, clid in zip(by_checkpoint.values(), quality.clid(list(by_checkpoint.values()))):
+                found['clid'] = clid
+        found = next(iter(by_checkpoint.values()))
         run.logger.info(f'layer {layer}:')
         run.table([(name, *found.values()) for name, found in by_checkpoint.items()], ('checkpoint', *found))
         for figure in found if args.others else ():

@@ -72,15 +72,15 @@ def whitenings(run):
                 'nor data.whitening to learn it on')
         return {layer: None for layer in args.layers}, 'none'
     learned = {}
-    for layer, features in descriptors(run, 'whitening')[0].items():
+    found, kept = descriptors(run, 'whitening')
+    for layer, features in found.items():
         try:
             learned[layer] = Whitening.learn(features, args.whitening_dims)
         except ValueError as error:
             raise ConfigError(f'whitening of {layer}: {error}') from error
     if args.whitening and dist.get_rank() == 0:
         learned[args.layers[0]].save(args.whitening)
-    source = run.dataset('whitening').data_source
-    return learned, f'PCA learned on {len(source)} images of {source.data_prefix}'
+    return learned, f'PCA learned on {len(kept)} images of {run.dataset("whitening").data_source.data_prefix}'
 
 
 def main():

@@ -90,6 +90,8 @@ def main():
 
     import time
 
+    import numpy as np
+
     from mmssl.apis.evaluation import EvaluationRun
     from mmssl.evaluation import svm
     from mmssl.utils.errors import ConfigError
@@ -103,6 +105,13 @@ def main():
             f'{list(run.dataset("val").CLASSES)}: with several classes an image both need the same, in one '
             'order')
     shots = SHOTS if args.low_shot == [] else args.low_shot or []
+    if shots and not args.samples:  # before the long part of the work
+        train = targets['train']
+        positives = (train == 1).sum(0) if train.ndim == 2 else np.unique(train[train >= 0], return_counts=True)[1]
+        if max(shots) > positives.min():
+            raise ConfigError(
+                f'--low-shot {max(shots)}: the smallest class of data.train has {positives.min()} positive '
+                'images; give numbers up to that')
     metrics, rows = {}, []
     for layer in args.layers:
         arrays = [
