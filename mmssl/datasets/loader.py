@@ -279,6 +279,9 @@ class EpochLoader:
         self.dataset = dataset
         self.sampler = sampler
         self.max_share = options['max_share']
+        if isinstance(self.max_share, bool) or not (isinstance(self.max_share,
+                                                               (int, float)) and 0 <= self.max_share <= 1):
+            raise ConfigError(f'broken_images.max_share is a share from 0 to 1, got {self.max_share!r}', broken_images)
         self.seen = self.replaced = 0
         self.met = deque(maxlen=3 if self.policy == 'replace' else None)
         self._files = set()

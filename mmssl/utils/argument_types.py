@@ -93,7 +93,7 @@ def check_types(cls, args, parameters):
         if text is None:  # of another package: what it has by default tells numbers and truth values from texts
             if not isinstance(default, (bool, int, float)) or not _is_quoted(value, default):
                 continue
-            text = type(default).__name__
+            text = 'bool' if isinstance(default, bool) else 'float'  # torch has 0 where a fraction may stand
         if not fits(value, text):
             hint = ', a text in quotes' if isinstance(value, str) and 'str' not in text else ''
             return f'{cls.__name__}: {name} must be {text}, got {short(value)}{hint}'

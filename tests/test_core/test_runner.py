@@ -447,6 +447,8 @@ def test_the_last_iterations_are_logged(tmp_path, cfg, expected, caplog):
     ('custom', [['a']], r"a hook is a dict with a \"type\", got \['a'\]"),
     ('custom', [dict(type='EMAHook', priority='HIHG')
                 ], "priority is a number from 0 to 100 or one of HIGHEST, .*'HIHG'"),
+    ('custom', [dict(type='OptimizerHook', grad_clip=dict(max_nrm=1))], "no option 'max_nrm'; did you mean 'max_norm'"),
+    ('custom', [dict(type='CheckpointHook', max_keep_ckpts=-4)], 'max_keep_ckpts is a number of files, .* got -4'),
 ])
 def test_hooks_that_cannot_be_built(tmp_path, section, cfg, message):
     runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))

@@ -222,6 +222,12 @@ def test_too_many_broken_images(partly_broken, workers):
     assert 100 <= loader.seen < 200
 
 
+@pytest.mark.parametrize('share', [5, -0.1, '0.5', True])
+def test_a_share_is_from_0_to_1(share):
+    with pytest.raises(ConfigError, match=f'max_share is a share from 0 to 1, got {share!r}'):
+        loader_of(SingleViewDataset(dict(type='Digits'), [], prefetch=True), broken_images=dict(max_share=share))
+
+
 def test_chance_alone_does_not_end_the_first_pass():
     loader = loader_of(SingleViewDataset(dict(type='Digits'), [], prefetch=True), broken_images=dict(max_share=0.01))
     loader._count(128, [(0, 'a', 'torn'), (1, 'b', 'torn')])  # 1.6 per cent, but one more or less is chance

@@ -192,3 +192,6 @@ def test_ema_update_needs_as_many_sources_as_targets():
     target = [torch.zeros(2)]
     ema_update(target, [torch.ones(2)], 0.75)
     assert target[0].tolist() == [0.25, 0.25]
+    for momentum in (1.5, -0.1, float('nan')):
+        with pytest.raises(ValueError, match='share of the old value, 0 to 1'):
+            ema_update(target, [torch.ones(2)], momentum)

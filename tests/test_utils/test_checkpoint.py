@@ -153,8 +153,9 @@ def test_clear_errors(tmp_path):
         read_checkpoint(tmp_path / 'nowhere.pth')
     (tmp_path / 'text.pth').write_text('version https://git-lfs.github.com/spec/v1')
     (tmp_path / 'empty.pth').write_bytes(b'')
-    for name in ('text', 'empty'):
-        with pytest.raises(CheckpointError, match=f'{name}.pth is torn or no checkpoint'):
+    (tmp_path / 'hello.pth').write_text('hello')
+    for name, reason in (('text', ''), ('empty', ': it ends too early'), ('hello', ': its bytes are no weights')):
+        with pytest.raises(CheckpointError, match=f'{name}.pth is torn or no checkpoint{reason}'):
             read_checkpoint(tmp_path / f'{name}.pth')
 
 

@@ -140,8 +140,8 @@ def test_values_of_documented_types():
 def test_texts_of_numbers_in_classes_of_others():
     """The classes of torch have no such docstrings, but values by default."""
     from torch.optim import SGD
-    for name, value in (('lr', '0.1'), ('nesterov', 'False'), ('momentum', '1e-3')):
-        with pytest.raises(ConfigError, match=f'SGD: {name} must be .*, got {value!r}, a text in quotes'):
+    for name, value, kind in (('lr', '0.1', 'float'), ('nesterov', 'False', 'bool'), ('momentum', '1e-3', 'float')):
+        with pytest.raises(ConfigError, match=f'SGD: {name} must be {kind}, got {value!r}, a text in quotes'):
             PARTS.build(dict(type=SGD, params=[], **{name: value}))
 
 

@@ -46,6 +46,9 @@ class CheckpointHook(Hook):
         for name, value in dict(interval=interval, max_keep_ckpts=max_keep_ckpts).items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f'checkpoint_config.{name} is an integer, got {value!r}')
+        if max_keep_ckpts < -1:
+            raise ConfigError(
+                f'checkpoint_config.max_keep_ckpts is a number of files, or -1 for all, got {max_keep_ckpts}')
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer

@@ -1,11 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The backward pass and the optimizer's step: accumulation, clipping, frozen layers, loss scaling."""
+import inspect
+
 import torch
 from mmcv.runner.hooks import OptimizerHook as _OptimizerHook
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grad_norm_
 
 from mmssl.utils.checkpoint import unwrap
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, nearest
 from ..builder import HOOKS
 
 
@@ -42,6 +45,10 @@ class DistOptimizerHook(_OptimizerHook):
                  detect_anomalous_params=False):
         if not isinstance(update_interval, int) or update_interval < 1:
             raise ConfigError(f'update_interval counts iterations and is at least 1, got {update_interval!r}')
+        known = [name for name in inspect.signature(clip_grad_norm_).parameters if name != 'parameters']
+        for name in grad_clip or {}:
+            if name not in known:
+                raise ConfigError(f'grad_clip has no option {name!r}; {nearest(name, known)}', grad_clip)
         super().__init__(grad_clip, detect_anomalous_params)
         self.update_interval = update_interval
         self.frozen_layers_cfg = frozen_layers_cfg

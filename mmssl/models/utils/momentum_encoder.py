@@ -17,7 +17,12 @@ def ema_update(targets, sources, momentum):
         targets (Iterable[Tensor]): Changed in place.
         sources (Iterable[Tensor]): As many tensors of the same shapes and kinds.
         momentum (float): From 0 (take the sources) to 1 (keep the targets).
+
+    Raises:
+        ValueError: The momentum is not within 0 to 1: the targets would run away from the sources.
     """
+    if not 0 <= momentum <= 1:
+        raise ValueError(f'the momentum of a moving average is the share of the old value, 0 to 1, got {momentum!r}')
     pairs = list(zip(targets, sources, strict=True))
     floating = [pair for pair in pairs if pair[0].is_floating_point()]
     if floating:
