@@ -38,7 +38,7 @@ def test_base_of_data_brings_the_hooks_of_its_algorithm(model, dataset, hooks):
     assert not set(bases[0]) & set(bases[1])  # bases with a key in common cannot be inherited together
     found = bases[1].custom_hooks
     assert [hook.type for hook in found] == hooks
-    assert found[0].clustering.k == bases[0].num_classes == bases[0].model.memory_bank.num_classes
+    assert found[0].clustering.k == bases[0].model.memory_bank.num_classes
     assert found[0].extractor.dataset.data_source == bases[1].data.train.data_source
 
 

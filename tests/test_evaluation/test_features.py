@@ -149,6 +149,7 @@ def test_two_processes_equal_one(run_distributed):
     assert error_1[0] == 'BrokenImageError' and 'cat.jpg' in error_1[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('workers', [0, 1])
 def test_broken_images(workers, warnings_of_data):
     """They are left out by default: features, labels and indices stay those of each other. Or the first one stops."""

@@ -53,6 +53,7 @@ def test_outputs_of_files(backbone, suffix, tmp_path):
             ] == pytest.approx([features.abs().max().item(), maps.abs().max().item()], rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('suffix', ['.pt2', '.ts', '.onnx'])
 def test_normalisation_in_the_program(suffix, tmp_path):
     """Images of 0 to 1, not square, against a model on images that are normalised by hand."""

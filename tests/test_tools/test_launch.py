@@ -38,6 +38,7 @@ def test_tools_of_one_process_refuse_to_be_several(call_tool):
         'one, without a launcher')
 
 
+@pytest.mark.long
 def test_a_reader_that_has_gone():
     """As with `| head`; before, a BrokenPipeError."""
     command = '{ sleep 0.2; "$0" tools/misc/print_config.py "$1"; } | true; echo ${PIPESTATUS[0]}'
@@ -51,6 +52,7 @@ def test_a_reader_that_has_gone():
     assert done.stdout == '141\n' and 'Broken' not in done.stderr and 'Traceback' not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_in_a_terminal(tmp_path, number, status):
     """A bar while it trains; at Ctrl-C one line in place of a traceback, with the way to go on."""
