@@ -436,7 +436,7 @@ def test_the_last_iterations_are_logged(tmp_path, cfg, expected, caplog):
 
 @pytest.mark.parametrize('section, cfg, message', [
     ('lr', dict(policy='cosine',
-                min_lr=0.), "'cosine' is no policy; did you mean 'CosineAnnealing' or 'CosineRestart'"),
+                min_lr=0.), "'cosine' is no policy; did you mean 'CosineAnnealing' or .*'CosineRestart'"),
     ('lr', dict(policy='Poli'), "'Poli' is no policy; did you mean 'Poly'"),
     ('lr', dict(policy=3), '3 is no policy'),
     ('lr', dict(policy='cosineannealing'), 'CosineAnnealingLrUpdaterHook takes one of min_lr and min_lr_ratio'),

@@ -43,8 +43,9 @@ def accumulate(rank, folder):
 
 def average(rank):
     buffer = LogBuffer()
+    buffer.samples = 6
     for i in range(4):
-        buffer.update(dict(loss=torch.tensor(float(10 * rank + i)), time=float(rank)), 1 + rank)
+        buffer.update(dict(loss=torch.tensor(float(10 * rank + i)), time=1. + rank, data_time=0.25), 1 + rank)
     buffer.average(2)
     return dict(buffer.output)
 
@@ -84,7 +85,10 @@ def test_two_processes(run_distributed, tmp_path):
     assert max(r['accumulate'] for r in results) < 1e-6
     # logged tensors: mean over interval and ranks, weighted by samples; numbers are each process's own
     mean = pytest.approx((2 + 3 + 2 * 12 + 2 * 13) / 6)
-    assert [r['average'] for r in results] == [dict(loss=mean, time=0.), dict(loss=mean, time=1.)]
+    assert [r['average'] for r in results] == [
+        dict(loss=mean, time=1., data_time=0.25, img_per_sec=6., data_share=0.25),
+        dict(loss=mean, time=2., data_time=0.25, img_per_sec=3., data_share=0.125)
+    ]
     # 11 samples on two ranks: in order, without the repeated one
     expected = torch.stack([torch.arange(11.), 10 * torch.arange(11.)], 1)
     assert all(torch.equal(r['collect'], expected) for r in results)
