@@ -102,7 +102,8 @@ def _plan(config,
           resume_from=None,
           load_from=None,
           seed=None,
-          overwrite=False):
+          overwrite=False,
+          goes_on=True):
     """See open_run.
 
     Args:
@@ -113,6 +114,7 @@ def _plan(config,
         load_from (str, optional): Begin with the weights of this checkpoint.
         seed (int, optional): Of all random numbers.
         overwrite (bool): Put away the files of the run that is in the way, in a folder beside the new ones.
+        goes_on (bool): Whether the tool can go on with a run, so that messages may advise it.
     """
     auto_resume = (auto_resume or bool(cfg.get('auto_resume'))) and not resume_from and not overwrite
     resume_from = resume_from or cfg.get('resume_from')
@@ -154,7 +156,7 @@ def _plan(config,
             raise ConfigError(f'{resume_from} is no checkpoint that a training wrote, so there is no position to go on '
                               'from; --load-from begins with its weights')
     if not auto_resume:
-        _clear_the_way(run, folders, there, start, overwrite)
+        _clear_the_way(run, folders, there, start, overwrite, goes_on)
 
     asked = seed if seed is not None else cfg.get('seed') if 'seed' in options else None
     cfg.work_dir, cfg.load_from = str(folder), load_from or cfg.get('load_from')
@@ -190,7 +192,7 @@ def _take_settings(run, saved, config, options, auto_resume):
                          'taken (--cfg-options KEY=VALUE changes one):\n  ' + '\n  '.join(kept))
 
 
-def _clear_the_way(run, folders, there, start, overwrite):
+def _clear_the_way(run, folders, there, start, overwrite, goes_on):
     """Refuse to write over checkpoints, or put their run away."""
     folder = folders[0]
     of_this_run = start and any(c.path.samefile(start.path) for c in there)
@@ -200,8 +202,9 @@ def _clear_the_way(run, folders, there, start, overwrite):
     if not overwrite:
         its_cfg = load_config(saved) if (saved := _last_start(folder)) else run.cfg
         further = f', further than {start.path}' if of_this_run else ''
-        raise ConfigError(f'{folder} holds a run up to {_position(in_the_way[0], its_cfg)}{further}: go on with it by '
-                          '--auto-resume, put its files away by --overwrite, or give another --work-dir')
+        raise ConfigError(f'{folder} holds a run up to {_position(in_the_way[0], its_cfg)}{further}: '
+                          f'{"go on with it by --auto-resume, " if goes_on else ""}put its files away by --overwrite, '
+                          'or give another --work-dir')
     run._replaced = [c.path for c in in_the_way] + ([] if of_this_run else _other_files(folder, run.timestamp))
     run._replaced += [link for f in folders if (link := f / 'latest.pth').is_symlink()]
     run.notes.append(f'{len(run._replaced)} files of the run in {folder} go to replaced_{run.timestamp} '

@@ -48,7 +48,7 @@ def transfer(args, recipes):
         raise ConfigError(f'--batch-size {batch_size} is that of all processes and must be a multiple of their '
                           f'number, {dist.get_world_size()}')
     cfg.data.samples_per_gpu = batch_size // dist.get_world_size()
-    run = open_run('transfer.py', cfg, work_dir=cfg.work_dir, seed=args.seed, overwrite=args.overwrite)
+    run = open_run('transfer.py', cfg, work_dir=cfg.work_dir, seed=args.seed, overwrite=args.overwrite, goes_on=False)
     cfg = run.cfg
     logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
     cfg.seed = init_random_seed(cfg.get('seed'))

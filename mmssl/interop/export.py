@@ -2,6 +2,7 @@
 """A trained network as a program that runs without mmssl: torch.export, TorchScript or ONNX."""
 import copy
 import io
+import warnings
 from pathlib import Path
 
 import torch
@@ -133,8 +134,12 @@ def _program(network, images):
 def _script(network, images):
     """File of TorchScript, and a function that runs what it holds."""
     file = io.BytesIO()
-    torch.jit.save(torch.jit.trace(network, (images, )), file)
-    return file.getvalue(), torch.jit.load(io.BytesIO(file.getvalue()))
+    with warnings.catch_warnings(
+    ):  # what the tracer doubts is compared with the model; that TorchScript is old is known
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        warnings.filterwarnings('ignore', message='`torch.jit', category=FutureWarning)
+        torch.jit.save(torch.jit.trace(network, (images, )), file)
+        return file.getvalue(), torch.jit.load(io.BytesIO(file.getvalue()))
 
 
 def _onnx(network, images):

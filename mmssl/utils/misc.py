@@ -165,10 +165,11 @@ def fast_bfloat16(device='cpu'):
 
 
 def _format_warning(message, category, filename, lineno, line=None, others=warnings.formatwarning):
-    """Warnings of this package in one line, without the place in its code."""
-    ours = Path(filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
-    return f'warning: {message}\n' if ours and category is UserWarning else others(message, category, filename, lineno,
-                                                                                   line)
+    """Warnings of this package in one line, without the place in its code; of several processes one says them."""
+    from .launch import find_launcher
+    if category is UserWarning and Path(filename).resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        return '' if find_launcher()[1] else f'warning: {message}\n'
+    return others(message, category, filename, lineno, line)
 
 
 def run_tool(main, distributed=False):

@@ -144,6 +144,10 @@ def test_images_with_labels(files, call_tool, tmp_path):
     done = call_tool(*common, '--low-shot', 150, check=False)
     assert done.returncode == 1 and 'SVMs in' not in done.stdout + done.stderr
     assert done.stderr.splitlines()[-1].startswith('error: --low-shot 150: the smallest class of data.train has ')
+    done = call_tool(*common, '--low-shot', '--costs', 1, '--draws', 1, '--out', tmp_path / 'out.json')
+    assert 'positive images; left out: 16, 32, 64, 96' in done.stdout + done.stderr
+    found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']['low_shot']
+    assert 'k8' in found and 'k16' not in found
 
 
 def test_wrong_calls(files, run_tool, call_tool):

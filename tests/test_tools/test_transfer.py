@@ -122,11 +122,14 @@ def test_transfer_to_folders(folder, photo_folder, run_tool, tmp_path):
     for part in ('train', 'test'):
         (tmp_path / part).symlink_to(photo_folder)
     size = [f'data.{split}.pipeline.{i}.size=32' for split, i in (('train', 0), ('val', 0), ('val', 1))]
-    run_tool(TOOL, folder / 'colour.py', '--checkpoint', folder / 'colour.pth', '--epochs', 1, '--dataset', tmp_path,
-             '--batch-size', 8, '--work-dir', tmp_path / 'w', '--out', tmp_path / 'out.json', '--cfg-options', *size,
-             'data.workers_per_gpu=0')
+    command = (TOOL, folder / 'colour.py', '--checkpoint', folder / 'colour.pth', '--epochs', 1, '--dataset', tmp_path,
+               '--batch-size', 8, '--work-dir', tmp_path / 'w', '--out', tmp_path / 'out.json', '--cfg-options', *size,
+               'data.workers_per_gpu=0')
+    run_tool(*command)
     found = json.loads((tmp_path / 'out.json').read_text())
     assert (found['num_classes'], found['num_train'], found['num_test'], found['top5']) == (2, 24, 24, 1)
+    done = run_tool(*command, check=False)  # it cannot go on with a run, and does not say so
+    assert done.returncode == 1 and '--auto-resume' not in done.stderr and 'by --overwrite' in done.stderr
 
 
 def test_options(tmp_path):

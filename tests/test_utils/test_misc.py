@@ -24,9 +24,12 @@ def test_json_has_no_nan(tmp_path):
     assert json.loads((tmp_path / 'x.json').read_text()) == found
 
 
-def test_warnings_of_the_package_are_one_line():
+def test_warnings_of_the_package_are_one_line(monkeypatch):
     """A warning of ours has no place in the code and no line of it; those of others stay as they are."""
     text = misc._format_warning(UserWarning('k 200 is too many'), UserWarning, misc.__file__, 3, 'warnings.warn(')
     assert text == 'warning: k 200 is too many\n'
     text = misc._format_warning(UserWarning('theirs'), UserWarning, '/lib/torch/x.py', 3, 'code')
     assert text.startswith('/lib/torch/x.py:3: UserWarning: theirs')
+    for name, value in dict(RANK='1', WORLD_SIZE='2').items():
+        monkeypatch.setenv(name, value)
+    assert not misc._format_warning(UserWarning('k'), UserWarning, misc.__file__, 3)

@@ -108,10 +108,13 @@ def main():
     if shots and not args.samples:  # before the long part of the work
         train = targets['train']
         positives = (train == 1).sum(0) if train.ndim == 2 else np.unique(train[train >= 0], return_counts=True)[1]
-        if max(shots) > positives.min():
-            raise ConfigError(
-                f'--low-shot {max(shots)}: the smallest class of data.train has {positives.min()} positive '
-                'images; give numbers up to that')
+        fits = [k for k in shots if k <= positives.min()]
+        if len(fits) < len(shots):
+            words = f'the smallest class of data.train has {positives.min()} positive images'
+            if args.low_shot or not fits:
+                raise ConfigError(f'--low-shot {max(shots)}: {words}; give numbers up to that')
+            run.logger.warning(f'--low-shot: {words}; left out: {", ".join(map(str, shots[len(fits):]))}')
+            shots = fits
     metrics, rows = {}, []
     for layer in args.layers:
         arrays = [
