@@ -6,7 +6,7 @@ import torch
 
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.models.utils.infer_backbone import infer_backbone
-from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
+from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError, check_other_file
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from .layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, inside_network, knows, to_ours
@@ -277,6 +277,7 @@ def convert_file(path,
         CheckpointError: Something does not fit, or outputs differ.
     """
     check_output(output, target)
+    check_other_file(path, output)
     place, given = find_weights(path, state_dict_key_name)
     weights = rename_weights(given, skip_layers, remove_prefix, append_prefix)
     done = convert_weights(weights, source, target, config, num_heads, bgr2rgb, size)

@@ -53,8 +53,12 @@ def rename_weights(weights, skip_layers=(), remove_prefix='', append_prefix=''):
         dict[str, Tensor]: By their new names.
 
     Raises:
-        CheckpointError: Nothing is left, or no name begins with the prefix.
+        CheckpointError: Nothing is left, no name begins with the prefix, or none contains a part to skip.
     """
+    for part in skip_layers:
+        if not any(part in key for key in weights):
+            raise CheckpointError(
+                f'skip_layers: no name contains {part!r}; they are {", ".join(list(weights)[:3])}, ...')
     if remove_prefix and not any(key.startswith(remove_prefix) for key in weights):
         raise CheckpointError(f'no name begins with {remove_prefix!r}; they are {", ".join(list(weights)[:3])}, ...')
     renamed = {

@@ -66,6 +66,13 @@ def save_checkpoint(checkpoint, path):
         torch.save(checkpoint, file)
 
 
+def check_other_file(path, output):
+    """Raise a CheckpointError where a result would be written over the checkpoint that it is made of."""
+    if Path(output).exists() and Path(output).resolve() == Path(str(path)).resolve():
+        raise CheckpointError(
+            f'{output} is the checkpoint itself, whose other content would be lost: name another file')
+
+
 def read_checkpoint(path, map_location='cpu'):
     """Read a checkpoint of this or another toolbox. Code in it is never run.
 

@@ -677,6 +677,8 @@ def test_options_of_vissl():
     assert list(found) == ['trunk.base_model.a', 'trunk.base_model.conv.weight']
     with pytest.raises(CheckpointError, match="no name begins with 'y.'; they are a, x.conv.weight"):
         rename_weights(weights, remove_prefix='y.')
+    with pytest.raises(CheckpointError, match="no name contains 'bnn'; they are a, x.conv.weight"):
+        rename_weights(weights, ['conv', 'bnn'])
     with pytest.raises(CheckpointError, match='every name contains one of a'):
         rename_weights(dict(a=torch.zeros(1)), ['a'])
     resnet = torchvision.models.resnet18().state_dict()

@@ -86,6 +86,18 @@ def test_extracted_backbone_fits_torchvision(layout, resnet50, run_main, tmp_pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ['in.pth', 'out.pth']
 
 
+@pytest.mark.parametrize('tool, more', [('extract_backbone_weights.py', []), ('convert.py', ['--to', 'mmcls']),
+                                        ('seed_to_moco.py', [])])
+def test_a_checkpoint_is_not_written_over_by_what_comes_of_it(tool, more, run_main, tmp_path, capsys):
+    (tmp_path / 'epoch_2.pth').write_bytes(b'a training')
+    (tmp_path / 'latest.pth').symlink_to('epoch_2.pth')
+    for output in ('epoch_2.pth', 'latest.pth'):
+        with pytest.raises(SystemExit):
+            run_main(f'model_converters/{tool}', tmp_path / 'epoch_2.pth', tmp_path / output, *more)
+        assert f'{output} is the checkpoint itself' in capsys.readouterr().err
+    assert (tmp_path / 'latest.pth').is_symlink() and (tmp_path / 'epoch_2.pth').read_bytes() == b'a training'
+
+
 def test_extraction_fails_when_nothing_matches(run_tool, tmp_path):
     torch.save(
         dict(state_dict={

@@ -21,8 +21,9 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from mmssl.utils.checkpoint import get_state_dict, read_checkpoint, save_checkpoint
+    from mmssl.utils.checkpoint import check_other_file, get_state_dict, read_checkpoint, save_checkpoint
     from mmssl.utils.errors import ConfigError
+    check_other_file(args.checkpoint, args.output)
     weights = get_state_dict(read_checkpoint(args.checkpoint))
     prefixes = PREFIXES if args.prefix is None else (args.prefix.removesuffix('.') + '.', )
     for prefix in prefixes:

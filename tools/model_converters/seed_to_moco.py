@@ -39,8 +39,9 @@ def student_weights(checkpoint):
 def main():
     args = parse_args()
 
-    from mmssl.utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+    from mmssl.utils.checkpoint import CheckpointError, check_other_file, read_checkpoint, save_checkpoint
 
+    check_other_file(args.checkpoint, args.output)
     checkpoint = read_checkpoint(args.checkpoint)
     student, others = student_weights(checkpoint)
     if not student:
