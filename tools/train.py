@@ -105,8 +105,9 @@ def main():
     try:
         runner = train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
     except KeyboardInterrupt as stop:
-        again = 'the same command and --auto-resume' if distributed else shlex.join(
-            ['python', sys.argv[0], args.config, '--work-dir', cfg.work_dir, '--auto-resume'])
+        again = 'the same command and --auto-resume' if distributed else shlex.join([
+            'python', os.path.normpath(sys.argv[0]), args.config, '--work-dir', cfg.work_dir, '--auto-resume'
+        ])
         stop.args = ('; '.join([*(stop.args or ['before the first iteration']), f'go on with: {again}']), )
         raise
     logger.info(what_next(cfg.work_dir, run, runner.meta.get('hook_msgs', {}).get('last_ckpt')))
@@ -144,7 +145,7 @@ def what_next(work_dir, run, checkpoint):
     ]
     if checkpoint:
         lines[0] += f'; the checkpoint is {checkpoint}'
-        tools, config = Path(sys.argv[0]).parent, Path(work_dir, f'{run.name}.py')
+        tools, config = Path(os.path.normpath(sys.argv[0])).parent, Path(work_dir, f'{run.name}.py')
         for what, script, *words in (
             ('accuracy of nearest neighbours; FOLDER has class folders in train and val',
              'benchmarks/classification/knn_imagenet/test_knn.py', config, '--checkpoint', checkpoint, '--data-root',

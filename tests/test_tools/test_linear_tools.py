@@ -130,6 +130,7 @@ def test_frozen_means_frozen(files, run_tool, environment):
         env=environment)
     text = done.stdout + done.stderr
     assert 'losses of 60 to 130' in text and f'{len(before)} matched' in text
+    assert 'python tools/embed.py' in text.replace(f'{ROOT}/', '')  # what to do next, without the way of the script
     trained = torch.load(folder / 'work_dirs/linear/whole/epoch_1.pth', weights_only=True)
     after = {k.removeprefix('backbone.'): v for k, v in trained['state_dict'].items() if k.startswith('backbone.')}
     assert after.keys() == before.keys() and all(torch.equal(after[k], before[k]) for k in before)
