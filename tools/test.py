@@ -47,7 +47,7 @@ def main():
     loader = build_loader(dataset, cfg, is_distributed(), testing=True, seed=cfg.get('seed') or 0)
     # the scores stand in the order of the classes of the training
     names = read_checkpoint(args.checkpoint).get('meta', {}).get('CLASSES')
-    align_classes(dataset, names=names, what=f'data.{part}', logger=get_root_logger())
+    report = align_classes(dataset, names=names, what=f'data.{part}', logger=get_root_logger())
     with autocast(cfg):
         metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
     if get_rank() == 0:
@@ -55,7 +55,7 @@ def main():
             print(f'{name}: {value:.4f}')
         out = args.out or (args.work_dir and f'{args.work_dir}/metrics.json')
         if out:
-            write_json(out, metrics)
+            write_json(out, {**metrics, **(dict(left_out_classes=report.left_out) if report.left_out else {})})
 
 
 if __name__ == '__main__':

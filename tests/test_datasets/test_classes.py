@@ -2,6 +2,9 @@
 import argparse
 import json
 import logging
+import runpy
+import sys
+from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -173,6 +176,20 @@ def test_evaluation_while_training(tmp_path):
             assert dataset.gt_labels.tolist() == wanted and list(dataset.CLASSES) == ['ant', 'bee', 'cat']
             assert [dataset[i]['label'] for i in range(len(dataset))] == wanted
     assert KNNEvalHook(train, val[0], max_train=5).val_dataset.gt_labels.tolist() == expected
+
+
+def test_the_metrics_of_a_checkpoint_tell_what_is_left_out(tmp_path, monkeypatch):
+    """tools/test.py; the classes are those in the checkpoint."""
+    cfg = config(tmp_path, single(tmp_path), single(write(tmp_path / 'val', bee=2, cat=3, dog=2)))
+    cfg.dump(str(tmp_path / 'config.py'))
+    torch.save(
+        dict(meta=dict(CLASSES=['ant', 'bee', 'cat']), state_dict=build_algorithm(MODEL).state_dict()),
+        tmp_path / 'a.pth')
+    monkeypatch.setattr(
+        sys, 'argv',
+        ['test.py', *(str(tmp_path / name) for name in ('config.py', 'a.pth')), '--out', f'{tmp_path}/metrics.json'])
+    runpy.run_path(str(Path(__file__).parents[2] / 'tools/test.py'), run_name='__main__')
+    assert json.loads((tmp_path / 'metrics.json').read_text())['left_out_classes'] == dict(dog=2)
 
 
 def test_the_classifier_has_an_output_for_each_label(tmp_path):
