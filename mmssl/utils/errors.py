@@ -38,6 +38,10 @@ class UnknownArgumentError(ConfigError, TypeError):
     """An argument that a class does not take, or one that it needs and was not given."""
 
 
+class AbsentFileError(ConfigError, FileNotFoundError):
+    """A file or folder that a config names and that is not there."""
+
+
 class BrokenImageError(ValueError):
     """An image that cannot be read.
 

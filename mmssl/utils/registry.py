@@ -6,7 +6,7 @@ import inspect
 from mmcv.utils import Registry as _Registry
 
 from .argument_types import check_types
-from .errors import ConfigError, UnknownArgumentError, UnknownNameError, describe, nearest, short
+from .errors import AbsentFileError, ConfigError, UnknownArgumentError, UnknownNameError, describe, nearest, short
 
 # packages that a name imports by its scope
 _SCOPES = ('mmcls', 'mmdet', 'mmseg')
@@ -75,7 +75,8 @@ def build_from_cfg(cfg, registry, default_args=None):
         UnknownNameError: No such name; the nearest one is named.
         UnknownArgumentError: No such argument; the nearest one is named.
         ConfigError: `cfg` is no dict or has no `type`, or the class refuses a value or fails with it.
-        OSError: A file that the class needs is absent or cannot be read.
+        AbsentFileError: A file that the class needs is absent.
+        OSError: It cannot be read.
     """
     if not isinstance(cfg, dict):
         raise ConfigError(f'a config of a {registry.name} must be a dict with a "type", got {short(cfg)}', cfg)
@@ -96,7 +97,10 @@ def build_from_cfg(cfg, registry, default_args=None):
     except ConfigError as error:
         error.locate_in(cfg)
         raise
-    except OSError:  # a file that is absent or cannot be read
+    except FileNotFoundError as error:
+        raise AbsentFileError(': '.join(str(part) for part in (error.filename, error.strerror) if part) or str(error),
+                              cfg) from error
+    except OSError:  # a file that cannot be read
         raise
     except Exception as error:  # a value that the class refuses, or cannot work with
         raise ConfigError(f'{cls.__name__}: {describe(error)}', cfg) from error

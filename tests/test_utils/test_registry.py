@@ -163,3 +163,11 @@ def test_all_documented_defaults_have_their_types():
                     if not fits(parameter.default, types[argument]):
                         wrong.append((name, argument, types[argument], parameter.default))
     assert checked > 400 and not wrong
+
+
+def test_absent_file_has_its_place(tmp_path):
+    """Of several lists in a config, the place says which is meant."""
+    from mmssl.datasets import build_dataset
+    source = dict(type='ImageList', data_prefix=str(tmp_path), ann_file=str(tmp_path / 'no.txt'))
+    with pytest.raises(FileNotFoundError, match=r'no.txt.*\(at data_source in the config\)'):
+        build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))
