@@ -11,7 +11,7 @@ import torch
 from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
 from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
-from mmcv.runner import Priority, get_host_info, get_priority
+from mmcv.runner import IterTimerHook, Priority, get_host_info, get_priority
 
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
@@ -188,8 +188,12 @@ class _Machine:
 
     def _run_deferred(self):
         actions, self._deferred = self._deferred, []
+        start = time.time()
         for action in actions:
             action()
+        for hook in self.hooks if actions else ():
+            if isinstance(hook, IterTimerHook) and hasattr(hook, 't'):
+                hook.t += time.time() - start  # else the next iteration would seem to wait for its data
 
     # ---- steps
 

@@ -400,6 +400,21 @@ def test_progress_lines_without_a_terminal(tmp_path, capsys):
     assert 'img/s' in lines[0]
 
 
+def test_writing_a_checkpoint_is_no_wait_for_data(tmp_path):
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+
+    class Save(Hook):
+
+        def after_train_iter(self, runner):
+            runner.defer(lambda: time.sleep(0.2))
+
+    runner.register_training_hooks(None, dict())
+    runner.register_hook(Save())
+    runner.run([numbers(5)], [('train', 1)])
+    assert len(runner.log_buffer.val_history['data_time']) == 5
+    assert sum(runner.log_buffer.val_history['data_time']) < 0.2
+
+
 @pytest.mark.parametrize('cfg, expected', [
     (dict(type='EpochBasedRunner', max_epochs=2), [(1, 4, [0, 4]), (1, 7, [4, 7]), (2, 4, [7, 11]), (2, 7, [11, 14])]),
     (dict(type='IterBasedRunner', max_iters=11), [(1, 4, [0, 4]), (2, 8, [4, 8]), (2, 11, [8, 11])]),
