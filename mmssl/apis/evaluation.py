@@ -8,7 +8,7 @@ from mmssl.datasets import build_dataset
 from mmssl.datasets.classes import match_labels
 from mmssl.datasets.loader import write_broken
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import first_difference, load_features, names_digest
+from mmssl.evaluation.stored_features import files_digest, first_difference, load_features
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import local_file
 from mmssl.utils.config import check_sections, config_section, load_config
@@ -183,9 +183,9 @@ class EvaluationRun:
         if any(layer.startswith('stage') and not layer.endswith('_map') for layer in layers):
             wanted.update(pool_type=self.args.pool_type)
         try:
-            wanted.update(files=names_digest(self.dataset(split)))
+            wanted.update(files=files_digest(self.dataset(split)))
         except FileNotFoundError as error:
-            self.logger.warning(f'{split}: the names of the images are not compared: {error}')
+            self.logger.warning(f'{split}: the images are not compared: {error}')
         differs = first_difference(settings, wanted, wanted)
         if differs:
             raise ConfigError(f'--features {self.args.features}: other features of {split}: {differs}')

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Features in files: extracted piece by piece, by several processes, resumable; and read again."""
+import contextlib
 import hashlib
 import json
 import os
@@ -16,11 +17,14 @@ from mmssl.utils.misc import atomic_write, json_ready, write_json
 from .features import Features, extract_alone
 
 
-def names_digest(dataset):
-    """SHA-256 of the names of all samples in their order, as hexadecimal digits."""
+def files_digest(dataset):
+    """SHA-256 of the names of all samples in their order, and of the sizes of those that are files, as hexadecimal."""
     digest = hashlib.sha256()
     for i in range(len(dataset)):
-        digest.update(sample_name(dataset, i).encode('utf-8', 'surrogateescape') + b'\0')
+        name = sample_name(dataset, i)
+        digest.update(name.encode('utf-8', 'surrogateescape') + b'\0')
+        with contextlib.suppress(OSError):
+            digest.update(b'%d\0' % os.stat(name).st_size)
     return digest.hexdigest()
 
 
@@ -84,7 +88,7 @@ def store_features(model, dataset, folder, split, settings, shard_size=10000, ov
     facts = dict(
         settings,
         samples=len(dataset),
-        files=names_digest(dataset),
+        files=files_digest(dataset),
         classes=None if classes is None else list(map(str, classes)),
         shard_size=shard_size,
         batch_size=options.get('batch_size', 256),

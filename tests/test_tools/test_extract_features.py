@@ -10,7 +10,7 @@ import torch
 
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import first_difference, load_features, names_digest, store_features
+from mmssl.evaluation.stored_features import files_digest, first_difference, load_features, store_features
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
@@ -147,7 +147,7 @@ def test_other_images_of_equal_number_are_told(photo_folder, tmp_path):
         (tmp_path / name / f'{name}.jpg').symlink_to(photo_folder / 'china/00.jpg')
         source = dict(type='Folder', data_prefix=str(tmp_path / name))
         sets.append(build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[])))
-    one, other = (dict(files=names_digest(dataset), data=dict(x=[1])) for dataset in sets)
+    one, other = (dict(files=files_digest(dataset), data=dict(x=[1])) for dataset in sets)
     assert first_difference(one, other, other) == 'the names of the images are others'
     assert first_difference(one, dict(one), one) is None
     assert first_difference(dict(a=dict(b=1, c=2)), dict(a=dict(b=1)), ['a']) == 'a.c is 2 there, None here'
@@ -208,3 +208,19 @@ def test_broken_images(files, photo_folder, tmp_path, call_tool, warnings_of_dat
     Path(os.fsdecode(names[0])).rename(tmp_path / "it's broken/china/a\nb.jpg")
     with pytest.raises(ConfigError, match=r'china/a\\nb.jpg: a file name with a line break'):
         store_features(model, build_dataset(bad.data.val), tmp_path / 'b', 'val', {}, **options)
+
+
+def test_other_content_under_the_same_name(photo_folder, tmp_path):
+    """The digest of the files changes with a size, not only with a name."""
+    shutil.copytree(photo_folder, tmp_path / 'photos')
+    dataset = build_dataset(
+        dict(
+            type='SingleViewDataset',
+            data_source=dict(type='Folder', data_prefix=str(tmp_path / 'photos')),
+            pipeline=[],
+            prefetch=True))
+    before = files_digest(dataset)
+    assert files_digest(dataset) == before
+    a, b = sorted((tmp_path / 'photos').rglob('*.jpg'))[:2]
+    shutil.copy(a, b)
+    assert files_digest(dataset) != before
