@@ -202,6 +202,7 @@ def test_norms_and_biases_do_not_decay(name):
 PATHS = sorted(path for path in ROOT.glob('**/*.py') if '_base_' not in path.parts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_models_build(path):
     """Each config is read; a frozen backbone leaves nothing of it to an optimizer."""
