@@ -105,6 +105,7 @@ def test_warm_up(monkeypatch, tmp_path):
     assert all(line['inter_loss'] > 0 for line in losses[6:]) and not model.warming_up
 
 
+@pytest.mark.long
 def test_offline_labels(monkeypatch, tmp_path):
     """Labels change at the start of epochs 1, 3 and 5 only; features come with the iterations."""
     notes, model = watch(

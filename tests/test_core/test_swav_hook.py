@@ -135,6 +135,7 @@ def test_prototypes_stay_as_long_as_the_recipe_says(tmp_path, frozen):
     assert max(moves[:max(frozen - 1, 0)], default=0) < 1e-5 and min(moves[frozen:]) > 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('lars', [False, True])
 def test_learns(tmp_path, lars):
     """On real images the loss falls, and under that of codes and predictions which are both uniform, ln 20."""

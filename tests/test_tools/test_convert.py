@@ -515,6 +515,7 @@ def test_what_is_inside_of_the_network_is_not_skipped(tmp_path):
         check_conversion(done)
 
 
+@pytest.mark.long
 def test_the_check_runs_the_backbone_of_the_config(tmp_path):
     """Weights do not tell the stride that the caffe style has in another place: its outputs are not torchvision's."""
     torch.save(randomised(torchvision.models.resnet50().state_dict()), tmp_path / 'r50.pth')
@@ -733,6 +734,7 @@ def test_bad_files(tmp_path):
     assert not list(tmp_path.glob('*.tmp'))
 
 
+@pytest.mark.long
 def test_what_does_not_fit(tmp_path):
     weights = torchvision.models.resnet18().state_dict()
     torch.save(weights, tmp_path / 'r18.pth')
