@@ -67,11 +67,39 @@ def test_variants_are_those_of_mmcls(kind, depth, kwargs):
         torch.testing.assert_close(model(x)[0], reference(x)[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('depth, blocks', [(10, 4), (18, 8), (34, 16), (50, 16), (101, 33), (152, 50)])
+@pytest.mark.parametrize('depth, blocks', [(10, 4), (18, 8), (34, 16), (50, 16), (101, 33), (152, 50), (200, 66)])
 def test_depths(depth, blocks):
     model = ResNet(depth, base_channels=4, stem_channels=4).eval()
     assert sum(len(getattr(model, name)) for name in model.res_layers) == blocks
     assert model(torch.zeros(1, 3, 32, 32))[0].shape == (1, model.feat_dim, 1, 1)
+
+
+@pytest.mark.parametrize('kwargs, millions', [
+    (dict(depth=50), 23.5),
+    (dict(depth=50, width_multiplier=2), 94),
+    (dict(depth=50, width_multiplier=4), 375),
+    (dict(depth=200, width_multiplier=2), 250),
+])
+def test_width_multiplier_is_that_of_the_papers(kwargs, millions):
+    """Parameters as BYOL's table has them; torchvision's wide_resnet50_2 has 67 million (VISSL issue 469)."""
+    with torch.device('meta'):
+        model = ResNet(**kwargs, out_indices=(0, 1, 2, 3, 4))
+        maps = model(torch.empty(1, 3, 64, 64))
+    w = kwargs.get('width_multiplier', 1)
+    assert [m.shape[1] for m in maps] == [64 * w, 256 * w, 512 * w, 1024 * w, 2048 * w]
+    assert model.feat_dim == 2048 * w
+    assert abs(sum(p.numel() for p in model.parameters()) / 1e6 - millions) < .5
+
+
+def test_width_multiplier_of_variants():
+    for cfg in (dict(type='ResNetV1d', depth=18), dict(type='ResNet_CIFAR', depth=18), dict(type='ResNeXt', depth=50)):
+        with torch.device('meta'):
+            plain, wide = (build_backbone(dict(cfg, **more)) for more in ({}, dict(width_multiplier=3)))
+        for key, value in plain.state_dict().items():
+            found = wide.state_dict()[key].shape
+            assert found[:1] == tuple(3 * n for n in value.shape[:1]), key
+    with pytest.raises(ValueError, match='width_multiplier must be .*got 0'):
+        ResNet(18, width_multiplier=0)
 
 
 def test_cifar_keeps_the_size_in_the_stem():

@@ -95,10 +95,13 @@ class ResNet(BaseModule):
     """ResNet. Its state-dict keys are torchvision's, without the classifier.
 
     Args:
-        depth (int): 10, 18, 34, 50, 101 or 152.
+        depth (int): 10, 18, 34, 50, 101, 152 or 200.
         in_channels (int): Channels of the image.
         stem_channels (int): Channels after the stem.
         base_channels (int): Channels inside the blocks of the first stage; doubled from stage to stage.
+        width_multiplier (int): Multiplies the channels of the stem and of every stage, inside the blocks and behind
+            them, as in SimCLR, BYOL and VISSL ("R50 w2"): a ResNet-50 of 2 gives 4096 channels. torchvision's
+            wide_resnet is another network, whose blocks alone are wider inside.
         expansion (int, optional): Channels after a block over those inside; by default 4 for bottlenecks, else 1.
         num_stages (int): Number of stages, 1 to 4.
         strides (Sequence[int]): Stride of the first block of each stage.
@@ -129,6 +132,7 @@ class ResNet(BaseModule):
         50: (Bottleneck, (3, 4, 6, 3)),
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
+        200: (Bottleneck, (3, 24, 36, 3)),
     }
 
     def __init__(self,
@@ -154,7 +158,8 @@ class ResNet(BaseModule):
                      dict(type='Kaiming', layer=['Conv2d']),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ],
-                 drop_path_rate=0.0):
+                 drop_path_rate=0.0,
+                 width_multiplier=1):
         super().__init__(init_cfg)
         if depth not in self.arch_settings:
             raise ValueError(f'depth must be one of {list(self.arch_settings)}, got {depth!r}')
@@ -163,12 +168,15 @@ class ResNet(BaseModule):
                              f'num_stages={num_stages!r}, strides={strides!r}, dilations={dilations!r}')
         check_stages(out_indices, 0, num_stages, note=' (0 is the stem)')
         check_frozen_stages(frozen_stages, num_stages)
+        if width_multiplier < 1:
+            raise ValueError(f'width_multiplier must be 1, 2, ..., got {width_multiplier!r}')
         if style not in ('pytorch', 'caffe'):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         self.in_channels = in_channels
         self.block, stage_blocks = self.arch_settings[depth]
         self.expansion = expansion or self.block.expansion
         self.base_channels = base_channels
+        self.width_multiplier = width_multiplier
         self.out_indices = out_indices
         self.style = style
         self.deep_stem = deep_stem
@@ -181,11 +189,11 @@ class ResNet(BaseModule):
         self.zero_init_residual = zero_init_residual
         self.drop_path_rate = drop_path_rate
 
-        self._make_stem(in_channels, stem_channels)
-        channels = stem_channels
+        channels = stem_channels * width_multiplier
+        self._make_stem(in_channels, channels)
         self.res_layers = []
         for i, num_blocks in enumerate(stage_blocks[:num_stages]):
-            mid_channels = base_channels * 2**i
+            mid_channels = base_channels * width_multiplier * 2**i
             layer = self.make_res_layer(
                 num_blocks=num_blocks,
                 in_channels=channels,
