@@ -1,10 +1,25 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Registries of everything that makes a model. They are one registry: names are unique over all kinds."""
+import torch
 from mmcv.cnn import MODELS as MMCV_MODELS
+from torch import nn
 
+from mmssl.utils.errors import ConfigError, short
 from mmssl.utils.registry import Registry
 
-MODELS = Registry('model', parent=MMCV_MODELS)
+
+class _Models(Registry):
+    """A registry that finds, under names which nobody registered, the losses of torch.nn."""
+
+    def get(self, key):
+        found = super().get(key)
+        return found if found is not None or not key.endswith('Loss') else getattr(nn, key, None)
+
+    def names(self):
+        return [*super().names(), *(name for name in dir(nn) if name.endswith('Loss'))]
+
+
+MODELS = _Models('model', parent=MMCV_MODELS)
 ALGORITHMS = MODELS
 BACKBONES = MODELS
 NECKS = MODELS
@@ -34,8 +49,26 @@ def build_head(cfg):
 
 
 def build_loss(cfg):
-    """Build a loss."""
-    return LOSSES.build(cfg)
+    """Build a loss.
+
+    Args:
+        cfg (dict): Its config. A `type` that is not registered is the name of a class of torch.nn, such as
+            'CrossEntropyLoss' or 'MSELoss'; their `weight` and `pos_weight` may be lists of numbers.
+
+    Returns:
+        nn.Module: The loss.
+    """
+    listed = {}
+    for key in ('weight', 'pos_weight'):
+        if isinstance(cfg, dict) and isinstance(cfg.get(key), (list, tuple)):
+            if not all(isinstance(value, (int, float)) for value in cfg[key]):
+                raise ConfigError(f'{key} of a loss is a number for each class, got {short(cfg[key])}', cfg)
+            listed[key] = torch.tensor(cfg[key], dtype=torch.float32)
+    try:
+        return LOSSES.build({**cfg, **listed} if listed else cfg)
+    except ConfigError as error:
+        error.cfg = cfg  # that of the copy is at no place of the whole config
+        raise
 
 
 def build_memory(cfg):

@@ -1,15 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .avgpool2d_neck import AvgPool2dNeck
 from .cae_neck import CAENeck
+from .chain_neck import ChainNeck, ConcatTowers
 from .densecl_neck import DenseCLNeck
 from .mae_neck import MAEPretrainDecoder
-from .mlp import LinearNeck, MoCoV2Neck, NonLinearNeck, ProjectionNeck, build_vector_norm
+from .mlp import LinearNeck, MLPNeck, MoCoV2Neck, NonLinearNeck, ProjectionNeck, build_vector_norm
 from .odc_neck import ODCNeck
 from .relative_loc_neck import RelativeLocNeck
 from .simmim_neck import SimMIMNeck
 from .swav_neck import SwAVNeck
 
 __all__ = [
-    'AvgPool2dNeck', 'CAENeck', 'DenseCLNeck', 'LinearNeck', 'MAEPretrainDecoder', 'MoCoV2Neck', 'NonLinearNeck',
-    'ODCNeck', 'ProjectionNeck', 'RelativeLocNeck', 'SimMIMNeck', 'SwAVNeck', 'build_vector_norm'
+    'AvgPool2dNeck', 'CAENeck', 'ChainNeck', 'ConcatTowers', 'DenseCLNeck', 'LinearNeck', 'MLPNeck',
+    'MAEPretrainDecoder', 'MoCoV2Neck', 'NonLinearNeck', 'ODCNeck', 'ProjectionNeck', 'RelativeLocNeck', 'SimMIMNeck',
+    'SwAVNeck', 'build_vector_norm'
 ]

@@ -1,0 +1,99 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Necks one behind the other, and the layer that joins the towers of an image."""
+from mmcv.runner import BaseModule
+from torch import nn
+
+from mmssl.utils.errors import ConfigError, check_integer
+from mmssl.utils.registry import accepted_arguments
+from ..builder import NECKS, build_neck
+from ..utils.channels import check_channels
+
+
+@NECKS.register_module()
+class ConcatTowers(BaseModule):
+    """The vectors of the parts of an image, which went through the network as images of their own, as one vector.
+
+    Args:
+        num_towers (int): Parts of each image, T, such as the 9 patches of Jigsaw
+            <https://arxiv.org/abs/1603.09246>.
+        in_channels (int, optional): Width of the vector of one part; others are then refused.
+
+    Raises:
+        ConfigError: Less than one tower.
+    """
+
+    def __init__(self, num_towers, in_channels=None):
+        super().__init__()
+        check_integer(num_towers, 'ConcatTowers: num_towers', 1)
+        self.num_towers = num_towers
+        self.in_channels = in_channels
+        self.out_channels = None if in_channels is None else num_towers * in_channels
+
+    def forward(self, x):
+        """Vectors (the last of a tuple or list, (N * T) x C, the parts of an image in a row) to [N x (T * C)].
+
+        Raises:
+            ConfigError: Another width, or a number of vectors that is no multiple of T.
+        """
+        x = x[-1].flatten(1)
+        check_channels(x, self.in_channels, self)
+        if len(x) % self.num_towers:
+            raise ConfigError(f'ConcatTowers joins num_towers={self.num_towers} vectors of each image and gets '
+                              f'{len(x)}, which is no multiple: num_towers must be the number of parts of an image')
+        return [x.reshape(len(x) // self.num_towers, -1)]
+
+
+@NECKS.register_module()
+class ChainNeck(BaseModule):
+    """Necks one behind the other, each on what the one before it gives.
+
+    Args:
+        necks (list[dict]): Their configs. Where one has no in_channels, it takes the width that the one before gives.
+        in_channels (int, optional): Channels of the features, for the first; None where its own config has them.
+        init_cfg (dict | list[dict] | None): Initialisation.
+
+    Raises:
+        ConfigError: No neck, or a width that does not fit the neck before.
+    """
+
+    def __init__(self, necks, in_channels=None, init_cfg=None):
+        super().__init__(init_cfg)
+        if not necks:
+            raise ConfigError('ChainNeck needs the configs of one or more necks, got none')
+        self.necks = nn.ModuleList()
+        self.in_channels = width = in_channels
+        for cfg in necks:
+            self.necks.append(build_neck(with_width(cfg, width)))
+            width = getattr(self.necks[-1], 'out_channels', None) or cfg.get('out_channels')
+        self.out_channels = width
+
+    def forward(self, x):
+        """Features as the first neck takes them to what the last one gives."""
+        for neck in self.necks:
+            x = neck(x)
+        return x
+
+
+def with_width(cfg, width):
+    """The config of a neck or head with the width of its input, where it has none and takes one.
+
+    Args:
+        cfg (dict): The config.
+        width (int, optional): What the part before it gives; None where that does not tell.
+
+    Returns:
+        dict: The very same where nothing is to be added.
+
+    Raises:
+        ConfigError: It has another one.
+    """
+    kind = cfg.get('type')
+    part = NECKS.get(kind) if isinstance(kind, str) else kind
+    if width is None or part is None or 'in_channels' not in accepted_arguments(part)[0]:
+        return cfg
+    own = cfg.get('in_channels')
+    if own not in (None, width):
+        raise ConfigError(
+            f'{kind} has in_channels={own}, the part before it gives {width}: leave it out, or set '
+            f'in_channels={width}', cfg)
+    return cfg if own == width else {**cfg, 'in_channels': width}
