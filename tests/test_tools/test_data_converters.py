@@ -128,3 +128,18 @@ def test_inaturalist(tmp_path, photographs, run_tool, call_tool):
     annotations.write_text('{')
     done = call_tool(tool, annotations, '--images', root, '--out', tmp_path / 'no', check=False)
     assert done.returncode == 1 and 'is no JSON file' in done.stderr
+
+
+def test_permutations(tmp_path, run_tool, call_tool):
+    """The file holds what the step makes itself; its distances are told, those of a published file too."""
+    from mmssl.datasets.permutations import choose_permutations
+    tool, out = f'{FOLDER}/make_permutations.py', tmp_path / 'permutations.npy'
+    done = run_tool(tool, '--number', 30, '--patches', 4, '--rule', 'max-min', '--seed', 2, '--out', out, check=False)
+    assert done.returncode == 1 and 'number must be 1 to 24' in done.stderr and not out.exists()
+    done = call_tool(tool, '--number', 20, '--patches', 4, '--rule', 'max-min', '--seed', 2, '--out', out)
+    chosen = np.load(out)
+    np.testing.assert_array_equal(chosen, choose_permutations(20, 4, 'max-min', 2))
+    assert 'minimum 2, mean 3.' in done.stdout and '20 permutations of 4 patches' in done.stdout
+    np.save(tmp_path / 'from1.npy', chosen + 1)
+    again = call_tool(tool, '--check', tmp_path / 'from1.npy')
+    assert again.stdout.splitlines()[1:] == done.stdout.splitlines()[1:]
