@@ -42,19 +42,19 @@ MODELS = dict(
     interclr='type=InterCLRMoCo; queue_len=65536; feat_dim=128; momentum=0.999; ' + RESNET50 +
     'backbone.norm_cfg.type=BN; neck.type=MoCoV2Neck; neck.in_channels=2048; neck.hid_channels=2048; '
     'neck.out_channels=128; neck.with_avg_pool=True; head.type=ContrastiveHead; head.temperature=0.2; '
-    'memory_bank.type=InterCLRMemory; memory_bank.length=1281167; memory_bank.feat_dim=128; '
+    'memory_bank.type=InterCLRMemory; memory_bank.feat_dim=128; '
     'memory_bank.momentum=1.0; memory_bank.num_classes=10000; memory_bank.min_cluster=20; memory_bank.debug=False; '
     'online_labels=True; neg_num=16384; neg_sampling=semihard; semihard_neg_pool_num=128000; '
     'semieasy_neg_pool_num=128000; intra_cos_marign_loss=False; intra_cos_margin=0; inter_cos_marign_loss=True; '
     'inter_cos_margin=-0.5; intra_loss_weight=0.75; inter_loss_weight=0.25; share_neck=True; num_classes=10000',
     npid='type=NPID; neg_num=65536; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; neck.type=LinearNeck; '
     'neck.in_channels=2048; neck.out_channels=128; neck.with_avg_pool=True; head.type=ContrastiveHead; '
-    'head.temperature=0.07; memory_bank.type=SimpleMemory; memory_bank.length=1281167; memory_bank.feat_dim=128; '
+    'head.temperature=0.07; memory_bank.type=SimpleMemory; memory_bank.feat_dim=128; '
     'memory_bank.momentum=0.5',
     odc='type=ODC; with_sobel=False; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; neck.type=ODCNeck; '
     'neck.in_channels=2048; neck.hid_channels=512; neck.out_channels=256; neck.with_avg_pool=True; '
     'head.type=ClsHead; head.with_avg_pool=False; head.in_channels=256; head.num_classes=10000; '
-    'memory_bank.type=ODCMemory; memory_bank.length=1281167; memory_bank.feat_dim=256; memory_bank.momentum=0.5; '
+    'memory_bank.type=ODCMemory; memory_bank.feat_dim=256; memory_bank.momentum=0.5; '
     'memory_bank.num_classes=10000; memory_bank.min_cluster=20; memory_bank.debug=False',
     relative_loc='type=RelativeLoc; ' + RESNET50 + 'backbone.norm_cfg.type=BN; neck.type=RelativeLocNeck; '
     'neck.in_channels=2048; neck.out_channels=4096; neck.with_avg_pool=True; head.type=ClsHead; '

@@ -15,6 +15,7 @@ from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
 from mmssl.core.hooks import ProgressBarLoggerHook
 from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
+from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
@@ -159,7 +160,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                 raise ConfigError(f'{len(d)} samples make no batch: data.samples_per_gpu is '
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
-    _check_memory(model, datasets[0], workflow)
+    _fit_to_data(model, trained, workflow)
     _warn_of_repeated_negatives(model, len(distinct(datasets[0])), logger)
     _check_smallest_batch(model, loaders[0])
     for d, (mode, _) in zip(datasets, workflow):
@@ -243,16 +244,14 @@ def _explained(runner):
         raise ConfigError(f'iteration {runner.iter - first + 1} fails in {places[-1]}: {describe(error)}') from error
 
 
-def _check_memory(model, dataset, workflow):
-    """A memory bank has one entry a sample of the training data, found by the sample's index."""
-    length, samples = getattr(getattr(model, 'memory_bank', None), 'length', None), len(distinct(dataset))
-    if length is None:
+def _fit_to_data(model, dataset, workflow):
+    """Let the model take from the training data what its config leaves out, such as the length of a memory bank."""
+    if dataset is None:
         return
-    if any(mode == 'val' for mode, _ in workflow):
+    if getattr(model, 'memory_bank', None) is not None and any(mode == 'val' for mode, _ in workflow):
         raise ConfigError(f'workflow {workflow} has a phase "val", whose images are in no memory bank: leave it out')
-    if length != samples:
-        raise ConfigError(f'model.memory_bank.length is {length}, the training data has {samples} samples: '
-                          f'set model.memory_bank.length={samples}')
+    if hasattr(model, 'fit_to_data'):
+        model.fit_to_data(samples=len(distinct(dataset)), views=getattr(locate(dataset, 0)[0], 'num_views', None))
 
 
 def _warn_of_repeated_negatives(model, samples, logger):

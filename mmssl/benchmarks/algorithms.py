@@ -19,7 +19,7 @@ _FASHION = dict(train=20000, bank=6000, test=1000, epochs=6, norm=dict(mean=[0.2
 
 
 def _train_on(cfg, source):
-    """Have training and clusterings see a data source, a memory bank fit it, and a line of the log tell of an epoch."""
+    """Have training and clusterings see a data source, and a line of the log tell of an epoch."""
     samples = len(build_datasource(source))
     cfg.log_config.interval = max(1, samples // cfg.data.samples_per_gpu)
     cfg.data.train.data_source = source
@@ -27,8 +27,6 @@ def _train_on(cfg, source):
         if 'extractor' in hook:
             hook.extractor.dataset.data_source = source
             hook.extractor.img_norm_cfg = cfg.img_norm_cfg
-    if 'memory_bank' in cfg.model:
-        cfg.model.memory_bank.length = samples
 
 
 def _use_fashion_mnist(cfg, data_prefix):

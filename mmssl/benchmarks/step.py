@@ -327,5 +327,7 @@ def model_and_batch(cfg, batch_size, size):
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     model.init_weights()
+    # a memory as long as that of ImageNet
+    model.fit_to_data(samples=1281167, views=cfg.data.train.get('num_views'))
     device = default_device()
     return model.to(device), random_batch(cfg, batch_size, size, device)

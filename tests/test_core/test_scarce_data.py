@@ -112,7 +112,7 @@ def test_fewer_samples_than_clusters(tmp_path):
 
 
 @pytest.mark.parametrize('length, workflow, message', [
-    (5, [('train', 1)], 'memory_bank.length is 5, the training data has 28 samples: set model.memory_bank.length=28'),
+    (5, [('train', 1)], 'model.memory_bank: length is 5, the training data has 28 samples: set length=28, or leave it'),
     (28, [('train', 1), ('val', 1)], 'phase "val", whose images are in no memory bank'),
 ])
 def test_a_memory_that_does_not_fit(tmp_path, length, workflow, message):

@@ -5,8 +5,7 @@ _base_ = 'mocov2.py'
 num_classes = 50
 model = dict(
     type='InterCLRMoCo',
-    memory_bank=dict(
-        type='InterCLRMemory', length=1437, feat_dim=64, momentum=1., num_classes=num_classes, min_cluster=10),
+    memory_bank=dict(type='InterCLRMemory', feat_dim=64, momentum=1., num_classes=num_classes, min_cluster=10),
     neg_num=256,
     neg_sampling='semihard',
     semihard_neg_pool_num=700,

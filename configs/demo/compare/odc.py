@@ -9,7 +9,7 @@ model = dict(
     neck=dict(
         _delete_=True, type='ODCNeck', in_channels=128, hid_channels=128, out_channels=64, norm_cfg=dict(type='BN')),
     head=dict(_delete_=True, type='ClsHead', with_avg_pool=False, in_channels=64, num_classes=20),
-    memory_bank=dict(type='ODCMemory', length=1437, feat_dim=64, momentum=0.5, num_classes=20, min_cluster=20))
+    memory_bank=dict(type='ODCMemory', feat_dim=64, momentum=0.5, num_classes=20, min_cluster=20))
 custom_hooks = [
     dict(
         type='DeepClusterHook',

@@ -5,13 +5,13 @@ Command:  tools/dist_train.sh configs/selfsup/interclr/interclr-moco_resnet50_8x
 Hardware: 8 GPUs with 32 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 68.04 % linear evaluation on
           ImageNet (last stage) and 85.24 mAP of linear SVMs on VOC07.
-Folder:   N images, K clusters of at least S images, M negatives from the P nearest, a queue of Q < N:
+Folder:   K clusters of at least S images, M negatives from the P nearest, a queue of Q, less than there are images:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
               data.train.data_source.ann_file=None \
               custom_hooks.0.extractor.dataset.data_source.type=Folder \
               custom_hooks.0.extractor.dataset.data_source.data_prefix=FOLDER \
               custom_hooks.0.extractor.dataset.data_source.ann_file=None \
-              model.memory_bank.length=N model.memory_bank.num_classes=K model.num_classes=K \
+              model.memory_bank.num_classes=K model.num_classes=K \
               model.memory_bank.min_cluster=S custom_hooks.0.clustering.k=K model.neg_num=M \
               model.semihard_neg_pool_num=P model.queue_len=Q
 """

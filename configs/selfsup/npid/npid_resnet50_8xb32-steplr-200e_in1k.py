@@ -5,10 +5,9 @@ Command:  tools/dist_train.sh configs/selfsup/npid/npid_resnet50_8xb32-steplr-20
 Hardware: 8 GPUs with 32 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 58.97 % linear evaluation on
           ImageNet (pooled features) and 76.75 mAP of linear SVMs on VOC07.
-Folder:   N images, and M negatives where 65536 are too many:
+Folder:   M negatives where 65536 are too many:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
-              data.train.data_source.ann_file=None \
-              model.memory_bank.length=N model.neg_num=M
+              data.train.data_source.ann_file=None model.neg_num=M
 """
 _base_ = [
     '../_base_/models/npid.py',

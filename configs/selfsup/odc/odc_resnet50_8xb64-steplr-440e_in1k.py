@@ -5,13 +5,13 @@ Command:  tools/dist_train.sh configs/selfsup/odc/odc_resnet50_8xb64-steplr-440e
 Hardware: 8 GPUs with 64 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 53.43 % linear evaluation on
           ImageNet (pooled features) and 78.42 mAP of linear SVMs on VOC07.
-Folder:   N images, K clusters of at least S images:
+Folder:   K clusters of at least S images:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
               data.train.data_source.ann_file=None \
               custom_hooks.0.extractor.dataset.data_source.type=Folder \
               custom_hooks.0.extractor.dataset.data_source.data_prefix=FOLDER \
               custom_hooks.0.extractor.dataset.data_source.ann_file=None \
-              model.memory_bank.length=N model.memory_bank.num_classes=K model.head.num_classes=K \
+              model.memory_bank.num_classes=K model.head.num_classes=K \
               custom_hooks.0.clustering.k=K model.memory_bank.min_cluster=S
 """
 _base_ = [

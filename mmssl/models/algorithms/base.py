@@ -7,7 +7,8 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from mmssl.utils.errors import ConfigError
-from ..builder import build_backbone, build_head, build_neck
+from ..builder import HEADS, NECKS, build_backbone, build_head, build_neck
+from ..utils.channels import feature_channels, fill_in_channels
 from ..utils.patches import check_mask, patch_grid
 from ..utils.sobel import Sobel
 
@@ -121,6 +122,26 @@ class BaseModel(BaseModule):
 
     def copy_momentum_parts(self):
         """Have `momentum_parts` begin as the networks that they follow are now."""
+
+    def fit_to_data(self, samples, views=None):
+        """Take from the training data what the config leaves out, and see that the rest fits.
+
+        Each part that has a method of this name is asked; so a memory gets its length.
+
+        Args:
+            samples (int): Number of distinct training samples.
+            views (list[int] | None): Number of views that each pipeline makes; None where the data set has no such
+                number.
+
+        Raises:
+            ConfigError: The config says something else than the data.
+        """
+        for name, part in list(self.named_modules())[1:]:
+            if hasattr(part, 'fit_to_data'):
+                try:
+                    part.fit_to_data(samples=samples, views=views)
+                except ConfigError as error:
+                    raise ConfigError(f'model.{name}: {error}') from error
 
     @property
     def with_neck(self):
@@ -254,6 +275,8 @@ class BaseModel(BaseModule):
 class BackboneNeckHead(BaseModel):
     """An algorithm of a backbone, a neck and a head, which are built from their configs.
 
+    A neck or head without `in_channels`, or with None, takes the channels of the network before it.
+
     Args:
         backbone (dict): Config of the backbone.
         neck (dict, optional): Config of the neck.
@@ -280,8 +303,19 @@ class BackboneNeckHead(BaseModel):
                     f'{type(self).__name__} needs a {part}: model.{part} is None, it must be a config such '
                     'as that of its recipe')
         self.backbone = build_backbone(backbone)
-        self.neck = None if neck is None else build_neck(neck)
-        self.head = None if head is None else build_head(head)
+        channels = feature_channels(self.backbone)
+        self.neck = None if neck is None else build_neck(fill_in_channels(neck, channels, NECKS))
+        if self.neck is not None and not getattr(self.neck, 'keeps_channels', False):
+            channels = feature_channels(self.neck)
+        self.head = None if head is None else build_head(self._fill_head(head, channels))
+
+    @staticmethod
+    def _fill_head(head, channels):
+        if not isinstance(head, dict):
+            return head
+        if 'predictor' in head:
+            head = dict(head, predictor=fill_in_channels(head['predictor'], channels, NECKS))
+        return fill_in_channels(head, channels, HEADS)
 
     @property
     def renamed_keys(self):

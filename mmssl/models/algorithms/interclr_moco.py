@@ -113,19 +113,28 @@ class InterCLRMoCo(MoCo):
         if neg_sampling not in pools:
             raise ConfigError(f'neg_sampling is one of {list(pools)}, got {neg_sampling!r}')
         self.pool_num = pools[neg_sampling]
-        if not 1 <= neg_num <= self.pool_num <= self.memory_bank.length:
-            raise ConfigError(f'{neg_sampling} negatives: neg_num={neg_num} of a pool of {self.pool_num} out of '
-                              f'memory_bank.length={self.memory_bank.length} samples; the first can be no larger than '
-                              'the second, nor that than the third')
         self.online_labels = online_labels
         self.neg_num = neg_num
         self.neg_sampling = neg_sampling
+        if self.memory_bank.length is not None:
+            self._check_pool()
         self.intra_margin = choose_margin('intra', intra_cos_marign_loss, intra_cos_margin, intra_arc_marign_loss,
                                           intra_arc_margin)
         self.inter_margin = choose_margin('inter', inter_cos_marign_loss, inter_cos_margin, inter_arc_marign_loss,
                                           inter_arc_margin)
         self.intra_loss_weight = intra_loss_weight
         self.inter_loss_weight = inter_loss_weight
+
+    def fit_to_data(self, samples, views=None):
+        """See BaseModel."""
+        super().fit_to_data(samples, views)
+        self._check_pool()
+
+    def _check_pool(self):
+        if not 1 <= self.neg_num <= self.pool_num <= self.memory_bank.length:
+            raise ConfigError(f'{self.neg_sampling} negatives: neg_num={self.neg_num} of a pool of {self.pool_num} out '
+                              f'of memory_bank.length={self.memory_bank.length} samples; the first can be no larger '
+                              'than the second, nor that than the third')
 
     def forward_train(self, img, idx, **kwargs):
         """Two views (list of B x C x H x W) and indices in the data set (B) to both losses, weighted."""

@@ -41,7 +41,7 @@ class NPID(BackboneNeckHead):
         self.memory_bank = build_memory(memory_bank)
         self.neg_num = neg_num
         self.ensure_neg = ensure_neg
-        if neg_num < 1 or self.memory_bank.length <= ensure_neg:
+        if neg_num < 1 or self.memory_bank.length is not None and self.memory_bank.length <= ensure_neg:
             raise ValueError(f'neg_num must be positive, got {neg_num!r}, and memory_bank.length more than '
                              f'{int(ensure_neg)}, got {self.memory_bank.length}')
 

@@ -191,6 +191,7 @@ class ResNet(BaseModule):
 
         channels = stem_channels * width_multiplier
         self._make_stem(in_channels, channels)
+        self.stage_channels = [channels]
         self.res_layers = []
         for i, num_blocks in enumerate(stage_blocks[:num_stages]):
             mid_channels = base_channels * width_multiplier * 2**i
@@ -202,10 +203,16 @@ class ResNet(BaseModule):
                 stride=strides[i],
                 dilation=dilations[i])
             channels = mid_channels * self.expansion
+            self.stage_channels.append(channels)
             self.add_module(f'layer{i + 1}', layer)
             self.res_layers.append(f'layer{i + 1}')
         self.feat_dim = channels
         self._freeze_stages()
+
+    @property
+    def out_channels(self):
+        """list[int]: Channels of each map that is returned."""
+        return [self.stage_channels[i] for i in self.out_indices]
 
     @property
     def norm1(self):

@@ -1,13 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Memories of ODC and InterCLR: feature and cluster of each sample of the data set, and centroids of the clusters."""
 import torch
-from mmcv.runner import BaseModule
 from torch.nn import functional as F
 
 from mmssl.utils.dist import broadcast
+from mmssl.utils.errors import ConfigError
 from ..builder import MEMORIES
 from ..losses import similarities, unit_vectors
-from .simple import blend_features
+from .simple import SizedMemory, blend_features
 
 CHUNK = 8192  # samples that are compared to all centroids at once, which bounds the memory it takes
 
@@ -42,7 +42,7 @@ def split_in_two(features, least, steps=20):
 
 
 @MEMORIES.register_module()
-class ODCMemory(BaseModule):
+class ODCMemory(SizedMemory):
     """Samples memory and centroids memory of ODC <https://arxiv.org/abs/2006.10645>.
 
     Everything is in buffers, on the device of the model and in its checkpoints, and equal on all processes.
@@ -53,7 +53,7 @@ class ODCMemory(BaseModule):
     its first feature replaces the zero.
 
     Args:
-        length (int): Number of samples of the data set.
+        length (int | None): Number of samples of the data set; None is as many as the training data has.
         feat_dim (int): Dimension of a feature.
         momentum (float): Share of the new feature when a sample's feature is updated, in (0, 1]; 1 replaces.
         num_classes (int): Number of clusters.
@@ -69,27 +69,34 @@ class ODCMemory(BaseModule):
         ValueError: Sizes or a momentum that cannot be.
     """
 
-    def __init__(self, length, feat_dim, momentum, num_classes, min_cluster, debug=False):
+    def __init__(self, length=None, feat_dim=256, momentum=0.5, num_classes=10000, min_cluster=20, debug=False):
         super().__init__()
         if not 0 < momentum <= 1:
             raise ValueError(f'momentum is the share of the new feature, above 0 and at most 1, got {momentum!r}')
         if num_classes < 1 or feat_dim < 1:
             raise ValueError(f'sizes must be positive, got num_classes={num_classes!r}, feat_dim={feat_dim!r}')
-        if length < num_classes:
-            raise ValueError(f'{length} samples (length) are too few for {num_classes} clusters (num_classes)')
-        if num_classes * min_cluster > length:
-            raise ValueError(f'{length} samples (length) make no {num_classes} clusters (num_classes) of at least '
-                             f'{min_cluster} samples (min_cluster): min_cluster can be {length // num_classes} at most')
-        self.length = length
         self.feat_dim = feat_dim
         self.momentum = momentum
         self.num_classes = num_classes
         self.min_cluster = min_cluster
-        self.register_buffer('feature_bank', torch.zeros(length, feat_dim))
-        self.register_buffer('label_bank', torch.arange(length) % num_classes)
+        self.register_buffer('feature_bank', torch.zeros(0, feat_dim))
+        self.register_buffer('label_bank', torch.zeros(0, dtype=torch.long))
         # a generator of its own: the same in every process
         directions = torch.randn(num_classes, feat_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer('centroids', F.normalize(directions, dim=1))
+        self.begin(length)
+
+    def begin(self, length):
+        if length is not None and length < self.num_classes:
+            raise ConfigError(f'{length} samples (length) are too few for {self.num_classes} clusters (num_classes)')
+        if length is not None and self.num_classes * self.min_cluster > length:
+            raise ConfigError(
+                f'{length} samples (length) make no {self.num_classes} clusters (num_classes) of at least '
+                f'{self.min_cluster} samples (min_cluster): min_cluster can be '
+                f'{length // self.num_classes} at most')
+        super().begin(length)
+        self.feature_bank = self.feature_bank.new_zeros(length or 0, self.feat_dim)
+        self.label_bank = torch.arange(length or 0, device=self.label_bank.device) % self.num_classes
 
     @torch.no_grad()
     def init_memory(self, feature, label):

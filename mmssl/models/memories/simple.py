@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from mmssl.utils.dist import concat_all_gather
 from ..builder import MEMORIES
 from ..losses import in_float32, unit_vectors
+from ..utils.channels import settle
 
 
 @in_float32
@@ -61,15 +62,42 @@ def blend_features(bank, ind, feature, momentum):
     return ind, new
 
 
+class SizedMemory(BaseModule):
+    """A memory with one entry for each training sample, whose number the data may tell.
+
+    A subclass makes its buffers in `begin`, which is called once more when the number is known: by `fit_to_data`
+    before training, or by a checkpoint that is loaded.
+
+    Attributes:
+        length (int | None): Number of samples; None as long as it is not known.
+    """
+
+    def begin(self, length):
+        """Make the entries of this many samples; None makes none yet."""
+        self.length = length
+
+    def fit_to_data(self, samples, views=None):
+        """Take the number of samples from the training data, or check it; see BaseModel.fit_to_data."""
+        settle('length', self.length, samples, 'samples')
+        if self.length is None:
+            self.begin(samples)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        saved = state_dict.get(prefix + 'feature_bank')
+        if self.length is None and saved is not None and len(saved):
+            self.begin(len(saved))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 @MEMORIES.register_module()
-class SimpleMemory(BaseModule):
+class SimpleMemory(SizedMemory):
     """One feature of unit length for each sample, as NPID keeps (https://arxiv.org/abs/1805.01978).
 
     The bank is a buffer: the same on all processes, and part of checkpoints. It starts with random directions, drawn
     by a generator of its own.
 
     Args:
-        length (int): Number of samples.
+        length (int | None): Number of samples; None is as many as the training data has, see SizedMemory.
         feat_dim (int): Dimension of the features.
         momentum (float): Share of the new feature in an update, in (0, 1]; the rest of the old one stays. It counts
             this way in all memories here, as in MMSelfSup; 1 replaces features.
@@ -81,16 +109,20 @@ class SimpleMemory(BaseModule):
         ValueError: A size is not positive, or the momentum not within (0, 1].
     """
 
-    def __init__(self, length, feat_dim, momentum):
+    def __init__(self, length=None, feat_dim=128, momentum=0.5):
         super().__init__()
-        if length < 1 or feat_dim < 1:
+        if length is not None and length < 1 or feat_dim < 1:
             raise ValueError(f'a memory needs positive sizes, got length={length!r}, feat_dim={feat_dim!r}')
         if not 0 < momentum <= 1:
             raise ValueError(f'momentum is the share of the new feature, above 0 and at most 1; got {momentum!r}')
-        self.length = length
         self.momentum = momentum
-        bank = torch.randn(length, feat_dim, generator=torch.Generator().manual_seed(0))
-        self.register_buffer('feature_bank', F.normalize(bank, dim=1))
+        self.register_buffer('feature_bank', torch.empty(0, feat_dim))
+        self.begin(length)
+
+    def begin(self, length):
+        super().begin(length)
+        bank = torch.randn(length or 0, self.feature_bank.shape[1], generator=torch.Generator().manual_seed(0))
+        self.feature_bank = F.normalize(bank, dim=1).to(self.feature_bank)
 
     def update(self, ind, feature):
         """Blend in features of samples, see blend_features.

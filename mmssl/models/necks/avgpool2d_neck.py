@@ -16,6 +16,7 @@ class AvgPool2dNeck(BaseModule):
 
     def __init__(self, output_size=1):
         super().__init__()
+        self.keeps_channels = output_size == 1
         self.avg_pool = nn.AdaptiveAvgPool2d(output_size)
 
     def forward(self, x):

@@ -28,11 +28,13 @@ class ProjectionNeck(BaseModule):
         vit_backbone (bool): The backbone returns (map, class token) pairs, of which the token is taken.
         init_cfg (dict | list[dict], optional): Initialisation.
         in_channels (int, optional): Dimension of the vectors that `project` takes; others are then refused.
+        out_channels (int, optional): Dimension of what it gives.
     """
 
-    def __init__(self, with_avg_pool=True, vit_backbone=False, init_cfg=None, in_channels=None):
+    def __init__(self, with_avg_pool=True, vit_backbone=False, init_cfg=None, in_channels=None, out_channels=None):
         super().__init__(init_cfg)
         self.in_channels = in_channels
+        self.out_channels = out_channels
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
 
@@ -75,7 +77,7 @@ class LinearNeck(ProjectionNeck):
     """
 
     def __init__(self, in_channels, out_channels, with_avg_pool=True, init_cfg=None):
-        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels, out_channels=out_channels)
         self.fc = nn.Linear(in_channels, out_channels)
 
     def project(self, x):
@@ -95,7 +97,7 @@ class MoCoV2Neck(ProjectionNeck):
     """
 
     def __init__(self, in_channels, hid_channels, out_channels, with_avg_pool=True, init_cfg=None):
-        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels, out_channels=out_channels)
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hid_channels), nn.ReLU(inplace=True), nn.Linear(hid_channels, out_channels))
 
@@ -140,7 +142,7 @@ class NonLinearNeck(ProjectionNeck):
                  vit_backbone=False,
                  norm_cfg=dict(type='SyncBN'),
                  init_cfg=[dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]):
-        super().__init__(with_avg_pool, vit_backbone, init_cfg, in_channels)
+        super().__init__(with_avg_pool, vit_backbone, init_cfg, in_channels, out_channels)
         if num_layers < 2:
             raise ValueError(f'num_layers must be at least 2, got {num_layers!r}; LinearNeck is one layer')
         self.num_layers = num_layers

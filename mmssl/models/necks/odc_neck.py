@@ -28,7 +28,7 @@ class ODCNeck(ProjectionNeck):
                  with_avg_pool=True,
                  norm_cfg=dict(type='SyncBN'),
                  init_cfg=[dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]):
-        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels)
+        super().__init__(with_avg_pool, init_cfg=init_cfg, in_channels=in_channels, out_channels=out_channels)
         self.fc0 = nn.Linear(in_channels, hid_channels)
         self.bn0 = build_vector_norm(norm_cfg, hid_channels, momentum=0.001, affine=False)
         self.fc1 = nn.Linear(hid_channels, out_channels)

@@ -34,6 +34,7 @@ class SwAVNeck(BaseModule):
                  init_cfg=[dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]):
         super().__init__(init_cfg)
         self.in_channels = in_channels
+        self.out_channels = out_channels
         self.with_avg_pool = with_avg_pool
         self.with_l2norm = with_l2norm
         if hid_channels == 0:

@@ -1,6 +1,67 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Do two networks of a config fit each other?"""
+"""Do two networks of a config fit each other, and a network the data?"""
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.registry import accepted_arguments
+
+
+def feature_channels(part):
+    """Channels of what a backbone or a neck gives last.
+
+    Args:
+        part (Module): Its `out_channels` (int, or one for each map) says it, or `feat_dim` or `embed_dims` of networks
+            that are not ours.
+
+    Returns:
+        int | None: None where it does not say.
+    """
+    for name in ('out_channels', 'feat_dim', 'embed_dims'):
+        channels = getattr(part, name, None)
+        channels = channels[-1] if isinstance(channels, (list, tuple)) and channels else channels
+        if type(channels) is int:
+            return channels
+    return None
+
+
+def fill_in_channels(cfg, channels, registry):
+    """Give a part of a model the `in_channels` that its config leaves out.
+
+    Args:
+        cfg (dict | None): Config of a neck, head or predictor. Where its class has a default, it takes that unless the
+            config says None.
+        channels (int | None): What the network before it gives.
+        registry (Registry): Where its class is looked up.
+
+    Returns:
+        dict | None: The config, with `in_channels` where it can be told.
+    """
+    if not isinstance(cfg, dict) or cfg.get('in_channels') is not None or channels is None:
+        return cfg
+    cls = registry.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
+    argument = None if cls is None else accepted_arguments(cls)[0].get('in_channels')
+    if argument is None or 'in_channels' not in cfg and argument.default not in (argument.empty, None):
+        return cfg
+    return dict(cfg, in_channels=channels)
+
+
+def settle(name, given, found, what):
+    """A number that the training data tell, for `fit_to_data`.
+
+    Args:
+        name (str): The argument.
+        given (int | list[int] | None): What the config says; None takes what is found.
+        found (int | list[int]): What the data say.
+        what (str): What is counted, such as 'samples'.
+
+    Returns:
+        int | list[int]: The number.
+
+    Raises:
+        ConfigError: The config says another.
+    """
+    if given is not None and given != found:
+        raise ConfigError(f'{name} is {given}, the training data has {found} {what}: set {name}={found}, or leave it '
+                          'out')
+    return found
 
 
 def check_channels(x, channels, part, argument='in_channels'):

@@ -8,10 +8,4 @@ model = dict(
     neck=dict(type='ODCNeck', in_channels=2048, hid_channels=512, out_channels=256, with_avg_pool=True),
     head=dict(type='ClsHead', with_avg_pool=False, in_channels=256, num_classes=num_classes),
     memory_bank=dict(
-        type='ODCMemory',
-        length=1281167,
-        feat_dim=256,
-        momentum=0.5,
-        num_classes=num_classes,
-        min_cluster=20,
-        debug=False))
+        type='ODCMemory', feat_dim=256, momentum=0.5, num_classes=num_classes, min_cluster=20, debug=False))

@@ -1,0 +1,86 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What a config leaves out and the data or the network before it tell."""
+import copy
+
+import pytest
+import torch
+
+from mmssl.models import build_algorithm
+from mmssl.utils.errors import ConfigError
+
+NPID = dict(
+    type='NPID',
+    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
+    neck=dict(type='LinearNeck', out_channels=8),
+    head=dict(type='ContrastiveHead'),
+    memory_bank=dict(type='SimpleMemory', feat_dim=8),
+    neg_num=4)
+ODC = dict(
+    type='ODC',
+    backbone=NPID['backbone'],
+    neck=dict(type='ODCNeck', hid_channels=16, out_channels=8),
+    head=dict(type='ClsHead', in_channels=None, num_classes=5),
+    memory_bank=dict(type='ODCMemory', feat_dim=8, num_classes=5, min_cluster=2))
+
+
+@pytest.mark.parametrize('cfg', [NPID, ODC])
+def test_a_memory_takes_its_length_from_the_data(cfg):
+    told = copy.deepcopy(cfg)
+    told['memory_bank']['length'] = 12
+    told, found = build_algorithm(told), build_algorithm(cfg)
+    found.fit_to_data(samples=12)
+    told.fit_to_data(samples=12)
+    assert found.memory_bank.length == 12
+    for name, value in told.memory_bank.state_dict().items():
+        torch.testing.assert_close(found.memory_bank.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('cfg', [NPID, ODC])
+def test_a_checkpoint_tells_the_length(cfg):
+    trained, loaded = build_algorithm(cfg), build_algorithm(cfg)
+    trained.fit_to_data(samples=12)
+    trained.memory_bank.feature_bank.normal_()
+    loaded.load_state_dict(trained.state_dict())
+    torch.testing.assert_close(loaded.memory_bank.feature_bank, trained.memory_bank.feature_bank, rtol=0, atol=0)
+    with pytest.raises(
+            ConfigError,
+            match=r'model.memory_bank: length is 12, the training data has 13 samples: set '
+            'length=13, or leave it out'):
+        loaded.fit_to_data(samples=13)
+
+
+def test_too_few_samples_for_the_clusters():
+    with pytest.raises(ConfigError, match=r'model.memory_bank: 9 samples \(length\) make no 5 clusters'):
+        build_algorithm(ODC).fit_to_data(samples=9)
+
+
+def test_channels_come_from_the_network_before():
+    model = build_algorithm(ODC)
+    assert model.neck.fc0.in_features == model.backbone.feat_dim == 64
+    assert model.head.fc_cls.in_features == 8
+    byol = build_algorithm(
+        dict(
+            type='BYOL',
+            backbone=dict(NPID['backbone'], out_indices=(3, )),
+            neck=dict(type='NonLinearNeck', hid_channels=16, out_channels=12, norm_cfg=dict(type='BN')),
+            head=dict(
+                type='LatentPredictHead',
+                predictor=dict(
+                    type='NonLinearNeck',
+                    hid_channels=16,
+                    out_channels=12,
+                    with_avg_pool=False,
+                    norm_cfg=dict(type='BN')))))
+    assert byol.neck.fc0.in_features == 32 and byol.head.predictor.fc0.in_features == 12
+
+
+def test_a_head_behind_pooling_has_the_width_of_the_trunk():
+    cfg = dict(
+        type='DeepCluster',
+        backbone=dict(NPID['backbone'], in_channels=2),
+        neck=dict(type='AvgPool2dNeck'),
+        head=dict(type='ClsHead', in_channels=None, num_classes=3))
+    assert build_algorithm(cfg).head.fc_cls.in_features == 64
+    # a default stays where the config says nothing, as in MMSelfSup
+    del cfg['head']['in_channels']
+    assert build_algorithm(cfg).head.fc_cls.in_features == 2048
