@@ -61,6 +61,13 @@ MODELS = dict(
         head=CONTRAST,
         memory_bank=dict(type='SimpleMemory', length=SAMPLES, feat_dim=DIM, momentum=0.5),
         neg_num=50),
+    NPIDWithNCE=dict(
+        type='NPID',
+        neck=dict(type='LinearNeck', in_channels=32, out_channels=DIM),
+        head=dict(type='NCEHead'),
+        memory_bank=dict(type='SimpleMemory', feat_dim=DIM),
+        neg_num=50,
+        ensure_neg=True),
     DeepCluster=dict(
         backbone=dict(BACKBONE, in_channels=2),
         neck=dict(type='AvgPool2dNeck'),
@@ -142,6 +149,7 @@ DATA = dict(
     Classification=LABELLED,
     MMClsImageClassifierWrapper=LABELLED,
     NPID=LABELLED,
+    NPIDWithNCE=LABELLED,
     DeepCluster=CLUSTERED,
     DeepClusterReweighted=CLUSTERED,
     ODC=CLUSTERED,

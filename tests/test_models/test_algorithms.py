@@ -462,7 +462,7 @@ def test_models_without_a_part(name):
                     with pytest.raises(ConfigError, match=rf'{name} without a head .* gives features only'):
                         model(**tiny.batch(name))
         else:
-            with pytest.raises(ConfigError, match=f'{name}.* {part}.* None'):
+            with pytest.raises(ConfigError, match=f'{tiny.CONFIGS[name]["type"]}.* {part}.* None'):
                 tiny.build(name, **{part: None})
     if name == 'DeepCluster':
         model = tiny.build(name, neck=None, head=dict(tiny.CONFIGS[name]['head'], with_avg_pool=True))

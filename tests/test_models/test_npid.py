@@ -8,6 +8,7 @@ from scipy.stats import chisquare
 from torch.nn import functional as F
 
 from mmssl.models import NPID, SimpleMemory, bank_similarities
+from mmssl.models.memories import keyed_integers
 
 INDICES = torch.tensor([[3, 3, 0, 7, 1], [2, 9, 9, 8, 0], [5, 4, 3, 2, 1]])
 
@@ -36,7 +37,7 @@ def test_npid_step_by_step():
     data['idx'] = torch.tensor([2, 11, 5, 0, 7, 1])
     bank, twin = model.memory_bank.feature_bank.clone(), copy.deepcopy(model)
     z = F.normalize(twin.neck(twin.backbone(data['img']))[0], dim=1)
-    negatives = model.memory_bank.draw(data['idx'], 9, True)
+    negatives = twin.memory_bank.draw(data['idx'], 9, True)
     losses, expected_bank = [], bank.clone()
     for b, own in enumerate(data['idx'].tolist()):
         logits = torch.stack([z[b].dot(bank[i]) for i in (own, *negatives[b].tolist())]) / 0.2
@@ -67,13 +68,44 @@ def test_negatives_are_drawn_evenly(exclude):
         assert chisquare(counts).pvalue > 1e-3
 
 
+def test_negatives_depend_on_the_sample_and_the_iteration_alone():
+    """So two processes draw what one draws, and a resumed training what an uninterrupted one does."""
+    memory, ind = SimpleMemory(1000, 4, 0.5), torch.tensor([7, 3, 999, 0])
+    twin = copy.deepcopy(memory)
+    first = memory.draw(ind, 64)
+    torch.manual_seed(5)
+    assert torch.equal(torch.cat([copy.deepcopy(twin).draw(ind[2:], 64), twin.draw(ind[:2], 64)]), first[[2, 3, 0, 1]])
+    second = memory.draw(ind, 64)
+    assert (first == second).float().mean() < 0.02
+    fresh = SimpleMemory(1000, 4, 0.5)
+    fresh.load_state_dict(twin.state_dict())
+    assert torch.equal(fresh.draw(ind, 64), second)
+    # evaluations draw the same each time, and change nothing
+    memory.eval()
+    assert torch.equal(memory.draw(ind, 64), memory.draw(ind, 64)) and memory.draws == 2
+
+
+@pytest.mark.parametrize('high', [1, 2, 3, 1281167, 2**31])
+def test_drawn_numbers_are_as_random_ones(high):
+    """Even over their range, and independent from one sample, iteration and column to the next."""
+    numbers = keyed_integers(torch.tensor(3), torch.arange(200), 500, high)
+    assert numbers.min() >= 0 and numbers.max() < high and numbers.dtype == torch.int64
+    x = (numbers.double() + 0.5) / high
+    if high > 3:
+        assert chisquare(torch.histc(x.float(), 100, 0, 1).tolist()).pvalue > 1e-3
+        x = x - x.mean()
+        others = (keyed_integers(torch.tensor(4), torch.arange(200), 500, high).double() + 0.5) / high - 0.5
+        for a, b in ((x, others), (x[1:], x[:-1]), (x[:, 1:], x[:, :-1])):
+            assert abs((a * b).mean() * 12) < 4 / a.numel()**0.5
+
+
 def test_the_bank_is_a_buffer_of_unit_vectors():
     """Pitfall: memories outside the checkpoint. Momentum 1 replaces; two banks of one size start equal."""
     torch.manual_seed(1)
     memory = SimpleMemory(20, 4, 1.)
     torch.manual_seed(2)
     assert torch.equal(memory.feature_bank, SimpleMemory(20, 4, 0.1).feature_bank)
-    assert list(memory.state_dict()) == ['feature_bank'] and not list(memory.parameters())
+    assert list(memory.state_dict()) == ['feature_bank', 'draws'] and not list(memory.parameters())
     torch.testing.assert_close(memory.feature_bank.norm(dim=1), torch.ones(20))
     new = torch.randn(2, 4) * 9
     memory.update(torch.tensor([3, 8]), new)
@@ -120,11 +152,41 @@ def test_memories_that_cannot_be(changes, message):
         SimpleMemory(**dict(dict(length=5, feat_dim=4, momentum=0.5), **changes))
 
 
+def test_length_of_the_bank_from_data_or_checkpoint():
+    memory = SimpleMemory(feat_dim=4)
+    with pytest.raises(ValueError, match='needs the number of samples: give it as memory_bank.length'):
+        memory.score(torch.randn(2, 4), torch.tensor([0, 1]), 3)
+    memory.fit_to_data(9)
+    assert torch.equal(memory.feature_bank, SimpleMemory(9, 4).feature_bank)
+    memory.fit_to_data(9)
+    with pytest.raises(ValueError, match='length is 9, the training data has 8 samples'):
+        memory.fit_to_data(8)
+    memory.update(torch.tensor([3]), torch.ones(1, 4))
+    loaded = SimpleMemory(feat_dim=4)
+    # a checkpoint of MMSelfSup, or of an earlier version, has features alone
+    assert not any(loaded.load_state_dict(dict(feature_bank=memory.feature_bank)))
+    assert torch.equal(loaded.feature_bank, memory.feature_bank) and loaded.length == 9 and loaded.draws == 0
+
+
+def test_first_entries_as_in_vissl():
+    """With norm_init=False numbers are uniform in +- 1 / sqrt(D / 3)."""
+    bank = SimpleMemory(500, 48, norm_init=False).feature_bank
+    assert bank.abs().max() <= 0.25 and chisquare(torch.histc(bank, 50, -0.25, 0.25).tolist()).pvalue > 1e-3
+    assert abs(bank.norm(dim=1).pow(2).mean() - 1) < 0.01
+
+
+def test_a_memory_that_is_not_updated():
+    model = tiny.build('NPID', update_memory=False)
+    before = model.memory_bank.feature_bank.clone()
+    model(**tiny.batch('NPID'))
+    assert torch.equal(model.memory_bank.feature_bank, before)
+
+
 def test_negatives_that_cannot_be():
     cfg = {key: value for key, value in tiny.CONFIGS['NPID'].items() if key != 'type'}
     with pytest.raises(ValueError, match='neg_num must be positive, got 0'):
         NPID(**dict(cfg, neg_num=0))
-    with pytest.raises(ValueError, match='memory_bank.length more than 1, got 1'):
+    with pytest.raises(ValueError, match='memory_bank.length must be more than 1, got 1'):
         NPID(**dict(cfg, memory_bank=dict(cfg['memory_bank'], length=1)))
 
 

@@ -74,6 +74,13 @@ CONFIGS = dict(
         memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
         neg_num=9,
         ensure_neg=True),
+    NPIDWithNCE=dict(
+        type='NPID',
+        backbone=BACKBONE,
+        neck=dict(type='LinearNeck', in_channels=64, out_channels=DIM),
+        head=dict(type='NCEHead', temperature=0.2),
+        memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
+        neg_num=9),
     ODC=dict(
         type='ODC',
         backbone=BACKBONE,
@@ -171,6 +178,7 @@ VIEWS = dict(
     MAE=0,
     MMClsImageClassifierWrapper=0,
     NPID=0,
+    NPIDWithNCE=0,
     ODC=0,
     RelativeLoc=9,
     RotationPred=4,
@@ -196,11 +204,8 @@ PREPARE = dict(
     InterCLRMoCo=start_memory,
     SwAV=lambda model: model.head.build_queue(13),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
-    # each process draws negatives for its own samples, so that two could not equal one
     MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
-    CAE=give_tokenizer,
-    NPID=lambda model: setattr(model.memory_bank, 'draw', lambda ind, num, exclude:
-                               (ind[:, None] + 1 + torch.arange(num) * 5 % 11) % 12))
+    CAE=give_tokenizer)
 VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3')
 TRANSFORMERS = (*VITS, 'SimMIM')
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]

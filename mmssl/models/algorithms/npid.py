@@ -2,7 +2,6 @@
 """NPID."""
 from ..builder import ALGORITHMS, build_memory
 from ..losses import unit_vectors
-from ..memories import bank_similarities
 from .base import BackboneNeckHead, one_view
 
 
@@ -10,19 +9,19 @@ from .base import BackboneNeckHead, one_view
 class NPID(BackboneNeckHead):
     """Non-Parametric Instance Discrimination <https://arxiv.org/abs/1805.01978>.
 
-    Each image is a class of its own, represented by the feature that a memory bank holds of it. In place of the
-    paper's noise-contrastive estimate the published recipes take the softmax over the positive and the negatives.
-
-    The negatives are random, and each process draws its own: several processes do what one does, but not with the same
-    random numbers.
+    Each image is a class of its own, represented by the feature that a memory bank holds of it. The head is the loss:
+    NCEHead is the paper's noise-contrastive estimate, ContrastiveHead the softmax over the positive and the negatives,
+    which MMSelfSup's recipes take. The paper's proximal term, a weight on how far a feature moved, is not there.
 
     Args:
         backbone (dict): Config of the backbone.
         neck (dict): Config of the projector.
         head (dict): Config of the loss.
-        memory_bank (dict): Config of the memory; its `length` is the number of training samples.
+        memory_bank (dict): Config of the memory.
         neg_num (int): Number of negatives of each image.
         ensure_neg (bool): Never take an image as a negative of itself.
+        update_memory (bool): Whether entries move towards the features of their images in training. False keeps
+            those that the memory has.
         init_cfg (dict, optional): Initialisation.
 
     Raises:
@@ -36,21 +35,28 @@ class NPID(BackboneNeckHead):
                  memory_bank=None,
                  neg_num=65536,
                  ensure_neg=False,
-                 init_cfg=None):
+                 init_cfg=None,
+                 update_memory=True):
         super().__init__(backbone, neck, head, init_cfg)
         self.memory_bank = build_memory(memory_bank)
         self.neg_num = neg_num
         self.ensure_neg = ensure_neg
-        if neg_num < 1 or self.memory_bank.length is not None and self.memory_bank.length <= ensure_neg:
-            raise ValueError(f'neg_num must be positive, got {neg_num!r}, and memory_bank.length more than '
-                             f'{int(ensure_neg)}, got {self.memory_bank.length}')
+        self.update_memory = update_memory
+        if neg_num < 1:
+            raise ValueError(f'neg_num must be positive, got {neg_num!r}')
+        if self.memory_bank.length is not None:
+            self.fit_to_data(self.memory_bank.length)
+
+    def fit_to_data(self, samples, views=None):
+        """Memory and head take the number of samples, see BaseModel.fit_to_data."""
+        super().fit_to_data(samples, views)
+        if samples <= self.ensure_neg:
+            raise ValueError(f'with ensure_neg=True memory_bank.length must be more than 1, got {samples}')
 
     def forward_train(self, img, idx, **kwargs):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
         z = unit_vectors(self.neck(self.backbone(one_view(img)))[0])  # B x D
-        bank = self.memory_bank.feature_bank  # L x D
-        pos = bank_similarities(z, bank, idx[:, None])  # B x 1
-        neg = bank_similarities(z, bank, self.memory_bank.draw(idx, self.neg_num, self.ensure_neg))  # B x neg_num
-        if self.training:
+        pos, neg = self.memory_bank.score(z, idx, self.neg_num, self.ensure_neg)  # B x 1, B x neg_num
+        if self.training and self.update_memory:
             self.memory_bank.update(idx, z.detach())
         return self.head(pos, neg)

@@ -9,11 +9,12 @@ from .mae_head import MAEPretrainHead
 from .maskfeat_head import MaskFeatPretrainHead
 from .mocov3_head import MoCoV3Head
 from .multi_cls_head import MultiClsHead
+from .nce_head import NCEHead
 from .simmim_head import SimMIMHead
 from .swav_head import SwAVHead
 
 __all__ = [
     'CAEHead', 'ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead',
     'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead',
-    'MoCoV3Head', 'MultiClsHead', 'SimMIMHead', 'SwAVHead'
+    'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'SimMIMHead', 'SwAVHead'
 ]

@@ -5,11 +5,12 @@ from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy
 from .margin import arc_margin, cosine_margin
 from .masked import masked_l1, masked_mse, patch_statistics
+from .nce import log_partition, nce
 from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
     'arc_margin', 'balanced_weights', 'check_several_images', 'cosine_margin', 'cross_correlation', 'cross_entropy',
-    'in_float32', 'info_nce', 'masked_l1', 'masked_mse', 'negative_cosine', 'nt_xent', 'pairs_of_views',
-    'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'in_float32', 'info_nce', 'log_partition', 'masked_l1', 'masked_mse', 'nce', 'negative_cosine', 'nt_xent',
+    'pairs_of_views', 'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
 ]

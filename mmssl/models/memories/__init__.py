@@ -1,6 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .cluster import InterCLRMemory, ODCMemory
+from .drawing import keyed_integers
 from .queue import enqueue, new_queue
 from .simple import SimpleMemory, bank_similarities, blend_features
 
-__all__ = ['InterCLRMemory', 'ODCMemory', 'SimpleMemory', 'bank_similarities', 'blend_features', 'enqueue', 'new_queue']
+__all__ = [
+    'InterCLRMemory', 'ODCMemory', 'SimpleMemory', 'bank_similarities', 'blend_features', 'enqueue', 'keyed_integers',
+    'new_queue'
+]

@@ -5,9 +5,11 @@ from mmcv.runner import BaseModule
 from torch.nn import functional as F
 
 from mmssl.utils.dist import concat_all_gather
+from mmssl.utils.errors import ConfigError
 from ..builder import MEMORIES
 from ..losses import in_float32, unit_vectors
 from ..utils.channels import settle
+from .drawing import keyed_integers
 
 
 @in_float32
@@ -100,29 +102,40 @@ class SimpleMemory(SizedMemory):
         length (int | None): Number of samples; None is as many as the training data has, see SizedMemory.
         feat_dim (int): Dimension of the features.
         momentum (float): Share of the new feature in an update, in (0, 1]; the rest of the old one stays. It counts
-            this way in all memories here, as in MMSelfSup; 1 replaces features.
+            this way in all memories here, as in MMSelfSup; 1 replaces features. VISSL's number is the share of the old
+            feature.
+        norm_init (bool): Whether the first entries are of unit length. Else they are uniform numbers between
+            -sqrt(3 / feat_dim) and sqrt(3 / feat_dim), so that their mean square length is 1.
 
     Attributes:
         feature_bank (Tensor): length x feat_dim.
+        draws (Tensor): How often entries were drawn in training, on which the next ones depend; 0-dim integer.
 
     Raises:
         ValueError: A size is not positive, or the momentum not within (0, 1].
     """
 
-    def __init__(self, length=None, feat_dim=128, momentum=0.5):
+    def __init__(self, length=None, feat_dim=128, momentum=0.5, norm_init=True):
         super().__init__()
         if length is not None and length < 1 or feat_dim < 1:
             raise ValueError(f'a memory needs positive sizes, got length={length!r}, feat_dim={feat_dim!r}')
         if not 0 < momentum <= 1:
             raise ValueError(f'momentum is the share of the new feature, above 0 and at most 1; got {momentum!r}')
         self.momentum = momentum
+        self.norm_init = norm_init
         self.register_buffer('feature_bank', torch.empty(0, feat_dim))
+        self.register_buffer('draws', torch.zeros((), dtype=torch.long))
         self.begin(length)
 
     def begin(self, length):
         super().begin(length)
-        bank = torch.randn(length or 0, self.feature_bank.shape[1], generator=torch.Generator().manual_seed(0))
-        self.feature_bank = F.normalize(bank, dim=1).to(self.feature_bank)
+        shape = (length or 0, self.feature_bank.shape[1])
+        generator = torch.Generator().manual_seed(0)
+        if self.norm_init:
+            bank = F.normalize(torch.randn(shape, generator=generator), dim=1)
+        else:
+            bank = (2 * torch.rand(shape, generator=generator) - 1) * (3 / shape[1])**0.5
+        self.feature_bank = bank.to(self.feature_bank)
 
     def update(self, ind, feature):
         """Blend in features of samples, see blend_features.
@@ -136,6 +149,9 @@ class SimpleMemory(SizedMemory):
     def draw(self, ind, num, exclude=False):
         """Draw entries for each sample, each with the same probability, with replacement.
 
+        What is drawn depends on the sample and on how often was drawn before in training: several processes draw
+        what one would, and a resumed training what an uninterrupted one would.
+
         Args:
             ind (Tensor): The samples, B integers.
             num (int): Number of entries for each.
@@ -144,6 +160,35 @@ class SimpleMemory(SizedMemory):
         Returns:
             Tensor: B x num integers.
         """
-        drawn = torch.randint(self.length - exclude, (len(ind), num), device=ind.device)
+        drawn = keyed_integers(self.draws, ind, num, self.length - exclude)
+        if self.training:
+            self.draws += 1
         # one number less to draw from, and those from the sample's own on moved up by one
         return drawn + (drawn >= ind[:, None]) if exclude else drawn
+
+    def score(self, queries, ind, num, exclude=False):
+        """Similarities of samples to their own entries and to drawn ones.
+
+        Args:
+            queries (Tensor): Features of unit length, B x feat_dim.
+            ind (Tensor): The samples, B integers.
+            num (int): Number of entries to draw for each.
+            exclude (bool): Never draw the sample's own entry.
+
+        Returns:
+            tuple[Tensor, Tensor]: To the own entry, B x 1, and to the drawn ones, B x num.
+
+        Raises:
+            ConfigError: The number of samples is not known.
+        """
+        if self.length is None:
+            raise ConfigError('the memory needs the number of samples: give it as memory_bank.length, or train with '
+                              'mmssl.apis.train_model, which takes it from the data')
+        bank = self.feature_bank
+        pos = bank_similarities(queries, bank, ind[:, None])
+        return pos, bank_similarities(queries, bank, self.draw(ind, num, exclude))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if prefix + 'feature_bank' in state_dict:
+            state_dict.setdefault(prefix + 'draws', self.draws)  # older checkpoints have none
+        super()._load_from_state_dict(state_dict, prefix, *args)
