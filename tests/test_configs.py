@@ -97,6 +97,12 @@ MODELS.update(
     'backbone.drop_path_rate=0; head.type=MaskFeatPretrainHead; head.hog_dim=108; hog_para.nbins=9; hog_para.pool=8; '
     'hog_para.gaussian_window=16')
 
+# recipes that have another model or other views than the algorithm's; `like` in the table names them
+MODELS['npid-nce'] = ('type=NPID; neg_num=4096; ensure_neg=True; ' + RESNET50 +
+                      'backbone.norm_cfg.type=BN; neck.type=LinearNeck; '
+                      'neck.out_channels=128; neck.with_avg_pool=True; head.type=NCEHead; head.temperature=0.07; '
+                      'memory_bank.type=SimpleMemory; memory_bank.feat_dim=128; memory_bank.momentum=0.5')
+
 JITTER = 'RandomAppliedTrans(ColorJitter(brightness={0}, contrast={0}, saturation={1}, hue={2}), p=0.8)'
 BLUR = 'RandomGrayscale(p=0.2) > GaussianBlur(sigma_min=0.1, sigma_max=2.0, p={})'
 BYOL_VIEW = ('RandomResizedCrop(size=224, interpolation=3) > RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) +
@@ -144,6 +150,10 @@ VIEWS.update(
     maskfeat=('SingleViewDataset', None,
               'RandomResizedCropAndInterpolationWithTwoPic(size=224, scale=(0.5, 1.0), ratio=(0.75, 1.3333), '
               'interpolation=bicubic) > RandomHorizontalFlip() > MaskFeatMaskGenerator(mask_ratio=0.4)'))
+
+VIEWS['npid-nce'] = ('SingleViewDataset', None,
+                     'ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4) > RandomResizedCrop(size=224)'
+                     ' > RandomHorizontalFlip()')
 
 SGD = 'type=SGD; lr=0.03; weight_decay=0.0001; momentum=0.9'
 LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.(bn|gn)(\d+)?.(weight|bias).'
@@ -339,6 +349,24 @@ TABLE.update({
     },
     'maskfeat/maskfeat_vit-base-p16_8xb256-coslr-300e': (256, 300, MASKFEAT, MASKFEAT_COSINE, clip(0.02)),
 })
+# VISSL does not decay norms
+NO_NORMS = 'type=SGD; lr={}; weight_decay=0.0001; momentum=0.9; paramwise_options.norm_decay_mult=0.0'
+NCE, SLOW_COSINE = dict(like='npid-nce'), 'policy=CosineAnnealing; min_lr=0.00012'
+TABLE.update({
+    'npid/npid-nce_resnet50_8xb32-steplr-200e': (32, 200, NO_NORMS.format(0.03), STEP, NCE),
+    **{
+        f'npid/npidpp_{net}_32xb32-coslr-{epochs}e': (32, epochs, NO_NORMS.format(0.12), SLOW_COSINE,
+                                                      dict(NCE, model=f'neg_num=32000; backbone.{change}'))
+        for net, epochs, change in (
+            ('resnet50', 800, 'depth=50'),
+            ('resnet50', 200, 'depth=50'),
+            ('resnet101', 800, 'depth=101'),
+            ('resnet50-w2', 800, 'width_multiplier=2'),
+            ('resnet50-w3', 800, 'width_multiplier=3'),
+        )
+    },
+    'npid/npidpp_resnet50_32xb32-steplr-200e': (32, 200, NO_NORMS.format(0.12), STEP, dict(NCE, model='neg_num=32000')),
+})
 
 
 def path_of(name):
@@ -390,7 +418,7 @@ def test_figures_are_the_published_ones(name):
     """Pitfalls: a transform's probability silently dropped; MoCo v2's crop scale is 0.2, not 0.08."""
     samples, epochs, optimizer, policy, other = TABLE[name]
     cfg = mmcv.Config.fromfile(str(path_of(name)))
-    algorithm = name.split('/')[0]
+    algorithm = other.get('like', name.split('/')[0])
     model = read_figures(MODELS[algorithm])
     if 'model' in other:
         model.update(read_figures(other['model']))
@@ -503,9 +531,12 @@ def test_two_iterations(path, photo_folder, tmp_path):
             assert torch.allclose(value, normalize(before[name]), atol=1e-6)
         elif value.requires_grad:
             assert not torch.equal(value, before[name]), name
-    by_name = cfg.optimizer.get('paramwise_options', {}).values()
+    by_name = cfg.optimizer.get('paramwise_options', {})
     for option in {'weight_decay', 'momentum'} & set(cfg.optimizer):
-        values = {cfg.optimizer[option], *(options[option] for options in by_name if option in options)}
+        values = {cfg.optimizer[option]}
+        values |= {options[option] for options in by_name.values() if isinstance(options, dict) and option in options}
+        if option == 'weight_decay':  # of norms or biases, say
+            values |= {cfg.optimizer[option] * by_name[kind] for kind in by_name if kind.endswith('_decay_mult')}
         assert {g[option] for g in runner.optimizer.param_groups} == values
     if 'queue_len' in cfg.model:
         assert int(model.queue_ptr) == 24 % cfg.model.queue_len  # the keys of two batches of 12

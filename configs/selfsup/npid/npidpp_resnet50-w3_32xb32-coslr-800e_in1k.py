@@ -1,0 +1,11 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""NPID++ with a ResNet-50 of three times the width.
+
+Command:  tools/dist_train.sh configs/selfsup/npid/npidpp_resnet50-w3_32xb32-coslr-800e_in1k.py 8
+Hardware: 32 GPUs with 32 images each, here as four nodes: NNODES=4 NODE_RANK=0|1|2|3 MASTER_ADDR=...
+Known:    not trained with mmssl yet; no published figure. VISSL's overlay w3.
+Folder:   the options of npidpp_resnet50_32xb32-coslr-800e_in1k.
+"""
+_base_ = 'npidpp_resnet50_32xb32-coslr-800e_in1k.py'
+
+model = dict(backbone=dict(width_multiplier=3))
