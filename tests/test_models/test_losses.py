@@ -61,6 +61,54 @@ def test_nt_xent_of_local_anchors_against_gathered_keys():
     torch.testing.assert_close(sum(of_ranks) / 2, naive_nt_xent(whole, 0.3))
 
 
+def naive_multi_view_nt_xent(z, views, temperature):
+    """Each pair of crops of an image: the second has to be told from all crops of other images, and from nothing else.
+
+    `z` is views x B x D.
+    """
+    total, terms = 0, 0
+    for anchor in range(views):
+        for b in range(z.shape[1]):
+            others = [z[v, i] for v in range(views) for i in range(z.shape[1]) if i != b]
+            negatives = sum(math.e**(z[anchor, b].dot(other) / temperature) for other in others)
+            for positive in range(views):
+                if positive != anchor:
+                    own = math.e**(z[anchor, b].dot(z[positive, b]) / temperature)
+                    total, terms = total - torch.log(own / (own + negatives)), terms + 1
+    return total / terms
+
+
+@pytest.mark.parametrize('views, size', [(2, 5), (3, 2), (6, 3)])
+def test_nt_xent_of_several_views(views, size):
+    z = unit(views * size, 6)
+    expected = naive_multi_view_nt_xent(z.unflatten(0, (views, size)), views, 0.3)
+    loss = nt_xent(z, temperature=0.3, views=views)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, z)[0], torch.autograd.grad(expected, z)[0])
+    if views == 2:
+        assert loss.equal(nt_xent(z, temperature=0.3))
+
+
+def test_nt_xent_of_several_views_takes_the_negatives_of_all_processes():
+    """Fault of VISSL: negatives of one GPU only, although all were gathered. The ranks have 3 images with 4 crops."""
+    z = unit(24, 6).detach()
+    by_rank = z.view(2, 4, 3, 6)
+    whole = by_rank.transpose(0, 1).flatten(1, 2)  # crops x the 6 images of both ranks
+    of_ranks = [nt_xent(z[first:first + 12], z, first, temperature=0.3, views=4) for first in (0, 12)]
+    torch.testing.assert_close(sum(of_ranks) / 2, naive_multi_view_nt_xent(whole, 4, 0.3))
+
+
+@pytest.mark.parametrize('views', [2, 4])
+def test_nt_xent_of_a_large_similarity(views):
+    """exp(1 / 0.01) is 1e43, which float32 does not hold."""
+    z = unit(4 * views, 8, dtype=torch.float32)
+    loss = nt_xent(z, temperature=0.01, views=views)
+    loss.backward()
+    expected = nt_xent(z.detach().double(), temperature=0.01, views=views)
+    torch.testing.assert_close(loss.detach(), expected.float(), rtol=1e-4, atol=1e-4)
+    assert z.grad.isfinite().all()
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_does_not_overflow(dtype):
     """Pitfall: exp overflows in fp16, and masks of -1e9 do not fit."""

@@ -13,6 +13,7 @@ VIT = dict(arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_chann
 TOKENIZER = dict(vocab_size=12, n_hid=8, n_blk_per_group=1)
 CONFIGS = dict(
     SimCLR=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
+    SimCLRMultiCrop=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
     MoCo=dict(
         type='MoCo',
         backbone=BACKBONE,
@@ -182,12 +183,13 @@ VIEWS = dict(
     ODC=0,
     RelativeLoc=9,
     RotationPred=4,
+    SimCLRMultiCrop=4,
     SwAV=5,
     SimMIM=1,
     MaskFeat=1,
     CAE=2)
 # Height and width of each view, where it is not 32
-SIDES = dict(SwAV=(32, 32, 24, 24, 24))
+SIDES = dict(SimCLRMultiCrop=(32, 32, 24, 24), SwAV=(32, 32, 24, 24, 24))
 # Patches along a side of the mask that comes with the views, and how many of them are masked
 MASKS = dict(SimMIM=(8, 20), MaskFeat=(4, 6), CAE=(4, 6))
 # What a batch holds besides img and idx, computed from idx

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What every algorithm shares."""
+import itertools
 import re
 
 import torch
@@ -25,6 +26,19 @@ def two_views(img):
         given = f'{len(img)} views' if isinstance(img, (list, tuple)) else 'one tensor'
         raise ConfigError(f'this algorithm compares 2 views of each image, the data gives {given}; '
                           'use MultiViewDataset with num_views=[2] or [1, 1]')
+    return img
+
+
+def several_views(img):
+    """The views of a batch, two or more, whose sizes may differ.
+
+    Raises:
+        ConfigError: The batch has one view.
+    """
+    if not isinstance(img, (list, tuple)) or len(img) < 2:
+        given = f'{len(img)} view' if isinstance(img, (list, tuple)) else 'one tensor'
+        raise ConfigError(f'this algorithm compares 2 views of each image or more, the data gives {given}; '
+                          'use MultiViewDataset with num_views such as [2], [1, 1] or [2, 4]')
     return img
 
 
@@ -64,6 +78,18 @@ def masked_view(img, parts, backbone):
         check_mask(mask, grid)
         mask = mask.unflatten(1, grid)
     return [*images, mask]
+
+
+def by_size(img):
+    """Crops of a batch as one tensor a size: crops of one size that stand in a row are joined.
+
+    Args:
+        img (list[Tensor]): B x C x H x W each.
+
+    Returns:
+        list[Tensor]: The first crops of all B images, then the second ones, and so on.
+    """
+    return [torch.cat(list(crops)) for _, crops in itertools.groupby(img, lambda crop: crop.shape)]
 
 
 def scores_by_stage(backbone, scores):
@@ -275,7 +301,7 @@ class BaseModel(BaseModule):
 class BackboneNeckHead(BaseModel):
     """An algorithm of a backbone, a neck and a head, which are built from their configs.
 
-    A neck or head without `in_channels`, or with None, takes the channels of the network before it.
+    A neck or head without `in_channels` (or `feat_dim`), or with None, takes the channels of the network before it.
 
     Args:
         backbone (dict): Config of the backbone.
@@ -315,6 +341,7 @@ class BackboneNeckHead(BaseModel):
             return head
         if 'predictor' in head:
             head = dict(head, predictor=fill_in_channels(head['predictor'], channels, NECKS))
+        head = fill_in_channels(head, channels, HEADS, 'feat_dim')
         return fill_in_channels(head, channels, HEADS)
 
     @property

@@ -37,54 +37,61 @@ def similarities(queries, keys):
 def info_nce(pos, neg, temperature=0.1):
     """InfoNCE: cross-entropy of picking the positive key among all keys.
 
+    Where a query has several positive keys, each is picked from itself and the negatives alone: the other positives are
+    not in its denominator.
+
     Args:
-        pos (Tensor): Similarity of each query to its positive key, N x 1.
+        pos (Tensor): Similarity of each query to its P positive keys, N x P.
         neg (Tensor): Similarities to the negative keys, N x K; -inf leaves a key out.
         temperature (float): Divides the similarities.
 
     Returns:
-        Tensor: Mean over queries, 0-dim.
+        Tensor: Mean over queries and positive keys, 0-dim.
     """
-    logits = torch.cat([pos, neg], dim=1) / temperature  # N x (1 + K), the right answer first
-    return F.cross_entropy(logits, torch.zeros(len(pos), dtype=torch.long, device=pos.device))
+    if pos.shape[1] == 1:
+        logits = torch.cat([pos, neg], dim=1) / temperature  # N x (1 + K), the right answer first
+        return F.cross_entropy(logits, torch.zeros(len(pos), dtype=torch.long, device=pos.device))
+    # -log(e^p / (e^p + sum of e^n)) = -log sigmoid(p - log(sum of e^n)): the negatives are summed once for all positives
+    negatives = (neg / temperature).logsumexp(1, keepdim=True)  # N x 1
+    return -F.logsigmoid(pos / temperature - negatives).mean()
 
 
-def pairs_of_views(z, keys, first=0):
-    """Similarities of two-view samples to their other view and to everything else.
+def pairs_of_views(z, keys, first=0, views=2):
+    """Similarities of samples to their other views and to everything else.
 
     Args:
-        z (Tensor): Normalised projections of this process, 2B x D: the first views above the second ones.
-        keys (Tensor): Those of all processes, 2BW x D, in rank order.
+        z (Tensor): Normalised projections of B images of this process, VB x D: those of the first view above those of
+            the second, and so on.
+        keys (Tensor): Those of all processes, VBW x D, in rank order.
         first (int): Row of `keys` where this process's own begin.
+        views (int): Number V of views of an image.
 
     Returns:
-        tuple[Tensor, Tensor]: pos, 2B x 1, and neg, 2B x 2BW, where the entries of the sample itself and of its
-        other view are -inf.
+        tuple[Tensor, Tensor]: pos, VB x (V - 1), and neg, VB x VBW, where the entries of the sample itself and of its
+        other views are -inf.
 
     Raises:
         ConfigError: The batch is one image, whose views have nothing to be told from.
     """
-    check_several_images(len(keys) // 2)
-    sim = similarities(z, keys)  # 2B x 2BW
-    itself = torch.arange(len(z), device=z.device)
-    other = itself.roll(len(z) // 2)
-    pos = sim.gather(1, other[:, None] + first)
-    own = torch.zeros_like(sim, dtype=torch.bool)
-    own[itself, itself + first] = True
-    own[itself, other + first] = True
-    return pos, sim.masked_fill(own, -torch.inf)
+    check_several_images(len(keys) // views)
+    sim = similarities(z, keys)  # VB x VBW
+    # column v: the view of the same image v views further on, in a circle; column 0 is the sample itself
+    steps = torch.arange(views, device=z.device) * (len(z) // views)
+    own = (torch.arange(len(z), device=z.device)[:, None] + steps) % len(z) + first  # VB x V
+    return sim.gather(1, own[:, 1:]), sim.scatter(1, own, -torch.inf)
 
 
-def nt_xent(z, keys=None, first=0, temperature=0.1):
+def nt_xent(z, keys=None, first=0, temperature=0.1, views=2):
     """NT-Xent of SimCLR <https://arxiv.org/abs/2002.05709>: InfoNCE between the views of a batch.
 
-    Only this process's projections are anchors; a mean over processes gives the loss of the whole batch.
+    Only this process's projections are anchors; a mean over processes gives the loss of the whole batch. With more than
+    two views each other view of the image is a positive key with a denominator of its own.
 
     Args:
-        z, keys, first: See pairs_of_views; without `keys` the batch is all there is.
+        z, keys, first, views: See pairs_of_views; without `keys` the batch is all there is.
         temperature (float): Divides the similarities.
 
     Returns:
-        Tensor: Mean over the 2B anchors, 0-dim.
+        Tensor: Mean over the VB anchors and their V - 1 positive keys, 0-dim.
     """
-    return info_nce(*pairs_of_views(z, z if keys is None else keys, first), temperature=temperature)
+    return info_nce(*pairs_of_views(z, z if keys is None else keys, first, views), temperature=temperature)

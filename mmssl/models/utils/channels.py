@@ -22,25 +22,26 @@ def feature_channels(part):
     return None
 
 
-def fill_in_channels(cfg, channels, registry):
-    """Give a part of a model the `in_channels` that its config leaves out.
+def fill_in_channels(cfg, channels, registry, name='in_channels'):
+    """Give a part of a model the `in_channels`, or the argument of another name, that its config leaves out.
 
     Args:
         cfg (dict | None): Config of a neck, head or predictor. Where its class has a default, it takes that unless the
             config says None.
         channels (int | None): What the network before it gives.
         registry (Registry): Where its class is looked up.
+        name (str): The argument.
 
     Returns:
-        dict | None: The config, with `in_channels` where it can be told.
+        dict | None: The config, with the argument where it can be told.
     """
-    if not isinstance(cfg, dict) or cfg.get('in_channels') is not None or channels is None:
+    if not isinstance(cfg, dict) or cfg.get(name) is not None or channels is None:
         return cfg
     cls = registry.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
-    argument = None if cls is None else accepted_arguments(cls)[0].get('in_channels')
-    if argument is None or 'in_channels' not in cfg and argument.default not in (argument.empty, None):
+    argument = None if cls is None else accepted_arguments(cls)[0].get(name)
+    if argument is None or name not in cfg and argument.default not in (argument.empty, None):
         return cfg
-    return dict(cfg, in_channels=channels)
+    return {**cfg, name: channels}
 
 
 def settle(name, given, found, what):
