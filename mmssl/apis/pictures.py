@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from mmssl.datasets import PrefetchLoader, SingleViewDataset, build_dataset
+from mmssl.datasets.collators import collate
 from mmssl.datasets.data_sources.base import BaseDataSource, CompactStrings
 from mmssl.datasets.data_sources.folder import find_images
 from mmssl.datasets.dataset_wrappers import locate
-from mmssl.datasets.loader import KeyedDataset, collate
+from mmssl.datasets.loader import KeyedDataset
 from mmssl.datasets.pipelines.base import Step
 from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.pipelines.crop import CenterCrop

@@ -13,7 +13,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
 from mmssl.core.hooks import ProgressBarLoggerHook
-from mmssl.datasets import PrefetchLoader, build_dataloader, build_dataset, distinct
+from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import check_broken_policy
@@ -96,9 +96,10 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         PrefetchLoader: The loader.
     """
     sets = ('train', 'val', 'test')
+    settings = ('broken_images', 'collate')  # which are dicts; those of other names are data sets
     own = {
         key: value
-        for key, value in cfg.data.items() if key not in sets and (key == 'broken_images' or not hasattr(value, 'get'))
+        for key, value in cfg.data.items() if key not in sets and (key in settings or not hasattr(value, 'get'))
     }
     if 'sampling_replace' in own:  # its name in MMSelfSup 0.x
         own['replace'] = own.pop('sampling_replace')
@@ -113,6 +114,9 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
     broken = dict(arguments['broken_images'] or {})
     policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])
     arguments['broken_images'] = dict(broken, policy='skip' if testing and policy == 'replace' else policy)
+    arguments['collate'] = build_collator(arguments.get('collate'))
+    if not arguments.get('shuffle', True) and getattr(arguments['collate'], 'training_only', False):
+        arguments['collate'] = None
     norm = cfg.get('img_norm_cfg') or {}
     return PrefetchLoader(
         build_dataloader(dataset, dist=distributed, **arguments),
@@ -280,10 +284,17 @@ def _check_labels(model, dataset, section, with_loss=True):
     """The classifier must have an output for each label, and some losses have no place for samples without one."""
     if 'label' not in accepted_arguments(getattr(model, 'forward_train', model.forward))[0]:
         return
+    outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
+    several = getattr(distinct(dataset), 'num_classes', None)
+    if several is not None:  # labels an image: a vector of so many
+        if isinstance(outputs, int) and outputs != several:
+            raise ConfigError(f'model.head.num_classes is {outputs}, the label of an image of {section} is a vector of '
+                              f'{several} classes: set model.head.num_classes={several}')
+        return
     labels = getattr(distinct(dataset), 'gt_labels', None)
     if labels is None:
         return
-    outputs, highest = getattr(getattr(model, 'head', None), 'num_classes', None), int(labels.max())
+    highest = int(labels.max())
     if isinstance(outputs, int) and highest >= outputs:
         name = f' ({dataset.CLASSES[highest]!r})' if getattr(dataset, 'CLASSES', None) is not None else ''
         raise ConfigError(f'model.head.num_classes is {outputs}, but {int((labels >= outputs).sum())} images of '

@@ -1,7 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from . import pipelines
 from .base import BaseDataset
-from .builder import DATASETS, DATASOURCES, PIPELINES, build_dataloader, build_dataset, build_datasource
+from .builder import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, build_collator, build_dataloader, build_dataset,
+                      build_datasource)
+from .collators import DefaultCollator
 from .data_sources import *  # noqa: F401,F403
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, sample_name
 from .deepcluster import DeepClusterDataset
@@ -9,5 +11,6 @@ from .loader import PrefetchLoader
 from .multi_view import MultiViewDataset
 from .relative_loc import RelativeLocDataset
 from .rotation_pred import RotationPredDataset
+from .sample import SampleDataset
 from .samplers import *  # noqa: F401,F403
 from .single_view import SingleViewDataset

@@ -21,9 +21,11 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
             device. Else the pipeline ends with ToTensor and Normalize.
     """
 
+    compose = Compose
+
     def __init__(self, data_source, pipeline, prefetch=False):
         self.data_source = build_datasource(data_source)
-        self.pipeline = Compose(pipeline)
+        self.pipeline = self.compose(pipeline)
         self.prefetch = prefetch
         self.CLASSES = self.data_source.CLASSES
 

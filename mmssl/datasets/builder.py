@@ -13,11 +13,12 @@ from mmssl.utils.dist import get_dist_info, sync_random_seed
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.launch import die_with_parent
 from .loader import EpochLoader, PrefetchLoader
-from .registry import DATASETS, DATASOURCES, PIPELINES, build_dataset, build_datasource
+from .registry import COLLATORS, DATASETS, DATASOURCES, PIPELINES, build_collator, build_dataset, build_datasource
 from .samplers import DistributedSampler
 
 __all__ = [
-    'DATASETS', 'DATASOURCES', 'PIPELINES', 'build_dataloader', 'build_dataset', 'build_datasource', 'worker_init_fn'
+    'COLLATORS', 'DATASETS', 'DATASOURCES', 'PIPELINES', 'build_collator', 'build_dataloader', 'build_dataset',
+    'build_datasource', 'worker_init_fn'
 ]
 
 
@@ -37,6 +38,7 @@ def build_dataloader(dataset,
                      sampler=None,
                      prefetch=False,
                      img_norm_cfg=None,
+                     collate=None,
                      **kwargs):
     """Build a loader.
 
@@ -59,6 +61,7 @@ def build_dataloader(dataset,
         sampler (Sampler, optional): Takes the place of the one that `dist`, `shuffle` and `replace` describe.
         prefetch (bool): Wrap the loader in PrefetchLoader.
         img_norm_cfg (dict, optional): `mean` and `std` for PrefetchLoader.
+        collate (dict | Callable, optional): A collator, such as dict(type='MixupCrops'); see build_collator.
         kwargs: Further arguments of torch.utils.data.DataLoader.
 
     Returns:
@@ -88,6 +91,7 @@ def build_dataloader(dataset,
         drop_last,
         seed,
         broken_images,
+        collate,
         num_workers=workers_per_gpu,
         pin_memory=pin_memory and torch.cuda.is_available(),
         persistent_workers=persistent_workers and workers_per_gpu > 0,

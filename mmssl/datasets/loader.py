@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""From a data set to batches on the device: keyed randomness, broken images, collation, normalisation."""
+"""From a data set to batches on the device: keyed randomness, broken images, normalisation."""
 import json
 import logging
 import math
@@ -10,18 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
 from .dataset_wrappers import ConcatDataset, RepeatDataset
-from .pipelines.rng import global_generators, reseed, seed_sample
+from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
+from .registry import build_collator
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
 _ABSENT = object()  # in the place of a sample that is left out
 _MIN_SEEN = 100  # samples before which a share of broken ones says nothing
+
+
+class _Batch(list):
+    """The keys of a batch, or its samples, with what its own random numbers are keyed by.
+
+    Attributes:
+        key (tuple[int, int, int]): Seed, epoch and number of the batch in the epoch.
+    """
+    key = (0, 0, 0)
 
 
 class EpochBatchSampler(Sampler):
@@ -70,10 +80,12 @@ class EpochBatchSampler(Sampler):
 
     def __iter__(self):
         epoch, size = self.epoch, self.batch_size
-        indices = islice(self.sampler, self.start * size, None)
-        while batch := [(epoch, idx) for idx in islice(indices, size)]:
+        indices, number = islice(self.sampler, self.start * size, None), self.start
+        while batch := _Batch((epoch, idx) for idx in islice(indices, size)):
             if len(batch) == size or not self.drop_last:
+                batch.key = 0, epoch, number
                 yield batch
+            number += 1
 
     def __len__(self):
         n = len(self.sampler)
@@ -119,7 +131,9 @@ class KeyedDataset(Dataset):
         broken = []
         try:
             samples = [self._get(epoch, idx, broken) for epoch, idx in keys]
-            return [sample for sample in samples if sample is not _ABSENT], broken
+            batch = _Batch(sample for sample in samples if sample is not _ABSENT)
+            batch.key = self.seed, *getattr(keys, 'key', batch.key)[1:]
+            return batch, broken
         finally:
             reseed()  # in the main process: whoever asks the dataset for a sample next shall get a random view of it
 
@@ -153,52 +167,6 @@ def _words(broken):
     return '; '.join(f'{printable(name)} ({printable(reason)})' for _, name, reason in broken)
 
 
-def _stack(arrays):
-    """Stack uint8 arrays to a tensor; in a worker right in the memory that it shares with the main process."""
-    shape = (len(arrays), *arrays[0].shape)
-    new_storage = torch.UntypedStorage._new_shared if get_worker_info() else torch.UntypedStorage
-    out = torch.empty(0, dtype=torch.uint8).set_(new_storage(math.prod(shape)), 0, shape)
-    np.stack(arrays, out=out.numpy())
-    return out
-
-
-def collate_images(views):
-    """Stack images.
-
-    Args:
-        views (list): One entry a sample: uint8 arrays H x W x C, tensors, or lists and tuples of these.
-
-    Returns:
-        Tensor | list: N x C x H x W (of uint8 arrays: a view of N x H x W x C), for lists and tuples one entry each.
-    """
-    first = views[0]
-    if isinstance(first, (list, tuple)):
-        return [collate_images(view) for view in zip(*views, strict=True)]
-    shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
-    if len(shapes) > 1:
-        raise ConfigError(
-            f'images of one batch differ in shape: {sorted(shapes)[:4]}; the pipeline must end with one size, for '
-            'example through RandomResizedCrop or Resize((height, width)), and color_type of the data source must not '
-            "be 'unchanged' where the number of channels differs")
-    if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim == 3:
-        return _stack(views).permute(0, 3, 1, 2)
-    return default_collate(views)
-
-
-def collate(samples):
-    """Samples -> batch: images under the key `img` by collate_images, all else as torch does it.
-
-    Args:
-        samples (list[dict] | list): What the dataset returned.
-
-    Returns:
-        dict: The batch.
-    """
-    if not isinstance(samples[0], dict) or 'img' not in samples[0]:
-        return default_collate(samples)
-    return {key: (collate_images if key == 'img' else default_collate)([s[key] for s in samples]) for key in samples[0]}
-
-
 def left_out(broken, total):
     """Words on images that are left out.
 
@@ -229,9 +197,23 @@ def write_broken(path, broken):
         json.dump([dict(file=name, reason=reason) for _, name, reason in broken], file, indent=1)
 
 
-def _collate_keyed(batch):
-    samples, broken = batch
-    return collate(samples) if samples else None, len(samples) + len(broken), broken
+class _CollateKeyed:
+    """What KeyedDataset gives -> a batch (None where all images are left out), images asked for, and broken ones."""
+
+    def __init__(self, collate):
+        self.collate = collate
+
+    def __call__(self, found):
+        samples, broken = found
+        batch = None
+        if samples:
+            seed_batch(*samples.key)
+            try:
+                with nullcontext() if getattr(self.collate, 'native', False) else global_generators():
+                    batch = self.collate(samples)
+            finally:
+                reseed()
+        return batch, len(samples) + len(broken), broken
 
 
 def check_broken_policy(policy, allowed=('replace', 'skip', 'stop'), cfg=None):
@@ -259,6 +241,7 @@ class EpochLoader:
         broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key), 'skip' (batches
             become smaller) or 'stop'; `max_share`, the share of replaced images beyond which training stops. Default:
             replace, 0.01.
+        collate (dict | Callable, optional): What puts the samples of a batch together, see build_collator.
         kwargs: Arguments of torch.utils.data.DataLoader.
 
     Attributes:
@@ -269,7 +252,15 @@ class EpochLoader:
         seen (int): Number of images asked for.
     """
 
-    def __init__(self, dataset, sampler, batch_size, drop_last=False, seed=0, broken_images=None, **kwargs):
+    def __init__(self,
+                 dataset,
+                 sampler,
+                 batch_size,
+                 drop_last=False,
+                 seed=0,
+                 broken_images=None,
+                 collate=None,
+                 **kwargs):
         options = dict(policy='replace', max_share=0.01)
         for name in broken_images or {}:
             if name not in options:
@@ -289,7 +280,7 @@ class EpochLoader:
         self.loader = DataLoader(
             KeyedDataset(dataset, seed, self.policy),
             batch_sampler=self.batch_sampler,
-            collate_fn=_collate_keyed,
+            collate_fn=_CollateKeyed(build_collator(collate)),
             generator=torch.Generator(),  # so that an iterator leaves the global generator alone: resume is exact
             **kwargs)
 
@@ -422,6 +413,8 @@ class PrefetchLoader:
         return batch
 
     def _image(self, img):
+        if img.dim() == 5 and img.dtype == torch.uint8:  # patches
+            return self._image(img.flatten(0, 1)).unflatten(0, img.shape[:2])
         if img.dim() != 4:  # masks and targets that come with the image
             return img
         if img.dtype != torch.uint8:

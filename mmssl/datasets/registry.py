@@ -1,9 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Registries of the data path, and what builds data sources and data sets from configs."""
+"""Registries of the data path, and what builds data sources, data sets and collators from configs."""
 from mmssl.utils.registry import Registry
 
 DATASOURCES = Registry('data source')
 DATASETS = Registry('dataset')
+COLLATORS = Registry('collator')
 
 
 class _Steps(Registry):
@@ -34,6 +35,20 @@ def build_datasource(cfg, default_args=None):
         BaseDataSource: The source.
     """
     return DATASOURCES.build(cfg, default_args=default_args) if isinstance(cfg, dict) else cfg
+
+
+def build_collator(cfg=None):
+    """Build what puts the samples of a batch together.
+
+    Args:
+        cfg (dict | Callable, optional): Its config; None: DefaultCollator. Anything else that can be called is returned
+            as it is.
+
+    Returns:
+        Callable: A list of samples -> a batch.
+    """
+    cfg = dict(type='DefaultCollator') if cfg is None else cfg
+    return COLLATORS.build(cfg) if isinstance(cfg, dict) else cfg
 
 
 def build_dataset(cfg, default_args=None):

@@ -237,9 +237,13 @@ def _checked(loader, img_norm_cfg):
         if img.dtype == torch.uint8 and img_norm_cfg is None:
             raise ValueError('images leave the data set as uint8 (prefetch=True) and need img_norm_cfg='
                              'dict(mean=[...], std=[...]), on the scale of 0 to 1')
-        if batch.get('label', batch['idx']).ndim != 1:
+        label = batch.get('label', batch['idx'])
+        if not torch.is_tensor(label):
+            raise ConfigError(f'an evaluation takes one label an image, this data set gives {len(label)}: evaluate on '
+                              'a SingleViewDataset')
+        if label.ndim != 1:
             raise ConfigError('an evaluation takes one label an image, this data set gives a vector of '
-                              f'{batch["label"].shape[1]}: set multi_label=False in its data source')
+                              f'{label.shape[1]}: set multi_label=False in its data source')
         yield batch
 
 

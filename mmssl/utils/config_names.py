@@ -72,6 +72,7 @@ SECTIONS = {
         pin_memory='bool',
         persistent_workers='bool',
         drop_last='bool',
+        collate='dict',
         broken_images='dict',
         sampler='Sampler',
         prefetch_factor='int',
@@ -129,7 +130,7 @@ _RENAMED_IN = {
     dict(
         batch_size='samples_per_gpu',
         num_workers='workers_per_gpu',
-        collate_fn='nothing: the samples are put together as torch does',
+        collate_fn='collate',
         worker_init_fn='seed at the top level',
         generator='seed at the top level',
         batch_sampler='shuffle, replace and drop_last',

@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 
 from mmssl.datasets import (ConcatDataset, DistributedSampler, Folder, MultiViewDataset, PrefetchLoader, RepeatDataset,
                             SingleViewDataset, build_dataloader)
-from mmssl.datasets.loader import EpochLoader, collate, left_out
+from mmssl.datasets.collators import collate
+from mmssl.datasets.loader import EpochLoader, left_out
 from mmssl.utils.errors import ConfigError
 
 VIEW = [

@@ -207,7 +207,7 @@ def test_variables_are_no_settings(tmp_path):
 
 
 @pytest.mark.parametrize('section, key, message', [
-    ('data', dict(collate_fn='a'), 'as torch does'),
+    ('data', dict(collate_fn='a'), 'here it is collate'),
     ('data', dict(num_workers=2), 'here it is workers_per_gpu'),
     ('data', dict(trian=dict(type='SingleViewDataset')), "did you mean 'train'"),
     ('data', dict(sampler=dict(type='DistributedSampler')), 'is made by data.shuffle'),

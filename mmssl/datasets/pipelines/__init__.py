@@ -9,11 +9,13 @@ from .format import Normalize, ToTensor
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
 from .mask import BEiTMaskGenerator, MaskFeatMaskGenerator, MaskStep, SimMIMMaskGenerator
 from .rng import seed_sample, seed_view
+from .sample import Copies, EachView, OnEntries, SamplePipeline, SampleStep
 
 __all__ = [
-    'BEiTMaskGenerator', 'CenterCrop', 'ColorJitter', 'Compose', 'GaussianBlur', 'Grayscale', 'Lighting',
-    'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'Pad', 'RandomAppliedTrans', 'RandomAug', 'RandomCrop',
-    'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop',
+    'BEiTMaskGenerator', 'CenterCrop', 'ColorJitter', 'Compose', 'Copies', 'EachView', 'GaussianBlur', 'Grayscale',
+    'Lighting', 'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'OnEntries', 'Pad', 'RandomAppliedTrans', 'RandomAug',
+    'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop',
     'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip', 'Resize', 'ResizeLongerSide',
-    'SimMIMMaskGenerator', 'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
+    'SamplePipeline', 'SampleStep', 'SimMIMMaskGenerator', 'Solarization', 'Step', 'ToTensor', 'seed_sample',
+    'seed_view'
 ]

@@ -31,6 +31,30 @@ def build_step(step):
     return step if callable(step) else PIPELINES.build(step)
 
 
+def build_steps(transforms):
+    """Build the steps of a pipeline.
+
+    Args:
+        transforms (Sequence[dict | Callable]): Configs, or built steps.
+
+    Returns:
+        list[Callable]: The steps.
+
+    Raises:
+        ConfigError: No list, or no such step or argument; with the place in the list.
+    """
+    if not isinstance(transforms, (list, tuple)):
+        raise ConfigError(f'a pipeline is a list of steps, got {transforms!r}')
+    steps = []
+    for step in transforms:
+        try:
+            steps.append(build_step(step))
+        except ConfigError as error:
+            error.locate_in(transforms)
+            raise
+    return steps
+
+
 def _for_others(img):
     """What native steps return -> what steps of others take.
 
@@ -61,15 +85,11 @@ class Compose:
     """
 
     def __init__(self, transforms):
-        if not isinstance(transforms, (list, tuple)):
-            raise ConfigError(f'a pipeline is a list of steps, got {transforms!r}')
-        self.transforms = []
-        for step in transforms:
-            try:
-                self.transforms.append(build_step(step))
-            except ConfigError as error:
-                error.locate_in(transforms)
-                raise
+        self.transforms = build_steps(transforms)
+        for step in self.transforms:
+            if getattr(step, 'takes_sample', False):
+                raise ConfigError(f'{type(step).__name__} takes a whole sample and not one image: it stands in the '
+                                  "pipeline of a SampleDataset, and not within another step")
         # a tensor is what both kinds know, so native steps behind ToTensor need no conversion either
         self._plan = [(step, bool(getattr(step, 'native', False))) for step in self.transforms]
         self._all_native = all(native for _, native in self._plan)

@@ -25,6 +25,10 @@ _state = dict(
 _counter, _key = _state['state']['counter'], _state['state']['key']
 _keyed = False
 
+_STEPS = 2**32  # above the numbers of views: streams of the steps that take a whole sample
+_BATCHES = 2**33  # the stream of a batch, at the place of the sample of its number
+_begun = [0, 0]  # streams that next_view has begun in the sample under way: of images, of steps
+
 
 def rng():
     """The generator that steps draw from.
@@ -51,6 +55,18 @@ def seed_sample(seed, epoch, idx):
     seed_view(0)
 
 
+def seed_batch(seed, epoch, number):
+    """Begin a batch, for what its samples share.
+
+    Args:
+        seed (int): The run's seed, the same in all its processes.
+        epoch (int): The epoch.
+        number (int): Number of the batch in the epoch; the same on all processes, which then draw the same.
+    """
+    seed_sample(seed, epoch, number)
+    seed_view(_BATCHES)
+
+
 def seed_view(view):
     """Begin another view of the sample under way; does nothing where no sample was begun.
 
@@ -60,6 +76,22 @@ def seed_view(view):
     if _keyed:
         _counter[3] = view
         _philox.state = _state
+
+
+def first_view():
+    """Begin a sample at its first view: from here on next_view counts."""
+    _begun[:] = 0, 0
+    seed_view(0)
+
+
+def next_view(of_sample=False):
+    """Begin the next stream of the sample under way, where their number is known to nobody beforehand.
+
+    Args:
+        of_sample (bool): A stream of a step that takes the whole sample, and not one of an image.
+    """
+    seed_view(_STEPS * of_sample + _begun[of_sample])
+    _begun[of_sample] += 1
 
 
 def reseed():

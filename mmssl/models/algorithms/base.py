@@ -275,7 +275,9 @@ class BaseModel(BaseModule):
         """
         loss, log_vars = self.parse_losses((forward or self)(**data))
         img = data['img']
-        return dict(loss=loss, log_vars=log_vars, num_samples=len(img[0] if isinstance(img, (list, tuple)) else img))
+        while not isinstance(img, torch.Tensor):  # views, or images by name
+            img = next(iter(img.values())) if isinstance(img, dict) else img[0]
+        return dict(loss=loss, log_vars=log_vars, num_samples=len(img))
 
     def val_step(self, data, optimizer=None):
         """The losses of a batch, as train_step."""
