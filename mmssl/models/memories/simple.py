@@ -35,7 +35,8 @@ def bank_similarities(queries, bank, ind):
                          f'{tuple(queries.shape)}')
     if len(bank) <= ind.numel():
         return (queries @ bank.clone().T).gather(1, ind)
-    return torch.bmm(bank[ind], queries[:, :, None])[:, :, 0]
+    entries = bank.index_select(0, ind.flatten()).view(*ind.shape, -1)  # N x K x D
+    return torch.bmm(entries, queries[:, :, None])[:, :, 0]
 
 
 @torch.no_grad()
