@@ -27,6 +27,7 @@ def main():
     # the arguments are right: now the heavy imports
     from mmssl.apis import init_model, single_gpu_test
     from mmssl.apis.train import autocast, build_loader
+    from mmssl.core.evaluation import build_meters, evaluate_outputs
     from mmssl.datasets import build_dataset
     from mmssl.datasets.classes import align_classes
     from mmssl.utils.checkpoint import read_checkpoint
@@ -48,11 +49,18 @@ def main():
     # the scores stand in the order of the classes of the training
     names = read_checkpoint(args.checkpoint).get('meta', {}).get('CLASSES')
     report = align_classes(dataset, names=names, what=f'data.{part}', logger=get_root_logger())
+    settings = cfg.get('evaluation') or {}
+    meters = build_meters(settings.get('metric', 'accuracy'), settings.get('meter'))
     with autocast(cfg):
-        metrics = dataset.evaluate(single_gpu_test(model, loader), logger='silent')
+        outputs = single_gpu_test(model, loader)
+    names = getattr(model, 'label_names', None)
+    metrics = evaluate_outputs(outputs, dataset, meters, names, logger='silent', per_class=True)
     if get_rank() == 0:
         for name, value in metrics.items():
-            print(f'{name}: {value:.4f}')
+            for c, part in value.items() if isinstance(value, dict) else ():
+                print(f'{name} {c}: {part:.4f}')
+            if not isinstance(value, dict):
+                print(f'{name}: {value:.4f}')
         out = args.out or (args.work_dir and f'{args.work_dir}/metrics.json')
         if out:
             write_json(out, {**metrics, **(dict(left_out_classes=report.left_out) if report.left_out else {})})

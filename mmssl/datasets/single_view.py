@@ -3,24 +3,30 @@
 import numpy as np
 from mmcv.utils import print_log
 
+from mmssl.utils.errors import ConfigError
 from .base import BaseDataset
 from .pipelines.rng import seed_view
 from .registry import DATASETS
+
+
+class SeveralLabelsError(ConfigError, AttributeError):
+    """An image has several labels where one is needed. `getattr` and `hasattr` see that there is no such attribute."""
 
 
 @DATASETS.register_module()
 class SingleViewDataset(BaseDataset):
     """One view of each image, with its label.
 
-    Where a source has several labels an image (a true attribute `multi_label`), the label is an int8 vector with a 1
-    for each of its classes and 0 for the others.
+    Where a source has several labels an image (a true attribute `multi_label`), the label is an int8 vector: the row of
+    its `targets` (1, 0, or -1 = left open), or else a 1 for each class that `get_cat_ids` names and 0 for the others.
 
     Args: see BaseDataset.
 
     Attributes:
-        gt_labels (ndarray): Labels of all samples, -1 = unlabelled; a ConfigError where there are several an image.
+        gt_labels (ndarray): Labels of all samples, -1 = unlabelled; an AttributeError where there are several an image.
+        num_classes (int | None): Length of the vector of several labels, None for one label an image.
     """
-    num_classes = None  # of several labels an image
+    num_classes = None
 
     def __init__(self, data_source, pipeline, prefetch=False):
         super().__init__(data_source, pipeline, prefetch)
@@ -31,7 +37,11 @@ class SingleViewDataset(BaseDataset):
 
     @property
     def gt_labels(self):
-        return self._labels if self.num_classes is None else self.data_source.get_gt_labels()
+        if self.num_classes is None:
+            return self._labels
+        raise SeveralLabelsError(f'{type(self.data_source).__name__}(multi_label=True) has several labels an image, '
+                                 'and one is needed here: set multi_label=False, or for an evaluation while training '
+                                 'metric="mean_average_precision"')
 
     @gt_labels.setter
     def gt_labels(self, labels):
@@ -40,6 +50,8 @@ class SingleViewDataset(BaseDataset):
     def _label(self, idx):
         if self.num_classes is None:
             return int(self._labels[idx])
+        if hasattr(self.data_source, 'targets'):
+            return self.data_source.targets[idx].copy()
         label = np.zeros(self.num_classes, np.int8)
         label[self.data_source.get_cat_ids(idx)] = 1
         return label

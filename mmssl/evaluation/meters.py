@@ -1,7 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Metrics that are collected batch by batch, over several outputs of a network and several processes.
 
-They are built by name: `METERS.build(dict(type='AccuracyListMeter', topk_values=(1, 5)))`. A meter is updated with
+They are built by name: `METERS.build(dict(type='AccuracyListMeter', topk_values=(1, 5)))`, which is what
+`evaluation=dict(meter=...)` of a config does (core/evaluation.py). A meter is updated with
 scores and targets of batches; `sync_state` adds what all processes have seen since; `value` is a dict of fractions.
 """
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from mmssl.utils.dist import all_gather_object
 from mmssl.utils.registry import Registry
-from .average_precision import mean_average_precision
+from .average_precision import METHODS, mean_average_precision
 
 METERS = Registry('meter')
 
@@ -130,13 +131,15 @@ class MeanAPListMeter(ListMeter):
     """Average precision of each class, for several outputs; targets are 1 (there), 0 (not) and -1 (left out).
 
     Args: see ListMeter; besides
-        num_classes (int): C.
+        num_classes (int, optional): C; None takes that of the first batch.
         ap (str): Definition, see average_precision.METHODS.
 
     `value` is 'mAP': {name: mean over classes with a positive}, 'AP': {name: list, NaN for classes without one}.
     """
 
-    def __init__(self, num_classes, num_meters=1, meter_names=(), ap='full'):
+    def __init__(self, num_classes=None, num_meters=1, meter_names=(), ap='full'):
+        if ap not in METHODS:
+            raise ValueError(f'ap must be one of {METHODS}, got {ap!r}')
         self.num_classes, self.ap = num_classes, ap
         super().__init__(num_meters, meter_names)
 
@@ -146,6 +149,8 @@ class MeanAPListMeter(ListMeter):
         Raises:
             ValueError: Scores or targets are not B x num_classes.
         """
+        if self.num_classes is None:
+            self.num_classes = scores.shape[1]
         for what, array in (('scores', scores), ('targets', target)):
             if array.ndim != 2 or array.shape[1] != self.num_classes:
                 raise ValueError(f'{what} must be B x {self.num_classes}, got shape {tuple(array.shape)}')
@@ -168,7 +173,7 @@ class MeanAPListMeter(ListMeter):
 class MeanAPMeter(MeanAPListMeter):
     """MeanAPListMeter of one output: `value` is 'mAP', a fraction, and 'AP', a list."""
 
-    def __init__(self, num_classes, ap='full'):
+    def __init__(self, num_classes=None, ap='full'):
         super().__init__(num_classes, meter_names=('output', ), ap=ap)
 
     @property

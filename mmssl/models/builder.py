@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Registries of everything that makes a model. They are one registry: names are unique over all kinds."""
+import functools
+
 import torch
 from mmcv.cnn import MODELS as MMCV_MODELS
 from torch import nn
@@ -8,15 +10,23 @@ from mmssl.utils.errors import ConfigError, short
 from mmssl.utils.registry import Registry
 
 
+@functools.lru_cache(maxsize=None)
+def _unregistered():
+    """Losses by name that are not registered, since a user may have registered a class of one of these names."""
+    from .losses import CrossEntropyLoss, MultiLabelLoss
+    losses = {name: loss for name, loss in vars(nn).items() if name.endswith('Loss')}
+    return {**losses, 'CrossEntropyLoss': CrossEntropyLoss, 'MultiLabelLoss': MultiLabelLoss}
+
+
 class _Models(Registry):
-    """A registry that finds, under names which nobody registered, the losses of torch.nn."""
+    """A registry that finds, under names which nobody registered, our losses and those of torch.nn."""
 
     def get(self, key):
         found = super().get(key)
-        return found if found is not None or not key.endswith('Loss') else getattr(nn, key, None)
+        return _unregistered().get(key) if found is None else found
 
     def names(self):
-        return [*super().names(), *(name for name in dir(nn) if name.endswith('Loss'))]
+        return [*super().names(), *_unregistered()]
 
 
 MODELS = _Models('model', parent=MMCV_MODELS)
@@ -53,7 +63,7 @@ def build_loss(cfg):
 
     Args:
         cfg (dict): Its config. A `type` that is not registered is the name of a class of torch.nn, such as
-            'CrossEntropyLoss' or 'MSELoss'; their `weight` and `pos_weight` may be lists of numbers.
+            'SmoothL1Loss', or of losses/modules.py; `weight` and `pos_weight` may be lists of numbers.
 
     Returns:
         nn.Module: The loss.

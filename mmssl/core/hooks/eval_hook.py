@@ -7,10 +7,11 @@ from pathlib import Path
 from mmcv.runner.hooks import Hook
 from mmcv.runner.hooks.logger import LoggerHook
 
+from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import accepted_arguments
 from ..builder import HOOKS
-from ..evaluation import collect_outputs
+from ..evaluation import build_meters, collect_outputs, evaluate_outputs
 from .any_runner import autocast, averaged, defer
 from .text_logger import LastIterationHook
 
@@ -49,7 +50,7 @@ def keep_best(runner, name, score, when, less=False, score_key='best_score', pat
 
 @HOOKS.register_module()
 class EvalHook(Hook):
-    """Evaluate every so many epochs or iterations by the data set's `evaluate`, in one process or several.
+    """Evaluate every so many epochs or iterations, in one process or several; see evaluate_outputs.
 
     Args:
         dataloader: Loader of the validation set.
@@ -59,7 +60,10 @@ class EvalHook(Hook):
         save_best (str, optional): Metric whose best checkpoint is kept as best_METRIC_epoch_N.pth; 'auto' takes the
             first metric.
         rule (str, optional): 'greater' or 'less', whichever is better; by default less for names with 'loss'.
-        metric (str): Accepted for old configs, 'accuracy' alone.
+        metric (str): 'accuracy', by the data set's `evaluate`, or 'mean_average_precision' where images have several
+            labels.
+        meter (dict | list[dict] | None): Meters instead, by name, such as dict(type='AccuracyListMeter',
+            topk_values=[1, 3]); they measure each output of the model.
         metric_options (dict, optional): As eval_kwargs, for old configs.
         eval_kwargs: Passed to the data set's evaluate, such as topk=(1, 5).
     """
@@ -72,16 +76,23 @@ class EvalHook(Hook):
                  save_best=None,
                  rule=None,
                  metric='accuracy',
+                 meter=None,
                  metric_options=None,
                  **eval_kwargs):
         if not isinstance(interval, int) or interval < 1:
             raise ConfigError(f'evaluation.interval is a positive integer, got {interval!r}')
         if rule not in (None, 'greater', 'less'):
             raise ConfigError(f"evaluation.rule is 'greater' or 'less', got {rule!r}")
-        if metric != 'accuracy':
-            raise ConfigError(f"evaluation.metric is 'accuracy', got {metric!r}")
+        self.meters = build_meters(metric, meter)
         eval_kwargs = {**(metric_options or {}), **eval_kwargs}
+        if self.meters is not None and eval_kwargs:
+            raise ConfigError(f'evaluation: a meter takes its own settings, got {next(iter(eval_kwargs))!r} beside it')
         for dataset in [dataloader.dataset, *getattr(dataloader.dataset, 'datasets', ())]:
+            if self.meters is not None:
+                break
+            if getattr(getattr(dataset, 'data_source', None), 'multi_label', False):
+                raise ConfigError('evaluation: images of data.val have several labels, and an accuracy takes one: set '
+                                  "evaluation.metric='mean_average_precision'")
             if not hasattr(dataset, 'evaluate'):
                 raise ConfigError(f'evaluation: {type(dataset).__name__} has no evaluate; data.val is a '
                                   'SingleViewDataset or another data set with one image a sample, or a list of them')
@@ -118,7 +129,13 @@ class EvalHook(Hook):
     def _evaluate(self, runner, when):
         with averaged(runner), autocast(runner):
             outputs = collect_outputs(runner.model, self.dataloader)
-        metrics = self.dataloader.dataset.evaluate(outputs, logger=runner.logger, **self.eval_kwargs)
+        metrics = evaluate_outputs(
+            outputs,
+            self.dataloader.dataset,
+            self.meters,
+            getattr(unwrap(runner.model), 'label_names', None),
+            logger=runner.logger,
+            **self.eval_kwargs)
         metrics = {name: float(value) for name, value in metrics.items()}
         for name, value in metrics.items():
             if math.isnan(value):

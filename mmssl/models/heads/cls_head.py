@@ -1,19 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Linear classifier on one stage."""
 from mmcv.cnn import initialize
-from mmcv.runner import BaseModule
 from torch import nn
 from torch.nn import functional as F
 
 from ..builder import HEADS
-from ..losses import cross_entropy
-from ..utils.accuracy import accuracy
 from ..utils.channels import check_channels
+from .criterion import ScoreHead
 
 
 @HEADS.register_module()
-class ClsHead(BaseModule):
-    """A linear classifier with cross-entropy.
+class ClsHead(ScoreHead):
+    """A linear classifier, with cross-entropy or another loss.
 
     Args:
         with_avg_pool (bool): Average over positions first; without it maps are flattened.
@@ -23,6 +21,9 @@ class ClsHead(BaseModule):
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         with_l2_norm (bool): Scale each feature to length one first.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
+        loss (dict, optional): Config of another loss than cross-entropy, or of one with other settings, such as
+            dict(type='MultiLabelLoss') for several labels an image, or dict(type='CrossEntropyLoss',
+            label_smoothing=0.1).
     """
     loss_names = ('loss', )
 
@@ -36,12 +37,12 @@ class ClsHead(BaseModule):
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ],
                  with_l2_norm=False,
-                 soft_labels=False):
-        super().__init__(init_cfg)
+                 soft_labels=False,
+                 loss=None):
+        super().__init__(loss, soft_labels, init_cfg)
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
         self.with_l2_norm = with_l2_norm
-        self.soft_labels = soft_labels
         self.num_classes = num_classes
         self.fc_cls = nn.Linear(in_channels, num_classes)
 
@@ -67,11 +68,12 @@ class ClsHead(BaseModule):
 
         Args:
             cls_score (list[Tensor]): What `forward` returned.
-            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats.
+            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats, or what
+                another loss takes, such as N x num_classes integers (1, 0, -1 = left open) of several labels an image.
             weight (Tensor, optional): Weight of each class in the loss, num_classes; see cross_entropy.
 
         Returns:
-            dict[str, Tensor]: `loss`, and `acc` in percent.
+            dict[str, Tensor]: `loss`, and `acc` in percent where the labels are classes; see accuracy.
         """
-        loss = cross_entropy(cls_score[0], labels, weight, soft_labels=self.soft_labels)
-        return dict(loss=loss, acc=accuracy(cls_score[0], labels, over_processes=True))
+        loss, acc = self.compare(cls_score[0], labels, weight)
+        return dict(loss=loss) if acc is None else dict(loss=loss, acc=acc)

@@ -1,16 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Classifiers on a pre-trained transformer: for fine-tuning, and for a linear probe."""
-from mmcv.runner import BaseModule
 from torch import nn
 
 from ..builder import HEADS
-from ..losses import cross_entropy
-from ..utils.accuracy import accuracy
 from ..utils.channels import check_channels
+from .criterion import ScoreHead
 
 
 @HEADS.register_module()
-class MAEFinetuneHead(BaseModule):
+class MAEFinetuneHead(ScoreHead):
     """Linear classifier for the fine-tuning of MAE (https://arxiv.org/abs/2111.06377, appendix A.1).
 
     Args:
@@ -23,12 +21,11 @@ class MAEFinetuneHead(BaseModule):
     weight_std = 2e-5  # begins near zero, so that its first gradients do not upset the backbone
 
     def __init__(self, embed_dim, num_classes=1000, label_smooth_val=0.1, soft_labels=False):
-        super().__init__(dict(type='TruncNormal', layer='Linear', std=self.weight_std))
+        super().__init__(None, soft_labels, dict(type='TruncNormal', layer='Linear', std=self.weight_std))
         if not 0 <= label_smooth_val < 1:
             raise ValueError(f'label_smooth_val must be at least 0 and below 1, got {label_smooth_val}')
         self.num_classes = num_classes
         self.label_smooth_val = label_smooth_val
-        self.soft_labels = soft_labels
         self.head = nn.Linear(embed_dim, num_classes)
 
     def forward(self, x):
@@ -46,8 +43,8 @@ class MAEFinetuneHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`, and `acc` in percent.
         """
-        loss = cross_entropy(outputs[0], labels, label_smoothing=self.label_smooth_val, soft_labels=self.soft_labels)
-        return dict(loss=loss, acc=accuracy(outputs[0], labels, over_processes=True))
+        loss, acc = self.compare(outputs[0], labels, label_smoothing=self.label_smooth_val)
+        return dict(loss=loss, acc=acc)
 
 
 @HEADS.register_module()

@@ -1,17 +1,15 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Linear classifiers on several stages at once."""
 from mmcv.cnn import build_norm_layer
-from mmcv.runner import BaseModule
 from torch import nn
 
 from ..builder import HEADS
-from ..losses import cross_entropy
-from ..utils.accuracy import accuracy
 from ..utils.multi_pooling import MultiPooling, stage_channels
+from .criterion import ScoreHead
 
 
 @HEADS.register_module()
-class MultiClsHead(BaseModule):
+class MultiClsHead(ScoreHead):
     """A linear classifier for each of several stages of a ResNet, each with pooling and batch norm before it.
 
     Args:
@@ -23,6 +21,7 @@ class MultiClsHead(BaseModule):
         num_classes (int): Number of classes.
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
+        loss (dict, optional): Config of another loss than cross-entropy, for each classifier; see ClsHead.
     """
 
     def __init__(self,
@@ -36,9 +35,10 @@ class MultiClsHead(BaseModule):
                      dict(type='Normal', std=0.01, layer='Linear'),
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ],
-                 soft_labels=False):
-        super().__init__(init_cfg)
-        self.soft_labels = soft_labels
+                 soft_labels=False,
+                 loss=None):
+        super().__init__(loss, soft_labels, init_cfg)
+        self.num_classes = num_classes
         channels = stage_channels(backbone)
         self.with_last_layer_unpool = with_last_layer_unpool
         self.multi_pooling = MultiPooling(pool_type, in_indices, backbone)
@@ -64,13 +64,15 @@ class MultiClsHead(BaseModule):
 
         Args:
             cls_score (list[Tensor]): What `forward` returned.
-            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats.
+            labels (Tensor): N integers (-1 = unlabelled), or with `soft_labels` also N x num_classes floats, or what
+                another loss takes.
 
         Returns:
             dict[str, Tensor]: `loss.i`, and `acc.i` in percent, i from 1.
         """
         losses = {}
         for i, score in enumerate(cls_score, 1):
-            losses[f'loss.{i}'] = cross_entropy(score, labels, soft_labels=self.soft_labels)
-            losses[f'acc.{i}'] = accuracy(score, labels, over_processes=True)
+            losses[f'loss.{i}'], acc = self.compare(score, labels)
+            if acc is not None:
+                losses[f'acc.{i}'] = acc
         return losses

@@ -2,15 +2,17 @@
 from .barlow_twins import cross_correlation
 from .contrastive import check_several_images, info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
 from .cosine import negative_cosine
-from .cross_entropy import balanced_weights, cross_entropy
+from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
 from .margin import arc_margin, cosine_margin
 from .masked import masked_l1, masked_mse, patch_statistics
+from .modules import CrossEntropyLoss, MultiLabelLoss
 from .nce import log_partition, nce
 from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
-    'arc_margin', 'balanced_weights', 'check_several_images', 'cosine_margin', 'cross_correlation', 'cross_entropy',
-    'in_float32', 'info_nce', 'log_partition', 'masked_l1', 'masked_mse', 'nce', 'negative_cosine', 'nt_xent',
-    'pairs_of_views', 'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'CrossEntropyLoss', 'MultiLabelLoss', 'multi_label_cross_entropy', 'arc_margin', 'balanced_weights',
+    'check_several_images', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
+    'log_partition', 'masked_l1', 'masked_mse', 'nce', 'negative_cosine', 'nt_xent', 'pairs_of_views',
+    'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
 ]

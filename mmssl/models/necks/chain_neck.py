@@ -4,9 +4,8 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from mmssl.utils.errors import ConfigError, check_integer
-from mmssl.utils.registry import accepted_arguments
 from ..builder import NECKS, build_neck
-from ..utils.channels import check_channels
+from ..utils.channels import check_channels, feature_channels, fill_in_channels
 
 
 @NECKS.register_module()
@@ -63,8 +62,14 @@ class ChainNeck(BaseModule):
         self.necks = nn.ModuleList()
         self.in_channels = width = in_channels
         for cfg in necks:
-            self.necks.append(build_neck(with_width(cfg, width)))
-            width = getattr(self.necks[-1], 'out_channels', None) or cfg.get('out_channels')
+            own = cfg.get('in_channels') if isinstance(cfg, dict) else None
+            if width is not None and own not in (None, width):
+                raise ConfigError(
+                    f'{cfg["type"]} has in_channels={own}, the part before it gives {width}: leave it '
+                    f'out, or set in_channels={width}', cfg)
+            self.necks.append(build_neck(fill_in_channels(cfg, width, NECKS)))
+            if not getattr(self.necks[-1], 'keeps_channels', False):
+                width = feature_channels(self.necks[-1])
         self.out_channels = width
 
     def forward(self, x):
@@ -72,28 +77,3 @@ class ChainNeck(BaseModule):
         for neck in self.necks:
             x = neck(x)
         return x
-
-
-def with_width(cfg, width):
-    """The config of a neck or head with the width of its input, where it has none and takes one.
-
-    Args:
-        cfg (dict): The config.
-        width (int, optional): What the part before it gives; None where that does not tell.
-
-    Returns:
-        dict: The very same where nothing is to be added.
-
-    Raises:
-        ConfigError: It has another one.
-    """
-    kind = cfg.get('type')
-    part = NECKS.get(kind) if isinstance(kind, str) else kind
-    if width is None or part is None or 'in_channels' not in accepted_arguments(part)[0]:
-        return cfg
-    own = cfg.get('in_channels')
-    if own not in (None, width):
-        raise ConfigError(
-            f'{kind} has in_channels={own}, the part before it gives {width}: leave it out, or set '
-            f'in_channels={width}', cfg)
-    return cfg if own == width else {**cfg, 'in_channels': width}
