@@ -279,6 +279,11 @@ class SwinTransformer(BaseModule):
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
 
+    @property
+    def out_channels(self):
+        """list[int]: Channels of the maps that are returned."""
+        return [self.num_features[i] for i in self.out_indices]
+
     def init_weights(self):
         super().init_weights()
         if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):

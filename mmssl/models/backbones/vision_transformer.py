@@ -163,6 +163,11 @@ class VisionTransformer(BaseModule):
         check_stages(indices, -self.num_layers, self.num_layers - 1, name, ' (-1 is the last layer)')
         return [i % self.num_layers for i in indices]
 
+    @property
+    def out_channels(self):
+        """list[int]: Channels of the maps that are returned."""
+        return [self.embed_dims] * len(self.out_indices)
+
     def init_weights(self):
         super().init_weights()
         if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):

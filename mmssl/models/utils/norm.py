@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl.utils.dist import gather_with_grad, get_world_size
+from mmssl.utils.errors import ConfigError
 
 
 @NORM_LAYERS.register_module('SyncBN', force=True)
@@ -86,3 +87,57 @@ class SplitBatchNorm(nn.BatchNorm2d):
         self.running_mean.copy_(means.mean(0))
         self.running_var.copy_(variances.mean(0))
         return torch.cat(out)
+
+
+class _Activated:
+    """timm's BatchNormAct2d: a norm whose dropout and activation are parts of it."""
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
+class SyncBatchNormAct(_Activated, SyncBatchNorm):
+    """See _Activated."""
+
+
+class SplitBatchNormAct(_Activated, SplitBatchNorm):
+    """See _Activated."""
+
+
+_KINDS = dict(SyncBN=(SyncBatchNorm, SyncBatchNormAct), SplitBN=(SplitBatchNorm, SplitBatchNormAct))
+
+
+def convert_batch_norms(module, norm_cfg):
+    """Put another kind of batch norm in the place of all batch norms of a network of timm, torchvision or a user.
+
+    Args:
+        module (nn.Module): The network, changed in place.
+        norm_cfg (dict): `type` ('SyncBN' or 'SplitBN') and its arguments. Tensors, their names, and eps and momentum
+            that are not given stay.
+
+    Returns:
+        nn.Module: The network; a new module where it is itself a batch norm.
+
+    Raises:
+        ConfigError: Another kind of norm.
+    """
+    kinds = _KINDS.get(norm_cfg.get('type'))
+    if kinds is None:
+        raise ConfigError(f'norm_cfg puts another batch norm in the place of those of a network: type must be '
+                          f'{" or ".join(_KINDS)}, got {norm_cfg!r}')
+    for name, child in module.named_children():
+        setattr(module, name, convert_batch_norms(child, norm_cfg))
+    if not isinstance(module, _BatchNorm):
+        return module
+    options = {key: value for key, value in norm_cfg.items() if key not in ('type', 'requires_grad')}
+    activated = hasattr(module, 'act')
+    new = kinds[activated](module.num_features,
+                           **dict(dict(eps=module.eps, momentum=module.momentum, affine=module.affine), **options))
+    if activated:
+        new.drop, new.act = module.drop, module.act
+    for store in ('_parameters', '_buffers'):
+        getattr(new, store).update(getattr(module, store))
+    if not norm_cfg.get('requires_grad', True):
+        for weight in new.parameters():
+            weight.requires_grad_(False)
+    return new.train(module.training)

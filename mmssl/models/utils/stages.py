@@ -1,6 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Which stages or layers of a backbone are returned, and which are frozen."""
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, nearest
 
 
 def check_stages(indices, low, high, name='out_indices', note=''):
@@ -23,6 +23,31 @@ def check_stages(indices, low, high, name='out_indices', note=''):
         form = '' if listed and indices else f' in a list such as [{high}]'
         raise ConfigError(f'{name} must be numbers from {low} to {high}{note}{form}, got {indices!r}')
     return list(indices)
+
+
+def stage_numbers(indices, names, beyond=0):
+    """The stages that a backbone is asked for, as numbers.
+
+    Args:
+        indices (Sequence[int | str]): Numbers from 0, negative ones from the last stage backwards, or names; in the
+            order of the outputs, the same stage as often as is wished.
+        names (Sequence[str]): Names of the stages, in the order of the network.
+        beyond (int): How many numbers above those of the stages there are besides.
+
+    Returns:
+        tuple[int]: Numbers from 0, in the order asked for.
+
+    Raises:
+        ConfigError: It is no list of such numbers and names, or an empty one.
+    """
+    names = list(names)
+    if isinstance(indices, (list, tuple)):
+        for name in indices:
+            if isinstance(name, str) and name not in names:
+                raise ConfigError(f'out_indices: there is no stage {name!r}; {nearest(name, names, "stages")}')
+        indices = [names.index(i) if isinstance(i, str) else i for i in indices]
+    indices = check_stages(indices, -len(names), len(names) - 1 + beyond)
+    return tuple(i % len(names) if i < len(names) else i for i in indices)
 
 
 def check_frozen_stages(frozen, last):
