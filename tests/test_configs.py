@@ -63,9 +63,8 @@ MODELS = dict(
     rotation_pred='type=RotationPred; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; head.type=ClsHead; '
     'head.with_avg_pool=True; head.in_channels=2048; head.num_classes=4',
     swav='type=SwAV; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
-    'neck.type=SwAVNeck; neck.in_channels=2048; neck.hid_channels=2048; neck.out_channels=128; '
-    'neck.with_avg_pool=True; head.type=SwAVHead; head.feat_dim=128; head.epsilon=0.05; head.temperature=0.1; '
-    'head.num_crops=[2, 6]',
+    'neck.type=SwAVNeck; neck.hid_channels=2048; neck.out_channels=128; neck.with_avg_pool=True; '
+    'head.type=SwAVHead; head.epsilon=0.05; head.temperature=0.1',
     simsiam='type=SimSiam; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
     'neck.type=NonLinearNeck; neck.in_channels=2048; neck.hid_channels=2048; neck.out_channels=2048; '
     'neck.num_layers=3; neck.with_last_bn_affine=False; neck.with_avg_pool=True; head.type=LatentPredictHead; '
@@ -273,16 +272,7 @@ INTERCLR_HOOKS = [
         online_labels=True,
         interval=10)
 ]
-SWAV_HOOKS = [
-    dict(
-        type='SwAVHook',
-        priority='VERY_HIGH',
-        batch_size=32,
-        epoch_queue_starts=15,
-        crops_for_assign=[0, 1],
-        feat_dim=128,
-        queue_length=3840)
-]
+SWAV_HOOKS = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=15, queue_length=3840)]
 
 # recipe: samples per GPU, epochs, optimizer, learning rate policy, other settings (absent ones by default), and figures
 # of the model that are not those of its algorithm
@@ -328,7 +318,7 @@ TABLE = {
     'rotation_pred/rotation-pred_resnet50_8xb16-steplr-70e': (16, 70, SGD_70, STEP_70, {}),
     'swav/swav_resnet50_8xb32-mcrop-2-6-coslr-200e_in1k-224-96':
     (32, 200, 'type=LARS; lr=0.6; weight_decay=1e-06; momentum=0.9', 'policy=CosineAnnealing; min_lr=0.0006',
-     dict(hooks=SWAV_HOOKS, optimizer_config=dict(frozen_layers_cfg=dict(prototypes=5005)))),
+     dict(hooks=SWAV_HOOKS, optimizer_config=dict(frozen_layers_cfg=dict(prototypes='1 epoch')))),
 }
 TABLE.update({
     'mocov3/mocov3_vit-small-p16_32xb128-fp16-coslr-300e_in1k-224':

@@ -6,7 +6,7 @@ from .dist import all_reduce_max, all_reduce_sum, get_world_size
 
 
 @torch.no_grad()
-def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon):
+def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon, shares=None):
     """Sinkhorn-Knopp over the samples of all processes (SwAV, https://arxiv.org/abs/2006.09882, section 3.1).
 
     The matrix exp(out / epsilon) is scaled so that all columns have one sum, then so that all rows have one, and so on
@@ -19,6 +19,8 @@ def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon):
         sinkhorn_iterations (int): How often columns and rows are scaled.
         world_size (int): Number of processes.
         epsilon (float): Divides the scores; the smaller, the harder the codes.
+        shares (Tensor, optional): What each prototype shall get of all samples relative to the others, K; the same for
+            each where it is left out.
 
     Returns:
         Tensor: Codes, N x K. Each row has the sum 1. A prototype for which every score vanishes in float32 gets 0;
@@ -41,6 +43,8 @@ def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon):
         rows = (largest - all_reduce_max(largest.amax())).exp()
         for _ in range(sinkhorn_iterations):
             columns = 1 / all_reduce_sum(rows @ matrix).clamp(min=1e-30)  # K
+            if shares is not None:
+                columns = columns * shares
             # a common factor of all rows makes no difference to the next step, nor to the codes
             rows = 1 / (matrix @ columns)
         return matrix.mul_(columns).mul_(rows[:, None])

@@ -53,6 +53,13 @@ MODELS = dict(
     SwAV=dict(
         neck=dict(type='SwAVNeck', in_channels=32, hid_channels=16, out_channels=DIM, norm_cfg=dict(type='BN')),
         head=dict(type='SwAVHead', feat_dim=DIM, num_crops=[2, 2], num_prototypes=12)),
+    SimCLRMultiCrop=dict(type='SimCLR', neck=MLP, head=CONTRAST),
+    # hard codes, and batch norm's own statistics, beyond two of the places of resuming
+    SwAVMomentum=dict(
+        neck=dict(type='MLPNeck', channels=[16, 16, DIM], with_l2norm=True),
+        head=dict(type='SwAVHead', num_prototypes=12, hard_assign_iters=7),
+        momentum=0.9,
+        eval_mode_iters=8),
     BarlowTwins=dict(
         neck=dict(MLP, num_layers=3, with_last_bn=False), head=dict(type='LatentCrossCorrelationHead',
                                                                     in_channels=DIM)),
@@ -144,8 +151,11 @@ MODELS = dict(
 CLUSTERED = dict(type='DeepClusterDataset', pipeline=CROP)
 LABELLED = dict(type='SingleViewDataset', pipeline=CROP)
 # data sets other than two views
+MULTI_CROP = dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP])
 DATA = dict(
-    SwAV=dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP]),
+    SimCLRMultiCrop=MULTI_CROP,
+    SwAV=MULTI_CROP,
+    SwAVMomentum=MULTI_CROP,
     Classification=LABELLED,
     MMClsImageClassifierWrapper=LABELLED,
     NPID=LABELLED,
@@ -203,6 +213,7 @@ HOOKS = dict(
             feat_dim=DIM,
             queue_length=2 * BATCH)
     ],
+    SwAVMomentum=[dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=1, queue_length=2 * BATCH)],
     DeepCluster=[clustering('DeepClusterHook', unif_sampling=True, reweight=False, reweight_pow=0.5)],
     DeepClusterReweighted=[clustering('DeepClusterHook', unif_sampling=False, **WEIGHTS)],
     ODC=[
@@ -218,7 +229,9 @@ OPTIMIZER = dict(
     MMClsImageClassifierWrapper=LAYER_DECAY,
     SimSiam=dict(paramwise_options=dict(predictor=dict(fix_lr=True))))
 # the prototypes of SwAV stay for the first epoch and one iteration
-OPTIMIZER_CONFIG = dict(SwAV=dict(frozen_layers_cfg=dict(prototypes=7)))
+OPTIMIZER_CONFIG = dict(
+    SwAV=dict(frozen_layers_cfg=dict(prototypes=7)),
+    SwAVMomentum=dict(frozen_layers_cfg={'head.prototypes': '1 epoch'}))
 
 
 def config(name, folder):

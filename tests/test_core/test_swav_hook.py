@@ -84,6 +84,22 @@ def test_queue_begins_with_its_epoch_and_fills_up(tmp_path):
     torch.testing.assert_close(queue.norm(dim=2), torch.ones(2, 60))
 
 
+def test_each_figure_stands_once(tmp_path):
+    """Without batch_size, feat_dim, num_crops and in_channels the training is the same, bit for bit."""
+    short = copy.deepcopy(CONFIG['model'])
+    del short['neck']['in_channels'], short['head']['feat_dim'], short['head']['num_crops']
+    hook = dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=0, queue_length=70)
+    frozen = dict(frozen_layers_cfg=dict(prototypes='1 epoch'))
+    long, _ = train(
+        tmp_path,
+        dict(HOOK, epoch_queue_starts=0),
+        optimizer_config=dict(frozen_layers_cfg=dict(prototypes=6)),
+        runner=dict(max_epochs=2))
+    cfg = dict(short, _delete_=True)
+    watch, _ = train(tmp_path, hook, model=cfg, optimizer_config=frozen, runner=dict(max_epochs=2))
+    assert watch.losses == long.losses and watch.length == long.length == [60] * 12
+
+
 def test_epochs_of_an_iteration_based_training(tmp_path):
     watch, _ = train(tmp_path, runner=dict(_delete_=True, type='IterBasedRunner', max_iters=9))
     assert watch.length == [0] * 6 + [60] * 3
@@ -159,6 +175,12 @@ def test_learns(tmp_path, lars):
 def test_settings_that_contradict_each_other(tmp_path, hook, words):
     with pytest.raises(ConfigError, match=words):
         train(tmp_path, dict(HOOK, **hook))
+
+
+@pytest.mark.parametrize('until', ['1 epochen', 'one epoch', -1, 2.5, True])
+def test_time_that_is_none(tmp_path, until):
+    with pytest.raises(ConfigError, match=f"'prototypes' stays for a number of iterations or '1 epoch', got {until!r}"):
+        train(tmp_path, optimizer_config=dict(frozen_layers_cfg=dict(prototypes=until)))
 
 
 def test_other_algorithms_are_refused(tmp_path):

@@ -493,9 +493,8 @@ def test_edges_have_two_channels():
 
 ONE_IMAGE = dict(
     SimCLR='compares the images', SimCLRMultiCrop='compares the images', MoCoV3='compares the images',
-    BarlowTwins='compares the images',
-    SwAV='compares the images', BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm',
-    ODC='neck.bn0 is a batch norm')  # yapf: disable
+    BarlowTwins='compares the images', SwAV='compares the images', SwAVMomentum='compares the images',
+    BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm', ODC='neck.bn0 is a batch norm')  # yapf: disable
 
 
 @pytest.mark.parametrize('name', ALL)

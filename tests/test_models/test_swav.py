@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmssl.models import MultiPrototypes, SwAVHead, SwAVNeck, build_algorithm, swapped_prediction
 from mmssl.utils.checkpoint import load_weights
 from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
+from mmssl.utils.errors import ConfigError
 
 
 def naive_loss(scores, codes, crops_for_assign, temperature):
@@ -73,7 +74,8 @@ def sgd(model, data, lr=0.02):
     out['loss'].backward()
     with torch.no_grad():
         for p in model.parameters():
-            p -= lr * p.grad
+            if p.requires_grad:
+                p -= lr * p.grad
     return out['loss'].detach()
 
 
@@ -99,6 +101,158 @@ def test_step_by_step_with_a_queue_that_no_batch_divides():
             assert not model.head.queue[crop, len(queue[crop]):].any()
         sizes = (model.head.prototypes.weight + 0.02 * model.head.prototypes.weight.grad).norm(dim=1)
         torch.testing.assert_close(sizes, torch.ones(10).double())
+
+
+def manual_momentum_swav(model, data, queue, step):
+    """As manual_swav, for SwAVMomentum: codes are of the averages, which take their step first."""
+    model = copy.deepcopy(model)
+    heads = [p for _, p in sorted(model.head.prototypes.named_parameters())]
+    slow_heads = [p for _, p in sorted(model.target_net[2].named_parameters())]
+    with torch.no_grad():
+        for weight in heads:
+            weight.copy_(weight / weight.norm(dim=1, keepdim=True))
+        for part, online in zip(model.target_net, (model.backbone, model.neck, model.head.prototypes)):
+            for slow, fast in zip(part.parameters(), online.parameters(), strict=True):
+                slow.copy_(0.9 * slow + 0.1 * fast)
+            for slow, fast in zip(part.buffers(), online.buffers(), strict=True):
+                slow.copy_(fast)
+        for weight in slow_heads:
+            weight.copy_(weight / weight.norm(dim=1, keepdim=True))
+        backbone, neck, _ = model.target_net.train(step < 1)
+        targets = neck(backbone(torch.cat(data['img'][:2])))[0].unflatten(0, (2, -1))  # the large crops are for codes
+    z = model.neck([model.backbone(torch.cat(views)) for views in (data['img'][:2], data['img'][2:])])[0]
+    z, losses = z.unflatten(0, (5, -1)), []
+    for fast, slow in zip(heads, slow_heads):
+        codes = []
+        for i in range(2):
+            rows = targets[i] if len(queue[i]) < 13 else torch.cat([targets[i], torch.stack(queue[i])])
+            code = distributed_sinkhorn(rows @ slow.T, 3, 1, 0.05)[:z.shape[1]]
+            codes.append(F.one_hot(code.argmax(1), code.shape[1]).double() if step < 1 else code)
+        losses.append(naive_loss(z @ fast.T, torch.stack(codes), [0, 1], 0.1))
+    loss = sum(losses) / 2
+    loss.backward()
+    return loss.detach(), {n: p.grad for n, p in model.named_parameters()}, targets, model.target_net.state_dict()
+
+
+def test_momentum_encoder_step_by_step():
+    """Codes from the averages of network and prototypes: hard ones in the first iteration and with statistics of the
+    batch, then from running statistics; a queue of their features; two sets of prototypes; three layers of projection.
+    """
+    model, queue = tiny.build('SwAVMomentum').double(), [[], []]
+    for step, size in enumerate((8, 6, 8, 5)):
+        data = in_float64(tiny.batch('SwAVMomentum', size, seed=step))
+        expected, grads, targets, state = manual_momentum_swav(model, data, queue, step)
+        loss = sgd(model, data)
+        torch.testing.assert_close(loss, expected)
+        for name, p in model.named_parameters():
+            if name.startswith('target_net'):
+                assert p.grad is None
+            else:
+                torch.testing.assert_close(p.grad, grads[name], rtol=1e-6, atol=1e-9)
+        for key, value in model.target_net.state_dict().items():
+            torch.testing.assert_close(value, state[key], msg=key)
+        queue = [(list(targets[crop]) + queue[crop])[:13] for crop in range(2)]
+        torch.testing.assert_close(model.head.queue[:, :len(queue[0])], torch.stack([torch.stack(q) for q in queue]))
+        assert model.counter.done == int(model.counter.number) == model.head.counter.done == step + 1
+
+
+def test_momentum_encoder_of_one_is_no_average():
+    """Momentum 0: the average is the online network, and the loss that of SwAV with the same (batch) statistics."""
+    plain = tiny.build('SwAV')
+    state = plain.state_dict()
+    changes = {key: tiny.CONFIGS['SwAV'][key] for key in ('neck', 'head')}
+    model = tiny.build('SwAVMomentum', **changes, momentum=0., eval_mode_iters=9)
+    model.load_state_dict({key: value for key, value in state.items() if key != 'head.queue'}, strict=False)
+    for i in range(2):
+        data = tiny.batch('SwAV', seed=i)
+        data['img'] = data['img'][:2]
+        for either in (plain, model):
+            either.head.set_crops([2])
+        torch.testing.assert_close(sgd(model, data), sgd(plain, data))
+
+
+def test_momentum_encoder_waits_for_the_optimizer():
+    """Pitfall: moving averages that run on every iteration although gradients accumulate."""
+    model = tiny.build('SwAVMomentum')
+    sgd(model, tiny.batch('SwAVMomentum'))
+    model.is_update_iter = False
+    before = [p.clone() for p in model.target_net.parameters()]
+    model(**tiny.batch('SwAVMomentum'))
+    assert all(a.equal(b) for a, b in zip(model.target_net.parameters(), before))
+    model.is_update_iter = True
+    model.eval()
+    with torch.no_grad():
+        model(**tiny.batch('SwAVMomentum'))
+    assert all(a.equal(b) for a, b in zip(model.target_net.parameters(), before)) and model.counter.done == 2
+    with pytest.raises(ValueError, match='eval_mode_iters cannot be negative, got -1'):
+        tiny.build('SwAVMomentum', eval_mode_iters=-1)
+
+
+def with_head(**changes):
+    model = tiny.build('SwAV', head=dict(tiny.CONFIGS['SwAV']['head'], **changes))
+    model.head.queue = None
+    return model
+
+
+def test_hard_codes_at_first():
+    """The one prototype that Sinkhorn gives most, in as many iterations as asked for; a checkpoint holds how many are
+    over."""
+    soft, hard = with_head(), with_head(hard_assign_iters=2)
+    feats = F.normalize(torch.randn(2, 8, tiny.DIM), dim=2)
+    prototypes = F.normalize(soft.head.prototypes.weight, dim=1)
+    expected = F.one_hot(soft.head.compute_codes(feats, prototypes).argmax(2), 10).float()
+    assert hard.head.compute_codes(feats, prototypes).equal(expected)
+    for i in range(3):
+        data, resumed = tiny.batch('SwAV', seed=i), with_head(hard_assign_iters=2)
+        resumed.load_state_dict(hard.state_dict())
+        soft.load_state_dict({k: v for k, v in hard.state_dict().items() if 'counter' not in k})
+        loss = sgd(hard, data)
+        assert sgd(resumed, data).equal(loss) and sgd(soft, data).equal(loss) == (i >= 2)
+    assert 'head.counter.number' not in soft.state_dict()  # checkpoints of earlier versions fit
+
+
+def test_codes_in_float64():
+    """A fault of VISSL: in float64 no maximum was subtracted, so that exp of large scores overflowed."""
+    single, double = with_head(epsilon=5e-4), with_head(epsilon=5e-4, double_precision=True)
+    feats = F.normalize(torch.randn(2, 8, tiny.DIM), dim=2)
+    prototypes = F.normalize(single.head.prototypes.weight.detach(), dim=1)
+    scores = feats.double() @ prototypes.double().T
+    assert (scores / 5e-4).exp().isinf().any()
+    codes = double.head.compute_codes(feats, prototypes)
+    # the same scores, which were computed in float32
+    expected = torch.stack([distributed_sinkhorn((f @ prototypes.T).double(), 3, 1, 5e-4) for f in feats]).float()
+    assert codes.dtype == torch.float32 and codes.equal(expected)
+    torch.testing.assert_close(single.head.compute_codes(feats, prototypes), codes, rtol=1e-2, atol=1e-3)
+
+
+def test_shares_by_a_power_law():
+    """Prototype i gets (i + 1) ** -power of the samples: exact once the iterations have converged."""
+    head = with_head(power=0.5, sinkhorn_iterations=30).head
+    feats = F.normalize(torch.randn(1, 40, tiny.DIM), dim=2)
+    used = head.compute_codes(feats, F.normalize(head.prototypes.weight.detach(), dim=1))[0].mean(0)
+    expected = torch.arange(1, 11)**-0.5
+    torch.testing.assert_close(used, expected / expected.sum(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_data_tell_what_the_head_leaves_out():
+    """Six numbers had to agree by hand: the crops come from the data, the dimension from the neck."""
+    head = dict(type='SwAVHead', num_prototypes=10)
+    model = tiny.build('SwAV', head=head)  # tiny.build prepares a queue of feat_dim
+    assert model.head.feat_dim == tiny.DIM and model.head.num_crops is None
+    model.fit_to_data(samples=100, views=[2, 3])
+    assert model.head.num_crops == [2, 3]
+    given = tiny.build('SwAV')
+    data = tiny.batch('SwAV')
+    assert model(**data)['loss'].equal(given(**data)['loss'])
+    assert tiny.build('SwAV', head=head)(**data)['loss'].equal(model(**data)['loss'])  # without a loader
+    with pytest.raises(ConfigError, match=r'model.head: num_crops is \[2, 3\], .* has \[2, 6\] crops .*=\[2, 6\], or'):
+        given.fit_to_data(samples=100, views=[2, 6])
+    with pytest.raises(ConfigError, match=r'model.head: .* got num_crops=\[1, 1\] and crops_for_assign=\[2\]'):
+        tiny.build('SwAV', head=dict(head, crops_for_assign=[2])).fit_to_data(samples=100, views=[1, 1])
+    with pytest.raises(ConfigError, match='feat_dim is 8, the neck gives 16 dimensions: set model.head.feat_dim=16'):
+        build_algorithm(dict(tiny.CONFIGS['SwAV'], head=dict(head, feat_dim=8)))
+    with pytest.raises(ConfigError, match='set num_crops, or train by train_model'):
+        SwAVHead(16)(torch.randn(10, 16))
 
 
 def test_queue_changes_codes_only_once_it_is_full():
@@ -200,7 +354,7 @@ def test_errors_show_values():
         model(**tiny.batch('SwAV', 16))
     with pytest.raises(ValueError, match=r'16 dimensions \(feat_dim\) .* \(10, 8\)'):
         model.head(torch.randn(10, 8))
-    for kwargs, words in ((dict(crops_for_assign=[0, 2]), r'crops_for_assign=\[0, 2\]'),
+    for kwargs, words in ((dict(crops_for_assign=[0, 2], num_crops=[2]), r'crops_for_assign=\[0, 2\]'),
                           (dict(num_crops=[1]), r'num_crops=\[1\]'), (dict(num_prototypes=0),
                                                                       'num_prototypes .* got 0'),
                           (dict(num_prototypes=[5, 0]), r'got \[5, 0\]'), (dict(num_prototypes=[]), r'got \[\]')):

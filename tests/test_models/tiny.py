@@ -61,6 +61,13 @@ CONFIGS = dict(
         backbone=BACKBONE,
         neck=dict(type='SwAVNeck', in_channels=64, hid_channels=32, out_channels=DIM),
         head=dict(type='SwAVHead', feat_dim=DIM, num_crops=[2, 3], num_prototypes=10)),
+    SwAVMomentum=dict(
+        type='SwAVMomentum',
+        backbone=BACKBONE,
+        neck=dict(type='MLPNeck', channels=[32, 32, DIM], norm_cfg=dict(type='SyncBN'), with_l2norm=True),
+        head=dict(type='SwAVHead', num_crops=[2, 3], num_prototypes=[10, 7], hard_assign_iters=1),
+        momentum=0.9,
+        eval_mode_iters=1),
     DeepCluster=dict(
         type='DeepCluster',
         backbone=dict(BACKBONE, in_channels=2),
@@ -185,11 +192,12 @@ VIEWS = dict(
     RotationPred=4,
     SimCLRMultiCrop=4,
     SwAV=5,
+    SwAVMomentum=5,
     SimMIM=1,
     MaskFeat=1,
     CAE=2)
 # Height and width of each view, where it is not 32
-SIDES = dict(SimCLRMultiCrop=(32, 32, 24, 24), SwAV=(32, 32, 24, 24, 24))
+SIDES = dict(SimCLRMultiCrop=(32, 32, 24, 24), SwAV=(32, 32, 24, 24, 24), SwAVMomentum=(32, 32, 24, 24, 24))
 # Patches along a side of the mask that comes with the views, and how many of them are masked
 MASKS = dict(SimMIM=(8, 20), MaskFeat=(4, 6), CAE=(4, 6))
 # What a batch holds besides img and idx, computed from idx
@@ -205,6 +213,7 @@ PREPARE = dict(
     ODC=start_memory,
     InterCLRMoCo=start_memory,
     SwAV=lambda model: model.head.build_queue(13),
+    SwAVMomentum=lambda model: model.head.build_queue(13),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
     CAE=give_tokenizer)

@@ -5,10 +5,9 @@ Command:  tools/dist_train.sh configs/selfsup/swav/swav_resnet50_8xb32-mcrop-2-6
 Hardware: 8 GPUs with 32 images each.
 Known:    not trained with mmssl yet; MMSelfSup published for its recipe of this name 70.47 % linear evaluation on
           ImageNet (pooled features) and 87.00 mAP of linear SVMs on VOC07.
-Folder:   B images a batch, I iterations an epoch, K prototypes where 3000 are too many:
+Folder:   B images a batch, K prototypes where 3000 are too many:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
-              data.train.data_source.ann_file=None data.samples_per_gpu=B custom_hooks.0.batch_size=B \
-              optimizer_config.frozen_layers_cfg.prototypes=I model.head.num_prototypes=K
+              data.train.data_source.ann_file=None data.samples_per_gpu=B model.head.num_prototypes=K
 """
 _base_ = [
     '../_base_/models/swav.py',
@@ -17,20 +16,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-custom_hooks = [
-    dict(
-        type='SwAVHook',
-        priority='VERY_HIGH',
-        batch_size={{_base_.data.samples_per_gpu}},
-        epoch_queue_starts=15,
-        crops_for_assign=[0, 1],
-        feat_dim={{_base_.model.head.feat_dim}},
-        queue_length=3840)
-]
+custom_hooks = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=15, queue_length=3840)]
 
 # all parameters take LARS's local rate and decay, as in the authors' code
 optimizer = dict(_delete_=True, type='LARS', lr=0.6, weight_decay=1e-6, momentum=0.9)
-# the prototypes stay for the first epoch: 5005 batches of 256 images
-optimizer_config = dict(frozen_layers_cfg=dict(prototypes=5005))
+optimizer_config = dict(frozen_layers_cfg=dict(prototypes='1 epoch'))
 
 lr_config = dict(_delete_=True, policy='CosineAnnealing', min_lr=6e-4)

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The backward pass and the optimizer's step: accumulation, clipping, frozen layers, loss scaling."""
 import inspect
+import re
 
 import torch
 from mmcv.runner.hooks import OptimizerHook as _OptimizerHook
@@ -10,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, nearest
 from ..builder import HOOKS
+from .any_runner import train_loader
 
 
 @HOOKS.register_module(name=['DistOptimizerHook', 'OptimizerHook'])
@@ -28,8 +30,8 @@ class DistOptimizerHook(_OptimizerHook):
             norm_type=2). The norm is logged as grad_norm.
         coalesce (bool): Accepted for old configs: the wrapper of torch always gathers gradients in buckets.
         bucket_size_mb (int): Accepted for old configs.
-        frozen_layers_cfg (dict): Iterations by a part of parameter names: those parameters get no gradient, hence no
-            step, before that many iterations.
+        frozen_layers_cfg (dict): Iterations by a part of parameter names, or '1 epoch', '2 epochs': those parameters
+            get no gradient, hence no step, before that many iterations.
         loss_scale (float | str | dict, optional): For float16: a fixed factor, 'dynamic', or the arguments of
             torch.amp.GradScaler.
         detect_anomalous_params (bool): Log parameters that the loss does not depend on, each iteration. Slow.
@@ -51,7 +53,7 @@ class DistOptimizerHook(_OptimizerHook):
                 raise ConfigError(f'grad_clip has no option {name!r}; {nearest(name, known)}', grad_clip)
         super().__init__(grad_clip, detect_anomalous_params)
         self.update_interval = update_interval
-        self.frozen_layers_cfg = frozen_layers_cfg
+        self.frozen_layers_cfg = self._frozen_until = frozen_layers_cfg
         self.loss_scale = loss_scale
         self.scaler = None
         self._scaler_state = None
@@ -74,6 +76,25 @@ class DistOptimizerHook(_OptimizerHook):
         unknown = [key for key in self.frozen_layers_cfg if not any(key in name for name in names)]
         if unknown:
             raise ConfigError(f'frozen_layers_cfg: no parameter has {unknown[0]!r} in its name')
+        self._frozen_until = {
+            key: self._iterations(key, until, runner)
+            for key, until in self.frozen_layers_cfg.items()
+        }
+
+    @staticmethod
+    def _iterations(key, until, runner):
+        """What a value of frozen_layers_cfg says, in iterations."""
+        epochs = re.fullmatch(r'(\d+) epochs?', until) if isinstance(until, str) else None
+        if epochs is None:
+            if type(until) is not int or until < 0:
+                raise ConfigError(f"frozen_layers_cfg: {key!r} stays for a number of iterations or '1 epoch', got "
+                                  f'{until!r}')
+            return until
+        loader = train_loader(runner)
+        if loader is None:
+            raise ConfigError(f'frozen_layers_cfg: this runner does not tell how long {until!r} is; set a number of '
+                              'iterations')
+        return int(epochs[1]) * len(loader)
 
     def _build_scaler(self, device):
         if self.loss_scale == 'dynamic':
@@ -121,7 +142,7 @@ class DistOptimizerHook(_OptimizerHook):
         unwrap(runner.model).is_update_iter = last
 
     def _update(self, runner):
-        frozen = [key for key, until in self.frozen_layers_cfg.items() if runner.iter < until]
+        frozen = [key for key, until in self._frozen_until.items() if runner.iter < until]
         if frozen:
             for name, parameter in runner.model.named_parameters():
                 if any(key in name for key in frozen):

@@ -16,26 +16,29 @@ class SwAVHook(Hook):
     From then on each batch is put in the queue, and once it is full its features share in the codes. The queue is a
     buffer of the head: checkpoints hold it, and a resume goes on with it.
 
+    The head and the loader tell `batch_size`, `crops_for_assign` and `feat_dim`. A config may repeat them, and is then
+    held to them.
+
     Args:
-        batch_size (int): Images of one process in a batch, data.samples_per_gpu.
+        batch_size (int, optional): Images of one process in a batch, data.samples_per_gpu.
         epoch_queue_starts (int): Epochs without queue.
-        crops_for_assign (list[int]): That of the head.
-        feat_dim (int): That of the head.
+        crops_for_assign (list[int], optional): That of the head.
+        feat_dim (int, optional): That of the head.
         queue_length (int): Features of all processes in the queue for each of these crops, 0 for no queue; what makes
             it no multiple of the batch of all processes is taken off.
         interval (int): Accepted for old configs: every checkpoint holds the queue.
     """
 
     def __init__(self,
-                 batch_size,
+                 batch_size=None,
                  epoch_queue_starts=15,
-                 crops_for_assign=[0, 1],
-                 feat_dim=128,
+                 crops_for_assign=None,
+                 feat_dim=None,
                  queue_length=0,
                  interval=1):
         self.batch_size = batch_size
         self.epoch_queue_starts = epoch_queue_starts
-        self.crops_for_assign = list(crops_for_assign)
+        self.crops_for_assign = None if crops_for_assign is None else list(crops_for_assign)
         self.feat_dim = feat_dim
         self.queue_length = queue_length
         self.interval = interval
@@ -51,13 +54,16 @@ class SwAVHook(Hook):
             ('crops_for_assign', self.crops_for_assign, 'model.head.crops_for_assign', head.crops_for_assign),
             ('feat_dim', self.feat_dim, 'model.head.feat_dim', head.feat_dim),
         ):
-            if own != other:
-                raise ConfigError(f'SwAVHook.{name} is {own}, {where} is {other}: set both to the same')
-        batch = self.batch_size * runner.world_size
+            if own is not None and own != other:
+                raise ConfigError(f'SwAVHook.{name} is {own}, {where} is {other}: leave the first out, or set both to '
+                                  'the same')
+        if batch_size is None:  # the loader of another runner, which does not tell
+            raise ConfigError('SwAVHook.batch_size must be set: the loader does not tell data.samples_per_gpu')
+        batch = batch_size * runner.world_size
         self.length = self.queue_length - self.queue_length % batch
         if self.queue_length and not self.length:
             raise ConfigError(f'SwAVHook.queue_length is {self.queue_length}, less than a batch of all processes, '
-                              f'{self.batch_size} x {runner.world_size}; make it longer, or 0 for no queue')
+                              f'{batch_size} x {runner.world_size}; make it longer, or 0 for no queue')
         samples = len(distinct(loader.dataset)) if hasattr(loader, 'dataset') else self.length
         if self.length > samples:
             runner.logger.warning(

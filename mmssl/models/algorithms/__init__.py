@@ -20,9 +20,10 @@ from .simclr import SimCLR
 from .simmim import SimMIM
 from .simsiam import SimSiam
 from .swav import SwAV
+from .swav_momentum import SwAVMomentum
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL',
     'InterCLRMoCo', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'RelativeLoc',
-    'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV'
+    'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
 ]

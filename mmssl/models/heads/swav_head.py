@@ -7,8 +7,11 @@ from torch.nn import functional as F
 
 from mmssl.utils.dist import concat_all_gather, get_dist_info
 from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
+from mmssl.utils.errors import ConfigError
 from ..builder import HEADS
 from ..losses import check_several_images, similarities, swapped_prediction
+from ..utils.channels import settle
+from ..utils.iteration_counter import IterationCounter
 from ..utils.multi_prototypes import MultiPrototypes
 
 
@@ -17,15 +20,20 @@ class SwAVHead(BaseModule):
     """Swapped prediction of cluster codes (SwAV, https://arxiv.org/abs/2006.09882).
 
     Args:
-        feat_dim (int): Dimension of the projections.
+        feat_dim (int): Dimension of the projections; left out, that of the neck.
         sinkhorn_iterations (int): See distributed_sinkhorn.
         epsilon (float): See distributed_sinkhorn.
         temperature (float): Divides the scores in the prediction.
         crops_for_assign (list[int]): Crops of which codes are computed.
-        num_crops (list[int]): Number of crops of each resolution.
+        num_crops (list[int], optional): Number of crops of each resolution; None takes what the data gives.
         num_prototypes (int | list[int]): Number of prototypes, or of those in each of several sets; the loss is the
             mean over sets.
         init_cfg (dict, optional): Initialisation.
+        hard_assign_iters (int): In that many iterations at first a code is the one prototype that has the largest
+            share in it.
+        double_precision (bool): Compute the codes in float64.
+        power (float): Prototype i of K gets a share of all samples that goes with (i + 1) ** -power; 0 gives all the
+            same.
 
     Attributes:
         queue (Tensor | None): Features of earlier batches, the newest first, of all processes and the same on each:
@@ -42,29 +50,52 @@ class SwAVHead(BaseModule):
                  epsilon=0.05,
                  temperature=0.1,
                  crops_for_assign=[0, 1],
-                 num_crops=[2],
+                 num_crops=None,
                  num_prototypes=3000,
-                 init_cfg=None):
+                 init_cfg=None,
+                 hard_assign_iters=0,
+                 double_precision=False,
+                 power=0.):
         super().__init__(init_cfg)
-        crops = sum(num_crops)
-        if crops < 2 or not crops_for_assign or not set(crops_for_assign) <= set(range(crops)):
-            raise ValueError('a code is predicted from other crops: num_crops must sum up to 2 or more, and '
-                             f'crops_for_assign name some of them, counted from 0; got num_crops={num_crops} and '
-                             f'crops_for_assign={crops_for_assign}')
+        self.crops_for_assign = list(crops_for_assign)
+        self.num_crops = None
+        if num_crops is not None:
+            self.set_crops(num_crops)
         sets = num_prototypes if isinstance(num_prototypes, (list, tuple)) else [num_prototypes]
         if not sets or min(sets) < 1:
             raise ValueError(f'num_prototypes must be positive, got {num_prototypes!r}')
+        if hard_assign_iters < 0 or power < 0:
+            raise ValueError(f'hard_assign_iters and power cannot be negative, got {hard_assign_iters!r} and {power!r}')
         self.feat_dim = feat_dim
         self.sinkhorn_iterations = sinkhorn_iterations
         self.epsilon = epsilon
         self.temperature = temperature
-        self.crops_for_assign = list(crops_for_assign)
-        self.num_crops = list(num_crops)
+        self.hard_assign_iters = hard_assign_iters
+        self.double_precision = double_precision
+        self.power = power
         # only the weights are used, so that one layer and several need no distinction below
         self.prototypes = nn.Linear(feat_dim, num_prototypes, bias=False) if isinstance(num_prototypes, int) else \
             MultiPrototypes(feat_dim, num_prototypes)
+        self.counter = IterationCounter() if hard_assign_iters else None
         self.register_buffer('queue', None)
         self.filled = 0
+
+    def set_crops(self, num_crops):
+        """Expect these numbers of crops of each resolution."""
+        crops = sum(num_crops)
+        if crops < 2 or not self.crops_for_assign or not set(self.crops_for_assign) <= set(range(crops)):
+            raise ConfigError('a code is predicted from other crops: num_crops must sum up to 2 or more, and '
+                              f'crops_for_assign name some of them, counted from 0; got num_crops={num_crops} and '
+                              f'crops_for_assign={self.crops_for_assign}')
+        self.num_crops = list(num_crops)
+
+    def fit_to_data(self, samples, views=None):
+        """Take the number of crops from the data, where the config leaves it out; see BaseModel."""
+        if views is None:
+            return
+        if self.num_crops is not None and sum(self.num_crops) != sum(views):
+            settle('num_crops', self.num_crops, list(views), 'crops (num_views)')
+        self.set_crops(views if self.num_crops is None else self.num_crops)
 
     def build_queue(self, length):
         """Begin an empty queue of this many features for each crop that gets codes; 0 for no queue."""
@@ -72,8 +103,20 @@ class SwAVHead(BaseModule):
         self.queue = like.new_zeros(len(self.crops_for_assign), length, self.feat_dim) if length else None
         self.filled = 0
 
-    def forward(self, x):
+    @torch.no_grad()
+    def normalize_prototypes(self, prototypes=None):
+        """Give all prototypes, or those of a copy of `self.prototypes`, the length 1."""
+        for weight in (self.prototypes if prototypes is None else prototypes).parameters():
+            weight.copy_(F.normalize(weight, dim=1))
+
+    def forward(self, x, targets=None, prototypes=None):
         """Projections of all crops, (sum(num_crops) * N) x feat_dim, crop by crop, to the loss.
+
+        Args:
+            x (Tensor): The projections, of length 1.
+            targets (Tensor, optional): Projections of `crops_for_assign` by another network, of which the codes are
+                computed, (A * N) x feat_dim; those in x where it is left out.
+            prototypes (Module, optional): Such a network's copy of `self.prototypes`, of length 1, for the codes.
 
         Returns:
             dict[str, Tensor]: `loss`.
@@ -82,41 +125,57 @@ class SwAVHead(BaseModule):
             ValueError: Other crops or dimensions than the head is for.
             ConfigError: The batch of all processes is one image, to which equal shares of all prototypes are due.
         """
-        crops = sum(self.num_crops)
+        crops = sum(self.num_crops or ())
+        if not crops:
+            raise ConfigError('SwAVHead has to be told the number of crops of each resolution: set num_crops, or train '
+                              'by train_model, which takes it from the data')
         if x.shape[1:] != (self.feat_dim, ) or len(x) % crops:
             raise ValueError(f'projections of {crops} crops (num_crops={self.num_crops}) with {self.feat_dim} '
                              f'dimensions (feat_dim) are expected, got the shape {tuple(x.shape)}')
         check_several_images(len(x) // crops * get_dist_info()[1])
-        by_crop = x.detach().unflatten(0, (crops, -1))
-        # a list as index would be copied to the device, and the host wait for that
-        feats = torch.stack([by_crop[crop] for crop in self.crops_for_assign])  # A x N x D
+        if targets is None:
+            by_crop = x.detach().unflatten(0, (crops, -1))
+            # a list as index would be copied to the device, and the host wait for that
+            feats = torch.stack([by_crop[crop] for crop in self.crops_for_assign])  # A x N x D
+        else:
+            feats = targets.detach().unflatten(0, (len(self.crops_for_assign), -1))
+        if self.training:
+            self.normalize_prototypes()
+        # an evaluation leaves the weights as they are
+        online = [p if self.training else F.normalize(p, dim=1) for p in self.prototypes.parameters()]
         losses = []
-        for prototypes in self.prototypes.parameters():
-            if self.training:
-                with torch.no_grad():
-                    prototypes.copy_(F.normalize(prototypes, dim=1))
-            else:  # an evaluation leaves the weights as they are
-                prototypes = F.normalize(prototypes, dim=1)
-            scores = similarities(x, prototypes).unflatten(0, (crops, -1))  # V x N x K
-            codes = self.compute_codes(feats, prototypes)
+        for weight, for_codes in zip(online, online if prototypes is None else prototypes.parameters()):
+            scores = similarities(x, weight).unflatten(0, (crops, -1))  # V x N x K
+            codes = self.compute_codes(feats, for_codes)
             losses.append(swapped_prediction(scores, codes, self.crops_for_assign, temperature=self.temperature))
-        if self.training and self.queue is not None:
-            self.enqueue(feats)
+        if self.training:
+            if self.queue is not None:
+                self.enqueue(feats)
+            if self.counter is not None:
+                self.counter.step()
         return dict(loss=sum(losses) / len(losses))
 
     @torch.no_grad()
     def compute_codes(self, feats, prototypes):
         """Codes of crops, A x N x K, from their projections, A x N x feat_dim."""
         rank, world_size = get_dist_info()
+        shares = None
+        if self.power:
+            shares = torch.arange(1, len(prototypes) + 1, device=feats.device)**-float(self.power)
         codes = []
         for i, rows in enumerate(feats):
             if self.queue is not None and self.filled >= self.queue.shape[1]:
                 # each process takes its share of the features of all
                 rows = torch.cat([rows.to(self.queue.dtype), self.queue[i].tensor_split(world_size)[rank]])
-            rows = distributed_sinkhorn(
-                similarities(rows, prototypes), self.sinkhorn_iterations, world_size, self.epsilon)
+            scores = similarities(rows, prototypes)
+            if self.double_precision:
+                scores = scores.double()
+            rows = distributed_sinkhorn(scores, self.sinkhorn_iterations, world_size, self.epsilon, shares)
             codes.append(rows[:feats.shape[1]])
-        return torch.stack(codes)
+        codes = torch.stack(codes)
+        if self.counter is not None and self.counter.done < self.hard_assign_iters:
+            codes = torch.zeros_like(codes).scatter_(2, codes.argmax(2, keepdim=True), 1.)
+        return codes.to(torch.promote_types(feats.dtype, torch.float32))
 
     @torch.no_grad()
     def enqueue(self, feats):

@@ -51,7 +51,7 @@ def info_nce(pos, neg, temperature=0.1):
     if pos.shape[1] == 1:
         logits = torch.cat([pos, neg], dim=1) / temperature  # N x (1 + K), the right answer first
         return F.cross_entropy(logits, torch.zeros(len(pos), dtype=torch.long, device=pos.device))
-    # -log(e^p / (e^p + sum of e^n)) = -log sigmoid(p - log(sum of e^n)): the negatives are summed once for all positives
+    # -log(e^p / (e^p + sum of e^n)) = -log sigmoid(p - log sum of e^n): the negatives are summed once for all positives
     negatives = (neg / temperature).logsumexp(1, keepdim=True)  # N x 1
     return -F.logsigmoid(pos / temperature - negatives).mean()
 

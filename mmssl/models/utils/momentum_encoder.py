@@ -59,6 +59,18 @@ class MomentumEncoder(nn.Sequential):
         """Take over all parameters and buffers of the online modules."""
         torch._foreach_copy_(list(_tensors(self)), list(_tensors(modules)))
 
-    def follow(self, *modules, momentum):
-        """One step of the moving average over all parameters and buffers; see ema_update."""
-        ema_update(_tensors(self), _tensors(modules), momentum)
+    @torch.no_grad()
+    def follow(self, *modules, momentum, copy_buffers=False):
+        """One step of the moving average over all parameters and buffers; see ema_update.
+
+        Args:
+            modules (nn.Module): The online modules.
+            momentum (float): Share of the old values that stays.
+            copy_buffers (bool): Take over buffers, such as the statistics of batch norms, as they are.
+        """
+        if not copy_buffers:
+            return ema_update(_tensors(self), _tensors(modules), momentum)
+        ema_update(self.parameters(), (p for module in modules for p in module.parameters()), momentum)
+        buffers = list(self.buffers())
+        if buffers:
+            torch._foreach_copy_(buffers, [b for module in modules for b in module.buffers()])
