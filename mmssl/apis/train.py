@@ -291,6 +291,10 @@ def _check_labels(model, dataset, section, with_loss=True):
             raise ConfigError(f'model.head.num_classes is {outputs}, the label of an image of {section} is a vector of '
                               f'{several} classes: set model.head.num_classes={several}')
         return
+    made = getattr(distinct(dataset), 'made_classes', None)
+    if isinstance(outputs, int) and made not in (None, outputs):
+        raise ConfigError(f'model.head.num_classes is {outputs}, the pipeline of {section} makes labels of {made} '
+                          f'classes: set model.head.num_classes={made}')
     labels = getattr(distinct(dataset), 'gt_labels', None)
     if labels is None:
         return

@@ -68,6 +68,12 @@ class SampleDataset(BaseDataset):
         """Whether several data sources lie side by side."""
         return None not in self._parts
 
+    @property
+    def made_classes(self):
+        """int | None: Number of classes of the labels that the pipeline makes, where it makes them and tells it."""
+        steps = [step for step in self.pipeline.transforms if 'label' in getattr(step, 'makes', ())]
+        return getattr(steps[-1], 'num_classes', None) if steps else None
+
     def _label(self, idx):
         if self._labels is not None:
             return {

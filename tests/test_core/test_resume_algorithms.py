@@ -93,6 +93,26 @@ MODELS = dict(
     RelativeLoc=dict(
         neck=dict(type='RelativeLocNeck', in_channels=32, out_channels=16),
         head=dict(type='ClsHead', in_channels=16, num_classes=8)),
+    Jigsaw=dict(
+        neck=dict(
+            type='ChainNeck',
+            necks=[
+                dict(type='MLPNeck', channels=[8], norm_cfg=dict(type='BN'), with_last_norm=True, with_last_act=True),
+                dict(type='ConcatTowers', num_towers=4)
+            ]),
+        head=dict(type='ClsHead', in_channels=None, num_classes=12)),
+    PIRL=dict(
+        neck=dict(type='MLPNeck', channels=[DIM]),
+        patch_neck=dict(
+            type='ChainNeck',
+            necks=[
+                dict(type='MLPNeck', channels=[8]),
+                dict(type='ConcatTowers', num_towers=4),
+                dict(type='MLPNeck', channels=[DIM])
+            ]),
+        head=dict(type='NCEHead', temperature=0.2),
+        memory_bank=dict(type='SimpleMemory', feat_dim=DIM, momentum=0.5),
+        neg_num=50),
     RotationPred=dict(head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=4)),
     MoCoV3=dict(
         backbone=dict(VIT, type='VisionTransformer'),
@@ -167,6 +187,19 @@ DATA = dict(
         type='RelativeLocDataset',
         pipeline=[dict(type='Resize', size=27), dict(type='RandomCrop', size=24)],
         format_pipeline=[]),
+    Jigsaw=dict(
+        type='SampleDataset',
+        pipeline=[
+            *CROP,
+            dict(type='ImageToPatches', num_patches=4),
+            dict(type='PermutePatches', permutations=12, num_patches=4)
+        ]),
+    PIRL=dict(
+        type='SampleDataset',
+        pipeline=[
+            dict(type='ImageAndPatches', size=16, patch_size=20, num_patches=4),
+            dict(type='RandomHorizontalFlip')
+        ]),
     RotationPred=dict(type='RotationPredDataset', pipeline=CROP),
     MAE=dict(type='SingleViewDataset', pipeline=CROP),
     SimMIM=dict(

@@ -336,7 +336,7 @@ def test_train_step_contract(name):
     assert all(v.dim() == 0 and not v.requires_grad for v in out['log_vars'].values())
     wrapped = model.train_step(data, None, forward=lambda **batch: dict.fromkeys(model.loss_names, torch.tensor(3.)))
     assert wrapped['loss'] == 3 * len(model.loss_names)
-    feats = model(data['img'][0] if isinstance(data['img'], list) else data['img'], mode='extract')
+    feats = model(tiny.plain_images(data['img']), mode='extract')
     assert isinstance(feats, tuple)
     # of a vision transformer, the map and the class token
     shapes = [tuple(f.shape) for f in (feats[-1] if isinstance(feats[-1], tuple) else feats[-1:])]
@@ -404,7 +404,7 @@ def test_validation_changes_nothing(name):
     for _ in range(2):
         torch.manual_seed(0)  # MAE draws masks
         losses.append(model.val_step(data)['loss'])
-        model(data['img'][0] if isinstance(data['img'], list) else data['img'], mode='extract')
+        model(tiny.plain_images(data['img']), mode='extract')
         if type(model).forward_test is not BaseModel.forward_test:
             model(data['img'][0] if name == 'DenseCL' else data['img'], mode='test')
     after = model.state_dict()
@@ -475,7 +475,7 @@ def test_models_without_a_part(name):
 def test_images_of_other_channels(name):
     """One line in the first iteration, also where patches are multiplied without a convolution (MAE, CAE)."""
     model, data = tiny.build(name), tiny.batch(name)
-    data['img'] = map_tensors(data['img'], lambda v: v[:, :1] if v.dim() == 4 else v)
+    data['img'] = map_tensors(data['img'], lambda v: v.narrow(-3, 0, 1) if v.dim() >= 4 else v)
     message = 'images of 3 channels and gets images of 1: set model.backbone.in_channels=1, or let the data give 3'
     if 'mmcls' in model.backbone.__module__:
         message = 'a convolution takes 3 channels and gets 1: in_channels of the backbone'

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mmssl.core.distributed import DistributedDataParallel
+from mmssl.datasets.loader import map_tensors
 from mmssl.models import SplitBatchNorm, SyncBatchNorm
 
 # In float32 the rounding of the first step is amplified from step to step, so that only the first is compared there.
@@ -58,7 +59,7 @@ def train(name, dtype, rank=0, world_size=1):
     for i, size in enumerate(SIZES):
         share = size // world_size
         data = tiny.batch(name, size, seed=i, start=rank * share, stop=(rank + 1) * share)
-        data['img'] = [v.to(dtype) for v in data['img']] if isinstance(data['img'], list) else data['img'].to(dtype)
+        data['img'] = map_tensors(data['img'], lambda v: v.to(dtype))
         if 'label' in data and not getattr(model, 'needs_labels', False):  # 2 of 4 here, 4 of 4 there
             data['label'][(data['idx'] == 1) | (data['idx'] == 2)] = -1
         model.zero_grad()

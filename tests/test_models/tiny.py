@@ -42,6 +42,35 @@ CONFIGS = dict(
         type='RotationPred',
         backbone=BACKBONE,
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)),
+    Jigsaw=dict(
+        type='Jigsaw',
+        backbone=BACKBONE,
+        neck=dict(
+            type='ChainNeck',
+            necks=[
+                dict(
+                    type='MLPNeck',
+                    channels=[8],
+                    norm_cfg=dict(type='SyncBN'),
+                    with_last_norm=True,
+                    with_last_act=True),
+                dict(type='ConcatTowers', num_towers=4)
+            ]),
+        head=dict(type='ClsHead', in_channels=None, num_classes=5)),
+    PIRL=dict(
+        type='PIRL',
+        backbone=BACKBONE,
+        neck=dict(type='MLPNeck', channels=[DIM]),
+        patch_neck=dict(
+            type='ChainNeck',
+            necks=[
+                dict(type='MLPNeck', channels=[8]),
+                dict(type='ConcatTowers', num_towers=4),
+                dict(type='MLPNeck', channels=[DIM])
+            ]),
+        head=dict(type='NCEHead', temperature=0.2),
+        memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
+        neg_num=9),
     DenseCL=dict(
         type='DenseCL',
         backbone=dict(BACKBONE, strides=(1, 2, 2, 1)),  # maps of 2 x 2 positions
@@ -179,15 +208,19 @@ def start_memory(model):
                                                   1, keepdim=True)
 
 
+# Patches of each image, of 16 x 16 pixels, which stand in the place of views or beside the image
+PATCHES = dict(Jigsaw=4, PIRL=4)
 # Number of views that the data set of an algorithm gives, where it is not two; 0 is one image, not in a list
 VIEWS = dict(
     Classification=0,
     DeepCluster=0,
+    Jigsaw=0,
     MAE=0,
     MMClsImageClassifierWrapper=0,
     NPID=0,
     NPIDWithNCE=0,
     ODC=0,
+    PIRL=0,
     RelativeLoc=9,
     RotationPred=4,
     SimCLRMultiCrop=4,
@@ -204,6 +237,7 @@ MASKS = dict(SimMIM=(8, 20), MaskFeat=(4, 6), CAE=(4, 6))
 TARGETS = dict(
     Classification=dict(label=lambda idx: idx % 4),
     DeepCluster=dict(pseudo_label=lambda idx: idx * 3 % 4),
+    Jigsaw=dict(label=lambda idx: idx * 2 % 5),
     MMClsImageClassifierWrapper=dict(label=lambda idx: idx % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
@@ -233,8 +267,16 @@ def build(name, seed=0, **changes):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.
+    if name == 'PIRL':
+        model.fit_to_data(12)
     PREPARE.get(name, lambda model: None)(model)
     return model
+
+
+def plain_images(img):
+    """Images, N x C x H x W, of what a batch holds."""
+    img = img['image'] if isinstance(img, dict) else img[0] if isinstance(img, list) else img
+    return img[:, 0] if img.dim() == 5 else img
 
 
 def batch(name, size=8, seed=0, start=0, stop=None):
@@ -246,5 +288,9 @@ def batch(name, size=8, seed=0, start=0, stop=None):
     if name in MASKS:
         views.append(random_mask(seed, size, *MASKS[name])[start:stop])
     idx = torch.arange(size)[start:stop]
+    img = views if count else views[0]
+    if name in PATCHES:
+        patches = torch.randn(size, PATCHES[name], 3, 16, 16, generator=generator)[start:stop]
+        img = patches if name == 'Jigsaw' else dict(image=img, patches=patches)
     targets = {key: target(idx) for key, target in TARGETS.get(name, {}).items()}
-    return dict(img=views if count else views[0], idx=idx, **targets)
+    return dict(img=img, idx=idx, **targets)

@@ -8,14 +8,15 @@ from .crop import (CenterCrop, Pad, RandomCrop, RandomResizedCrop, RandomResized
 from .format import Normalize, ToTensor
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
 from .mask import BEiTMaskGenerator, MaskFeatMaskGenerator, MaskStep, SimMIMMaskGenerator
+from .patches import ImageAndPatches, ImageToPatches, PermutePatches
 from .rng import seed_sample, seed_view
 from .sample import Copies, EachView, OnEntries, SamplePipeline, SampleStep
 
 __all__ = [
     'BEiTMaskGenerator', 'CenterCrop', 'ColorJitter', 'Compose', 'Copies', 'EachView', 'GaussianBlur', 'Grayscale',
-    'Lighting', 'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'OnEntries', 'Pad', 'RandomAppliedTrans', 'RandomAug',
-    'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop',
-    'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation', 'RandomVerticalFlip', 'Resize', 'ResizeLongerSide',
-    'SamplePipeline', 'SampleStep', 'SimMIMMaskGenerator', 'Solarization', 'Step', 'ToTensor', 'seed_sample',
-    'seed_view'
+    'ImageAndPatches', 'ImageToPatches', 'Lighting', 'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'OnEntries',
+    'Pad', 'PermutePatches', 'RandomAppliedTrans', 'RandomAug', 'RandomCrop', 'RandomErasing', 'RandomGrayscale',
+    'RandomHorizontalFlip', 'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation',
+    'RandomVerticalFlip', 'Resize', 'ResizeLongerSide', 'SamplePipeline', 'SampleStep', 'SimMIMMaskGenerator',
+    'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
 ]

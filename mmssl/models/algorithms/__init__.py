@@ -7,6 +7,7 @@ from .classification import Classification
 from .deepcluster import DeepCluster
 from .densecl import DenseCL
 from .interclr_moco import InterCLRMoCo
+from .jigsaw import Jigsaw
 from .mae import MAE
 from .maskfeat import MaskFeat
 from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
@@ -14,6 +15,7 @@ from .moco import MoCo
 from .mocov3 import MoCoV3
 from .npid import NPID
 from .odc import ODC
+from .pirl import PIRL
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
 from .simclr import SimCLR
@@ -24,6 +26,6 @@ from .swav_momentum import SwAVMomentum
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL',
-    'InterCLRMoCo', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'RelativeLoc',
-    'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
+    'InterCLRMoCo', 'Jigsaw', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'PIRL',
+    'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
 ]
