@@ -3,6 +3,7 @@ from .cae_vit import CAEViT
 from .mae_vit import MAEViT
 from .maskfeat_vit import MaskFeatViT
 from .mim_cls_vit import MIMVisionTransformer
+from .regnet import RegNet
 from .resnet import ResNet, ResNet_CIFAR, ResNetV1d
 from .resnext import ResNeXt
 from .simmim_swin import SimMIMSwinTransformer
@@ -11,6 +12,7 @@ from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
 __all__ = [
-    'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'ResNeXt', 'ResNet', 'ResNetV1d', 'ResNet_CIFAR',
-    'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone', 'VisionTransformer'
+    'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet', 'ResNetV1d',
+    'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone',
+    'VisionTransformer'
 ]

@@ -352,6 +352,7 @@ class TorchvisionBackbone(_Wrapper):
     @staticmethod
     def _extract(model, nodes):
         from torchvision.models.feature_extraction import create_feature_extractor
+
         # it changes the mode of the modules, which the network shares with other extractors
         modes = [(module, module.training) for module in model.modules()]
         extractor = create_feature_extractor(model, list(nodes), tracer_kwargs=_LEAVES)
