@@ -273,7 +273,8 @@ def _check_smallest_batch(model, loader):
     """Batch norms of vectors, and losses that compare images, cannot be trained on a batch of one image."""
     samples, size = len(loader.sampler), loader.batch_sampler.batch_size
     left = 0 if loader.batch_sampler.drop_last else samples % size
-    if 1 in (size, left) and hasattr(model, 'refuses_one_image'):
+    merges = getattr(loader.collate, 'merges', 1)
+    if {-(-size // merges), -(-left // merges)} & {1} and hasattr(model, 'refuses_one_image'):
         reason = model.refuses_one_image(get_world_size())
         if reason:
             raise ConfigError(f'{samples} images in batches of {size} (data.samples_per_gpu) end with a batch of one '

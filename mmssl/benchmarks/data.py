@@ -19,6 +19,7 @@ from mmssl.datasets.images import to_array
 from mmssl.datasets.pipelines.base import Step
 from mmssl.datasets.pipelines.compose import Compose, build_step
 from mmssl.datasets.pipelines.mask import MaskStep
+from mmssl.datasets.pipelines.photometric import StepOfStrength
 from mmssl.datasets.pipelines.resample import interpolation_name
 from mmssl.datasets.pipelines.rng import reseed, seed_sample, seed_view
 from mmssl.utils.errors import ConfigError
@@ -83,7 +84,8 @@ def torchvision_step(step):
         args['interpolation'] = InterpolationMode(interpolation_name(args['interpolation']))
     if name == 'RandomResizedCropAndInterpolationWithTwoPic':
         return PillowTwoPic(**args)
-    if name == 'RandomErasing' or not hasattr(T, name):
+    drawn = isinstance(built, StepOfStrength) and not all(map(np.isscalar, args.values()))
+    if name == 'RandomErasing' or drawn or not hasattr(T, name):
         return built
     return getattr(T, name)(**args)
 

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from mmssl.utils.errors import ConfigError
+from .pipelines.rng import rng
 from .registry import COLLATORS
 
 
@@ -67,3 +68,111 @@ class DefaultCollator:
 
     def __call__(self, samples):
         return collate(samples)
+
+
+@COLLATORS.register_module()
+class MixupCrops:
+    """Label-free mixup: of 2N samples N, images 2k and 2k + 1 mixed crop by crop, with one share for the whole batch.
+
+    The share of the first image of each pair is drawn from Beta(alpha, alpha), the same on all processes of an
+    iteration. All else (`idx`, labels) is that of the first image. `data.samples_per_gpu` counts the images that are
+    read: the model gets half of them. Where their number is odd, as in a last batch, the last image stays as it is.
+    uint8 images are rounded. Mixup is of Zhang et al. <https://arxiv.org/abs/1710.09412>.
+
+    Args:
+        alpha (float): The smaller, the closer most shares are to 0 or 1.
+
+    Attributes:
+        merges (int): Number of samples that become one.
+    """
+    native = True
+    training_only = True
+    merges = 2
+
+    def __init__(self, alpha=0.2):
+        if alpha <= 0:
+            raise ConfigError(f'alpha must be above 0, got {alpha!r}')
+        self.alpha = alpha
+
+    def __call__(self, samples):
+        share = float(rng().beta(self.alpha, self.alpha))
+        first, second = samples[::2], samples[1::2]
+        batch = collate(first)
+        if second:
+            _mix(batch['img'], collate_images([sample['img'] for sample in second]), share)
+        return batch
+
+
+def _mix(first, second, share):
+    """Mix `second` into `first`, in place."""
+    if isinstance(first, dict):
+        first, second = list(first.values()), list(second.values())
+    if isinstance(first, list):
+        for one, other in zip(first, second, strict=True):
+            _mix(one, other, share)
+        return
+    if first.dtype != torch.uint8 and not first.is_floating_point():
+        raise ConfigError(
+            f'MixupCrops mixes images; the data gives {first.dtype} of shape {tuple(first.shape)} as well')
+    first = first[:len(second)]
+    mixed = second.float().lerp_(first.float(), share)
+    first.copy_(mixed.round_() if first.dtype == torch.uint8 else mixed)
+
+
+def multi_hot(label, num_classes):
+    """One value a class: 1 where it is there, 0 where it is not, -1 where this is unknown.
+
+    Args:
+        label (int | Sequence | ndarray): A class (-1: all are unknown); the classes of an image, all others not being
+            there; or a pair of such lists, classes that are there and classes that are not, all others being unknown.
+            An array of `num_classes` values of 1, 0 and -1 stays as it is.
+        num_classes (int): Number of classes.
+
+    Returns:
+        ndarray: int8.
+
+    Raises:
+        ConfigError: A class beyond `num_classes`, or one that is there and not there.
+    """
+    if isinstance(label, np.ndarray) and label.shape == (num_classes, ) and np.isin(label, (-1, 0, 1)).all():
+        return label.astype(np.int8)
+    target = np.zeros(num_classes, np.int8)
+    if not isinstance(label, (list, tuple)) and np.ndim(label) == 0:
+        present, absent = [int(label)], []
+        if present == [-1]:
+            return target - 1
+    elif len(label) == 2 and all(isinstance(part, (list, tuple, np.ndarray)) and np.ndim(part) == 1 for part in label):
+        (present, absent), target = (list(map(int, part)) for part in label), target - 1
+        both = set(present) & set(absent)
+        if both:
+            raise ConfigError(f'class {min(both)} is said to be there and not to be there')
+    else:
+        present, absent = list(map(int, label)), []
+    for found in (*present, *absent):
+        if not 0 <= found < num_classes:
+            raise ConfigError(f'the label {found} is not within the {num_classes} classes (0 to {num_classes - 1})')
+    target[absent] = 0
+    target[present] = 1
+    return target
+
+
+@COLLATORS.register_module()
+class MultiHotLabels:
+    """Labels as vectors of one value a class, for losses on several classes an image; see multi_hot.
+
+    Args:
+        num_classes (int): Number of classes.
+        label (str): Entry of the samples.
+    """
+    native = True
+
+    def __init__(self, num_classes, label='label'):
+        if num_classes < 1:
+            raise ConfigError(f'num_classes must be a positive integer, got {num_classes!r}')
+        self.num_classes = num_classes
+        self.label = label
+
+    def __call__(self, samples):
+        if self.label not in samples[0]:
+            raise ConfigError(f'MultiHotLabels: samples have no {self.label!r}, they have {sorted(samples[0])}')
+        return collate([{**sample, self.label: multi_hot(sample[self.label], self.num_classes)} for sample in samples])

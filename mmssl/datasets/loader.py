@@ -274,13 +274,14 @@ class EpochLoader:
                                                                (int, float)) and 0 <= self.max_share <= 1):
             raise ConfigError(f'broken_images.max_share is a share from 0 to 1, got {self.max_share!r}', broken_images)
         self.seen = self.replaced = 0
+        self.collate = build_collator(collate)
         self.met = deque(maxlen=3 if self.policy == 'replace' else None)
         self._files = set()
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
         self.loader = DataLoader(
             KeyedDataset(dataset, seed, self.policy),
             batch_sampler=self.batch_sampler,
-            collate_fn=_CollateKeyed(build_collator(collate)),
+            collate_fn=_CollateKeyed(self.collate),
             generator=torch.Generator(),  # so that an iterator leaves the global generator alone: resume is exact
             **kwargs)
 
@@ -369,6 +370,10 @@ class PrefetchLoader:
     @property
     def dataset(self):
         return self.loader.dataset
+
+    @property
+    def collate(self):
+        return self.loader.collate
 
     @property
     def met(self):

@@ -1,50 +1,56 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Four rotated copies of each image, to tell how far they were turned."""
+"""Rotated copies of each image, to tell how far they were turned."""
 import numpy as np
 import torch
 
 from mmssl.utils.errors import ConfigError
+from .pipelines.geometry import turn
 from .pipelines.rng import seed_view
 from .pretext import PretextDataset
 from .registry import DATASETS
 
 
-def rotate(img):
-    """An image turned by 0, 90, 180 and 270 degrees counter-clockwise.
+def rotate(img, num_angles=4):
+    """An image turned by equal steps, counter-clockwise: four are 0, 90, 180 and 270 degrees.
 
     Args:
         img (ndarray | Tensor): Square; arrays H x W x C, tensors C x H x W.
+        num_angles (int): Number of steps in a full turn; see geometry.turn.
 
     Returns:
-        list[ndarray | Tensor]: The four copies, contiguous.
+        list[ndarray | Tensor]: The copies, contiguous.
 
     Raises:
         ValueError: The image is not square: two of the copies would have another shape.
     """
-    is_tensor = isinstance(img, torch.Tensor)
-    height, width = img.shape[-2:] if is_tensor else img.shape[:2]
-    if height != width:
-        raise ValueError(f'only square images keep their shape when they are turned, got {height} x {width} pixels '
-                         '(height x width)')
-    if is_tensor:
-        return [torch.rot90(img, quarters, (1, 2)).contiguous() for quarters in range(4)]
-    return [np.ascontiguousarray(np.rot90(img, quarters)) for quarters in range(4)]
+    if not isinstance(img, torch.Tensor):
+        return [turn(img, number, num_angles) for number in range(num_angles)]
+    copies = rotate(img.permute(1, 2, 0).numpy(), num_angles)
+    return [torch.from_numpy(one).permute(2, 0, 1).contiguous() for one in copies]
 
 
 @DATASETS.register_module()
 class RotationPredDataset(PretextDataset):
-    """Each image in four orientations, which are the classes <https://arxiv.org/abs/1803.07728>.
+    """Each image in all orientations, which are the classes <https://arxiv.org/abs/1803.07728>.
 
-    Args: see BaseDataset; the pipeline ends with square images.
+    One random orientation an image, as VISSL has it: SampleDataset with the step RandomAngle.
+
+    Args: see BaseDataset, the pipeline ends with square images; besides
+        num_angles (int): Number of orientations, equal steps of a full turn.
     """
-    num_classes = 4
+
+    def __init__(self, data_source, pipeline, prefetch=False, num_angles=4):
+        if isinstance(num_angles, bool) or num_angles < 2:
+            raise ConfigError(f'num_angles must be an integer above 1, got {num_angles!r}')
+        super().__init__(data_source, pipeline, prefetch)
+        self.num_classes = num_angles
 
     def __getitem__(self, idx):
         img = self.stored(idx)
         seed_view(0)
         view = self.finish(self.pipeline(img))
         try:
-            views = rotate(view)
+            views = rotate(view, self.num_classes)
         except ValueError as error:
             raise ConfigError(f'{type(self).__name__}.pipeline: {error}') from error
-        return dict(img=views, rot_label=np.arange(4), idx=idx)
+        return dict(img=views, rot_label=np.arange(self.num_classes), idx=idx)

@@ -25,8 +25,8 @@ class SampleDataset(BaseDataset):
         pipeline (list[dict | Callable]): Steps from the stored image(s) to the sample.
         prefetch (bool): See BaseDataset.
         labels (dict[str, str | Sequence[int] | None], optional): Several labels an image by names of your choice: a
-            .npy file of N integers, the integers themselves, or None for those of the data source (of several sources,
-            of the one with this name). `label` is then a dict by these names.
+            .npy file of N integers (or of N x C, see BaseDataSource), the integers themselves, or None for those of the
+            data source (of several sources, of the one with this name). `label` is then a dict by these names.
 
     Attributes:
         gt_labels (ndarray): Labels of all samples, -1 = unlabelled; there is none where an image has several, or where
@@ -76,14 +76,15 @@ class SampleDataset(BaseDataset):
 
     def _label(self, idx):
         if self._labels is not None:
-            return {
-                name:
-                int(values[idx]) if values is not None else self._parts[name if self.several else None]._label(idx)
-                for name, values in self._labels.items()
-            }
+            return {name: self._given(name, values, idx) for name, values in self._labels.items()}
         if self.several:
             return {name: part._label(idx) for name, part in self._parts.items()}
         return int(self.gt_labels[idx]) if hasattr(self, 'gt_labels') else self._parts[None]._label(idx)
+
+    def _given(self, name, values, idx):
+        if values is None:
+            return self._parts[name if self.several else None]._label(idx)
+        return int(values[idx]) if values.ndim == 1 else np.array(values[idx], np.int8)
 
     def stored(self, idx):
         """The stored image, or a dict of several by name; see BaseDataset."""

@@ -31,7 +31,9 @@ class SingleViewDataset(BaseDataset):
     def __init__(self, data_source, pipeline, prefetch=False):
         super().__init__(data_source, pipeline, prefetch)
         if getattr(self.data_source, 'multi_label', False):
-            self.num_classes = len(self.CLASSES) if self.CLASSES is not None else int(self.data_source.labels.max()) + 1
+            targets, labels = getattr(self.data_source, 'targets', None), self.data_source.labels
+            self.num_classes = len(self.CLASSES) if self.CLASSES is not None else \
+                int(labels.max()) + 1 if targets is None else targets.shape[1]
         else:
             self.gt_labels = self.data_source.get_gt_labels()
 
@@ -50,8 +52,8 @@ class SingleViewDataset(BaseDataset):
     def _label(self, idx):
         if self.num_classes is None:
             return int(self._labels[idx])
-        if hasattr(self.data_source, 'targets'):
-            return self.data_source.targets[idx].copy()
+        if getattr(self.data_source, 'targets', None) is not None:
+            return np.array(self.data_source.targets[idx], np.int8)
         label = np.zeros(self.num_classes, np.int8)
         label[self.data_source.get_cat_ids(idx)] = 1
         return label

@@ -15,6 +15,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
+from .labels import read_labels
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
 
@@ -144,10 +145,17 @@ class BaseDataSource(metaclass=ABCMeta):
         color_type (str): 'color' (3 channels), 'grayscale' (1) or 'unchanged' (as stored).
         channel_order (str): 'rgb' or 'bgr'.
         file_client_args (dict): Arguments of mmcv.FileClient, by which images are read.
+        labels (str | list, optional): Labels in place of those that the source finds, such as clusters: a .npy
+            file of N integers in the order of the samples, or these themselves, -1 = unlabelled; or N x C values of 1
+            (the class is there), 0 (it is not) and -1 (unknown), where an image has several. `classes` then names
+            these labels and selects nothing.
+        mmap_labels (bool): Leave the labels in their file and read those that are asked for.
 
     Attributes:
         samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
         labels (ndarray): int32, -1 = unlabelled.
+        targets (ndarray | None): N x C int8 of 1, 0 and -1 where `multi_label`, of those sources that have such.
+        multi_label (bool): Whether an image has several labels; data sets then give a vector of 1, 0 and -1.
         CLASSES (Sequence[str] | None): Names of the classes.
         found_classes (Sequence[str] | None): Names of the classes that `load_annotations` counts, where the
             annotations carry them, as folders do. Then `classes` selects and orders by name; else it names by position.
@@ -155,6 +163,8 @@ class BaseDataSource(metaclass=ABCMeta):
 
     CLASSES = None
     found_classes = None
+    targets = None
+    multi_label = False
 
     def __init__(self,
                  data_prefix,
@@ -163,7 +173,9 @@ class BaseDataSource(metaclass=ABCMeta):
                  test_mode=False,
                  color_type='color',
                  channel_order='rgb',
-                 file_client_args=dict(backend='disk')):
+                 file_client_args=dict(backend='disk'),
+                 labels=None,
+                 mmap_labels=False):
         if color_type not in COLOR_TYPES:
             raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
         if channel_order not in CHANNEL_ORDERS:
@@ -188,11 +200,30 @@ class BaseDataSource(metaclass=ABCMeta):
             raise ConfigError(f'{type(self).__name__} found no sample: ' +
                               (f'ann_file {ann_file} names none' if ann_file else f'data_prefix is {data_prefix}'))
         self._check_files()
-        if self.found_classes is not None:
+        if labels is not None:
+            self._replace_labels(labels, mmap_labels, classes)
+        elif mmap_labels:
+            raise ConfigError('mmap_labels=True is for labels in a .npy file, and labels is None')
+        elif self.found_classes is not None:
             self._select_classes()
         if self.CLASSES is not None and len(self.labels) and self.labels.max() >= len(self.CLASSES):
             raise ConfigError(f'{type(self).__name__}: label {self.labels.max()} is there, but only '
                               f'{len(self.CLASSES)} classes are named (labels count from 0)')
+
+    def _replace_labels(self, labels, mmap, classes):
+        """Labels from elsewhere, whose classes have nothing to do with those that the source found."""
+        if self.multi_label:
+            raise ConfigError(
+                'either labels or multi_label=True says which classes an image has: leave one of them out')
+        self.CLASSES = None if classes is None else self.CLASSES
+        labels = read_labels(labels, len(self), mmap=mmap)
+        if labels.ndim == 1:
+            self.labels = labels
+            return
+        self.multi_label, self.targets = True, labels
+        self.labels = np.full(len(self), -1, np.int32)
+        if self.CLASSES is not None and len(self.CLASSES) != labels.shape[1]:
+            raise ConfigError(f'labels have {labels.shape[1]} columns, classes names {len(self.CLASSES)}')
 
     def _select_classes(self):
         """Only the samples of the classes that are asked for, in the order that these are named."""
@@ -296,11 +327,19 @@ class BaseDataSource(metaclass=ABCMeta):
         return decode_image(data, self.color_type, self.channel_order, filename)
 
     def get_cat_ids(self, idx):
-        """Label of one sample, -1 = unlabelled."""
+        """Label of one sample, -1 = unlabelled; where there are several, the list of the classes that are there."""
+        if self.multi_label and self.targets is not None:
+            return np.flatnonzero(self.targets[idx] == 1).tolist()
         return int(self.labels[idx])
 
     def get_gt_labels(self):
-        """ndarray: Labels of all samples, -1 = unlabelled."""
+        """ndarray: Labels of all samples, -1 = unlabelled.
+
+        Raises:
+            ConfigError: There are several for each.
+        """
+        if self.multi_label:
+            raise ConfigError(f'{type(self).__name__} has several labels an image, and one is needed here')
         return self.labels
 
     @property

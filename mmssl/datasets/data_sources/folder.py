@@ -119,7 +119,8 @@ class Folder(BaseDataSource):
                  color_type='color',
                  channel_order='rgb',
                  test_mode=False,
-                 file_client_args=dict(backend='disk')):
+                 file_client_args=dict(backend='disk'),
+                 **kwargs):
         if ann_file is not None:
             raise ConfigError(f'Folder takes every image below data_prefix and no list: set ann_file=None instead of '
                               f'{ann_file!r}, or use ImageList')
@@ -128,7 +129,8 @@ class Folder(BaseDataSource):
             test_mode=test_mode,
             color_type=color_type,
             channel_order=channel_order,
-            file_client_args=file_client_args)
+            file_client_args=file_client_args,
+            **kwargs)
 
     def load_annotations(self):
         passed_over = {}

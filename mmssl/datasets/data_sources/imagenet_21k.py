@@ -33,12 +33,14 @@ class ImageNet21k(ImageNet):
                  test_mode=False,
                  color_type='color',
                  channel_order='rgb',
-                 file_client_args=dict(backend='disk')):
+                 file_client_args=dict(backend='disk'),
+                 **kwargs):
         if multi_label and ann_file is None:
             raise ConfigError('multi_label=True needs an ann_file: folders give one label an image')
         self.multi_label = multi_label
         self.recursion_subdir = recursion_subdir
-        super().__init__(data_prefix, classes, ann_file, test_mode, color_type, channel_order, file_client_args)
+        super().__init__(data_prefix, classes, ann_file, test_mode, color_type, channel_order, file_client_args,
+                         **kwargs)
 
     def load_annotations(self):
         if not self.multi_label:
@@ -61,17 +63,13 @@ class ImageNet21k(ImageNet):
 
     def get_cat_ids(self, idx):
         """Label of one sample, or the list of all its labels with `multi_label`."""
-        if not self.multi_label:
+        if not self.multi_label or self.targets is not None:
             return super().get_cat_ids(idx)
         return self._values[self._ends[idx]:self._ends[idx + 1]].tolist()
 
     def get_gt_labels(self):
-        """ndarray: Labels of all samples.
-
-        Raises:
-            ConfigError: There are several for each, with `multi_label`.
-        """
-        if self.multi_label:
+        """ndarray: Labels of all samples; see BaseDataSource."""
+        if self.multi_label and self.targets is None:
             raise ConfigError('ImageNet21k(multi_label=True) has several labels an image, and one is needed here; '
                               'multi_label=False takes lists with one class id a line')
         return super().get_gt_labels()

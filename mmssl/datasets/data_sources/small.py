@@ -17,7 +17,7 @@ class SplitSource(ArraySource):
         data_prefix (str, optional): Folder of the files.
         split (str, optional): 'train', 'test' or 'all'; None: 'test' with `test_mode`, else 'train'.
         num_images (int, optional): Take the first so many images of the split.
-        classes, test_mode, color_type, channel_order: See BaseDataSource.
+        classes, test_mode, color_type, channel_order, kwargs: See BaseDataSource.
     """
 
     def __init__(self,
@@ -27,13 +27,19 @@ class SplitSource(ArraySource):
                  classes=None,
                  test_mode=False,
                  color_type='color',
-                 channel_order='rgb'):
+                 channel_order='rgb',
+                 **kwargs):
         self.split = split or ('test' if test_mode else 'train')
         if self.split not in ('train', 'test', 'all'):
             raise ConfigError(f"split must be 'train', 'test' or 'all', got {split!r}")
         self.num_images = num_images
         super().__init__(
-            data_prefix, classes=classes, test_mode=test_mode, color_type=color_type, channel_order=channel_order)
+            data_prefix,
+            classes=classes,
+            test_mode=test_mode,
+            color_type=color_type,
+            channel_order=channel_order,
+            **kwargs)
 
     def load_annotations(self):
         images, labels = self.load_split()

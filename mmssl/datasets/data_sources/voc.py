@@ -37,13 +37,19 @@ class VOC(BaseDataSource):
                  color_type='color',
                  channel_order='rgb',
                  file_client_args=dict(backend='disk'),
-                 multi_label=False):
-        self.multi_label = multi_label
+                 multi_label=False,
+                 **kwargs):
         if split not in SPLITS:
             raise ConfigError(f'split must be one of {SPLITS}, got {split!r}')
         self.split = split
+        self.multi_label = multi_label
         super().__init__(
-            data_prefix, classes, color_type=color_type, channel_order=channel_order, file_client_args=file_client_args)
+            data_prefix,
+            classes,
+            color_type=color_type,
+            channel_order=channel_order,
+            file_client_args=file_client_args,
+            **kwargs)
 
     def load_annotations(self):
         names, columns = None, []
@@ -60,20 +66,6 @@ class VOC(BaseDataSource):
             raise ConfigError(f'the lists of split {self.split!r} in {self.data_prefix} name no image')
         self.targets = np.array(columns, np.int8).T.copy()
         return CompactStrings(f'JPEGImages/{name}.jpg' for name in names), np.full(len(names), -1, np.int32)
-
-    def get_cat_ids(self, idx):
-        """-1, or with `multi_label` the list of classes that are in the image."""
-        return np.flatnonzero(self.targets[idx] == 1).tolist() if self.multi_label else super().get_cat_ids(idx)
-
-    def get_gt_labels(self):
-        """ndarray: -1 for each sample.
-
-        Raises:
-            ConfigError: With `multi_label`, as there are several labels an image.
-        """
-        if self.multi_label:
-            raise ConfigError('VOC(multi_label=True) has several labels an image, and one is needed here')
-        return super().get_gt_labels()
 
     @staticmethod
     def _read_line(path, number, line):

@@ -9,14 +9,17 @@ from .format import Normalize, ToTensor
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
 from .mask import BEiTMaskGenerator, MaskFeatMaskGenerator, MaskStep, SimMIMMaskGenerator
 from .patches import ImageAndPatches, ImageToPatches, PermutePatches
+from .photometric import (RandomAdjustSharpness, RandomAutocontrast, RandomPhotometric, RandomPosterize, RandomSolarize,
+                          ToLab)
 from .rng import seed_sample, seed_view
-from .sample import Copies, EachView, OnEntries, SamplePipeline, SampleStep
+from .sample import Copies, EachView, OnEntries, RandomAngle, SamplePipeline, SampleStep
 
 __all__ = [
     'BEiTMaskGenerator', 'CenterCrop', 'ColorJitter', 'Compose', 'Copies', 'EachView', 'GaussianBlur', 'Grayscale',
     'ImageAndPatches', 'ImageToPatches', 'Lighting', 'MaskFeatMaskGenerator', 'MaskStep', 'Normalize', 'OnEntries',
-    'Pad', 'PermutePatches', 'RandomAppliedTrans', 'RandomAug', 'RandomCrop', 'RandomErasing', 'RandomGrayscale',
-    'RandomHorizontalFlip', 'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation',
-    'RandomVerticalFlip', 'Resize', 'ResizeLongerSide', 'SamplePipeline', 'SampleStep', 'SimMIMMaskGenerator',
-    'Solarization', 'Step', 'ToTensor', 'seed_sample', 'seed_view'
+    'Pad', 'PermutePatches', 'RandomAdjustSharpness', 'RandomAngle', 'RandomAppliedTrans', 'RandomAug',
+    'RandomAutocontrast', 'RandomCrop', 'RandomErasing', 'RandomGrayscale', 'RandomHorizontalFlip', 'RandomPhotometric',
+    'RandomPosterize', 'RandomResizedCrop', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomRotation',
+    'RandomSolarize', 'RandomVerticalFlip', 'Resize', 'ResizeLongerSide', 'SamplePipeline', 'SampleStep',
+    'SimMIMMaskGenerator', 'Solarization', 'Step', 'ToLab', 'ToTensor', 'seed_sample', 'seed_view'
 ]

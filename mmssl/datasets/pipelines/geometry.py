@@ -38,6 +38,39 @@ class RandomVerticalFlip(RandomStep):
         return cv2.flip(img, 0).reshape(img.shape)
 
 
+def turn(img, number, num_angles=4):
+    """Turn a square image by number / num_angles of a full turn, counter-clockwise, so that no border tells the angle.
+
+    Quarter turns move pixels. Other angles would bare the corners: then the largest square that lies within the image
+    at each of the angles is cut out and enlarged to the image's size, for all angles alike.
+
+    Args:
+        img (ndarray): uint8 or float32, S x S x C.
+        number (int): 0 to num_angles - 1.
+        num_angles (int): Number of equal steps in a full turn.
+
+    Returns:
+        ndarray: S x S x C.
+
+    Raises:
+        ValueError: The image is not square.
+    """
+    height, width, channels = img.shape
+    if height != width:
+        raise ValueError(f'only square images keep their shape when they are turned, got {height} x {width} pixels '
+                         '(height x width)')
+    if num_angles in (1, 2, 4):
+        return np.ascontiguousarray(np.rot90(img, number * 4 // num_angles))
+    angles = 2 * np.pi * np.arange(num_angles) / num_angles
+    scale = (np.abs(np.cos(angles)) + np.abs(np.sin(angles))).max()
+    cos, sin, middle = np.cos(angles[number]) / scale, np.sin(angles[number]) / scale, (width - 1) / 2
+    # where in the image the colour of a place in the result comes from
+    matrix = np.array([[cos, -sin, middle * (1 - cos + sin)], [sin, cos, middle * (1 - sin - cos)]])
+    turned = cv2.warpAffine(
+        img, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    return turned.reshape(height, width, channels)
+
+
 @PIPELINES.register_module()
 class RandomRotation(Step):
     """Turn an image.

@@ -9,6 +9,7 @@ from mmssl.utils.errors import ConfigError
 from ..registry import PIPELINES
 from .base import check_probability
 from .compose import Compose, build_step, build_steps
+from .geometry import turn
 from .rng import global_generators, next_view, rng
 
 
@@ -210,3 +211,39 @@ class EachView(SampleStep):
             return self._step(img) if rng().random() < next(chances) else img
 
         return dict(sample, img=map_images(one, sample['img']))
+
+
+@PIPELINES.register_module()
+class RandomAngle(SampleStep):
+    """Turn each image by a random one of several equal steps, which is its class <https://arxiv.org/abs/1803.07728>.
+
+    It stands behind the crop: images are square, and no black border tells the angle (see geometry.turn).
+
+    Args:
+        num_angles (int): Number of steps in a full turn.
+        label (str): Entry of the sample for the class: an int, or an int64 array where there are several images.
+    """
+
+    def __init__(self, num_angles=4, label='rot_label'):
+        if isinstance(num_angles, bool) or num_angles < 2:
+            raise ConfigError(f'num_angles must be an integer above 1, got {num_angles!r}')
+        self.num_angles = num_angles
+        self.label = label
+        self.makes = (label, )
+
+    def __call__(self, sample):
+        drawn = []
+
+        def one(img):
+            if not isinstance(img, np.ndarray):
+                raise ConfigError(f'RandomAngle takes uint8 images and got {type(img).__name__}: it stands before '
+                                  'ToTensor, and before a step that adds a mask')
+            drawn.append(int(rng().integers(self.num_angles)))
+            try:
+                return turn(img, drawn[-1], self.num_angles)
+            except ValueError as error:
+                raise ConfigError(f'RandomAngle: {error}; let it stand behind a crop to a square') from error
+
+        img = map_images(one, sample['img'])
+        single = isinstance(img, np.ndarray) and img.ndim == 3
+        return dict(sample, img=img, **{self.label: drawn[0] if single else np.array(drawn)})

@@ -177,6 +177,12 @@ OTHER_STEPS = [
     dict(type='SimMIMMaskGenerator'),
     dict(type='BEiTMaskGenerator', input_size=14, num_masking_patches=75),
     dict(type='MaskFeatMaskGenerator'),
+    dict(type='RandomPosterize', bits=[1, 4]),
+    dict(type='RandomSolarize', threshold=[50, 200]),
+    dict(type='RandomAdjustSharpness', sharpness_factor=[0.1, 1.9]),
+    dict(type='RandomAutocontrast'),
+    dict(type='RandomPhotometric'),
+    dict(type='ToLab'),
 ]
 
 
@@ -190,7 +196,7 @@ def test_every_step_takes_a_pillow_image_and_gives_one_back(photographs):
         pillow = Image.fromarray(img[..., 0] if mode == 'L' else img)
         assert pillow.mode == mode
         for cfg in ALL_STEPS + OTHER_STEPS:
-            if mode != 'RGB' and cfg['type'] == 'Lighting' or mode == 'RGBA' and cfg['type'] == 'Grayscale':
+            if mode != 'RGB' and cfg['type'] in ('Lighting', 'ToLab') or mode == 'RGBA' and cfg['type'] == 'Grayscale':
                 continue  # of colours only, and three channels come out
             step = build_from_cfg(cfg, PIPELINES)
             for draw in range(3):
