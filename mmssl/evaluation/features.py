@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch.nn.modules.utils import _pair
 
 from mmssl.datasets.dataset_wrappers import sample_name
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader, left_out
@@ -16,6 +17,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.evaluation_options import POOLING
 from mmssl.utils.logger import get_root_logger
+from mmssl.utils.pooling_windows import WINDOW, parse_window
 from mmssl.utils.rng import get_rng_state, set_rng_state
 
 _BLOCK = 64 * 2**20  # bytes of features that travel between processes at once
@@ -86,8 +88,10 @@ def extract_features(model,
         img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1; needed for those only.
         pool_type (str | dict): How 'stageN' is pooled: 'average' over all positions, 'adaptive' or 'specified' to about
             9,000 numbers (see MultiPooling; 'specified' is for images of 224 px), 'rmac' or 'rmac:L' (regional maxima
-            on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P). A dict holds one of these for
-            each layer, or kernel_size, stride and padding of an average pooling, after which maps are flattened.
+            on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P), 'grid:N' (average in N x N
+            cells) or the window of an average pooling, such as '6s1' (see parse_window) or a dict of kernel_size,
+            stride and padding; after these maps are flattened. A dict of layers holds one of these for each, and under
+            'others' that of all other layers.
         progress (bool): Show a progress bar.
         broken (str): What is done about images that cannot be read: 'skip' leaves them out, with a warning that counts
             and names them, 'stop' ends at the first one, 'replace' lets other samples of the data set stand in, as
@@ -362,17 +366,19 @@ def _pooling(pool_type, layer):
     Raises:
         ValueError: There is no such pooling, or a dict has none for this layer.
     """
-    if isinstance(pool_type, dict):
-        if layer not in pool_type:
+    if isinstance(pool_type, dict) and 'kernel_size' not in pool_type:
+        if layer not in pool_type and 'others' not in pool_type:
             raise ValueError(f'pool_type has no pooling for {layer}, only for {", ".join(pool_type)}')
-        pool_type = pool_type[layer]
+        pool_type = pool_type.get(layer, pool_type.get('others'))
+    if isinstance(pool_type, str) and WINDOW.fullmatch(pool_type):
+        pool_type = parse_window(pool_type)
     if isinstance(pool_type, dict):
         window = torch.nn.AvgPool2d(**pool_type)
-        return lambda maps: window(maps).flatten(1)
+        return lambda maps: window(_large_enough(maps, window, layer)).flatten(1)
     if not isinstance(pool_type, str) or not POOLING.fullmatch(pool_type):
         raise ValueError(
-            f'unknown pool_type {pool_type!r}; there are average, adaptive, specified, rmac, rmac:L, gem and '
-            'gem:P')
+            f'unknown pool_type {pool_type!r}; there are average, adaptive, specified, rmac, rmac:L, gem, gem:P, '
+            'grid:N and windows such as 6 or 10x10s4')
     kind, _, number = pool_type.partition(':')
     if kind == 'average':
         return pool
@@ -380,8 +386,23 @@ def _pooling(pool_type, layer):
         return lambda maps: gem(maps, float(number or 3))
     if kind == 'rmac':
         return lambda maps: get_rmac_descriptors(maps, int(number or 3))
+    if kind == 'grid':
+        return lambda maps: torch.nn.functional.adaptive_avg_pool2d(maps, int(number)).flatten(1)
     window, = MultiPooling(pool_type, (int(layer[5:]), )).pools  # itself it takes the channels of a ResNet-50 alone
     return lambda maps: window(maps).flatten(1)
+
+
+def _large_enough(maps, window, layer):
+    """Maps, if they are as large as the window.
+
+    Raises:
+        ValueError: They are smaller.
+    """
+    sizes = zip(maps.shape[2:], _pair(window.kernel_size), _pair(window.padding))
+    if any(size + 2 * padding < kernel for size, kernel, padding in sizes):
+        raise ValueError(f'the map of {layer} is {maps.shape[2]} x {maps.shape[3]}, smaller than the window '
+                         f'{window.kernel_size} of its pooling')
+    return maps
 
 
 def _class_token(output, backbone):

@@ -4,6 +4,7 @@ import argparse
 import re
 
 from .config import add_cfg_options
+from .pooling_windows import parse_window
 
 
 def add_broken_option(parser):
@@ -28,15 +29,38 @@ def _layer(name):
     return f'stage{int(feat[1]) - 1}' if feat else 'stage0' if name == 'stem' else name
 
 
-POOLING = re.compile(r'average|adaptive|specified|rmac(:[1-9]\d*)?|gem(:(\d+(\.\d*)?|inf))?')
+POOLING = re.compile(r'average|adaptive|specified|rmac(:[1-9]\d*)?|gem(:(\d+(\.\d*)?|inf))?|grid:[1-9]\d*')
 
 
 def pool_type(text):
-    """The name of a pooling, if it is one."""
+    """The name of a pooling, if it is one, or a pooling for each layer.
+
+    Args:
+        text (str): Such as 'gem:3', a window ('6s1', see parse_window), or 'average,stage0=10s10p4,stage4=6s1': a dict
+            of layers, where the word that stands alone is for the other ones ('others').
+    """
+    parts = [part.strip() for part in text.split(',')]
+    if len(parts) == 1 and '=' not in text:
+        return _one_pooling(text)
+    found = {}
+    for part in parts:
+        layer, _, name = part.rpartition('=')
+        layer = _layer(layer) if layer else 'others'
+        if layer in found:
+            raise argparse.ArgumentTypeError(f'{text!r} has two poolings for {layer}')
+        found[layer] = _one_pooling(name)
+    return found
+
+
+def _one_pooling(text):
     if not POOLING.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no pooling; there are average, adaptive, specified, rmac, rmac:L '
-            '(L scales), gem and gem:P (exponent P)')
+        try:
+            parse_window(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is no pooling; there are average, adaptive, specified, rmac, rmac:L (L scales), gem, gem:P '
+                '(exponent P), grid:N (N x N cells) and windows such as 6, 10x10s4 or 10s10p4 (size, stride, padding)'
+            ) from error
     return text
 
 
@@ -112,7 +136,8 @@ def add_evaluation_options(parser,
         '--pool-type',
         type=pool_type,
         default='average',
-        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem or gem:P (default: %(default)s)')
+        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem, gem:P, grid:N or a window such as 10x10s4; '
+        'or one for each, such as average,stage0=10s10p4,stage4=6s1 (default: %(default)s)')
     if features:
         parser.add_argument(
             '--features', metavar='FOLDER', help='take those that tools/extract_features.py has written')

@@ -230,6 +230,10 @@ def test_errors(arguments, message):
     ('rmac:1', lambda x: nn.functional.normalize(nn.functional.normalize(x.amax((2, 3))))),
     (dict(stage1=dict(kernel_size=10, stride=3, padding=1)), lambda x: nn.AvgPool2d(10, 3, 1)(x).flatten(1)),
     (dict(stage1='average', stage2='gem'), lambda x: x.mean((2, 3))),
+    ('10s3p1', lambda x: nn.AvgPool2d(10, 3, 1)(x).flatten(1)),
+    ('4x2s1', lambda x: nn.AvgPool2d((4, 2), 1)(x).flatten(1)),
+    ('grid:3', lambda x: nn.functional.adaptive_avg_pool2d(x, 3).flatten(1)),
+    (dict(others='gem:inf', stage2='gem'), lambda x: x.amax((2, 3))),
 ])
 def test_poolings(pool_type, formula):
     model, dataset = make_model(), Pictures()
@@ -239,7 +243,8 @@ def test_poolings(pool_type, formula):
 
 
 def test_unknown_poolings():
-    for pool_type, words in (('max', "unknown pool_type 'max'"), (dict(stage2='gem'), 'no pooling for stage1, only')):
+    for pool_type, words in (('max', "unknown pool_type 'max'"), (dict(stage2='gem'), 'no pooling for stage1, only'),
+                             ('99s1', r'the map of stage1 is \d+ x \d+, smaller than the window \(99, 99\)')):
         with pytest.raises(ValueError, match=words):
             extract_features(make_model(), Pictures(), layers='stage1', img_norm_cfg=NORM, pool_type=pool_type)
 

@@ -99,6 +99,43 @@ def test_multi_pooling(pool_type):
     assert MultiPooling(pool_type, (0, 4), 'resnet18').dims == [9216, 2048]
 
 
+def test_pooling_of_any_stages():
+    """The windows of VISSL for the maps of its AlexNet, on a trunk that is no ResNet: about 9,000 numbers each."""
+    channels, sizes = [96, 256, 384, 384, 256], [55, 27, 13, 13, 13]
+    windows = ['19s4', '12s3', '9s1', '9x9s1', '8s1p0']
+    pool = MultiPooling(windows, range(5), in_channels=channels, map_sizes=sizes)
+    maps = [torch.randn(2, c, s, s) for c, s in zip(channels, sizes)]
+    outs = pool(maps)
+    assert [out[0].numel() for out in outs] == pool.dims == [9600, 9216, 9600, 9600, 9216]
+    torch.testing.assert_close(outs[1], nn.functional.avg_pool2d(maps[1], 12, 3))
+    pool = MultiPooling(['average', 'grid:3', '4x2s4x3p1x0'], (1, 2, 7),
+                        in_channels=[4, 5, 6],
+                        map_sizes=[9, 9, (8, 6)])
+    outs = pool([torch.randn(2, 4, 9, 9), torch.randn(2, 5, 12, 10), torch.randn(2, 6, 8, 6)])
+    assert [tuple(out.shape[1:]) for out in outs] == [(4, 1, 1), (5, 3, 3), (6, 2, 2)] and pool.dims == [4, 45, 24]
+    head = MultiClsHead(['2s1', 'grid:2'], (3, 5), in_channels=[4, 6], map_sizes=[3, 7], num_classes=5)
+    scores = head([torch.randn(2, 4, 3, 3), torch.randn(2, 6, 7, 7)])
+    assert [fc.in_features for fc in head.fcs] == [16, 24] and [tuple(s.shape) for s in scores] == [(2, 5)] * 2
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(pool_type='max'), "'adaptive', 'specified' or a list of poolings, got 'max'"),
+    (dict(pool_type=['grid:2', 'grid:3']), 'pool_type is for 2 maps, in_indices names 1'),
+    (dict(pool_type=['6s1']), "the window '6s1' needs the size of the map: give map_sizes"),
+    (dict(pool_type=['6s1'], map_sizes=[5]), "the window '6s1' is larger than the map of 5 x 5"),
+    (dict(pool_type=['gem']), "'gem' is no window: .* besides there are average and grid:N"),
+    (dict(in_indices=[7]), 'in_indices has 7, a ResNet has the stages 0 to 4: .* give in_channels'),
+])
+def test_poolings_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MultiPooling(**arguments)
+
+
+def test_maps_of_another_size_than_the_classifiers_take():
+    with pytest.raises(ConfigError, match='a map of 8 x 8 is pooled to 3 x 3 positions, the classifier takes 2 x 2'):
+        MultiPooling('specified', (4, ))([torch.randn(1, 2048, 8, 8)])
+
+
 def test_multi_cls_head():
     head = MultiClsHead(in_indices=(1, 4), with_last_layer_unpool=True, backbone='resnet18', num_classes=3)
     maps = [torch.randn(4, 64, 12, 12), torch.randn(4, 512, 7, 7)]

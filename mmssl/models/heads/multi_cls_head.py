@@ -2,26 +2,30 @@
 """Linear classifiers on several stages at once."""
 from mmcv.cnn import build_norm_layer
 from torch import nn
+from torch.nn.modules.utils import _pair
 
 from ..builder import HEADS
-from ..utils.multi_pooling import MultiPooling, stage_channels
+from ..utils.multi_pooling import MultiPooling
 from .criterion import ScoreHead
 
 
 @HEADS.register_module()
 class MultiClsHead(ScoreHead):
-    """A linear classifier for each of several stages of a ResNet, each with pooling and batch norm before it.
+    """A linear classifier for each of several stages, each with pooling and batch norm before it.
 
     Args:
-        pool_type (str): See MultiPooling.
+        pool_type (str | list[str]): See MultiPooling.
         in_indices (Sequence[int]): The stages that the input comes from, 0 (stem) to 4.
-        with_last_layer_unpool (bool): One more classifier on the last stage's 7 x 7 map as it is.
+        with_last_layer_unpool (bool): One more classifier on the last stage's map as it is, 7 x 7 where map_sizes does
+            not say otherwise.
         backbone (str): Name of the ResNet, such as 'resnet50'.
         norm_cfg (dict): Kind of norm; dict(type='null') for none.
         num_classes (int): Number of classes.
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
         loss (dict, optional): Config of another loss than cross-entropy, for each classifier; see ClsHead.
+        in_channels (list[int], optional): Channels of each map, of backbones other than ResNet; see MultiPooling.
+        map_sizes (list, optional): Side of each map, for windows in `pool_type`; see MultiPooling.
     """
 
     def __init__(self,
@@ -36,19 +40,21 @@ class MultiClsHead(ScoreHead):
                      dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
                  ],
                  soft_labels=False,
-                 loss=None):
+                 loss=None,
+                 in_channels=None,
+                 map_sizes=None):
         super().__init__(loss, soft_labels, init_cfg)
         self.num_classes = num_classes
-        channels = stage_channels(backbone)
         self.with_last_layer_unpool = with_last_layer_unpool
-        self.multi_pooling = MultiPooling(pool_type, in_indices, backbone)
+        self.multi_pooling = MultiPooling(pool_type, in_indices, backbone, in_channels, map_sizes)
+        channels = self.multi_pooling.channels
         self.norms = nn.ModuleList([
-            nn.Identity() if norm_cfg['type'] == 'null' else build_norm_layer(norm_cfg, channels[i])[1]
-            for i in in_indices
+            nn.Identity() if norm_cfg['type'] == 'null' else build_norm_layer(norm_cfg, width)[1] for width in channels
         ])
         dims = list(self.multi_pooling.dims)
         if with_last_layer_unpool:
-            dims.append(channels[-1] * 7 * 7)
+            height, width = _pair(map_sizes[-1] if map_sizes else 7)
+            dims.append(channels[-1] * height * width)
         self.fcs = nn.ModuleList([nn.Linear(dim, num_classes) for dim in dims])
         self.loss_names = tuple(f'loss.{i}' for i in range(1, len(dims) + 1))
 
