@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl.core import build_optimizer
@@ -11,6 +12,7 @@ from mmssl.utils.config import load_config
 ROOT = Path(__file__).resolve().parents[1] / 'configs/benchmarks/classification'
 SINGLE = dict(out_indices=[4], head='ClsHead')
 MULTI = dict(out_indices=[0, 1, 2, 3, 4], head='MultiClsHead', frozen=4)
+SIX = dict(out_indices=[0, 1, 2, 3, 4, 4], head='MultiClsHead', frozen=4)
 # recipe: classes, kind, frozen stages, samples per process, optimizer and rate, decay, epochs, policy, steps
 TABLE = {
     'cifar/resnet50_8xb128-steplr-350e_cifar10': (10, SINGLE, -1, 128, 'SGD', 0.1, 5e-4, 350, 'step', [150, 250]),
@@ -34,6 +36,15 @@ TABLE = {
                                                             [7, 14, 21]),
     'places205/resnet50-sobel_mhead_8xb32-steplr-28e_places205': (205, MULTI, 4, 32, 'SGD', 0.01, 1e-4, 28, 'step',
                                                                   [7, 14, 21]),
+    # VISSL's
+    'imagenet/resnet50_bn-linear-8xb32-steplr-28e_in1k': (1000, SINGLE, 4, 32, 'SGD', 0.01, 5e-4, 28, 'step',
+                                                          [8, 16, 24]),
+    'imagenet/resnet50_mhead_linear-8xb32-steplr-28e_in1k': (1000, SIX, 4, 32, 'SGD', 0.01, 5e-4, 28, 'step',
+                                                             [8, 16, 24]),
+    'places205/resnet50_mhead_linear-8xb32-steplr-14e_places205': (205, SIX, 4, 32, 'SGD', 0.01, 5e-4, 14, 'step',
+                                                                   [4, 8, 12]),
+    'places205/resnet50_8xb32-steplr-105e-fulltune_places205': (205, SINGLE, -1, 32, 'SGD', 0.1, 0., 105, 'step',
+                                                                [30, 60, 90, 100]),
 }
 for share, decay in (('1', 5e-4), ('10', 1e-4)):
     where = f'imagenet/imagenet_{share}percent'
@@ -69,6 +80,38 @@ def test_figures(name):
     if kind is MULTI:
         assert cfg.optimizer.nesterov and cfg.optimizer.paramwise_options.norm_decay_mult == 0
         assert model.head.norm_cfg == dict(type='SyncBN', momentum=0.1, affine=False)
+    if kind is SIX or name.endswith('fulltune_places205') or 'bn-linear' in name:
+        assert cfg.optimizer.nesterov and cfg.data.train.pipeline == [
+            dict(type='RandomResizedCrop', size=224),
+            dict(type='RandomHorizontalFlip')
+        ]
+    if kind is SIX or 'bn-linear' in name:  # with weights and biases, which do not decay
+        assert model.head.norm_cfg == dict(type='SyncBN') and cfg.optimizer.paramwise_options.norm_decay_mult == 0
+    if 'places205' in name:
+        assert 'places205/train' in cfg.data.train.data_source.ann_file
+
+
+@pytest.mark.parametrize('name', ['knn_places205', 'svm_places205'])
+def test_places_without_augmentation(name):
+    data = load_config(ROOT / f'{name}.py').data
+    train = data.train.dataset if name == 'svm_places205' else data.train
+    plain = [dict(type='Resize', size=256), dict(type='CenterCrop', size=224)]
+    assert train.pipeline == data.val.pipeline == plain and train.prefetch
+    assert Path(train.data_source.ann_file).name == 'train_places205.csv'
+    assert Path(data.val.data_source.ann_file).name == 'val_places205.csv'
+    if name == 'svm_places205':
+        assert (data.train.type, data.train.per_class) == ('ClassBalancedSubset', 500)
+
+
+def test_six_heads_have_the_sizes_of_vissl():
+    """About 9,000 numbers for the stem and each stage, and the mean of the last map."""
+    cfg = load_config(ROOT / 'imagenet/resnet50_mhead_linear-8xb32-steplr-28e_in1k.py')
+    cfg.model.backbone.init_cfg = None
+    model = build_algorithm(cfg.model).eval()
+    assert [fc.in_features for fc in model.head.fcs] == [9216, 9216, 8192, 9216, 8192, 2048]
+    with torch.no_grad():
+        scores = model(torch.zeros(1, 3, 224, 224), mode='test')
+    assert list(scores) == ['head0', 'head1', 'head2', 'head3', 'head4', 'head4_2']
 
 
 AUGMENTS = [

@@ -16,6 +16,7 @@ KINDS = {
     'imagenet/resnet50-sobel_linear-8xb32-steplr-100e_in1k': True,
     'imagenet/resnet50_linear-8xb512-coslr-90e_in1k': True,
     'places205/resnet50-sobel_mhead_8xb32-steplr-28e_places205': True,
+    'imagenet/resnet50_bn-linear-8xb32-steplr-28e_in1k': True,
     'imagenet/imagenet_1percent/resnet50_head100_4xb64-steplr1e-2-20e_in1k-1pct': False,
     'imagenet/imagenet_10percent/resnet50-sobel_4xb64-steplr1e-2-20e_in1k-10pct': False,
     'imagenet/resnet50_8xb32-steplr-90e_in1k': False,

@@ -198,6 +198,8 @@ def test_classification_of_several_stages_with_sobel_and_frozen_backbone():
     ((4, 1), dict(type='MultiClsHead', in_indices=(4, 1), backbone='resnet18'), ['head4', 'head1']),
     ((1, 4), dict(type='MultiClsHead', in_indices=(1, 4), backbone='resnet18',
                   with_last_layer_unpool=True), ['head1', 'head4', 'head4_unpool']),
+    ((1, 4, 4), dict(type='MultiClsHead', pool_type=['grid:6', 'grid:2', 'average'], in_indices=(1, 4, 4),
+                     backbone='resnet18'), ['head1', 'head4', 'head4_2']),
 ])
 def test_scores_are_named_by_their_stages(indices, head, names):
     """The last of five stages is head4, not head0, and each name has the scores of its stage."""
@@ -206,7 +208,7 @@ def test_scores_are_named_by_their_stages(indices, head, names):
             type='Classification',
             backbone=dict(type='ResNet', depth=18, out_indices=indices),
             head=dict(head, num_classes=4))).eval()
-    img = torch.randn(2, 3, 224 if len(names) == 3 else 64, 224 if len(names) == 3 else 64)
+    img = torch.randn(2, 3, *(2 * [224 if 'head4_unpool' in names else 64]))
     with torch.no_grad():
         found, scores = model(img, mode='test'), model.head(model.backbone(img))
     assert list(found) == names

@@ -89,6 +89,23 @@ def test_cls_head():
     assert list(head.state_dict()) == ['fc_cls.weight', 'fc_cls.bias']
 
 
+@pytest.mark.parametrize('x', [torch.randn(6, 8, 2, 2) * 9 + 4, torch.randn(6, 8) * 9 + 4], ids=['maps', 'vectors'])
+def test_cls_head_with_a_norm(x):
+    """VISSL's eval_mlp on the pooled trunk: batch norm of each channel, then the classifier; statistics in evaluation."""
+    head = build_head(
+        dict(
+            type='ClsHead', with_avg_pool=True, in_channels=8, num_classes=3, norm_cfg=dict(type='SyncBN',
+                                                                                            momentum=1.)))
+    pooled = x.mean((2, 3)) if x.dim() == 4 else x
+    mean, var = pooled.mean(0), pooled.var(0, correction=0)
+    expected = ((pooled - mean) / (var + 1e-5).sqrt()) @ head.fc_cls.weight.T + head.fc_cls.bias
+    torch.testing.assert_close(head((x, ))[0], expected)
+    head.eval()
+    expected = ((pooled[:1] - mean) / (pooled.var(0) + 1e-5).sqrt()) @ head.fc_cls.weight.T + head.fc_cls.bias
+    torch.testing.assert_close(head((x[:1], ))[0], expected)
+    assert 'norm.running_mean' in head.state_dict()
+
+
 @pytest.mark.parametrize('pool_type', ['adaptive', 'specified'])
 def test_multi_pooling(pool_type):
     """Both kinds give the known dimensions on the maps of a ResNet-50 at 224 px."""
@@ -103,17 +120,17 @@ def test_pooling_of_any_stages():
     """The windows of VISSL for the maps of its AlexNet, on a trunk that is no ResNet: about 9,000 numbers each."""
     channels, sizes = [96, 256, 384, 384, 256], [55, 27, 13, 13, 13]
     windows = ['19s4', '12s3', '9s1', '9x9s1', '8s1p0']
-    pool = MultiPooling(windows, range(5), in_channels=channels, map_sizes=sizes)
+    pool = MultiPooling(windows, range(5), map_channels=channels, map_sizes=sizes)
     maps = [torch.randn(2, c, s, s) for c, s in zip(channels, sizes)]
     outs = pool(maps)
     assert [out[0].numel() for out in outs] == pool.dims == [9600, 9216, 9600, 9600, 9216]
     torch.testing.assert_close(outs[1], nn.functional.avg_pool2d(maps[1], 12, 3))
     pool = MultiPooling(['average', 'grid:3', '4x2s4x3p1x0'], (1, 2, 7),
-                        in_channels=[4, 5, 6],
+                        map_channels=[4, 5, 6],
                         map_sizes=[9, 9, (8, 6)])
     outs = pool([torch.randn(2, 4, 9, 9), torch.randn(2, 5, 12, 10), torch.randn(2, 6, 8, 6)])
     assert [tuple(out.shape[1:]) for out in outs] == [(4, 1, 1), (5, 3, 3), (6, 2, 2)] and pool.dims == [4, 45, 24]
-    head = MultiClsHead(['2s1', 'grid:2'], (3, 5), in_channels=[4, 6], map_sizes=[3, 7], num_classes=5)
+    head = MultiClsHead(['2s1', 'grid:2'], (3, 5), map_channels=[4, 6], map_sizes=[3, 7], num_classes=5)
     scores = head([torch.randn(2, 4, 3, 3), torch.randn(2, 6, 7, 7)])
     assert [fc.in_features for fc in head.fcs] == [16, 24] and [tuple(s.shape) for s in scores] == [(2, 5)] * 2
 
@@ -124,7 +141,7 @@ def test_pooling_of_any_stages():
     (dict(pool_type=['6s1']), "the window '6s1' needs the size of the map: give map_sizes"),
     (dict(pool_type=['6s1'], map_sizes=[5]), "the window '6s1' is larger than the map of 5 x 5"),
     (dict(pool_type=['gem']), "'gem' is no window: .* besides there are average and grid:N"),
-    (dict(in_indices=[7]), 'in_indices has 7, a ResNet has the stages 0 to 4: .* give in_channels'),
+    (dict(in_indices=[7]), 'in_indices has 7, a ResNet has the stages 0 to 4: .* give map_channels'),
 ])
 def test_poolings_that_cannot_be(arguments, message):
     with pytest.raises(ValueError, match=message):

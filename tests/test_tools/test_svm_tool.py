@@ -131,6 +131,24 @@ def test_draws_from_files(files, call_tool, tmp_path, one_process):
     assert 'there is no file train_targets_sample2_k1.npy' in done.stderr
 
 
+def test_low_shot_alone(files, call_tool, tmp_path, one_process):
+    """On a subset, as the config of Places205 has it: without the SVMs on all images."""
+    folder, _ = files
+    (tmp_path / 'data.py').write_text(
+        f'_base_ = {str(ROOT / "configs/benchmarks/classification/digits.py")!r}\n'
+        "data = dict(train=dict(_delete_=True, type='ClassBalancedSubset', per_class=5, dataset={{_base_.data.train}}))"
+    )
+    common = [f'{FOLDER}/test_svm.py', folder / 'configs/tiny.py', folder / 'work_dirs/tiny/epoch_3.pth',
+              '--dataset-config', tmp_path / 'data.py', '--layers', 'feat5', '--no-full', '--cfg-options',
+              'data.val.data_source.num_images=50', '--out', tmp_path / 'out.json']  # yapf: disable
+    done = call_tool(*common, '--pool-type', 'stage4=2s1', '--low-shot', 1, 4, '--draws', 2, '--n-jobs', 1)
+    found = json.loads((tmp_path / 'out.json').read_text())['layers']['stage4']
+    assert set(found) == {'low_shot'} and 'best layer: stage4, k=4, mAP' in done.stdout + done.stderr
+    assert found['low_shot']['k4']['mean'] > found['low_shot']['k1']['mean'] > 0.2
+    done = call_tool(*common, check=False)
+    assert done.returncode == 1 and '--no-full leaves nothing to do without --low-shot' in done.stderr
+
+
 def test_images_with_labels(files, call_tool, tmp_path):
     """Any data set with a class an image; accuracy comes besides mAP. Too many shots are refused."""
     folder, _ = files

@@ -101,12 +101,14 @@ def scores_by_stage(backbone, scores):
             unpooled map.
 
     Returns:
-        dict[str, Tensor]: Such as head4, and head4_unpool, on the CPU.
+        dict[str, Tensor]: Such as head4, head4_2 where a stage comes a second time, and head4_unpool, on the CPU.
     """
     stages = list(getattr(backbone, 'out_indices', None) or range(len(scores)))
     if len(scores) == 1:
         stages = stages[-1:]
-    names = [*(f'head{stage}' for stage in stages), f'head{stages[-1]}_unpool']
+    before = [stages[:i].count(stage) for i, stage in enumerate(stages)]
+    names = [f'head{stage}_{times + 1}' if times else f'head{stage}' for stage, times in zip(stages, before)]
+    names.append(f'head{stages[-1]}_unpool')
     return {name: score.cpu() for name, score in zip(names, scores)}
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..builder import HEADS
+from ..necks.mlp import build_vector_norm
 from ..utils.channels import check_channels
 from .criterion import ScoreHead
 
@@ -24,6 +25,8 @@ class ClsHead(ScoreHead):
         loss (dict, optional): Config of another loss than cross-entropy, or of one with other settings, such as
             dict(type='MultiLabelLoss') for several labels an image, or dict(type='CrossEntropyLoss',
             label_smoothing=0.1).
+        norm_cfg (dict, optional): Batch norm of the features before the classifier (BN or SyncBN), so that features of
+            any scale suit one learning rate; dict(type='SyncBN', affine=False) has no parameters.
     """
     loss_names = ('loss', )
 
@@ -38,12 +41,14 @@ class ClsHead(ScoreHead):
                  ],
                  with_l2_norm=False,
                  soft_labels=False,
-                 loss=None):
+                 loss=None,
+                 norm_cfg=None):
         super().__init__(loss, soft_labels, init_cfg)
         self.with_avg_pool = with_avg_pool
         self.vit_backbone = vit_backbone
         self.with_l2_norm = with_l2_norm
         self.num_classes = num_classes
+        self.norm = None if norm_cfg is None else build_vector_norm(norm_cfg, in_channels)
         self.fc_cls = nn.Linear(in_channels, num_classes)
 
     def forward(self, x):
@@ -55,7 +60,9 @@ class ClsHead(ScoreHead):
             x = x.mean((2, 3))
         x = x.flatten(1)
         check_channels(x, self.fc_cls.in_features, self)
-        return [self.fc_cls(F.normalize(x, dim=1) if self.with_l2_norm else x)]
+        if self.with_l2_norm:
+            x = F.normalize(x, dim=1)
+        return [self.fc_cls(x if self.norm is None else self.norm(x))]
 
     def reset(self):
         """Draw the weights anew, for labels that mean something else than those before."""

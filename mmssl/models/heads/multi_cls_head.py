@@ -24,7 +24,7 @@ class MultiClsHead(ScoreHead):
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
         loss (dict, optional): Config of another loss than cross-entropy, for each classifier; see ClsHead.
-        in_channels (list[int], optional): Channels of each map, of backbones other than ResNet; see MultiPooling.
+        map_channels (list[int], optional): Channels of each map, of backbones other than ResNet; see MultiPooling.
         map_sizes (list, optional): Side of each map, for windows in `pool_type`; see MultiPooling.
     """
 
@@ -41,12 +41,12 @@ class MultiClsHead(ScoreHead):
                  ],
                  soft_labels=False,
                  loss=None,
-                 in_channels=None,
+                 map_channels=None,
                  map_sizes=None):
         super().__init__(loss, soft_labels, init_cfg)
         self.num_classes = num_classes
         self.with_last_layer_unpool = with_last_layer_unpool
-        self.multi_pooling = MultiPooling(pool_type, in_indices, backbone, in_channels, map_sizes)
+        self.multi_pooling = MultiPooling(pool_type, in_indices, backbone, map_channels, map_sizes)
         channels = self.multi_pooling.channels
         self.norms = nn.ModuleList([
             nn.Identity() if norm_cfg['type'] == 'null' else build_norm_layer(norm_cfg, width)[1] for width in channels

@@ -74,7 +74,7 @@ class MultiPooling(BaseModule):
             make_pooling.
         in_indices (Sequence[int]): The stages that the input comes from, of a ResNet 0 (stem) to 4.
         backbone (str): Name of the ResNet, such as 'resnet50', which tells the channels.
-        in_channels (list[int], optional): Channels of each map, of any other backbone.
+        map_channels (list[int], optional): Channels of each map, of any other backbone.
         map_sizes (list, optional): Side, or height and width, of each map, which windows need.
 
     Raises:
@@ -82,25 +82,25 @@ class MultiPooling(BaseModule):
         ConfigError: Lists of different lengths, or windows that do not fit the maps.
     """
 
-    def __init__(self, pool_type='adaptive', in_indices=(0, ), backbone='resnet50', in_channels=None, map_sizes=None):
+    def __init__(self, pool_type='adaptive', in_indices=(0, ), backbone='resnet50', map_channels=None, map_sizes=None):
         super().__init__()
         named = isinstance(pool_type, str)
         if named and pool_type not in ('adaptive', 'specified'):
             raise ValueError(f"pool_type must be 'adaptive', 'specified' or a list of poolings, got {pool_type!r}")
-        for name, values in dict(pool_type=pool_type, in_channels=in_channels, map_sizes=map_sizes).items():
+        for name, values in dict(pool_type=pool_type, map_channels=map_channels, map_sizes=map_sizes).items():
             if isinstance(values, (list, tuple)) and len(values) != len(in_indices):
                 raise ConfigError(f'{name} is for {len(values)} maps, in_indices names {len(in_indices)}')
-        if (named or in_channels is None) and max(in_indices) > 4:
+        if (named or map_channels is None) and max(in_indices) > 4:
             raise ConfigError(f'in_indices has {max(in_indices)}, a ResNet has the stages 0 to 4: for other backbones '
-                              'give in_channels, and pool_type as a list')
-        if in_channels is None:
-            in_channels = [stage_channels(backbone)[i] for i in in_indices]
+                              'give map_channels, and pool_type as a list')
+        if map_channels is None:
+            map_channels = [stage_channels(backbone)[i] for i in in_indices]
         if named:
             made = [(nn.AdaptiveAvgPool2d(SIZES[i]) if pool_type == 'adaptive' else nn.AvgPool2d(**POOLINGS[i]),
                      (SIZES[i], SIZES[i])) for i in in_indices]
         else:
             made = [make_pooling(*pair) for pair in zip(pool_type, map_sizes or [None] * len(pool_type))]
-        self.channels = list(in_channels)
+        self.channels = list(map_channels)
         self.sizes = [size for _, size in made]
         self.dims = [channels * size[0] * size[1] for channels, size in zip(self.channels, self.sizes)]
         self.pools = nn.ModuleList([pool for pool, _ in made])

@@ -36,6 +36,8 @@ def parse_args():
         type=int,
         nargs='*',
         help=f'also with K positives of each class (without numbers: {" ".join(map(str, SHOTS))})')
+    parser.add_argument(
+        '--no-full', action='store_true', help='with --low-shot: no SVMs on all images, which large sets make slow')
     parser.add_argument('--draws', type=int, default=5, help='draws of the positives (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='of the draws (default: 0)')
     parser.add_argument(
@@ -50,7 +52,7 @@ def parse_args():
 
 def targets_of(dataset, features):
     """N x C targets of a data source that has them, else the labels."""
-    targets = getattr(dataset.data_source, 'targets', None)
+    targets = getattr(getattr(dataset, 'data_source', None), 'targets', None)
     return features.labels if targets is None else targets[features.index]
 
 
@@ -87,6 +89,8 @@ def on_first_process(function):
 
 def main():
     args = parse_args()
+    if args.no_full and args.low_shot is None:
+        raise SystemExit('--no-full leaves nothing to do without --low-shot')
 
     import time
 
@@ -121,13 +125,16 @@ def main():
             array for split, found in features.items()
             for array in (found[layer].reshape(len(found), -1), targets[split])
         ]
-        start = time.time()
-        found = metrics[layer] = on_first_process(
-            lambda: svm.run(*arrays, args.costs, args.folds, args.ap, args.open_labels, n_jobs=args.n_jobs))
-        run.logger.info(f'{layer}: {found["num_fits"]} SVMs in {time.time() - start:.1f} s, {found["unconverged"]} of '
-                        f'them at the limit of iterations, mAP {100 * found["mAP"]:.2f} %')
-        if found['without_positives']:
-            run.logger.warning(f'{found["without_positives"]} classes have no test image and are not in the mean')
+        found = metrics[layer] = {}
+        if not args.no_full:
+            start = time.time()
+            found = metrics[layer] = on_first_process(
+                lambda: svm.run(*arrays, args.costs, args.folds, args.ap, args.open_labels, n_jobs=args.n_jobs))
+            run.logger.info(
+                f'{layer}: {found["num_fits"]} SVMs in {time.time() - start:.1f} s, {found["unconverged"]} of '
+                f'them at the limit of iterations, mAP {100 * found["mAP"]:.2f} %')
+            if found['without_positives']:
+                run.logger.warning(f'{found["without_positives"]} classes have no test image and are not in the mean')
         if shots:
             start = time.time()
             low = found['low_shot'] = on_first_process(lambda: svm.run_low_shot(
@@ -146,10 +153,13 @@ def main():
                        for k in shots], ('k', 'mean', 'min', 'max', 'std', 'best cost'))
         rows.append((layer, arrays[0].shape[1], *(100 * found[name] for name in ('mAP', 'accuracy') if name in found),
                      *(100 * found['low_shot'][f'k{k}']['mean'] for k in shots)))
-    headings = ['layer', 'numbers', 'mAP', *(['accuracy'] if 'accuracy' in found else []), *(f'k={k}' for k in shots)]
-    run.table(rows, headings)
-    best = max(metrics, key=lambda layer: metrics[layer]['mAP'])
-    run.logger.info(f'best layer: {best}, mAP {100 * metrics[best]["mAP"]:.2f} %')
+    run.table(
+        rows,
+        ['layer', 'numbers', *(name for name in ('mAP', 'accuracy') if name in found), *(f'k={k}' for k in shots)])
+    mean = {layer: row['low_shot'][f'k{shots[-1]}']['mean'] if args.no_full else row['mAP']
+            for layer, row in metrics.items()}  # yapf: disable
+    best = max(mean, key=mean.get)
+    run.logger.info(f'best layer: {best}, {f"k={shots[-1]}, " if args.no_full else ""}mAP {100 * mean[best]:.2f} %')
     run.write(dict(best_layer=best, layers=metrics))
 
 
