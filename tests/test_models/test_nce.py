@@ -49,7 +49,7 @@ def test_value_and_gradient():
 
 
 def test_as_in_vissl():
-    """Its formula with the small number in the denominators differs in the fifth digit here; on large sets, where s is as small, in the third."""
+    """Its formula with a small number in the denominators differs in the fifth digit, on large sets in the third."""
     pos, neg = similarities()
     z, noise, eps = naive_z(pos, neg), K / N, torch.finfo(torch.float32).eps
     s_pos, s_neg = torch.exp(pos / T) / z, torch.exp(neg / T) / z
