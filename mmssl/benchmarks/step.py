@@ -329,5 +329,7 @@ def model_and_batch(cfg, batch_size, size):
     model.init_weights()
     # a memory as long as that of ImageNet
     model.fit_to_data(samples=1281167, views=cfg.data.train.get('num_views'))
+    if hasattr(getattr(model, 'memory_bank', None), 'label_bank'):
+        model.memory_bank.label_bank.clamp_(min=0)  # where a training would cluster first
     device = default_device()
     return model.to(device), random_batch(cfg, batch_size, size, device)

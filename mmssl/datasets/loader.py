@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a data set to batches on the device: keyed randomness, broken images, normalisation."""
+import copy
 import json
 import logging
 import math
@@ -16,7 +17,7 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
-from .dataset_wrappers import ConcatDataset, RepeatDataset
+from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
 from .registry import build_collator
 
@@ -278,6 +279,7 @@ class EpochLoader:
         self.met = deque(maxlen=3 if self.policy == 'replace' else None)
         self._files = set()
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
+        self._in_order = dict(seed=seed, broken_images=options, **kwargs)
         self.loader = DataLoader(
             KeyedDataset(dataset, seed, self.policy),
             batch_sampler=self.batch_sampler,
@@ -288,6 +290,18 @@ class EpochLoader:
     def set_epoch(self, epoch, start=0):
         """Say which epoch comes next, and how many of its batches are done. Without it epochs follow each other."""
         self.batch_sampler.set_epoch(epoch, start)
+
+    def in_order(self, part):
+        """Some samples in order and once, with the views of the first epoch.
+
+        Args:
+            part (range): The samples, counted in the data set itself where that is repeated.
+
+        Returns:
+            EpochLoader: A loader of them alone.
+        """
+        options = {name: value for name, value in self._in_order.items() if name != 'persistent_workers'}
+        return EpochLoader(distinct(self.dataset), part, self.batch_sampler.batch_size, **options)
 
     def __len__(self):
         return len(self.batch_sampler)
@@ -390,6 +404,12 @@ class PrefetchLoader:
     def set_epoch(self, epoch, start=0):
         """See EpochLoader."""
         self.loader.set_epoch(epoch, start)
+
+    def in_order(self, part):
+        """See EpochLoader; batches on the device, as those of this loader."""
+        loader = copy.copy(self)
+        loader.loader = self.loader.in_order(part)
+        return loader
 
     def __len__(self):
         return len(self.loader)

@@ -60,6 +60,10 @@ MODELS = dict(
         head=dict(type='SwAVHead', num_prototypes=12, hard_assign_iters=7),
         momentum=0.9,
         eval_mode_iters=8),
+    DeepClusterV2=dict(
+        neck=dict(type='SwAVNeck', hid_channels=16, out_channels=DIM, norm_cfg=dict(type='BN')),
+        head=dict(type='DeepClusterV2Head'),
+        memory_bank=dict(type='CropMemory', num_clusters=[CLUSTERS, 7, 12])),
     BarlowTwins=dict(
         neck=dict(MLP, num_layers=3, with_last_bn=False), head=dict(type='LatentCrossCorrelationHead',
                                                                     in_channels=DIM)),
@@ -176,6 +180,7 @@ DATA = dict(
     SimCLRMultiCrop=MULTI_CROP,
     SwAV=MULTI_CROP,
     SwAVMomentum=MULTI_CROP,
+    DeepClusterV2=MULTI_CROP,
     Classification=LABELLED,
     MMClsImageClassifierWrapper=LABELLED,
     NPID=LABELLED,
@@ -247,6 +252,7 @@ HOOKS = dict(
             queue_length=2 * BATCH)
     ],
     SwAVMomentum=[dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=1, queue_length=2 * BATCH)],
+    DeepClusterV2=[dict(type='DeepClusterV2Hook')],
     DeepCluster=[clustering('DeepClusterHook', unif_sampling=True, reweight=False, reweight_pow=0.5)],
     DeepClusterReweighted=[clustering('DeepClusterHook', unif_sampling=False, **WEIGHTS)],
     ODC=[

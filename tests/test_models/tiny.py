@@ -49,10 +49,7 @@ CONFIGS = dict(
             type='ChainNeck',
             necks=[
                 dict(
-                    type='MLPNeck',
-                    channels=[8],
-                    norm_cfg=dict(type='SyncBN'),
-                    with_last_norm=True,
+                    type='MLPNeck', channels=[8], norm_cfg=dict(type='SyncBN'), with_last_norm=True,
                     with_last_act=True),
                 dict(type='ConcatTowers', num_towers=4)
             ]),
@@ -103,6 +100,12 @@ CONFIGS = dict(
         with_sobel=True,
         neck=dict(type='AvgPool2dNeck'),
         head=dict(type='ClsHead', in_channels=64, num_classes=4)),
+    DeepClusterV2=dict(
+        type='DeepClusterV2',
+        backbone=BACKBONE,
+        neck=dict(type='SwAVNeck', hid_channels=32, out_channels=DIM),
+        head=dict(type='DeepClusterV2Head', temperature=0.2),
+        memory_bank=dict(type='CropMemory', length=12, num_clusters=[4, 5, 3], crops=[0, 2])),
     NPID=dict(
         type='NPID',
         backbone=BACKBONE,
@@ -198,6 +201,14 @@ def give_tokenizer(model):
     vars(model.head)['tokenizer'] = Encoder(**TOKENIZER).eval()
 
 
+def start_crop_memory(model):
+    """Random features, and their clusters; one sample has none."""
+    bank = model.memory_bank
+    bank.feature_bank.copy_(torch.randn(12, 2, DIM, generator=torch.Generator().manual_seed(1)))
+    bank.feature_bank[3] = 0
+    bank.cluster(seed=1)
+
+
 def start_memory(model):
     """Features and clusters of all samples; positives are the next sample of the cluster instead of a random one."""
     bank = model.memory_bank
@@ -224,13 +235,18 @@ VIEWS = dict(
     RelativeLoc=9,
     RotationPred=4,
     SimCLRMultiCrop=4,
+    DeepClusterV2=5,
     SwAV=5,
     SwAVMomentum=5,
     SimMIM=1,
     MaskFeat=1,
     CAE=2)
 # Height and width of each view, where it is not 32
-SIDES = dict(SimCLRMultiCrop=(32, 32, 24, 24), SwAV=(32, 32, 24, 24, 24), SwAVMomentum=(32, 32, 24, 24, 24))
+SIDES = dict(
+    DeepClusterV2=(32, 32, 24, 24, 24),
+    SimCLRMultiCrop=(32, 32, 24, 24),
+    SwAV=(32, 32, 24, 24, 24),
+    SwAVMomentum=(32, 32, 24, 24, 24))
 # Patches along a side of the mask that comes with the views, and how many of them are masked
 MASKS = dict(SimMIM=(8, 20), MaskFeat=(4, 6), CAE=(4, 6))
 # What a batch holds besides img and idx, computed from idx
@@ -244,6 +260,7 @@ TARGETS = dict(
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,
 # and two processes take unequal shares of it
 PREPARE = dict(
+    DeepClusterV2=start_crop_memory,
     ODC=start_memory,
     InterCLRMoCo=start_memory,
     SwAV=lambda model: model.head.build_queue(13),

@@ -3,6 +3,7 @@ from .checkpoint_hook import CheckpointHook
 from .collapse_monitor import CollapseMonitorHook
 from .cosine_annealing import StepFixCosineAnnealingLrUpdaterHook
 from .deepcluster_hook import ClusteringHook, DeepClusterHook
+from .deepclusterv2_hook import DeepClusterV2Hook
 from .densecl_hook import DenseCLHook
 from .ema_hook import EMAHook
 from .eval_hook import DistEvalHook, EvalHook
@@ -18,8 +19,8 @@ from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
 
 __all__ = [
-    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DenseCLHook', 'DistEvalHook',
-    'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook',
-    'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'SimSiamHook',
+    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
+    'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
+    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'SimSiamHook',
     'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

@@ -5,6 +5,7 @@ from .byol import BYOL
 from .cae import CAE
 from .classification import Classification
 from .deepcluster import DeepCluster
+from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
@@ -25,7 +26,7 @@ from .swav import SwAV
 from .swav_momentum import SwAVMomentum
 
 __all__ = [
-    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DenseCL',
-    'InterCLRMoCo', 'Jigsaw', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID', 'ODC', 'PIRL',
-    'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
+    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DeepClusterV2',
+    'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID',
+    'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
 ]

@@ -2,6 +2,7 @@
 from .cae_head import CAEHead
 from .cls_head import ClsHead
 from .contrastive_head import ContrastiveHead
+from .deepclusterv2_head import DeepClusterV2Head
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
@@ -14,7 +15,7 @@ from .simmim_head import SimMIMHead
 from .swav_head import SwAVHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead',
-    'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead',
-    'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'SimMIMHead', 'SwAVHead'
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DeepClusterV2Head', 'LatentClsHead', 'LatentCrossCorrelationHead',
+    'LatentPredictHead', 'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead',
+    'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'SimMIMHead', 'SwAVHead'
 ]

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .barlow_twins import cross_correlation
+from .clusters import cluster_prediction
 from .contrastive import check_several_images, info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
@@ -11,8 +12,8 @@ from .precision import in_float32
 from .swav import swapped_prediction
 
 __all__ = [
-    'CrossEntropyLoss', 'MultiLabelLoss', 'multi_label_cross_entropy', 'arc_margin', 'balanced_weights',
-    'check_several_images', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
-    'log_partition', 'masked_l1', 'masked_mse', 'nce', 'negative_cosine', 'nt_xent', 'pairs_of_views',
-    'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'CrossEntropyLoss', 'MultiLabelLoss', 'arc_margin', 'balanced_weights', 'check_several_images',
+    'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
+    'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent',
+    'pairs_of_views', 'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
 ]

@@ -1,10 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .cluster import InterCLRMemory, ODCMemory
+from .crop_memory import CropMemory
 from .drawing import keyed_integers
 from .queue import enqueue, new_queue
 from .simple import SimpleMemory, bank_similarities, blend_features
 
 __all__ = [
-    'InterCLRMemory', 'ODCMemory', 'SimpleMemory', 'bank_similarities', 'blend_features', 'enqueue', 'keyed_integers',
-    'new_queue'
+    'CropMemory', 'InterCLRMemory', 'ODCMemory', 'SimpleMemory', 'bank_similarities', 'blend_features', 'enqueue',
+    'keyed_integers', 'new_queue'
 ]
