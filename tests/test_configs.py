@@ -102,6 +102,24 @@ MODELS['npid-nce'] = ('type=NPID; neg_num=4096; ensure_neg=True; ' + RESNET50 +
                       'neck.out_channels=128; neck.with_avg_pool=True; head.type=NCEHead; head.temperature=0.07; '
                       'memory_bank.type=SimpleMemory; memory_bank.feat_dim=128; memory_bank.momentum=0.5')
 
+MLP = "{{'type': 'MLPNeck', 'channels': {}{}}}"
+TOWERS = "{'type': 'ConcatTowers', 'num_towers': 9}"
+MODELS['jigsaw'] = ('type=Jigsaw; ' + RESNET50 + 'backbone.norm_cfg.type=BN; neck.type=ChainNeck; neck.necks=[' +
+                    MLP.format([1000], ", 'norm_cfg': {'type': 'BN'}, 'with_last_norm': True, 'with_last_act': True") +
+                    f', {TOWERS}]; head.type=ClsHead; head.in_channels=None; head.num_classes=2000')
+PIRL = (
+    'type=PIRL; neg_num=32000; patch_weight=0.5; ' + RESNET50 + 'backbone.norm_cfg.type=BN; neck.type=MLPNeck; '
+    'patch_neck.type=ChainNeck; memory_bank.type=SimpleMemory; memory_bank.feat_dim=128; memory_bank.momentum=0.5; ')
+MODELS['pirl'] = (
+    PIRL + f'neck.channels=[128]; patch_neck.necks=[{MLP.format([128], "")}, {TOWERS}, {MLP.format([128], "")}]; '
+    'head.type=NCEHead; head.temperature=0.07')
+MODELS['pirl-gblur'] = MODELS['pirl']
+for width in (2048, 4096, 8192):
+    MODELS[f'pirl-mlp-{width}'] = (
+        PIRL + f'neck.channels={[width, 128]}; patch_neck.necks=[' +
+        MLP.format([width, 128], ", 'with_last_act': True") + f', {TOWERS}, {MLP.format([128], "")}]; '
+        'head.type=ContrastiveHead; head.temperature=0.1')
+
 JITTER = 'RandomAppliedTrans(ColorJitter(brightness={0}, contrast={0}, saturation={1}, hue={2}), p=0.8)'
 BLUR = 'RandomGrayscale(p=0.2) > GaussianBlur(sigma_min=0.1, sigma_max=2.0, p={})'
 BYOL_VIEW = ('RandomResizedCrop(size=224, interpolation=3) > RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) +
@@ -153,6 +171,18 @@ VIEWS.update(
 VIEWS['npid-nce'] = ('SingleViewDataset', None,
                      'ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4) > RandomResizedCrop(size=224)'
                      ' > RandomHorizontalFlip()')
+
+JIGSAW_VIEW = ('Resize(size=256) > RandomHorizontalFlip() > RandomCrop(size=255) > RandomGrayscale(p=0.66) > '
+               'ImageToPatches(num_patches=9) > PermutePatches(permutations={})')
+for name, order in (('jigsaw', '2000'), ('jigsaw-perm100', '100, rule=max-min'), ('jigsaw-perm10k', '10000')):
+    VIEWS[name] = ('SampleDataset', None, JIGSAW_VIEW.format(order))
+    MODELS[name] = MODELS['jigsaw']
+PIRL_VIEW = ('ImageAndPatches(size=224, scale=(0.08, 1.0), patch_size=255, patch_scale=(0.6, 1.0), num_patches=9) > ')
+VIEWS['pirl'] = ('SampleDataset', None, PIRL_VIEW + 'ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)'
+                 ' > RandomPhotometric(p=0.66) > RandomGrayscale(p=0.2) > RandomHorizontalFlip()')
+VIEWS.update({f'pirl-mlp-{width}': VIEWS['pirl'] for width in (2048, 4096, 8192)})
+VIEWS['pirl-gblur'] = ('SampleDataset', None, PIRL_VIEW + 'RandomHorizontalFlip() > ' + JITTER.format(0.8, 0.8, 0.2) +
+                       ' > ' + BLUR.format(0.5))
 
 SGD = 'type=SGD; lr=0.03; weight_decay=0.0001; momentum=0.9'
 LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.(bn|gn)(\d+)?.(weight|bias).'
@@ -356,6 +386,32 @@ TABLE.update({
         )
     },
     'npid/npidpp_resnet50_32xb32-steplr-200e': (32, 200, NO_NORMS.format(0.12), STEP, dict(NCE, model='neg_num=32000')),
+})
+JIGSAW_STEP = 'policy=step; step=[30, 60, 90, 100]; warmup=linear; warmup_iters=5; warmup_ratio=0.25; warmup_by_epoch=True'
+TABLE.update({
+    **{
+        f'jigsaw/{name}_resnet50_{gpus}xb32-steplr-105e': (32, 105, NO_NORMS.format(lr), JIGSAW_STEP,
+                                                           dict(other, like=name))
+        for name, gpus, lr, other in (
+            ('jigsaw', 8, 0.1, {}),
+            ('jigsaw', 32, 0.4, {}),
+            ('jigsaw-perm100', 8, 0.1, dict(model='head.num_classes=100')),
+            ('jigsaw-perm10k', 8, 0.1, dict(model='head.num_classes=10000')),
+        )
+    },
+    **{
+        f'pirl/{name}-{epochs}e': (32, epochs, NO_NORMS.format(0.12) + '; paramwise_options.bias_decay_mult=0.0', SLOW_COSINE,
+                                   dict(other, like=like))
+        for name, epochs, like, other in (
+            ('pirl_resnet50_32xb32-coslr', 800, 'pirl', {}),
+            ('pirl_resnet50_32xb32-coslr', 200, 'pirl', {}),
+            ('pirl-gblur_resnet50_32xb32-coslr', 800, 'pirl-gblur', {}),
+            ('pirl-mlp_resnet50_32xb32-coslr', 800, 'pirl-mlp-2048', {}),
+            ('pirl-mlp_resnet50_32xb32-coslr', 200, 'pirl-mlp-2048', {}),
+            *((f'{form}_resnet50-w{w}_32xb32-fp16-coslr', 400, like.format(2048 * w),
+               dict(fp16='dynamic', model=f'backbone.width_multiplier={w}')) for form, like in (('pirl', 'pirl'), ('pirl-mlp', 'pirl-mlp-{}')) for w in (2, 4)),
+        )
+    },
 })
 
 
@@ -605,6 +661,14 @@ SMALL_PARTS = dict(
     relative_loc={
         'model.neck.out_channels': 32,
         'model.head.in_channels': 32
+    },
+    jigsaw={
+        'data.train.pipeline.5.permutations': 20,
+        'model.head.num_classes': 20
+    },
+    pirl={
+        'data.train.pipeline.0.patch_size': 36,
+        'fp16': None  # a dynamic scale leaves out the first steps, which are all there are here
     },
     rotation_pred={'model.head.in_channels': 64},
     mocov3={

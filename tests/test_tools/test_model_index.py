@@ -20,6 +20,7 @@ def test_model_index_is_current_and_names_every_recipe_once(run_tool):
     found = models(ROOT)
     configs = sorted(model['Config'] for model in found)
     recipes = [*(ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')]
+    recipes += (ROOT / 'configs' / 'selfsup').glob('*/*_yfcc100m.py')
     for toolbox, parts in (('mmdetection', ('coco', 'voc0712')), ('mmsegmentation', ('cityscapes', 'voc12aug'))):
         recipes += [path for part in parts for path in (ROOT / 'configs' / 'benchmarks' / toolbox / part).glob('*.py')]
     assert configs == sorted(str(path.relative_to(ROOT)) for path in recipes)

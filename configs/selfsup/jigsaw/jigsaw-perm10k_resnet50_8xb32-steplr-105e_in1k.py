@@ -1,0 +1,20 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Jigsaw with 10,000 permutations.
+
+Command:  tools/dist_train.sh configs/selfsup/jigsaw/jigsaw-perm10k_resnet50_8xb32-steplr-105e_in1k.py 8
+Hardware: 8 GPUs with 32 images each.
+Known:    not trained with mmssl yet; VISSL published for its recipe (permutations=perm10K) 48.11 % linear
+          evaluation on ImageNet.
+"""
+_base_ = 'jigsaw_resnet50_8xb32-steplr-105e_in1k.py'
+
+data = dict(
+    train=dict(pipeline=[
+        dict(type='Resize', size=256),
+        dict(type='RandomHorizontalFlip'),
+        dict(type='RandomCrop', size=255),
+        dict(type='RandomGrayscale', p=0.66),
+        dict(type='ImageToPatches', num_patches=9),
+        dict(type='PermutePatches', permutations=10000),
+    ]))
+model = dict(head=dict(num_classes=10000))
