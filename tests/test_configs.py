@@ -183,6 +183,9 @@ VIEWS['pirl'] = ('SampleDataset', None, PIRL_VIEW + 'ColorJitter(brightness=0.4,
 VIEWS.update({f'pirl-mlp-{width}': VIEWS['pirl'] for width in (2048, 4096, 8192)})
 VIEWS['pirl-gblur'] = ('SampleDataset', None, PIRL_VIEW + 'RandomHorizontalFlip() > ' + JITTER.format(0.8, 0.8, 0.2) +
                        ' > ' + BLUR.format(0.5))
+MODELS['rotation-pred-one'] = MODELS['rotation_pred']
+VIEWS['rotation-pred-one'] = ('SampleDataset', None,
+                              'RandomResizedCrop(size=224) > RandomHorizontalFlip() > RandomAngle(num_angles=4)')
 
 SGD = 'type=SGD; lr=0.03; weight_decay=0.0001; momentum=0.9'
 LARS = (r'type=LARS; lr={}; weight_decay=1e-06; momentum=0.9; paramwise_options.(bn|gn)(\d+)?.(weight|bias).'
@@ -413,6 +416,9 @@ TABLE.update({
         )
     },
 })
+TABLE['rotation_pred/rotation-pred-one_resnet50_8xb32-steplr-105e'] = (32, 105, NO_NORMS.format(0.1),
+                                                                       'policy=step; step=[30, 60, 90, 100]',
+                                                                       dict(like='rotation-pred-one'))
 
 
 def path_of(name):

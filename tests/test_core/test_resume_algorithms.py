@@ -54,6 +54,7 @@ MODELS = dict(
         neck=dict(type='SwAVNeck', in_channels=32, hid_channels=16, out_channels=DIM, norm_cfg=dict(type='BN')),
         head=dict(type='SwAVHead', feat_dim=DIM, num_crops=[2, 2], num_prototypes=12)),
     SimCLRMultiCrop=dict(type='SimCLR', neck=MLP, head=CONTRAST),
+    SimCLRMixedCrops=dict(type='SimCLR', neck=MLP, head=CONTRAST),
     # hard codes, and batch norm's own statistics, beyond two of the places of resuming
     SwAVMomentum=dict(
         neck=dict(type='MLPNeck', channels=[16, 16, DIM], with_l2norm=True),
@@ -118,6 +119,8 @@ MODELS = dict(
         memory_bank=dict(type='SimpleMemory', feat_dim=DIM, momentum=0.5),
         neg_num=50),
     RotationPred=dict(head=dict(type='ClsHead', with_avg_pool=True, in_channels=32, num_classes=4)),
+    RotationPredOne=dict(
+        type='RotationPred', head=dict(type='ClsHead', in_channels=None, with_avg_pool=True, num_classes=8)),
     MoCoV3=dict(
         backbone=dict(VIT, type='VisionTransformer'),
         neck=dict(MLP, in_channels=16, vit_backbone=True),
@@ -206,6 +209,7 @@ DATA = dict(
             dict(type='RandomHorizontalFlip')
         ]),
     RotationPred=dict(type='RotationPredDataset', pipeline=CROP),
+    RotationPredOne=dict(type='SampleDataset', pipeline=[*CROP, dict(type='RandomAngle', num_angles=8)]),
     MAE=dict(type='SingleViewDataset', pipeline=CROP),
     SimMIM=dict(
         type='SingleViewDataset',
@@ -286,6 +290,7 @@ def config(name, folder):
                 samples_per_gpu=BATCH,
                 workers_per_gpu=0,
                 drop_last=True,
+                collate=dict(type='MixupCrops') if name == 'SimCLRMixedCrops' else None,
                 train=dict(DATA.get(name, two_views), data_source=SOURCE, prefetch=True)),
             img_norm_cfg=NORM,
             optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4, **OPTIMIZER.get(name, {})),

@@ -77,6 +77,25 @@ def test_encoding_the_centre_once_changes_nothing_but_the_cost():
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-6, atol=1e-9, msg=name)
 
 
+def test_one_rotation_an_image_is_the_same_classification():
+    """Loss and gradients of images that were turned by one angle each, against cross entropy in plain torch."""
+    model, data = trained('RotationPred').eval(), doubled(tiny.batch('RotationPred', 6, seed=9))
+    labels = torch.tensor([3, 0, 1, 1, 2, 0])
+    img = torch.stack([data['img'][label][i] for i, label in enumerate(labels)])
+    got = model(img, labels)
+    scores = F.linear(model.backbone(img)[0].mean((2, 3)), model.head.fc_cls.weight, model.head.fc_cls.bias)
+    expected = -scores.log_softmax(1)[range(6), labels].mean()
+    torch.testing.assert_close(got['loss'], expected, rtol=1e-12, atol=1e-12)
+    grads = [torch.autograd.grad(loss, list(model.parameters())) for loss in (got['loss'], expected)]
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-12)
+    # the copies that these are taken from have the same scores
+    copies = model(**data, mode='test')['head0']
+    single = model(img, mode='test')['head0']
+    torch.testing.assert_close(single[:, 0], copies[range(6), labels], rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match='the data gives no rot_label; use RotationPredDataset, or SampleDataset'):
+        model(img)
+
+
 def test_labels_go_with_their_pairs():
     """Any labels, not only those that the data set gives."""
     model, data = trained('RelativeLoc').eval(), doubled(tiny.batch('RelativeLoc', 4))

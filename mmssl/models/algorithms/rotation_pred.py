@@ -50,7 +50,7 @@ class RotationPred(BackboneNeckHead):
         """Images (see classify) and their rotations (B x copies, or B) to loss and accuracy."""
         if rot_label is None:
             self._refuse('no rot_label')
-        return self.head.loss(self.classify(img), rot_label.T.flatten())
+        return self.head.loss(self.classify(img), rot_label.T.flatten() if rot_label.dim() == 2 else rot_label)
 
     def forward_test(self, img, **kwargs):
         """Images (see classify) to scores (B x copies x angles, on the CPU) by head."""
