@@ -304,7 +304,7 @@ def _evaluating(model, layers, pool_type):
         raise ValueError(f'{type(backbone).__name__} has no out_indices: it gives no stages, only pooled and neck')
     count = next((len(getattr(backbone, name)) + (name == 'res_layers')
                   for name in ('res_layers', 'stages', 'layers') if hasattr(backbone, name)),
-                 None)  # a ResNet's stem is stage 0
+                 getattr(backbone, 'num_stages', None))  # a ResNet's stem is stage 0
     if stages and count is not None and max(stages) >= count:
         raise ValueError(f'{type(backbone).__name__} has no stage{max(stages)}, only stage0 to stage{count - 1}')
     neck = getattr(model, 'neck', None)

@@ -14,8 +14,9 @@ from .reference_models import (NoReferenceError, huggingface_config, our_feature
                                timm_features)
 from .weight_files import check_output, find_weights, rename_weights, write_weights
 
-# What sees the image, by our names: of a ResNet, a ResNet-D, and ViT and Swin
-FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight' for name in ('conv1', 'stem.0.conv', 'patch_embed.projection'))
+# What sees the image, by our names: of a ResNet, a ResNet-D, ViT and Swin, and an AlexNet
+FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight'
+                           for name in ('conv1', 'stem.0.conv', 'patch_embed.projection', 'conv1.conv'))
 
 
 @dataclass
@@ -327,6 +328,8 @@ def _describe(cfg):
     kind = cfg['type']
     if kind == 'TIMMBackbone':
         return f'{kind} ({cfg["model_name"]})'
+    if 'variant' in cfg:
+        return f'{kind} ({cfg["variant"]})'
     if 'depth' in cfg:
         return f'{kind}-{cfg["depth"]}'
     arch = cfg['arch']

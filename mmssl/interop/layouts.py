@@ -29,7 +29,8 @@ SWIN = ('patch_embed.projection.{p}', 'patch_embed.norm.{p}',
         *(f'stages.{{i}}.blocks.{{j}}.{key}' for key in SWIN_BLOCK), 'stages.{i}.downsample.norm.{p}',
         'stages.{i}.downsample.reduction.{p}', 'norm{i}.{p}', 'mask_token',
         'stages.{i}.blocks.{j}.attn.w_msa.relative_position_index')  # yapf: disable
-OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN)
+ALEXNET = ('conv{s}.conv.{p}', 'conv{s}.bn.{p}')
+OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN, alexnet=ALEXNET)
 
 _LAST_NORM = 'backbone.norm_last'  # in rows, for the norm of the last stage, such as norm3 of four
 # What the loss of a pre-training needs and the network does without, and tables that each network makes itself
@@ -42,7 +43,7 @@ class Layout:
 
     Attributes:
         name (str): As users give it.
-        family (str): 'resnet' (ResNeXt too), 'vit' or 'swin'.
+        family (str): 'resnet' (ResNeXt too), 'vit', 'swin' or 'alexnet'.
         rows (tuple): The table.
         prefixes (tuple[str]): Beginnings of all their names, of which the file has one; the first is written.
         left_out (str): Regular expression of the beginnings of names, with prefix, that our networks have no place for.
@@ -152,6 +153,16 @@ _CAFFE2_RESNET = (
     *((f'backbone.layer{{s}}.{{b}}.{norm}.{own}', f'res{{s+1}}_{{b}}_branch{branch}_bn_{other}')
       for _, norm, branch in _CAFFE2_BRANCHES for own, other in _CAFFE2_NORM.items()))  # yapf: disable
 
+_CAFFE2_ALEXNET = (
+    ('backbone.conv{s}.conv.weight', 'conv{s}_w'),
+    ('backbone.conv{s}.conv.bias', 'conv{s}_b'),
+    *((f'backbone.conv{{s}}.bn.{own}', f'conv{{s}}norm_{other}') for own, other in _CAFFE2_NORM.items()))  # yapf: disable
+# RotNet's list of convolutions and poolings, which VISSL took over for all its AlexNets; and DeepCluster's layers
+_ROTNET = tuple((f'backbone.conv{i}.{part}.{{p}}', f'{block}.{place}.{{p}}')
+                for i, block in enumerate((0, 2, 4, 5, 6), 1) for place, part in enumerate(('conv', 'bn')))
+_DEEPCLUSTER = tuple((f'backbone.conv{i}.{part}.{{p}}', f'{layer + place}.{{p}}')
+                     for i, layer in enumerate((0, 4, 8, 11, 14), 1) for place, part in enumerate(('conv', 'bn')))
+
 _TIMM_BLOCK = ('norm1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')
 _TIMM_VIT = (
     ('backbone.cls_token', 'cls_token'),
@@ -230,7 +241,10 @@ _ORIGINAL_SWIN = _swin('layers.{i}.blocks.{j}.', 'layers.{i}.downsample.')
 _SWIN_TABLES = r'.*(attn_mask|relative_position_index)$'
 _BARE = {family: _same(family) for family in OURS}
 # of the same names, without what those networks do not have
-_MMCLS = {family: tuple(row for row in rows if 'gamma' not in row[0]) for family, rows in _BARE.items()}
+_MMCLS = {
+    family: tuple(row for row in rows if 'gamma' not in row[0])
+    for family, rows in _BARE.items() if family != 'alexnet'
+}
 # torchvision's ResNet as nn.Sequential(*list(resnet.children())[:-2]): relu and pooling are its 2 and 3
 _SEQUENTIAL_RESNET = (
     ('backbone.conv1.{p}', '0.{p}'),
@@ -283,6 +297,15 @@ LAYOUTS = (
     Layout('vissl', 'resnet', _BARE['resnet'],
            prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
                      'base_model._feature_blocks.'), left_out=r'heads\.'),
+    Layout('vissl', 'alexnet', _ROTNET,
+           prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
+                     'base_model._feature_blocks.'), left_out=r'heads\.|(trunk\.)?(base_model\.)?sobel\.'),
+    # behind the network stand its own classifiers
+    Layout('rotnet', 'alexnet', _ROTNET, prefixes=('_feature_blocks.', ), left_out=r'_feature_blocks\.[89]\.'),
+    Layout('deepcluster', 'alexnet', _DEEPCLUSTER, prefixes=('features.module.', 'features.'),
+           left_out=r'sobel\.|classifier\.|top_layer\.'),
+    Layout('caffe2', 'alexnet', _CAFFE2_ALEXNET, mark=r'_s0(?=_)',
+           left_out=r'.*_momentum$|.*_s[1-8](_|$)|.*(pred|fc|data)|lr$|model_iter$'),
     Layout('moco', 'resnet', _PLAIN_RESNET + (('neck.mlp.{i}.{p}', 'fc.{i}.{p}'), ('neck.fc.{p}', 'fc.{p}')),
            prefixes=('encoder_q.', ), left_out=r'encoder_k\.|queue'),
     Layout('swav', 'resnet',
@@ -307,7 +330,8 @@ LAYOUTS = (
            left_out=r'decoder\.|' + _SWIN_TABLES),
 )  # yapf: disable
 # The originals of these are read only: what their training holds besides the network is not made up here.
-READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl')
+READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl',
+             'rotnet', 'deepcluster')
 
 
 def layout_names():
@@ -366,12 +390,13 @@ def guess_layout(weights, name=None):
 
 
 def family_of(weights):
-    """'resnet', 'vit' or 'swin', by our names.
+    """'resnet', 'vit', 'swin' or 'alexnet', by our names.
 
     Raises:
         CheckpointError: They are of none of these.
     """
-    for family, key in (('resnet', r'layer1\.0\.'), ('vit', r'layers\.0\.'), ('swin', r'stages\.0\.blocks\.')):
+    for family, key in (('resnet', r'layer1\.0\.'), ('vit', r'layers\.0\.'), ('swin', r'stages\.0\.blocks\.'),
+                        ('alexnet', r'conv5\.conv\.')):
         if any(re.match(rf'backbone\.{key}', name) for name in weights):
             return family
     raise CheckpointError(f'no backbone of a known family among {", ".join(list(weights)[:3])}, ...')

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
 from mmssl.utils.errors import ConfigError
@@ -319,6 +320,67 @@ def _mmcls(cfg, weights):
     return f'mmcls {kind}', lambda images: our_features(model, images)
 
 
+def _alexnet(cfg, weights, names):
+    """AlexNets written down once more, as functions of weights by their own names.
+
+    Args:
+        cfg (dict): Config of our AlexNet.
+        weights (dict[str, Tensor]): By their names.
+        names (Callable): The number of a convolution to the names of its weight, its bias, and scale, shift, mean and
+            variance of its norm.
+    """
+    variant = cfg['variant']
+    caffe = variant in ('bvlc', 'colorization', 'jigsaw')
+
+    def convolve(x, i, **steps):
+        groups = 2 if caffe and i in (2, 4, 5) else 1
+        kernel, bias, *norm = names(i)
+        x = F.conv2d(x, weights[kernel], weights[bias], groups=groups, **steps)
+        if variant != 'bvlc' and (variant != 'jigsaw' or i > 2):
+            scale, shift, mean, var = (weights[name] for name in norm)
+            x = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt() * scale[:, None, None] + shift[:, None,
+                                                                                                              None]
+        return x.clamp(min=0)
+
+    def forward(images):
+        x = images
+        if variant == 'colorization':
+            x = images[:, :1]  # L of Lab
+        elif variant == 'deepcluster' and cfg.get('sobel', True):
+            side = torch.tensor([[1., 0., -1.], [2., 0., -2.], [1., 0., -1.]])
+            x = F.conv2d(images.mean(1, keepdim=True), torch.stack((side, side.T))[:, None], padding=1)
+        x = convolve(x, 1, stride=2 if variant == 'jigsaw' else 4, padding=0 if caffe else 2)
+        for i in (2, 3):
+            if variant == 'bvlc':
+                x = F.local_response_norm(x, 5, 1e-4, .75, 1.)
+            x = F.max_pool2d(x, 3, 2)
+            if variant == 'jigsaw':
+                x = F.local_response_norm(x, 5, 1e-4, .75, 1.)
+            x = convolve(x, i, padding=2 if i == 2 else 1)
+        x = F.max_pool2d(convolve(convolve(x, 4, padding=1), 5, padding=1), 3, 2)
+        return x
+
+    return f'AlexNet ({variant}) as functions', forward
+
+
+def _caffe2_alexnet(cfg, weights):
+    return _alexnet(
+        cfg, weights,
+        lambda i: [f'conv{i}_{end}' for end in 'wb'] + [f'conv{i}norm_{end}' for end in ('s', 'b', 'rm', 'riv')])
+
+
+_MODULES = ('0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var')
+
+
+def _rotnet(cfg, weights):
+    return _alexnet(cfg, weights, lambda i: [f'{(0, 2, 4, 5, 6)[i - 1]}.{end}' for end in _MODULES])
+
+
+def _deepcluster(cfg, weights):
+    first = (0, 4, 8, 11, 14)
+    return _alexnet(cfg, weights, lambda i: [f'{first[i - 1] + int(end[0])}.{end[2:]}' for end in _MODULES])
+
+
 @torch.no_grad()
 def timm_features(cfg, weights, images):
     """Last map of the network of timm that a TIMMBackbone wraps, with weights by timm's names, N x C x H x W.
@@ -355,6 +417,9 @@ _MAKERS = {
     **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
                                                    'simsiam', 'mocov3', 'vissl', 'dino')], _torchvision_resnet),
     ('sequential', 'resnet'): _sequential_resnet,
+    ('caffe2', 'alexnet'): _caffe2_alexnet,
+    **dict.fromkeys([(name, 'alexnet') for name in ('vissl', 'rotnet')], _rotnet),
+    ('deepcluster', 'alexnet'): _deepcluster,
     ('timm', 'resnet'): _timm_resnet,
     ('classyvision', 'resnet'): _classyvision,
     **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3', 'dino')], _timm_vit),

@@ -26,8 +26,8 @@ _SAFE += [type(np.dtype(kind)) for kind in ('float16', 'float32', 'float64', 'in
 
 # Where weights stand in a file, tried in this order. VISSL nests them by trunk and heads; blobs are Caffe2's; of a
 # teacher and a student (DINO, I-JEPA) the teacher is the one to use.
-PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'blobs', 'teacher', 'target_encoder', 'student',
-          'encoder', '')  # yapf: disable
+PLACES = ('classy_state_dict.base_model.model', 'state_dict', 'model', 'network', 'model_state_dict', 'blobs',
+          'teacher', 'target_encoder', 'student', 'encoder', '')  # yapf: disable
 
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
                IndexError, OverflowError, MemoryError, UnicodeDecodeError, zipfile.BadZipFile)  # yapf: disable

@@ -301,6 +301,97 @@ def test_caffe2(siamese, tmp_path, call_tool):
         convert_weights(gray, bgr2rgb=True)
 
 
+def alexnet_weights(variant):
+    """Random ones by our names, without the counters that Caffe2 does not have."""
+    return randomised(build_backbone(dict(type='AlexNet', variant=variant)).state_dict())
+
+
+@pytest.mark.parametrize('variant, bgr', [('jigsaw', True), ('bvlc', True), ('colorization', False)])
+def test_caffe2_alexnets(variant, bgr, tmp_path, call_tool):
+    """Blobs of the AlexNets of 2019's benchmark: Jigsaw's nine branches, colorization, supervised."""
+    weights = {key: value for key, value in alexnet_weights(variant).items() if 'num' not in key}
+
+    def blob(key):
+        name = replaced(key, (r'\.bn\.running_mean', 'norm_rm'), (r'\.bn\.running_var', 'norm_riv'),
+                        (r'\.bn\.weight', 'norm_s'), (r'\.bn\.bias', 'norm_b'), (r'\.conv\.weight', '_w'),
+                        (r'\.conv\.bias', '_b'))  # yapf: disable
+        return name
+
+    blobs = {blob(key): value.numpy() for key, value in weights.items()}
+    assert {'conv1_w', 'conv5_b'} < blobs.keys() and ('conv3norm_riv' in blobs) == (variant != 'bvlc')
+    if variant == 'jigsaw':
+        blobs = {re.sub(r'_(\w+)$', rf'_s{i}_\1', key): value for i in range(9) for key, value in blobs.items()}
+    blobs.update({f'{key}_momentum': value for key, value in list(blobs.items())[:3]})
+    blobs.update(fc6_w=np.ones((5, 9), np.float32), pred_b=np.ones(5, np.float32), lr=np.ones(1, np.float32))
+    with open(tmp_path / 'c2.pkl', 'wb') as file:
+        pickle.dump(dict(blobs=blobs), file, protocol=2)
+    options = ['--bgr2rgb'] if bgr else []
+    done = call_tool(TOOL, tmp_path / 'c2.pkl', tmp_path / 'alexnet.pth', '--to', 'mmssl', '--check', *options)
+    assert f'layout caffe2, by its names; {len(blobs)} tensors of a AlexNet ({variant})' in done.stdout
+    assert re.search(r'largest difference [\d.e-]+ of outputs up to [\d.]+', done.stdout)
+    found = torch.load(tmp_path / 'alexnet.pth')['state_dict']
+    if bgr:
+        found['backbone.conv1.conv.weight'] = found['backbone.conv1.conv.weight'].flip(1)
+    assert_same(found, {f'backbone.{key}': value for key, value in weights.items()})
+    conversion = convert_weights(read_weights(tmp_path / 'c2.pkl'), bgr2rgb=bgr)
+    check, = check_conversion(conversion)[0]
+    assert check.scale > .5 and check.relative <= 1e-5
+    if not bgr:
+        with pytest.raises(CheckpointError, match='for images of three channels, the first convolution takes 1'):
+            convert_weights(read_weights(tmp_path / 'c2.pkl'), bgr2rgb=True)
+
+
+# of our convolutions and norms, their numbers in the lists of layers of others
+BLOCKS = dict(rotnet=['0', '2', '4', '5', '6'], deepcluster=['0', '4', '8', '11', '14'])
+
+
+@pytest.mark.parametrize('source, variant', [('rotnet', 'rotnet'), ('deepcluster', 'deepcluster'), ('vissl', 'rotnet'),
+                                             ('vissl', 'jigsaw'), ('vissl', 'deepcluster'), ('vissl', 'colorization'),
+                                             ('vissl', 'bvlc')])
+def test_alexnets_of_pytorch(source, variant, tmp_path):
+    """The authors' files of RotNet and DeepCluster, and trunks of VISSL, with what stands behind the network."""
+    weights = alexnet_weights(variant)
+
+    def theirs(key):
+        number, part, name = int(key[4]), key.split('.')[1], key.rpartition('.')[2]
+        if source == 'deepcluster':
+            layer = int(BLOCKS['deepcluster'][number - 1]) + (part == 'bn')
+            return f'features.module.{layer}.{name}'
+        prefix = 'trunk.' * (source == 'vissl')
+        return f"{prefix}_feature_blocks.{BLOCKS['rotnet'][number - 1]}.{int(part == 'bn')}.{name}"
+
+    named = {theirs(key): value for key, value in weights.items()}
+    more = dict(
+        rotnet=['_feature_blocks.8.1.weight', '_feature_blocks.9.0.bias'],
+        deepcluster=['sobel.0.weight', 'classifier.1.weight', 'top_layer.bias'],
+        vissl=['heads.0.clf.weight'] + ['trunk.sobel.0.weight'] * (variant == 'deepcluster'))[source]
+    named.update({key: torch.ones(3) for key in more})
+    content = dict(rotnet=dict(network=named, epoch=50), deepcluster=dict(state_dict=named, arch='alexnet'),
+                   vissl=dict(model_state_dict=named))[source]  # yapf: disable
+    torch.save(content, tmp_path / 'theirs.pth')
+    conversion = convert_weights(read_weights(tmp_path / 'theirs.pth'))
+    assert conversion.source.name == source and sorted(conversion.left_out) == sorted(more)
+    assert conversion.cfg == dict(type='AlexNet', variant=variant, in_channels=3, out_indices=(7, ))
+    assert_same(conversion.ours, {f'backbone.{key}': value for key, value in weights.items()})
+    check, = check_conversion(conversion)[0]
+    assert check.scale > .5 and check.relative <= 1e-5
+    assert_same(convert_weights(conversion.weights, target='backbone').weights, weights)
+
+
+def test_alexnets_that_others_do_not_have():
+    weights = alexnet_weights('rotnet')
+    for target in ('timm', 'mmcls'):
+        with pytest.raises(CheckpointError, match='these weights are of the family alexnet'):
+            convert_weights(weights, target=target)
+    edges = {key: value for key, value in alexnet_weights('deepcluster').items()}
+    edges['conv1.conv.weight'] = torch.randn(96, 3, 11, 11)
+    cfg = convert_weights(edges).cfg
+    assert cfg == dict(type='AlexNet', variant='deepcluster', sobel=False, in_channels=3, out_indices=(7, ))
+    del edges['conv3.bn.weight']
+    with pytest.raises(CheckpointError, match=r'no AlexNet has these channels.* \(1, 2, 4, 5\)'):
+        convert_weights(edges)
+
+
 def test_images_of_the_other_order():
     """The check gives each network the images that it takes."""
     weights = randomised(timm.create_model('vit_tiny_patch16_224', depth=1).state_dict())

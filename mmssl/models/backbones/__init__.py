@@ -1,4 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from .alexnet import AlexNet
 from .cae_vit import CAEViT
 from .mae_vit import MAEViT
 from .maskfeat_vit import MaskFeatViT
@@ -12,7 +13,7 @@ from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
 __all__ = [
-    'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet', 'ResNetV1d',
+    'AlexNet', 'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet', 'ResNetV1d',
     'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone',
     'VisionTransformer'
 ]

@@ -21,7 +21,9 @@ def in_float32(func):
 
     @functools.wraps(func)
     def wrapper(first, *args, **kwargs):
-        with torch.autocast(first.device.type, enabled=False):
+        kind = first.device.type
+        # tensors that are only shapes have no autocast
+        with torch.autocast('cpu' if kind == 'meta' else kind, enabled=False):
             return func(*map(_widen, (first, *args)), **{k: _widen(v) for k, v in kwargs.items()})
 
     return wrapper

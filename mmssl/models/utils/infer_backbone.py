@@ -18,12 +18,14 @@ def infer_backbone(weights, num_heads=None, size=None):
             it has positions; without it they are square.
 
     Returns:
-        dict: For build_backbone: a ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or SwinTransformer.
+        dict: For build_backbone: an AlexNet, ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or SwinTransformer.
 
     Raises:
         CheckpointError: They are of no such network.
     """
     try:
+        if 'conv5.conv.weight' in weights:
+            return _alexnet(weights)
         if 'layer1.0.conv1.weight' in weights:
             return _resnet(weights)
         if 'layers.0.ln1.weight' in weights:
@@ -35,7 +37,7 @@ def infer_backbone(weights, num_heads=None, size=None):
     except StopIteration:
         raise CheckpointError('no ResNet has as many blocks in each stage: '
                               f'{_counts(weights, "layer{}")}') from None
-    raise CheckpointError(f'no ResNet, ViT or Swin has weights named {", ".join(list(weights)[:3])}, ...')
+    raise CheckpointError(f'no AlexNet, ResNet, ViT or Swin has weights named {", ".join(list(weights)[:3])}, ...')
 
 
 def _count(weights, pattern):
@@ -79,6 +81,29 @@ def _resnet(weights):
     if len(blocks) < 4:
         cfg.update(num_stages=len(blocks), strides=(1, 2, 2, 2)[:len(blocks)], dilations=(1, ) * len(blocks))
     return dict(cfg, out_indices=(len(blocks), ))
+
+
+def _alexnet(weights):
+    from ..backbones import AlexNet
+    first = weights['conv1.conv.weight']
+    found = (tuple(weights[f'conv{i}.conv.weight'].shape[0]
+                   for i in range(1, 6)), tuple(i for i in range(1, 6) if f'conv{i}.bn.weight' in weights),
+             tuple(
+                 i for i in range(2, 6)
+                 if weights[f'conv{i}.conv.weight'].shape[1] < weights[f'conv{i - 1}.conv.weight'].shape[0]))
+    variant = next(
+        (name
+         for name, facts in AlexNet.variants.items() if (facts.channels, facts.batch_norms, facts.grouped) == found),
+        None)
+    if variant is None:
+        raise CheckpointError('no AlexNet has these channels, convolutions with batch norm, and grouped ones: '
+                              f'{", ".join(map(str, found))}')
+    cfg = dict(type='AlexNet', variant=variant, in_channels=3)
+    if variant == 'deepcluster' and first.shape[1] != 2:
+        cfg.update(sobel=False)
+    if first.shape[1] != (1 if variant == 'colorization' else 2):
+        cfg.update(in_channels=first.shape[1])
+    return dict(cfg, out_indices=(7, ))
 
 
 def _vit(weights, num_heads, size):
