@@ -390,7 +390,10 @@ TABLE.update({
     },
     'npid/npidpp_resnet50_32xb32-steplr-200e': (32, 200, NO_NORMS.format(0.12), STEP, dict(NCE, model='neg_num=32000')),
 })
-JIGSAW_STEP = 'policy=step; step=[30, 60, 90, 100]; warmup=linear; warmup_iters=5; warmup_ratio=0.25; warmup_by_epoch=True'
+JIGSAW_STEP = ('policy=step; step=[30, 60, 90, 100]; warmup=linear; warmup_iters=5; warmup_ratio=0.25; '
+               'warmup_by_epoch=True')
+WIDE = {w: dict(model=f'backbone.width_multiplier={w}', fp16='dynamic') for w in (2, 4)}
+NO_BIASES = NO_NORMS.format(0.12) + '; paramwise_options.bias_decay_mult=0.0'
 TABLE.update({
     **{
         f'jigsaw/{name}_resnet50_{gpus}xb32-steplr-105e': (32, 105, NO_NORMS.format(lr), JIGSAW_STEP,
@@ -403,16 +406,17 @@ TABLE.update({
         )
     },
     **{
-        f'pirl/{name}-{epochs}e': (32, epochs, NO_NORMS.format(0.12) + '; paramwise_options.bias_decay_mult=0.0', SLOW_COSINE,
-                                   dict(other, like=like))
-        for name, epochs, like, other in (
-            ('pirl_resnet50_32xb32-coslr', 800, 'pirl', {}),
-            ('pirl_resnet50_32xb32-coslr', 200, 'pirl', {}),
-            ('pirl-gblur_resnet50_32xb32-coslr', 800, 'pirl-gblur', {}),
-            ('pirl-mlp_resnet50_32xb32-coslr', 800, 'pirl-mlp-2048', {}),
-            ('pirl-mlp_resnet50_32xb32-coslr', 200, 'pirl-mlp-2048', {}),
-            *((f'{form}_resnet50-w{w}_32xb32-fp16-coslr', 400, like.format(2048 * w),
-               dict(fp16='dynamic', model=f'backbone.width_multiplier={w}')) for form, like in (('pirl', 'pirl'), ('pirl-mlp', 'pirl-mlp-{}')) for w in (2, 4)),
+        f'pirl/{name}_32xb32{fp16}-coslr-{epochs}e': (32, epochs, NO_BIASES, SLOW_COSINE, dict(other, like=like))
+        for name, fp16, epochs, like, other in (
+            ('pirl_resnet50', '', 800, 'pirl', {}),
+            ('pirl_resnet50', '', 200, 'pirl', {}),
+            ('pirl-gblur_resnet50', '', 800, 'pirl-gblur', {}),
+            ('pirl-mlp_resnet50', '', 800, 'pirl-mlp-2048', {}),
+            ('pirl-mlp_resnet50', '', 200, 'pirl-mlp-2048', {}),
+            ('pirl_resnet50-w2', '-fp16', 400, 'pirl', WIDE[2]),
+            ('pirl_resnet50-w4', '-fp16', 400, 'pirl', WIDE[4]),
+            ('pirl-mlp_resnet50-w2', '-fp16', 400, 'pirl-mlp-4096', WIDE[2]),
+            ('pirl-mlp_resnet50-w4', '-fp16', 400, 'pirl-mlp-8192', WIDE[4]),
         )
     },
 })
