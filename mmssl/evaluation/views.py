@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What a data set makes of a sample, as images that can be looked at: views, patches, rotations, masks, targets."""
+import math
 import os.path as osp
 
 import numpy as np
@@ -32,8 +33,10 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
     norm = normalisation(leaf)
     if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
-    stored = Tile(leaf.stored(place), caption_of(dataset, idx))
-    return stored, [lay_out(sample, norm, leaf.CLASSES) for sample in samples]
+    stored = leaf.stored(place)
+    stored = next(iter(stored.values())) if isinstance(stored, dict) else stored  # of several sources side by side
+    classes = None if 'label' in getattr(leaf.pipeline, 'makes', ()) else leaf.CLASSES
+    return Tile(stored, caption_of(dataset, idx)), [lay_out(sample, norm, classes) for sample in samples]
 
 
 def choose(length, count, idx=None):
@@ -92,15 +95,18 @@ def lay_out(sample, norm=None, classes=None):
     """A sample as rows of tiles, with its targets as captions.
 
     Args:
-        sample (dict): What a data set gives: `img` is a view, a list of views, or a tuple of an image and masks (or of
-            a view and further images, such as the targets of reconstruction); `idx`; other entries are targets, one a
-            view or one for all.
+        sample (dict): What a data set gives: `img` is a view, a list of views, a tuple of an image and masks (or of a
+            view and further images, such as the targets of reconstruction), P patches in one array, or a dict of such
+            by name; `idx`; other entries are targets, one a view or one for all.
         norm (dict, optional): Mean and std to undo.
         classes (Sequence[str], optional): Names of the values of `label`.
 
     Returns:
-        list[list[Tile]]: Patches of RelativeLocDataset stand in their places, other views in one row.
+        list[list[Tile]]: Patches stand in a grid, in their order, other views in one row; each entry of a dict begins
+            a row.
     """
+    if isinstance(sample['img'], dict) or _are_patches(sample['img']):
+        return _lay_out_parts(sample, norm, classes)
     views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
     captions = [[] for _ in views]
     for key, values in sample.items():
@@ -122,10 +128,38 @@ def lay_out(sample, norm=None, classes=None):
     return [flat[i:i + 3] for i in (0, 3, 6)] if 'patch_label' in sample else [flat]
 
 
+def _are_patches(part):
+    return getattr(part, 'ndim', 0) == 4
+
+
+def _lay_out_parts(sample, norm, classes):
+    """Rows of tiles of a dict of images, lists and patches by name, or of patches alone; see lay_out."""
+    targets = {key: value for key, value in sample.items() if key not in ('img', 'idx')}
+    words = [
+        _word(f'{key} {name}'.strip(), one, classes if key == 'label' and not name else None)
+        for key, value in targets.items() for name, one in (value if isinstance(value, dict) else {
+            '': value
+        }).items()
+    ]
+    rows = []
+    for name, part in (sample['img'] if isinstance(sample['img'], dict) else {'': sample['img']}).items():
+        several = isinstance(part, list) or _are_patches(part)
+        tiles = [tile for view in (part if several else [part]) for tile in _tiles(view, norm)]
+        across = math.isqrt(len(tiles) - 1) + 1 if _are_patches(part) else len(tiles)
+        size = '{} x {}'.format(*tiles[0].image.shape[:2])
+        lines = [tiles[i:i + across] for i in range(0, len(tiles), across)]
+        # below the last line, so that words do not part those of a grid
+        lines[-1][0] = lines[-1][0]._replace(caption='\n'.join(filter(None, [*words, f'{name} {size}'.strip()])))
+        rows += lines
+        words = []
+    return rows
+
+
 def first_images(sample):
-    """The first image of each view."""
-    views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
-    return [view[0] if isinstance(view, tuple) else view for view in views]
+    """The first image of each view, or of each entry of a dict."""
+    views = sample['img']
+    views = list(views.values()) if isinstance(views, dict) else views if isinstance(views, list) else [views]
+    return [view[0] if isinstance(view, (tuple, list)) or _are_patches(view) else view for view in views]
 
 
 def _word(key, value, classes):

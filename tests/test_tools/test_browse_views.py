@@ -11,6 +11,7 @@ from mmcv import Config
 from PIL import Image
 
 from mmssl.datasets import ConcatDataset, RepeatDataset, build_dataloader, build_dataset
+from mmssl.datasets.loader import KeyedDataset
 from mmssl.datasets.pipelines.rng import rng
 from mmssl.evaluation import plots
 from mmssl.evaluation.views import lay_out, look_at
@@ -205,3 +206,27 @@ def test_broken_images_are_left_out(photo_folder, tmp_path, monkeypatch, warning
     main()
     assert (tmp_path / 'views.png').exists()
     assert [f'1 of 3 images cannot be read and are left out: {tmp_path}/b.jpg' in w for w in warnings_of_data] == [True]
+
+
+def test_patches_and_images_by_name(source):
+    """Patches in a grid, an image beside them by its name, labels that the pipeline makes without names of classes."""
+    steps = [dict(type='Resize', size=(48, 48)), dict(type='ImageToPatches', num_patches=4)]
+    puzzle = [*steps, dict(type='PermutePatches', permutations=20, num_patches=4)]
+    dataset = build_dataset(dict(type='SampleDataset', data_source=source, pipeline=puzzle, prefetch=True))
+    stored, (block, ) = look_at(dataset, 2, [1], seed=4)
+    sample = KeyedDataset(dataset, 4).__getitems__([(1, 2)])[0][0]
+    assert np.array_equal(stored.image, dataset.data_source.get_array(2)) and [len(row) for row in block] == [2, 2]
+    for tile, patch in zip([*block[0], *block[1]], sample['img']):
+        assert np.array_equal(tile.image, patch)
+    assert captions(block) == [['', ''], [f'label {sample["label"]}\n18 x 18', '']]
+
+    steps = [dict(type='ImageAndPatches', size=32, patch_size=40), *TENSOR]
+    dataset = build_dataset(dict(type='SampleDataset', data_source=source, pipeline=steps))
+    _, (block, ) = look_at(dataset, 2)
+    assert [len(row) for row in block] == [1, 3, 3, 3]
+    assert [row[0] for row in captions(block)] == ['label 0: china\nimage 32 x 32', '', '', 'patches 10 x 10']
+    assert block[0][0].image.dtype == np.uint8
+    views = [dict(type='Resize', size=(16, 16)), dict(type='Copies', num=3)]
+    dataset = build_dataset(dict(type='SampleDataset', data_source=source, pipeline=views, prefetch=True))
+    _, (block, ) = look_at(dataset, 2)
+    assert [len(row) for row in block] == [3]
