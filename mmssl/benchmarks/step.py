@@ -11,6 +11,9 @@ import torch
 
 from mmssl.core import LARS, build_optimizer
 from mmssl.core.log_buffer import LogBuffer
+from mmssl.datasets.collators import collate
+from mmssl.datasets.loader import map_tensors
+from mmssl.datasets.pipelines import SamplePipeline
 from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.relative_loc import image_to_patches
 from mmssl.models import build_algorithm
@@ -99,6 +102,8 @@ def random_batch(cfg, batch_size, size, device):
     """
     kind, channels = cfg.data.train.get('type'), cfg.model.backbone.get('in_channels', 3)
     channels = 3 if channels == 2 else channels  # the algorithm makes edges of colours
+    if kind == 'SampleDataset':
+        return _random_samples(cfg, batch_size, size, channels, device)
     own, targets = [_last_size(pipeline) for pipeline in _pipelines(cfg)], {}
     sizes = [max(1, round(size * n / own[0])) for n in own]
     if kind == 'RelativeLocDataset':
@@ -121,6 +126,18 @@ def random_batch(cfg, batch_size, size, device):
     return dict(img=images[0] if one else images, idx=torch.arange(batch_size, device=device), **targets)
 
 
+def _random_samples(cfg, batch_size, size, channels, device):
+    """The same of a data set whose pipeline makes samples: noise in the shapes that it leaves, with its labels."""
+    pipeline = [dict(step) for step in _pipelines(cfg)[0]]
+    last, scale = next((s for s in reversed(pipeline) if 'size' in s), {}), size / image_size(cfg)
+    # one more size may stand in the same step
+    last.update({key: round(last[key] * scale) for key in ('size', 'patch_size') if isinstance(last.get(key), int)})
+    run, grey = SamplePipeline(pipeline), np.full((2 * size, 2 * size, channels), 128, np.uint8)
+    batch = collate([run(dict(img=grey, label=0, idx=i)) for i in range(batch_size)])
+    batch['img'] = map_tensors(batch['img'], lambda t: torch.randn(t.shape))
+    return map_tensors(batch, lambda t: t.to(device))
+
+
 class Step:
     """An iteration of a config's training without its data: forward, backward, optimizer, moving averages, logs.
 
@@ -137,12 +154,8 @@ class Step:
         self.dtype = torch.bfloat16 if 'bfloat16' in switches else None
         if 'channels_last' in switches:
             model.to(memory_format=torch.channels_last)
-            many = isinstance(batch['img'], list)
-            images = [
-                x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
-                for x in (batch['img'] if many else [batch['img']])
-            ]
-            batch = {**batch, 'img': images if many else images[0]}
+            images = map_tensors(batch['img'], lambda x: x.to(memory_format=torch.channels_last) if x.dim() == 4 else x)
+            batch = {**batch, 'img': images}
         if 'compile' in switches:
             for part in model.compile_parts():
                 part.compile()

@@ -93,3 +93,21 @@ def test_random_batches(name, views, sizes, target):
     assert [tuple(x.shape) for x in images] == [(4, 3, sizes, sizes)] * (views or 1)
     labels = {key: tuple(value.shape) for key, value in batch.items() if key not in ('img', 'idx')}
     assert labels == (dict([target]) if target else {})
+
+
+def test_random_samples():
+    """Patches and images by name, in the shapes of the recipes and in those of another size."""
+    shapes = {}
+    for name, size in (('jigsaw/jigsaw-perm100_resnet50_8xb32-steplr-105e_in1k',
+                        255), ('pirl/pirl-gblur_resnet50_32xb32-coslr-800e_in1k', 224),
+                       ('pirl/pirl-gblur_resnet50_32xb32-coslr-800e_in1k', 56)):
+        cfg = load_config(CONFIGS / f'{name}.py')
+        batch = benchmark_step.random_batch(cfg, 2, size, torch.device('cpu'))
+        img = batch['img'] if isinstance(batch['img'], dict) else dict(img=batch['img'])
+        shapes[name[:4], size] = {key: tuple(value.shape) for key, value in img.items()}
+        assert batch['label'].shape == batch['idx'].shape == (2, ) and all(v.std() > 0.9 for v in img.values())
+    assert shapes == {
+        ('jigs', 255): dict(img=(2, 9, 3, 64, 64)),
+        ('pirl', 224): dict(image=(2, 3, 224, 224), patches=(2, 9, 3, 64, 64)),
+        ('pirl', 56): dict(image=(2, 3, 56, 56), patches=(2, 9, 3, 16, 16))
+    }
