@@ -23,31 +23,11 @@ def parse_args():
 def main():
     args = parse_args()
 
-    import time
-
     from mmssl.apis.evaluation import EvaluationRun
-    from mmssl.evaluation.stored_features import store_features
-    from mmssl.utils.errors import ConfigError
 
     run = EvaluationRun(args, [f'data.{split}' for split in args.splits], 'extract')
-    settings = dict(config=str(args.config), checkpoint=args.checkpoint, dataset_config=str(args.dataset_config))
     for split in args.splits:
-        start = time.time()
-        try:
-            done = store_features(
-                None if set(args.layers) == {'pixels'} else run.model,
-                run.dataset(split),
-                args.out_dir,
-                split,
-                dict(settings, **run.provenance(split)),
-                args.shard_size,
-                args.overwrite,
-                dtype=args.dtype,
-                **run.extraction(args.layers))
-        except ValueError as error:
-            raise error if isinstance(error, ConfigError) else ConfigError(f'{split}: {error}') from error
-        run.logger.info(f'{split}: {done} images computed by this process in {time.time() - start:.1f} s'
-                        f'{"" if done else ", all were stored already"}; the features are in {args.out_dir}')
+        run.store(split, args.out_dir, args.shard_size, args.overwrite, args.dtype)
 
 
 if __name__ == '__main__':

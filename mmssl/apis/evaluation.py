@@ -8,7 +8,7 @@ from mmssl.datasets import build_dataset
 from mmssl.datasets.classes import match_labels
 from mmssl.datasets.loader import write_broken
 from mmssl.evaluation import extract_features
-from mmssl.evaluation.stored_features import files_digest, first_difference, load_features
+from mmssl.evaluation.stored_features import files_digest, first_difference, load_features, store_features
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import local_file
 from mmssl.utils.config import check_sections, config_section, load_config
@@ -115,6 +115,31 @@ class EvaluationRun:
         self._list_broken(split, found.broken)
         self.logger.info(f'{split}: features of {len(found)} images in {time.time() - start:.1f} s')
         return self._match_classes(split, found)
+
+    def store(self, split, folder, shard_size=10000, overwrite=False, dtype='float32'):
+        """Extract the layers of the options into files; see store_features for the arguments."""
+        start = time.time()
+        settings = dict(
+            config=str(self.args.config),
+            checkpoint=self.args.checkpoint,
+            dataset_config=str(self.args.dataset_config),
+            **self.provenance(split))
+        model = None if set(self.args.layers) == {'pixels'} else self.model
+        try:
+            done = store_features(
+                model,
+                self.dataset(split),
+                folder,
+                split,
+                settings,
+                shard_size,
+                overwrite,
+                dtype=dtype,
+                **self.extraction(self.args.layers))
+        except ValueError as error:
+            raise error if isinstance(error, ConfigError) else ConfigError(f'{split}: {error}') from error
+        self.logger.info(f'{split}: {done} images computed by this process in {time.time() - start:.1f} s'
+                         f'{"" if done else ", all were stored already"}; the features are in {folder}')
 
     def _match_classes(self, split, found):
         """The features, with labels that count the classes of data.train."""

@@ -8,8 +8,8 @@ import importlib
 _HOME = dict(extract_features='features', Extractor='extractor', Features='features', knn_classifier='knn')
 
 __all__ = [
-    'Extractor', 'Features', 'average_precision', 'best_nn', 'clustering', 'extract_features', 'few_label',
-    'instance_discrimination', 'knn', 'knn_classifier', 'linear', 'meters', 'plots', 'quality', 'report',
+    'Extractor', 'Features', 'average_precision', 'best_nn', 'clusterfit', 'clustering', 'extract_features',
+    'few_label', 'instance_discrimination', 'knn', 'knn_classifier', 'linear', 'meters', 'plots', 'quality', 'report',
     'representation', 'retrieval', 'scatter_page', 'svm', 'view_statistics', 'views', 'whitening'
 ]
 

@@ -85,31 +85,34 @@ def _exact_index(dims):
     return index
 
 
-def run_kmeans(x, nmb_clusters, verbose=False, seed=0):
-    """k-means over all samples: 20 iterations from random samples; a cluster that falls empty takes half of another.
+def faiss_kmeans(x, nmb_clusters, iterations=20, seed=0):
+    """k-means over all samples, from random samples; a cluster that falls empty takes half of another.
 
     Args:
         x (ndarray): N x D.
         nmb_clusters (int): Number of clusters.
-        verbose (bool): Log the loss.
+        iterations (int): Updates of the centres.
         seed (int): Of the choice of the first centres.
 
     Returns:
-        tuple[ndarray, float]: Cluster of each sample (N int64; with repeated samples some clusters may stay empty),
-        and the sum of squared distances to the centres in the last iteration.
+        tuple[ndarray, ndarray, list[float]]: Cluster of each sample (N int64; with repeated samples some clusters may
+        stay empty), the centres (nmb_clusters x D float32), and the sum of squared distances to them in each
+        iteration.
 
     Raises:
-        ValueError: Fewer samples than clusters.
+        ValueError: Fewer samples than clusters, or no iteration.
     """
     if not isinstance(nmb_clusters, int) or nmb_clusters < 1:
         raise ValueError(f'the number of clusters must be a positive integer, got {nmb_clusters!r}')
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f'k-means needs a positive number of iterations, got {iterations!r}')
     n, d = x.shape
     if n < nmb_clusters:
         raise ValueError(f'{n} samples cannot make k={nmb_clusters} clusters: a smaller k, or more samples')
     faiss = _faiss()
     x = np.ascontiguousarray(x, np.float32)
     kmeans = faiss.Clustering(d, nmb_clusters)
-    kmeans.niter = 20
+    kmeans.niter = iterations
     kmeans.seed = seed
     kmeans.max_points_per_centroid = n  # all samples take part, however unequal the clusters
     kmeans.min_points_per_centroid = 1  # no warning about few samples
@@ -117,10 +120,31 @@ def run_kmeans(x, nmb_clusters, verbose=False, seed=0):
     kmeans.train(x, index)
     labels = index.search(x, 1)[1][:, 0].astype(np.int64, copy=False)
     losses = [kmeans.iteration_stats.at(i).obj for i in range(kmeans.iteration_stats.size())]
+    return labels, faiss.vector_to_array(kmeans.centroids).reshape(nmb_clusters, d), losses
+
+
+def run_kmeans(x, nmb_clusters, verbose=False, seed=0, iterations=20):
+    """k-means by `faiss_kmeans`, in the form of MMSelfSup.
+
+    Args:
+        x (ndarray): N x D.
+        nmb_clusters (int): Number of clusters.
+        verbose (bool): Log the loss.
+        seed (int): Of the choice of the first centres.
+        iterations (int): Updates of the centres.
+
+    Returns:
+        tuple[ndarray, float]: Cluster of each sample, and the sum of squared distances to the centres in the last
+        iteration.
+
+    Raises:
+        ValueError: Fewer samples than clusters, or no iteration.
+    """
+    labels, _, losses = faiss_kmeans(x, nmb_clusters, iterations, seed)
     if verbose:
         get_root_logger().info(
-            'k-means of %d samples to %d clusters: loss %.6g after %.6g in the first of %d iterations', n, nmb_clusters,
-            losses[-1], losses[0], len(losses))
+            'k-means of %d samples to %d clusters: loss %.6g after %.6g in the first of %d iterations', len(x),
+            nmb_clusters, losses[-1], losses[0], len(losses))
     return labels, losses[-1]
 
 
@@ -132,15 +156,17 @@ class Kmeans:
         k (int): Number of clusters.
         pca_dim (int): Number of components; -1 for no PCA.
         seed (int): Of the choice of the first centres.
+        iterations (int): Updates of the centres.
 
     Attributes:
         labels (ndarray): Cluster of each sample, N int64 in 0..k - 1, after `cluster`.
     """
 
-    def __init__(self, k, pca_dim=256, seed=0):
+    def __init__(self, k, pca_dim=256, seed=0, iterations=20):
         self.k = k
         self.pca_dim = pca_dim
         self.seed = seed
+        self.iterations = iterations
 
     def cluster(self, feat, verbose=False):
         """Cluster features.
@@ -155,7 +181,8 @@ class Kmeans:
         Raises:
             ValueError: Fewer samples than clusters, or see preprocess_features.
         """
-        self.labels, loss = run_kmeans(preprocess_features(feat, self.pca_dim), self.k, verbose, self.seed)
+        self.labels, loss = run_kmeans(
+            preprocess_features(feat, self.pca_dim), self.k, verbose, self.seed, self.iterations)
         return loss
 
 
