@@ -156,7 +156,8 @@ _CAFFE2_RESNET = (
 _CAFFE2_ALEXNET = (
     ('backbone.conv{s}.conv.weight', 'conv{s}_w'),
     ('backbone.conv{s}.conv.bias', 'conv{s}_b'),
-    *((f'backbone.conv{{s}}.bn.{own}', f'conv{{s}}norm_{other}') for own, other in _CAFFE2_NORM.items()))  # yapf: disable
+    *((f'backbone.conv{{s}}.bn.{own}', f'conv{{s}}norm_{other}') for own, other in _CAFFE2_NORM.items())
+)  # yapf: disable
 # RotNet's list of convolutions and poolings, which VISSL took over for all its AlexNets; and DeepCluster's layers
 _ROTNET = tuple((f'backbone.conv{i}.{part}.{{p}}', f'{block}.{place}.{{p}}')
                 for i, block in enumerate((0, 2, 4, 5, 6), 1) for place, part in enumerate(('conv', 'bn')))

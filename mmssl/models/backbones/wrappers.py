@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Networks of timm and torchvision as backbones. Both libraries are imported when a network is built."""
+import copy
 import re
 
 import torch
@@ -369,6 +370,13 @@ class TorchvisionBackbone(_Wrapper):
         extractor.recompile()
         extractor.delete_all_unused_submodules()
         return extractor
+
+    def __deepcopy__(self, memo):
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        for module, new in zip(self.modules(), copied.modules(), strict=True):
+            new.training = module.training  # torchvision's graphs come out of a copy in training mode
+        return copied
 
     def _key(self):
         return tuple(sorted(set(self.out_indices)))

@@ -18,7 +18,8 @@ def infer_backbone(weights, num_heads=None, size=None):
             it has positions; without it they are square.
 
     Returns:
-        dict: For build_backbone: an AlexNet, ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or SwinTransformer.
+        dict: For build_backbone: an AlexNet, ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or
+        SwinTransformer.
 
     Raises:
         CheckpointError: They are of no such network.
