@@ -29,6 +29,8 @@ class SampleDataset(BaseDataset):
             data source (of several sources, of the one with this name). `label` is then a dict by these names.
 
     Attributes:
+        CLASSES (Sequence[str] | None): Names of the classes of `label`, where an image has one.
+        classes (dict[str, Sequence[str] | None]): Those of each of several data sources.
         gt_labels (ndarray): Labels of all samples, -1 = unlabelled; there is none where an image has several, or where
             the pipeline makes them.
 
@@ -48,6 +50,9 @@ class SampleDataset(BaseDataset):
         if len(set(lengths.values())) > 1:
             raise ConfigError('the data sources side by side have different numbers of images: ' +
                               ', '.join(f'{name} {length}' for name, length in lengths.items()))
+        self.classes = {name: source.CLASSES for name, source in sources.items()} if several else {}
+        if several or labels is not None:
+            self.CLASSES = None
         # each has the rules of its labels
         self._parts = {name: SingleViewDataset(source, []) for name, source in sources.items()}
         self._labels = labels if labels is None else {

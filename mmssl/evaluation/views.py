@@ -9,6 +9,8 @@ import torch
 from mmssl.datasets.data_sources.base import ArraySource
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset, left_out
+from mmssl.datasets.pipelines.sample import RandomAngle
+from mmssl.datasets.rotation_pred import RotationPredDataset
 from mmssl.utils.errors import ConfigError, printable
 from mmssl.utils.logger import get_root_logger
 from .plots import Tile
@@ -33,10 +35,26 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
     norm = normalisation(leaf)
     if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
-    stored = leaf.stored(place)
-    stored = next(iter(stored.values())) if isinstance(stored, dict) else stored  # of several sources side by side
-    classes = None if 'label' in getattr(leaf.pipeline, 'makes', ()) else leaf.CLASSES
-    return Tile(stored, caption_of(dataset, idx)), [lay_out(sample, norm, classes) for sample in samples]
+    stored = Tile(_joined(leaf.stored(place)), caption_of(dataset, idx))
+    classes = None if 'label' in getattr(leaf.pipeline, 'makes', ()) else getattr(leaf, 'classes', None) or leaf.CLASSES
+    return stored, [lay_out(sample, norm, classes, _angles(leaf)) for sample in samples]
+
+
+def _joined(img):
+    """Images by name side by side, on white."""
+    if not isinstance(img, dict):
+        return img
+    height, channels = (max(one.shape[axis] for one in img.values()) for axis in (0, 2))
+    parts = [np.full((height, one.shape[1], channels), 255, np.uint8) for one in img.values()]
+    for part, one in zip(parts, img.values()):
+        part[:one.shape[0]] = one
+    return np.hstack(parts)
+
+
+def _angles(dataset):
+    """Number of angles that a data set turns images by."""
+    turned = [step.num_angles for step in _steps(dataset) if isinstance(step, RandomAngle)]
+    return turned[0] if turned else dataset.num_classes if isinstance(dataset, RotationPredDataset) else 4
 
 
 def choose(length, count, idx=None):
@@ -91,7 +109,7 @@ def caption_of(dataset, idx):
     return (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\nsample {idx}'
 
 
-def lay_out(sample, norm=None, classes=None):
+def lay_out(sample, norm=None, classes=None, angles=4):
     """A sample as rows of tiles, with its targets as captions.
 
     Args:
@@ -99,25 +117,29 @@ def lay_out(sample, norm=None, classes=None):
             view and further images, such as the targets of reconstruction), P patches in one array, or a dict of such
             by name; `idx`; other entries are targets, one a view or one for all.
         norm (dict, optional): Mean and std to undo.
-        classes (Sequence[str], optional): Names of the values of `label`.
+        classes (Sequence[str] | dict, optional): Names of the values of `label`; or such by the names of the images.
+        angles (int): Number of equal steps of a full turn that `rot_label` counts.
 
     Returns:
         list[list[Tile]]: Patches stand in a grid, in their order, other views in one row; each entry of a dict begins
             a row.
     """
-    if isinstance(sample['img'], dict) or _are_patches(sample['img']):
-        return _lay_out_parts(sample, norm, classes)
     views = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
+    if isinstance(sample['img'], dict) or any(map(_are_patches, views)):
+        return _lay_out_parts(sample, norm, classes, angles)
     captions = [[] for _ in views]
     for key, values in sample.items():
         if key in ('img', 'idx'):
+            continue
+        if isinstance(values, dict):  # several labels of an image
+            captions[0] += [_word(f'{key} {name}', np.asarray(value).tolist()) for name, value in values.items()]
             continue
         values = np.asarray(values)
         if key == 'patch_label':  # the middle one is what the others lie around
             values = np.insert(values.astype(object), len(values) // 2, None)
         values = values.tolist() if values.shape == (len(views), ) else [values.tolist()]
         for caption, value in zip(captions, values):
-            caption.append(_word(key, value, classes))
+            caption.append(_word(key, value, classes, angles))
     tiles = [_tiles(view, norm) for view in views]
     if len({tile.image.shape[:2] for row in tiles for tile in row}) > 1:
         for caption, row in zip(captions, tiles):
@@ -132,46 +154,67 @@ def _are_patches(part):
     return getattr(part, 'ndim', 0) == 4
 
 
-def _lay_out_parts(sample, norm, classes):
-    """Rows of tiles of a dict of images, lists and patches by name, or of patches alone; see lay_out."""
+def _lay_out_parts(sample, norm, classes, angles):
+    """Rows of tiles of a dict of images, lists and patches by name, or of patches alone; see lay_out.
+
+    Targets by the same names stand with their image, all others with the first one.
+    """
+    img = sample['img']
+    parts = img if isinstance(img, dict) else dict(enumerate(img)) if isinstance(img, list) else {'': img}
     targets = {key: value for key, value in sample.items() if key not in ('img', 'idx')}
-    words = [
-        _word(f'{key} {name}'.strip(), one, classes if key == 'label' and not name else None)
-        for key, value in targets.items() for name, one in (value if isinstance(value, dict) else {
-            '': value
-        }).items()
-    ]
     rows = []
-    for name, part in (sample['img'] if isinstance(sample['img'], dict) else {'': sample['img']}).items():
+    for number, (name, part) in enumerate(parts.items()):
         several = isinstance(part, list) or _are_patches(part)
         tiles = [tile for view in (part if several else [part]) for tile in _tiles(view, norm)]
+        names = classes.get(name) if isinstance(classes, dict) else classes
+        words, own = [], [[] for _ in tiles]  # of all tiles, and of each
+        for key, value in targets.items():
+            if isinstance(value, dict) and set(value) <= set(parts):
+                values = {key: value[name]} if name in value else {}
+            else:
+                value = {f'{key} {i}': one for i, one in value.items()} if isinstance(value, dict) else {key: value}
+                values = value if number == 0 else {}
+            for word, value in values.items():
+                value = np.asarray(value).tolist()
+                if isinstance(part, list) and isinstance(value, list) and len(value) == len(tiles):
+                    for caption, one in zip(own, value):
+                        caption.append(_word(word, one, names, angles))
+                else:
+                    words.append(_word(word, value, names, angles))
         across = math.isqrt(len(tiles) - 1) + 1 if _are_patches(part) else len(tiles)
         size = '{} x {}'.format(*tiles[0].image.shape[:2])
+        tiles = [
+            tile._replace(caption='\n'.join(filter(None, [*found, tile.caption]))) for tile, found in zip(tiles, own)
+        ]
         lines = [tiles[i:i + across] for i in range(0, len(tiles), across)]
         # below the last line, so that words do not part those of a grid
-        lines[-1][0] = lines[-1][0]._replace(caption='\n'.join(filter(None, [*words, f'{name} {size}'.strip()])))
+        first = lines[-1][0]
+        words = [*words, f'{name} {size}'.strip(), first.caption]
+        lines[-1][0] = first._replace(caption='\n'.join(filter(None, words)))
         rows += lines
-        words = []
     return rows
 
 
 def first_images(sample):
-    """The first image of each view, or of each entry of a dict."""
-    views = sample['img']
-    views = list(views.values()) if isinstance(views, dict) else views if isinstance(views, list) else [views]
-    return [view[0] if isinstance(view, (tuple, list)) or _are_patches(view) else view for view in views]
+    """The first image of each view, or of each image by name; of patches the first one."""
+    img = sample['img']
+    views = list(img.values()) if isinstance(img, dict) else img if isinstance(img, list) else [img]
+    views = [one for view in views for one in (view if isinstance(view, list) else [view])]
+    return [view[0] if isinstance(view, tuple) or _are_patches(view) else view for view in views]
 
 
-def _word(key, value, classes):
+def _word(key, value, classes=None, angles=4):
     """A target in words."""
     if key == 'patch_label':
         return 'the middle' if value is None else f'patch_label {value}'
-    if key == 'rot_label':
-        return f'rot_label {value}: {90 * value}°'
+    if key == 'rot_label' and isinstance(value, int):
+        return f'rot_label {value}: {360 * value / angles:g}°'
     if isinstance(value, int) and value == -1:
         return f'no {key}'
-    if key == 'label' and classes is not None:
+    if key == 'label' and classes is not None and isinstance(value, int):
         return f'label {value}: {classes[value]}' if str(classes[value]) != str(value) else f'label {value}'
+    if key == 'label' and classes is not None and isinstance(value, list) and len(value) == len(classes):
+        return 'label: ' + (', '.join(str(name) for name, there in zip(classes, value) if there == 1) or 'none')
     return f'{key} {value}'
 
 
@@ -226,8 +269,17 @@ def _is_normalised(view):
 
 def normalisation(dataset):
     """Mean and std of the step Normalize in a data set's pipelines, None where there is none."""
-    pipelines = [*getattr(dataset, 'pipelines', ()), dataset.pipeline, getattr(dataset, 'format_pipeline', None)]
-    for step in (step for pipeline in filter(None, pipelines) for step in pipeline.transforms):
+    for step in _steps(dataset):
         if type(step).__name__ == 'Normalize':
             return dict(mean=list(step.mean), std=list(step.std))
     return None
+
+
+def _steps(dataset):
+    """All steps of a data set's pipelines, also those within others."""
+    left = [*getattr(dataset, 'pipelines', ()), dataset.pipeline, getattr(dataset, 'format_pipeline', None)]
+    left = [step for pipeline in filter(None, left) for step in pipeline.transforms]
+    while left:
+        step = left.pop(0)
+        yield step
+        left = [*getattr(getattr(step, 'transforms', None), 'transforms', ()), *left]

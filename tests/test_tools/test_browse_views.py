@@ -62,6 +62,42 @@ def test_views_are_those_of_training(source):
     assert captions(first) == [['label 1: flower']] and not np.array_equal(images(first), images(second))
 
 
+def test_samples_of_several_images(source):
+    """Each image by name has a row, patches lie in a square, and labels stand with the image that they belong to."""
+    sides = dict(left=source, right=dict(source, labels=[4] * 24))
+    crop = [dict(type='CenterCrop', size=40)]
+    dataset = build_dataset(
+        dict(type='SampleDataset', data_source=sides, pipeline=[*crop, dict(type='Copies')], prefetch=True))
+    stored, (block, ) = look_at(dataset, 20)
+    assert stored.image.shape == (200, 520, 3)
+    assert captions(block) == [['label 1: flower\nleft 40 x 40', ''], ['label 4\nright 40 x 40', '']]
+    assert all(np.array_equal(image, images(block)[0]) for image in images(block))
+
+    dataset = build_dataset(
+        dict(
+            type='SampleDataset',
+            data_source=source,
+            labels=dict(cluster=[5] * 24, own=None),
+            pipeline=[*crop, dict(type='Copies'), dict(type='RandomAngle', num_angles=8)],
+            prefetch=True))
+    _, (block, ) = look_at(dataset, 20)
+    sample = dataset[20]
+    (first, second), = captions(block)
+    assert first.startswith('label cluster 5\nlabel own 1\nrot_label ') and second.startswith('rot_label ')
+    number, angle = second.removeprefix('rot_label ').split(': ')
+    assert angle == f'{45 * int(number)}°' and len(sample['rot_label']) == 2
+
+    patches = np.arange(9 * 4 * 4 * 3, dtype=np.uint8).reshape(9, 4, 4, 3)
+    rows = lay_out(dict(img=dict(image=patches[0], patches=patches), idx=0, order=np.arange(9)))
+    assert [len(row) for row in rows] == [1, 3, 3, 3] and np.array_equal(rows[2][1].image, patches[4])
+    assert rows[0][0].caption == 'order [0, 1, 2, 3, 4, 5, 6, 7, 8]\nimage 4 x 4'
+    assert rows[3][0].caption == 'patches 4 x 4'
+    rows = lay_out(dict(img=dict(a=[patches[0], patches[1]]), idx=0, rot_label=dict(a=[2, 3])), angles=4)
+    assert captions(rows) == [['a 4 x 4\nrot_label 2: 180°', 'rot_label 3: 270°']]
+    rows = lay_out(dict(img=[patches[:4], patches[:4]], idx=0, label=3))
+    assert [len(row) for row in rows] == [2, 2, 2, 2] and rows[1][0].caption == 'label 3\n0 4 x 4'
+
+
 def test_patches_rotations_and_clusters(source):
     """Patches lie in their places around the middle one, rotations are named by their angles."""
     dataset = build_dataset(dict(type='RelativeLocDataset', data_source=source, pipeline=CROP, format_pipeline=TENSOR))

@@ -221,7 +221,8 @@ class RandomAngle(SampleStep):
 
     Args:
         num_angles (int): Number of steps in a full turn.
-        label (str): Entry of the sample for the class: an int, or an int64 array where there are several images.
+        label (str): Entry of the sample for the class: an int, an int64 array of several views, or a dict of these by
+            the names of the images.
     """
 
     def __init__(self, num_angles=4, label='rot_label'):
@@ -232,6 +233,16 @@ class RandomAngle(SampleStep):
         self.makes = (label, )
 
     def __call__(self, sample):
+        img = sample['img']
+        if isinstance(img, dict):  # labels by the same names
+            turned = {name: self._turn(one) for name, one in img.items()}
+            img, labels = ({name: pair[i] for name, pair in turned.items()} for i in range(2))
+        else:
+            img, labels = self._turn(img)
+        return dict(sample, img=img, **{self.label: labels})
+
+    def _turn(self, img):
+        """Images turned, and their classes."""
         drawn = []
 
         def one(img):
@@ -244,6 +255,5 @@ class RandomAngle(SampleStep):
             except ValueError as error:
                 raise ConfigError(f'RandomAngle: {error}; let it stand behind a crop to a square') from error
 
-        img = map_images(one, sample['img'])
-        single = isinstance(img, np.ndarray) and img.ndim == 3
-        return dict(sample, img=img, **{self.label: drawn[0] if single else np.array(drawn)})
+        img = map_images(one, img)
+        return img, drawn[0] if isinstance(img, np.ndarray) and img.ndim == 3 else np.array(drawn)
