@@ -556,7 +556,8 @@ def test_two_iterations(path, photo_folder, tmp_path):
     from mmssl.datasets import build_dataset
     from mmssl.models import Encoder, build_algorithm
     from mmssl.utils.config import load_config
-    parts = copy.deepcopy(SMALL_PARTS.get(path.parent.name, {}))  # mmcv takes _delete_ out of it
+    parts = copy.deepcopy(SMALL_PARTS.get(path.stem, SMALL_PARTS.get(path.parent.name,
+                                                                     {})))  # mmcv takes _delete_ out of it
     if 'model.head.tokenizer_path' in parts:
         parts = dict(parts, **{'model.head.tokenizer_path': str(tmp_path / 'tokenizer.pth')})
         torch.save(Encoder(n_hid=8, n_blk_per_group=1, vocab_size=12).state_dict(), tmp_path / 'tokenizer.pth')
@@ -655,6 +656,16 @@ VIT = {
     'model.backbone.img_size': 64
 }
 SMALL_PARTS = dict(
+    nnclr=dict(QUEUE, **{'model.backbone.zero_init_residual': False}),
+    vicreg={
+        'model.neck.out_channels': 32,
+        'model.backbone.zero_init_residual': False
+    },
+    # torch leaves bfloat16 gradients of convolutions over so small maps unset on a CPU
+    lejepa={
+        'model.head.num_slices': 8,
+        'amp': None
+    },
     mocov1=QUEUE,
     mocov2=QUEUE,
     densecl=QUEUE,
@@ -724,6 +735,11 @@ SMALL_PARTS = dict(
         'custom_hooks.0.epoch_queue_starts': 0,
         'custom_hooks.0.queue_length': 24
     })
+SMALL_PARTS['lejepa_vit-small-p16_8xb64-coslr-100e_in1k'] = {
+    **VIT, 'model.head.num_slices': 8,
+    'data.train.pipelines.0.0.size': 64,
+    'data.train.pipelines.1.0.size': 32
+}
 
 
 def shrink(model, part, in_channels):

@@ -68,6 +68,9 @@ MODELS = dict(
     BarlowTwins=dict(
         neck=dict(MLP, num_layers=3, with_last_bn=False), head=dict(type='LatentCrossCorrelationHead',
                                                                     in_channels=DIM)),
+    VICReg=dict(neck=dict(MLP, num_layers=3, with_last_bn=False), head=dict(type='VICRegHead')),
+    LeJEPA=dict(neck=MLP, head=dict(type='LeJEPAHead', num_slices=8)),
+    NNCLR=dict(neck=MLP, head=dict(type='NNCLRHead', predictor=PREDICTOR['predictor']), queue_len=100, feat_dim=DIM),
     NPID=dict(
         neck=dict(type='LinearNeck', in_channels=32, out_channels=DIM),
         head=CONTRAST,
@@ -180,6 +183,7 @@ LABELLED = dict(type='SingleViewDataset', pipeline=CROP)
 # data sets other than two views
 MULTI_CROP = dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP])
 DATA = dict(
+    LeJEPA=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,
     SwAV=MULTI_CROP,
     SwAVMomentum=MULTI_CROP,

@@ -309,7 +309,8 @@ def test_bfloat16_autocast(name):
         out = model.train_step(data, None)
     out['loss'].backward()
     assert out['loss'].dtype == torch.float32
-    torch.testing.assert_close(out['loss'], expected, rtol=0.1, atol=0.05)
+    if name != 'NNCLR':  # whose neighbours in a random queue change with the rounding
+        torch.testing.assert_close(out['loss'], expected, rtol=0.1, atol=0.05)
     assert set(gradients(model)) == {n for n, p in model.named_parameters() if p.requires_grad}
     assert all(g.isfinite().all() for g in gradients(model).values())
 
@@ -495,7 +496,8 @@ def test_edges_have_two_channels():
 
 ONE_IMAGE = dict(
     SimCLR='compares the images', SimCLRMultiCrop='compares the images', MoCoV3='compares the images',
-    BarlowTwins='compares the images', SwAV='compares the images', SwAVMomentum='compares the images',
+    BarlowTwins='compares the images', VICReg='compares the images', LeJEPA='compares the images',
+    NNCLR='compares the images', SwAV='compares the images', SwAVMomentum='compares the images',
     BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm', ODC='neck.bn0 is a batch norm')  # yapf: disable
 
 

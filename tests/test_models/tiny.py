@@ -82,6 +82,19 @@ CONFIGS = dict(
         backbone=BACKBONE,
         neck=dict(NECK, num_layers=3, with_last_bn=False),
         head=dict(type='LatentCrossCorrelationHead', in_channels=DIM)),
+    VICReg=dict(
+        type='VICReg',
+        backbone=BACKBONE,
+        neck=dict(NECK, num_layers=3, with_last_bn=False),
+        head=dict(type='VICRegHead')),
+    LeJEPA=dict(type='LeJEPA', backbone=BACKBONE, neck=NECK, head=dict(type='LeJEPAHead', num_slices=16)),
+    NNCLR=dict(
+        type='NNCLR',
+        backbone=BACKBONE,
+        neck=NECK,
+        head=dict(type='NNCLRHead', predictor=PREDICTOR['predictor']),
+        queue_len=20,
+        feat_dim=DIM),
     SwAV=dict(
         type='SwAV',
         backbone=BACKBONE,
@@ -238,12 +251,14 @@ VIEWS = dict(
     DeepClusterV2=5,
     SwAV=5,
     SwAVMomentum=5,
+    LeJEPA=5,
     SimMIM=1,
     MaskFeat=1,
     CAE=2)
 # Height and width of each view, where it is not 32
 SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
+    LeJEPA=(32, 32, 24, 24, 24),
     SimCLRMultiCrop=(32, 32, 24, 24),
     SwAV=(32, 32, 24, 24, 24),
     SwAVMomentum=(32, 32, 24, 24, 24))
@@ -267,6 +282,7 @@ PREPARE = dict(
     SwAVMomentum=lambda model: model.head.build_queue(13),
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
+    LeJEPA=lambda model: torch.manual_seed(7),  # all processes draw the directions that the first one hands out
     CAE=give_tokenizer)
 VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3')
 TRANSFORMERS = (*VITS, 'SimMIM')

@@ -9,11 +9,13 @@ from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
+from .lejepa import LeJEPA
 from .mae import MAE
 from .maskfeat import MaskFeat
 from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
 from .moco import MoCo
 from .mocov3 import MoCoV3
+from .nnclr import NNCLR
 from .npid import NPID
 from .odc import ODC
 from .pirl import PIRL
@@ -24,9 +26,11 @@ from .simmim import SimMIM
 from .simsiam import SimSiam
 from .swav import SwAV
 from .swav_momentum import SwAVMomentum
+from .vicreg import VICReg
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DeepClusterV2',
-    'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'NPID',
-    'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV', 'SwAVMomentum'
+    'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3',
+    'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV',
+    'SwAVMomentum', 'VICReg'
 ]

@@ -6,16 +6,19 @@ from .deepclusterv2_head import DeepClusterV2Head
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
+from .lejepa_head import LeJEPAHead
 from .mae_head import MAEPretrainHead
 from .maskfeat_head import MaskFeatPretrainHead
 from .mocov3_head import MoCoV3Head
 from .multi_cls_head import MultiClsHead
 from .nce_head import NCEHead
+from .nnclr_head import NNCLRHead
 from .simmim_head import SimMIMHead
 from .swav_head import SwAVHead
+from .vicreg_head import VICRegHead
 
 __all__ = [
     'CAEHead', 'ClsHead', 'ContrastiveHead', 'DeepClusterV2Head', 'LatentClsHead', 'LatentCrossCorrelationHead',
-    'LatentPredictHead', 'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead',
-    'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'SimMIMHead', 'SwAVHead'
+    'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead',
+    'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'NNCLRHead', 'SimMIMHead', 'SwAVHead', 'VICRegHead'
 ]

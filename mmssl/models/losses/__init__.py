@@ -9,11 +9,14 @@ from .masked import masked_l1, masked_mse, patch_statistics
 from .modules import CrossEntropyLoss, MultiLabelLoss
 from .nce import log_partition, nce
 from .precision import in_float32
+from .sigreg import sigreg
 from .swav import swapped_prediction
+from .vicreg import variance_invariance_covariance
 
 __all__ = [
     'CrossEntropyLoss', 'MultiLabelLoss', 'arc_margin', 'balanced_weights', 'check_several_images',
     'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
     'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent',
-    'pairs_of_views', 'patch_statistics', 'similarities', 'swapped_prediction', 'unit_vectors'
+    'pairs_of_views', 'patch_statistics', 'sigreg', 'similarities', 'swapped_prediction', 'unit_vectors',
+    'variance_invariance_covariance'
 ]

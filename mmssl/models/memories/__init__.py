@@ -2,10 +2,10 @@
 from .cluster import InterCLRMemory, ODCMemory
 from .crop_memory import CropMemory
 from .drawing import keyed_integers
-from .queue import enqueue, new_queue
+from .queue import enqueue, nearest_keys, new_queue
 from .simple import SimpleMemory, bank_similarities, blend_features
 
 __all__ = [
     'CropMemory', 'InterCLRMemory', 'ODCMemory', 'SimpleMemory', 'bank_similarities', 'blend_features', 'enqueue',
-    'keyed_integers', 'new_queue'
+    'keyed_integers', 'nearest_keys', 'new_queue'
 ]

@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from ..losses import similarities
+
 
 def new_queue(feat_dim, length):
     """A queue filled with random directions, and its write position.
@@ -47,3 +49,17 @@ def enqueue(queue, ptr, keys):
     places = (ptr + torch.arange(skipped, len(keys), device=ptr.device)) % length
     queue.index_copy_(1, places, keys[skipped:].T.to(queue.dtype))
     ptr.add_(len(keys)).remainder_(length)
+
+
+@torch.no_grad()
+def nearest_keys(queries, queue):
+    """The key of a queue that is nearest to each query.
+
+    Args:
+        queries (Tensor): Unit rows, N x feat_dim.
+        queue (Tensor): Unit columns, feat_dim x length.
+
+    Returns:
+        Tensor: N x feat_dim, a copy.
+    """
+    return queue[:, similarities(queries, queue.T).argmax(1)].T
