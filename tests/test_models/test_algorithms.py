@@ -198,8 +198,9 @@ def test_classification_of_several_stages_with_sobel_and_frozen_backbone():
     ((4, 1), dict(type='MultiClsHead', in_indices=(4, 1), backbone='resnet18'), ['head4', 'head1']),
     ((1, 4), dict(type='MultiClsHead', in_indices=(1, 4), backbone='resnet18',
                   with_last_layer_unpool=True), ['head1', 'head4', 'head4_unpool']),
-    ((1, 4, 4), dict(type='MultiClsHead', pool_type=['grid:6', 'grid:2', 'average'], in_indices=(1, 4, 4),
-                     backbone='resnet18'), ['head1', 'head4', 'head4_2']),
+    ((1, 4, 4),
+     dict(type='MultiClsHead', pool_type=['grid:6', 'grid:2', 'average'], in_indices=(1, 4, 4),
+          backbone='resnet18'), ['head1', 'head4', 'head4_2']),
 ])
 def test_scores_are_named_by_their_stages(indices, head, names):
     """The last of five stages is head4, not head0, and each name has the scores of its stage."""
@@ -498,7 +499,8 @@ ONE_IMAGE = dict(
     SimCLR='compares the images', SimCLRMultiCrop='compares the images', MoCoV3='compares the images',
     BarlowTwins='compares the images', VICReg='compares the images', LeJEPA='compares the images',
     NNCLR='compares the images', SwAV='compares the images', SwAVMomentum='compares the images',
-    BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm', ODC='neck.bn0 is a batch norm')  # yapf: disable
+    BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm',
+    ODC='neck.bn0 is a batch norm')  # yapf: disable
 
 
 @pytest.mark.parametrize('name', ALL)

@@ -7,8 +7,7 @@ img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 # True: workers hand over uint8, and a whole batch is normalised at once on the device
 prefetch = True
 
-train_pipeline = [
-    dict(type='RandomResizedCrop', size=224),
+color_pipeline = [
     dict(type='RandomHorizontalFlip'),
     dict(
         type='RandomAppliedTrans',
@@ -18,6 +17,7 @@ train_pipeline = [
     dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=0.5),
 ]
 if not prefetch:
-    train_pipeline.extend([dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)])
+    color_pipeline.extend([dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)])
+train_pipeline = [dict(type='RandomResizedCrop', size=224), *color_pipeline]
 
 data = dict(train=dict(type=dataset_type, num_views=[2], pipelines=[train_pipeline], prefetch=prefetch))

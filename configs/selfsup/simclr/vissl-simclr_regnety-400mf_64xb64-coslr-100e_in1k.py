@@ -1,0 +1,12 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimCLR with a RegNetY-400MF.
+
+Command:  tools/dist_train.sh configs/selfsup/simclr/vissl-simclr_regnety-400mf_64xb64-coslr-100e_in1k.py 8
+Hardware: 64 GPUs with 64 images each, here as 8 nodes: NNODES=8 NODE_RANK=0|1|... MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result of it is known.
+"""
+_base_ = 'vissl-simclr_resnet50_64xb64-coslr-100e_in1k.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='RegNet', arch='y-400mf', norm_cfg=dict(type='SyncBN')),
+    neck=dict(channels=[440, 128]))

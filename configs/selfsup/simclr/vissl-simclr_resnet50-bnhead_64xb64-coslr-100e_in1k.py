@@ -1,0 +1,10 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimCLR with a norm in the projector, and no bias (VISSL: resnext50_bnHead, a ResNet-50).
+
+Command:  tools/dist_train.sh configs/selfsup/simclr/vissl-simclr_resnet50-bnhead_64xb64-coslr-100e_in1k.py 8
+Hardware: 64 GPUs with 64 images each, here as 8 nodes: NNODES=8 NODE_RANK=0|1|... MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result of it is known.
+"""
+_base_ = 'vissl-simclr_resnet50_64xb64-coslr-100e_in1k.py'
+
+model = dict(neck=dict(norm_cfg=dict(type='SyncBN'), with_bias=False))

@@ -1,0 +1,16 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimCLR with two crops of 160 pixels and four of 96 (VISSL: transforms=multicrop_2x160_4x96).
+
+Command:  tools/dist_train.sh configs/selfsup/simclr/vissl-simclr_resnet50_64xb64-mcrop-2-4-coslr-100e_in1k-160-96.py 8
+Hardware: 64 GPUs with 64 images each, here as 8 nodes: NNODES=8 NODE_RANK=0|1|... MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result of it is known.
+
+Each other crop of the image is a positive key with a denominator of its own. VISSL compares with the negatives of one
+GPU alone, here they are those of all.
+"""
+_base_ = 'vissl-simclr_resnet50_64xb64-coslr-100e_in1k.py'
+
+color = dict(type='RandomAppliedTrans', transforms={{_base_.color_pipeline}}, p=1.)
+large = [dict(type='RandomResizedCrop', size=160, scale=(0.08, 1.)), color]
+small = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.14)), color]
+data = dict(train=dict(num_views=[2, 4], pipelines=[large, small]))

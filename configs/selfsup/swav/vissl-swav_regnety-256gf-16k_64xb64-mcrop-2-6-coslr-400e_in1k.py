@@ -1,0 +1,13 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SwAV with a RegNetY-256GF, 16000 prototypes and three layers of projection without norm (VISSL: head d10444).
+
+Command:  tools/dist_train.sh configs/selfsup/swav/vissl-swav_regnety-256gf-16k_64xb64-mcrop-2-6-coslr-400e_in1k.py 8
+Hardware: 64 GPUs with 64 images each, here as 8 nodes: NNODES=8 NODE_RANK=0|1|... MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result of it is known.
+"""
+_base_ = 'vissl-swav_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='RegNet', arch='y-256gf', norm_cfg=dict(type='SyncBN')),
+    neck=dict(_delete_=True, type='MLPNeck', channels=[8192, 8192, 256], with_l2norm=True),
+    head=dict(num_prototypes=16000))

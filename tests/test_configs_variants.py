@@ -1,0 +1,149 @@
+"""Recipes that change a few figures of another one: which these are, and whether networks, heads and crops fit."""
+import ast
+import contextlib
+from pathlib import Path
+
+import mmcv
+import pytest
+import torch
+
+SELFSUP = Path(__file__).resolve().parents[1] / 'configs' / 'selfsup'
+SIMCLR = 'simclr/vissl-simclr_resnet50_64xb64-coslr-100e'
+SWAV = 'swav/vissl-swav_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96'
+SWAV_NAME = 'swav/vissl-swav_{}_64xb64-mcrop-2-6-coslr-400e_in1k'
+LARGE, CROPS = 'data.train.pipelines.0.0.', 'data.train.num_views='
+SMALL = LARGE.replace('0.0', '1.0')
+FOUR = CROPS + '[2, 4]'
+REGNET = 'model.backbone.type=RegNet; model.backbone.arch={}'
+MLP = 'model.neck.type=MLPNeck; model.neck.channels={}; model.neck.with_l2norm=True'
+RESNEXT = 'model.backbone.type=ResNeXt; model.backbone.groups=32; model.backbone.width_per_group={}'
+EFFICIENTNET = ('model.backbone.type=TIMMBackbone; model.backbone.model_name=efficientnet_b{}; '
+                'model.backbone.bn_eps=0.001; model.backbone.bn_momentum=0.01; model.backbone.drop_path_rate=0.2')
+QUEUE = "custom_hooks.0.type=SwAVHook; custom_hooks.0.priority='VERY_HIGH'; custom_hooks.0.epoch_queue_starts={}; " \
+    'custom_hooks.0.queue_length={}'
+# recipe: the one that it varies, and every figure in which it differs
+TABLE = {
+    'simclr/vissl-simclr_resnet50_32xb128-coslr-300e': (SIMCLR, 'data.samples_per_gpu=128; runner.max_epochs=300'),
+    'simclr/vissl-simclr_resnet50_64xb64-mcrop-2-4-coslr-100e_in1k-160-96':
+    (SIMCLR, f'{FOUR}; {LARGE}size=160; {LARGE}scale=(0.08, 1.0); {SMALL}type=RandomResizedCrop; {SMALL}size=96; '
+     f'{SMALL}scale=(0.05, 0.14)'),
+    'simclr/vissl-simclr_resnet101_64xb64-coslr-100e': (SIMCLR, 'model.backbone.depth=101'),
+    'simclr/vissl-simclr_resnet50-bnhead_64xb64-coslr-100e':
+    (SIMCLR, 'model.neck.norm_cfg.type=SyncBN; model.neck.with_bias=False'),
+    'simclr/vissl-simclr_regnety-400mf_64xb64-coslr-100e':
+    (SIMCLR, REGNET.format('y-400mf') + '; model.neck.channels=[440, 128]'),
+    'simclr/vissl-simclr_resnext50_64xb64-coslr-100e': (SIMCLR, RESNEXT.format(4)),
+    'simclr/vissl-simclr_resnext101_64xb64-coslr-100e': (SIMCLR, RESNEXT.format(8) + '; model.backbone.depth=101'),
+    'swav/vissl-swav_resnet50_64xb64-2crops-coslr-400e': (SWAV, f'{CROPS}[2]; {LARGE}scale=(0.08, 1.0)'),
+    'swav/vissl-swav_resnet50_64xb64-mcrop-2-4-coslr-400e_in1k-224-96': (SWAV, FOUR),
+    'swav/vissl-swav_resnet50_64xb64-mcrop-2-4-coslr-400e_in1k-160-96': (SWAV, f'{FOUR}; {LARGE}size=160'),
+    'swav/vissl-swav_resnet50_64xb64-6crops-coslr-400e_in1k-160': (SWAV, f'{CROPS}[6]; {LARGE}size=160'),
+    'swav/vissl-swav_resnet50_4xb64-mcrop-2-6-coslr-400e_in1k-224-96':
+    (SWAV, f'{QUEUE.format(15, 3840)}; optimizer.lr=0.6; lr_config.min_lr=0.0006; lr_config.warmup=None'),
+    'swav/vissl-swav_resnet50_64xb64-mcrop-2-6-restart-100e_in1k-224-96':
+    (SWAV, 'lr_config.policy=CosineRestart; lr_config.periods=[55, 45]; lr_config.restart_weights=[1, 0.5]; '
+     'lr_config.by_epoch=True; runner.max_epochs=100'),
+    'swav/vissl-swav-power_resnet50_64xb64-mcrop-2-6-coslr-100e': (SWAV,
+                                                                   'model.head.power=0.25; runner.max_epochs=100'),
+    'swav/swav-momentum_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96':
+    (SWAV, 'model.type=SwAVMomentum; model.momentum=0.99; model.eval_mode_iters=0'),
+    'swav/vissl-swav_resnet18_64xb64-mcrop-2-6-coslr-400e_in1k-224-96': (SWAV, 'model.backbone.depth=18'),
+    'swav/vissl-swav_resnet34_64xb64-mcrop-2-6-coslr-400e_in1k-224-96': (SWAV, 'model.backbone.depth=34'),
+    'swav/vissl-swav_resnet50-w2_128xb32-mcrop-2-4-coslr-400e_in1k-224-96':
+    (SWAV, f'model.backbone.width_multiplier=2; model.neck.hid_channels=8192; data.samples_per_gpu=32; {FOUR}'),
+    'swav/vissl-swav_resnet50-w4_64xb40-mcrop-2-4-coslr-400e_in1k-224-96':
+    (SWAV, f'model.backbone.width_multiplier=4; model.neck.hid_channels=8192; data.samples_per_gpu=40; {FOUR}; '
+     f'{LARGE}scale=(0.08, 1.0); {SMALL}scale=(0.08, 0.14); {QUEUE.format(0, 2560)}; '
+     'optimizer.lr=3.0; lr_config.min_lr=0.003; lr_config.warmup_ratio=0.1'),
+    'swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-6-coslr-400e_in1k-224-96':
+    (SWAV, f'model.backbone.width_multiplier=5; {MLP.format([10240, 128])}; data.samples_per_gpu=12; '
+     f'{QUEUE.format(0, 1536)}; optimizer.lr=1.8; lr_config.min_lr=0.0018; lr_config.warmup_ratio=0.16666666666666666'),
+    SWAV_NAME.format('regnety-400mf'): (SWAV, REGNET.format('y-400mf') + '; model.neck.hid_channels=440'),
+    SWAV_NAME.format('regnety-16gf'): (SWAV, REGNET.format('y-16gf') + '; ' + MLP.format([3024, 128])),
+}
+for w in (2, 3, 4):
+    TABLE[f'simclr/vissl-simclr_resnet50-w{w}_64xb64-coslr-100e'] = (
+        SIMCLR, f'model.backbone.width_multiplier={w}; model.neck.channels={[2048 * w, 128]}')
+for b, size, width in ((0, 224, 1280), (1, 240, 1280), (2, 260, 1408)):
+    network = EFFICIENTNET.format(b) + f'; {LARGE}size={size}' * (b > 0)  # B0 has the size of a ResNet
+    TABLE[f'simclr/vissl-simclr_efficientnet-b{b}_64xb64-coslr-100e_in1k-{size}'] = (
+        SIMCLR, f'{network}; model.neck.channels={[width, 128]}')
+    TABLE[f'swav/vissl-swav_efficientnet-b{b}_64xb64-mcrop-2-4-coslr-400e'] = (
+        SWAV, f'{network}; model.neck.hid_channels={width}; {FOUR}')
+for arch, width in (('128gf', 7392), ('256gf', 10444)):
+    network = REGNET.format(f'y-{arch}')
+    TABLE[SWAV_NAME.format(f'regnety-{arch}')] = (SWAV, f'{network}; {MLP.format([width, 128])}')
+    TABLE[SWAV_NAME.format(f'regnety-{arch}-16k')] = (
+        SWAV, f'{network}; {MLP.format([8192, 8192, 256])}; model.head.num_prototypes=16000')
+
+
+def path_of(name):
+    """File of a recipe of ImageNet."""
+    return SELFSUP / f'{name}{"" if "_in1k" in name else "_in1k"}.py'
+
+
+VARIANTS = [path_of(name) for name in TABLE]
+
+
+def flatten(tree, prefix=''):
+    """Nested dicts and lists of dicts to one dict with dotted keys; steps that RandomAppliedTrans holds in any case
+    (p = 1) stand in its place."""
+    if isinstance(tree, (list, tuple)) and tree and isinstance(tree[0], (dict, list)):
+        steps = []
+        for step in tree:
+            always = isinstance(step, dict) and step.get('type') == 'RandomAppliedTrans' and step['p'] == 1
+            steps.extend(step['transforms'] if always else [step])
+        tree = dict(enumerate(steps))
+    if not isinstance(tree, dict):
+        return {prefix[:-1]: tree}
+    return {key: value for name, part in tree.items() for key, value in flatten(part, f'{prefix}{name}.').items()}
+
+
+def figures_of(path):
+    cfg = mmcv.Config.fromfile(str(path))
+    return flatten(
+        {key: cfg[key]
+         for key in cfg if not key.endswith('pipeline') and key not in ('color', 'large', 'small')})
+
+
+@pytest.mark.parametrize('name', TABLE)
+def test_figures_that_differ(name):
+    """A fault of VISSL: overlays without effect. Each figure that differs is meant to, and no other one does."""
+    main, changes = TABLE[name]
+    main, variant = figures_of(path_of(main)), figures_of(path_of(name))
+    expected = {}
+    for item in changes.split('; '):
+        key, _, value = item.partition('=')
+        try:
+            expected[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            expected[key] = value
+    found = {key: value for key, value in variant.items() if key not in main or main[key] != value}
+    # small crops that the other recipe has not are changed in colour as the large ones
+    for key in [key for key in found if key not in main and '.pipelines.1.' in key and key not in expected]:
+        assert found.pop(key) == variant[key.replace('.pipelines.1.', '.pipelines.0.')]
+    assert found == expected
+    # what is gone belongs to a network or a schedule that another one has replaced, or to crops that are not made
+    gone = {key.rpartition('.')[0] for key in main.keys() - variant.keys()}
+    replaced = ('model.backbone', 'model.neck', 'lr_config', 'data.train.pipelines.1')
+    assert all(part.startswith(replaced) for part in gone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('name', TABLE)
+def test_networks_fit_heads_and_crops(name, monkeypatch):
+    """The loss of two images of the recipe's sizes, on the meta device, which has shapes and no numbers."""
+    from mmssl.models import build_algorithm
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: contextlib.nullcontext())  # it knows no such device
+    cfg = mmcv.Config.fromfile(str(path_of(name)))
+    train = cfg.data.train
+    with torch.device('meta'):
+        model = build_algorithm(cfg.model)
+        model.fit_to_data(samples=1281167, views=train.num_views)
+        img = [
+            torch.empty(2, 3, pipeline[0]['size'], pipeline[0]['size'])
+            for number, pipeline in zip(train.num_views, train.pipelines) for _ in range(number)
+        ]
+        out = model(img)
+    assert out['loss'].shape == ()
+    assert all(p.requires_grad for name, p in model.named_parameters() if not name.startswith('target_net'))
