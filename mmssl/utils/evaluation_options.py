@@ -136,8 +136,8 @@ def add_evaluation_options(parser,
         '--pool-type',
         type=pool_type,
         default='average',
-        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem, gem:P, grid:N or a window such as 10x10s4; '
-        'or one for each, such as average,stage0=10s10p4,stage4=6s1 (default: %(default)s)')
+        help='of the stages: average, adaptive, specified, rmac, rmac:L, gem, gem:P, grid:N, a window such as 10x10s4, '
+        'or one each, such as average,stage0=10s10p4,stage4=6s1 (default: %(default)s)')
     if features:
         parser.add_argument(
             '--features', metavar='FOLDER', help='take those that tools/extract_features.py has written')

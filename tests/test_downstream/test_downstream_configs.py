@@ -93,22 +93,36 @@ FCN = {
     'lr_config.power': 0.9,
     'lr_config.min_lr': 1e-4
 }
+VOC = {
+    **C4, 'model.type': 'FasterRCNN',
+    'model.roi_head.bbox_head.num_classes': 20,
+    'data.train.type': 'VOCDataset',
+    'data.train.ann_file': [f'data/VOCdevkit/VOC{year}/ImageSets/Main/trainval.txt' for year in (2007, 2012)],
+    'data.val.ann_file': 'data/VOCdevkit/VOC2007/ImageSets/Main/test.txt',
+    'data.train.pipeline.2.img_scale':
+    [(1333, side) for side in (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)],
+    'data.val.pipeline.1.img_scale': (1333, 800),
+    'lr_config.step': [18000, 22000],
+    'lr_config.warmup_iters': 100,
+    'lr_config.by_epoch': False,
+    'runner': dict(type='IterBasedRunner', max_iters=24000),
+    'evaluation': dict(interval=2000, metric='mAP'),
+    'checkpoint_config': dict(by_epoch=False, interval=2000)
+}
+VOC07 = {
+    **VOC, 'data.train.ann_file': 'data/VOCdevkit/VOC2007/ImageSets/Main/trainval.txt',
+    'data.train.img_prefix': 'data/VOCdevkit/VOC2007/',
+    'lr_config.step': [9500],
+    'runner': dict(type='IterBasedRunner', max_iters=12500),
+    'evaluation': dict(interval=2500, metric='mAP'),
+    'checkpoint_config': dict(by_epoch=False, interval=2500)
+}
 PUBLISHED = {
-    'mmdetection/voc0712/faster_rcnn_r50_c4_mstrain_24k_voc0712': {
-        **C4, 'model.type': 'FasterRCNN',
-        'model.roi_head.bbox_head.num_classes': 20,
-        'data.train.type': 'VOCDataset',
-        'data.train.ann_file': [f'data/VOCdevkit/VOC{year}/ImageSets/Main/trainval.txt' for year in (2007, 2012)],
-        'data.val.ann_file': 'data/VOCdevkit/VOC2007/ImageSets/Main/test.txt',
-        'data.train.pipeline.2.img_scale':
-        [(1333, side) for side in (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)],
-        'data.val.pipeline.1.img_scale': (1333, 800),
-        'lr_config.step': [18000, 22000],
-        'lr_config.warmup_iters': 100,
-        'lr_config.by_epoch': False,
-        'runner': dict(type='IterBasedRunner', max_iters=24000),
-        'evaluation': dict(interval=2000, metric='mAP'),
-        'checkpoint_config': dict(by_epoch=False, interval=2000)
+    'mmdetection/voc0712/faster_rcnn_r50_c4_mstrain_24k_voc0712': VOC,
+    'mmdetection/voc07/faster_rcnn_r50_c4_mstrain_12k5_voc07': VOC07,
+    'mmdetection/voc07/faster_rcnn_r50_c4_mstrain_12k5-lr2e-3_voc07': {
+        **VOC07, 'optimizer.lr': 0.002,
+        'lr_config.warmup_iters': 1000
     },
     'mmdetection/coco/mask_rcnn_r50_c4_mstrain_1x_coco': {**C4, **ONCE},
     'mmdetection/coco/mask_rcnn_r50_c4_mstrain_2x_coco': {**C4, **TWICE},
@@ -236,6 +250,8 @@ def detectron2(name):
 
 @pytest.mark.parametrize('name, masks, classes, sides, schedule', [
     ('pascal_voc_R_50_C4_24k_moco', False, 20, range(480, 801, 32), ((18000, 22000), 24000)),
+    ('pascal_voc07_R_50_C4_12k5_vissl', False, 20, range(480, 801, 32), ((9500, ), 12500)),
+    ('pascal_voc07_R_50_C4_12k5_vissl_pirl_npid', False, 20, range(480, 801, 32), ((9500, ), 12500)),
     ('coco_R_50_C4_1x_moco', True, None, range(640, 801, 32), ((60000, 80000), 90000)),
     ('coco_R_50_C4_2x_moco', True, None, range(640, 801, 32), ((120000, 160000), 180000)),
     ('coco_R_50_FPN_1x_moco', True, None, range(640, 801, 32), ((60000, 80000), 90000)),
@@ -248,8 +264,12 @@ def test_detectron2_figures(name, masks, classes, sides, schedule):
     assert model['MASK_ON'] is masks and model['ROI_HEADS'].get('NUM_CLASSES') == classes
     assert eval(images['MIN_SIZE_TRAIN']) == tuple(sides) and images['MIN_SIZE_TEST'] == 800
     assert (eval(solver['STEPS']), solver['MAX_ITER']) == schedule
-    assert (solver['IMS_PER_BATCH'], solver['BASE_LR']) == (16, 0.02)
-    assert solver.get('WARMUP_ITERS') == (100 if 'voc' in name else None)
+    rate, warmup = (0.002, 1000) if 'npid' in name else (0.02, 100 if 'voc' in name else None)
+    assert (solver['IMS_PER_BATCH'], solver['BASE_LR'], solver.get('WARMUP_ITERS')) == (16, rate, warmup)
+    if 'voc' in name:
+        years = ('2007', ) if 'voc07' in name else ('2007', '2012')
+        assert eval(cfg['DATASETS']['TRAIN']) == tuple(f'voc_{year}_trainval' for year in years)
+        assert eval(cfg['DATASETS']['TEST']) == ('voc_2007_test', )
     assert model['BACKBONE']['FREEZE_AT'] == 0 and model['RESNETS']['NORM'] == 'SyncBN'
     assert cfg['TEST']['PRECISE_BN']['ENABLED'] is True
     # images as in our pre-training

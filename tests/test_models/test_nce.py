@@ -99,19 +99,42 @@ def test_a_given_constant():
     torch.testing.assert_close(head(pos, neg)['loss'], expected)
 
 
+def test_a_constant_that_follows_the_network():
+    """A moving average of ln Z, in training alone; it starts with the first batch."""
+    head, batches = NCEHead(T, length=N, norm_momentum=0.25), [similarities(seed=i) for i in range(3)]
+    head.double()
+    expected = math.log(naive_z(*batches[0]))
+    for i, (pos, neg) in enumerate(batches):
+        if i:
+            expected = 0.75 * expected + 0.25 * math.log(naive_z(pos, neg))
+        torch.testing.assert_close(head(pos, neg)['loss'], nce(pos, neg, expected, N, T), rtol=1e-10, atol=0)
+    again = NCEHead(T, length=N, norm_momentum=0.25).double().eval()
+    again.load_state_dict(head.state_dict())
+    for _ in range(2):
+        torch.testing.assert_close(
+            again(pos, neg)['loss'], nce(pos, neg, 0.75 * expected + 0.25 * math.log(naive_z(pos, neg)), N, T))
+    assert again.log_z == head.log_z
+
+
 def constant_on(rank, world_size):
     pos, neg = similarities(dtype=torch.float32)
-    head, rows = NCEHead(T, length=N), slice(3 * rank, 3 * rank + 3)
-    return head(pos[rows], neg[rows])['loss'].detach(), head.log_z
+    rows = slice(3 * rank, 3 * rank + 3)
+    found = []
+    for momentum in (0, 0.5):
+        head = NCEHead(T, length=N, norm_momentum=momentum)
+        losses = [head(factor * pos[rows], factor * neg[rows])['loss'].detach() for factor in (1, 0.5)]
+        found.append((torch.stack(losses), head.log_z))
+    return found
 
 
 def test_the_constant_is_that_of_all_processes(run_distributed):
-    (first, log_z), (second, log_z2) = run_distributed(constant_on)
-    head = NCEHead(T, length=N)
-    loss = head(*similarities(dtype=torch.float32))['loss']
-    assert torch.equal(log_z, log_z2)
-    torch.testing.assert_close(log_z, head.log_z)
-    torch.testing.assert_close((first + second) / 2, loss.detach())
+    pos, neg = similarities(dtype=torch.float32)
+    for momentum, (first, log_z), (second, log_z2) in zip((0, 0.5), *run_distributed(constant_on)):
+        head = NCEHead(T, length=N, norm_momentum=momentum)
+        losses = torch.stack([head(factor * pos, factor * neg)['loss'].detach() for factor in (1, 0.5)])
+        assert torch.equal(log_z, log_z2)
+        torch.testing.assert_close(log_z, head.log_z)
+        torch.testing.assert_close((first + second) / 2, losses)
 
 
 def test_npid_with_nce_step_by_step():
@@ -140,6 +163,8 @@ def test_npid_with_nce_step_by_step():
     (dict(temperature=0), 'temperature must be positive, got 0'),
     (dict(norm_constant=0), 'norm_constant is the sum of .* or None to estimate it; got 0'),
     (dict(norm_constant=-2.), 'got -2.0'),
+    (dict(norm_momentum=1.5), 'norm_momentum is a share from 0 to 1'),
+    (dict(norm_momentum=0.1, norm_constant=3.), '0 where norm_constant is given; got 0.1 and norm_constant=3.0'),
     (dict(length=0), 'length is the number of entries of the memory, got 0'),
 ])
 def test_heads_that_cannot_be(arguments, message):

@@ -91,7 +91,7 @@ def test_cls_head():
 
 @pytest.mark.parametrize('x', [torch.randn(6, 8, 2, 2) * 9 + 4, torch.randn(6, 8) * 9 + 4], ids=['maps', 'vectors'])
 def test_cls_head_with_a_norm(x):
-    """VISSL's eval_mlp on the pooled trunk: batch norm of each channel, then the classifier; statistics in evaluation."""
+    """VISSL's eval_mlp on the pooled trunk: batch norm of each channel, then the classifier."""
     head = build_head(
         dict(
             type='ClsHead', with_avg_pool=True, in_channels=8, num_classes=3, norm_cfg=dict(type='SyncBN',

@@ -21,7 +21,8 @@ def test_model_index_is_current_and_names_every_recipe_once(run_tool):
     configs = sorted(model['Config'] for model in found)
     recipes = [*(ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')]
     recipes += (ROOT / 'configs' / 'selfsup').glob('*/*_yfcc100m.py')
-    for toolbox, parts in (('mmdetection', ('coco', 'voc0712')), ('mmsegmentation', ('cityscapes', 'voc12aug'))):
+    folders = dict(mmdetection=('coco', 'voc07', 'voc0712'), mmsegmentation=('cityscapes', 'voc12aug'))
+    for toolbox, parts in folders.items():
         recipes += [path for part in parts for path in (ROOT / 'configs' / 'benchmarks' / toolbox / part).glob('*.py')]
     assert configs == sorted(str(path.relative_to(ROOT)) for path in recipes)
     assert all(Path(model['Config']).stem == model['Name'] for model in found)

@@ -20,11 +20,17 @@ class NCEHead(BaseModule):
     on, as the paper does. It is a buffer, so that a resumed training goes on with the same one. Where there are
     several embeddings of an image, each has a head and so a constant of its own.
 
+    In the first batch the memory is random. A moment later it holds features of a network that makes all images alike,
+    and Z is too small by the exponential of their similarity: the loss then pushes all features from where they all
+    are, and small networks and data sets do not learn. `norm_momentum` has Z follow the network.
+
     Args:
         temperature (float): Divides the similarities.
         norm_constant (float, optional): Z. None, or -1 as in VISSL, estimates it.
         length (int, optional): Number of entries of the memory, that is, of training samples; None takes it from the
             training data.
+        norm_momentum (float): Share of each later batch's estimate in the logarithm of Z, from 0 (the first one stays,
+            as published) to 1.
 
     Attributes:
         log_z (Tensor): Logarithm of Z, 0-dim.
@@ -34,7 +40,7 @@ class NCEHead(BaseModule):
         ConfigError: A value out of range.
     """
 
-    def __init__(self, temperature=0.07, norm_constant=None, length=None):
+    def __init__(self, temperature=0.07, norm_constant=None, length=None, norm_momentum=0.):
         super().__init__()
         if not temperature > 0:
             raise ConfigError(f'temperature must be positive, got {temperature!r}')
@@ -43,10 +49,14 @@ class NCEHead(BaseModule):
         if norm_constant is not None and not 0 < norm_constant < math.inf:
             raise ConfigError(f'norm_constant is the sum of exp(similarity / temperature) over the memory, a positive '
                               f'number, or None to estimate it; got {norm_constant!r}')
+        if not 0 <= norm_momentum <= 1 or norm_momentum and norm_constant is not None:
+            raise ConfigError(f'norm_momentum is a share from 0 to 1, and 0 where norm_constant is given; got '
+                              f'{norm_momentum!r} and norm_constant={norm_constant!r}')
         if length is not None and length < 1:
             raise ConfigError(f'length is the number of entries of the memory, got {length!r}')
         self.temperature = temperature
         self.length = length
+        self.norm_momentum = norm_momentum
         self.norm_constant = norm_constant
         self._known = norm_constant is not None  # as the buffer, without waiting for the device
         self.register_buffer('log_z', torch.tensor(math.log(norm_constant or 1)))
@@ -72,11 +82,14 @@ class NCEHead(BaseModule):
         if self.length is None:
             raise ConfigError('NCEHead needs the number of entries of the memory: give it as length, or train with '
                               'mmssl.apis.train_model, which takes it from the data')
-        log_z = self.log_z
-        if not self._known:
+        if self._known and not self.norm_momentum:
+            log_z = self.log_z
+        else:
             local = log_partition(pos, neg, self.length, self.temperature)
             parts = concat_all_gather(local[None])  # of all processes, which have equal shares of a batch
             log_z = parts.logsumexp(0) - math.log(len(parts))
+            if self._known:
+                log_z = torch.lerp(self.log_z, log_z.to(self.log_z.dtype), self.norm_momentum)
             if self.training:
                 self.log_z.copy_(log_z)
                 self.known.fill_(True)
