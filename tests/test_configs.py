@@ -424,6 +424,33 @@ TABLE.update({
 TABLE['rotation_pred/rotation-pred-one_resnet50_8xb32-steplr-105e'] = (32, 105, NO_NORMS.format(0.1),
                                                                        'policy=step; step=[30, 60, 90, 100]',
                                                                        dict(like='rotation-pred-one'))
+LARC = 'type=LARS; lr=4.8; weight_decay=1e-06; momentum=0.9'
+LARC_COSINE = COSINE + '; by_epoch=False; warmup=linear; warmup_iters=10; warmup_ratio=0.0625; warmup_by_epoch=True'
+DCV2 = dict(hooks=[dict(type='DeepClusterV2Hook')], fp16='dynamic')
+MODELS['deepclusterv2'] = (
+    'type=DeepClusterV2; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; neck.type=MLPNeck; neck.channels=[2048, 128]; '
+    'head.type=DeepClusterV2Head; head.temperature=0.1; memory_bank.type=CropMemory; memory_bank.num_clusters='
+    '[3000, 3000, 3000]; memory_bank.crops=[0, 1]; memory_bank.iterations=10')
+MODELS['clusterfit'] = ('type=Classification; ' + RESNET50 + 'backbone.norm_cfg.type=BN; head.type=ClsHead; '
+                        'head.with_avg_pool=True; head.in_channels=None; head.num_classes=16000')
+MODELS['deepclusterv2-mcrop'] = MODELS['deepclusterv2']
+VIEWS['deepclusterv2'] = VIEWS['simclr']
+VIEWS['deepclusterv2-mcrop'] = ('MultiViewDataset', [2, 4],
+                                SWAV_VIEW.format(160, (0.08, 1.0)) + ' || ' + SWAV_VIEW.format(96, (0.05, 0.14)))
+VIEWS['clusterfit'] = ('SingleViewDataset', None, 'RandomResizedCrop(size=224) > ColorJitter(brightness=0.4, '
+                       'contrast=0.4, saturation=0.4, hue=0.2) > RandomHorizontalFlip()')
+TABLE.update({
+    **{
+        f'deepclusterv2/deepclusterv2_resnet50_64xb64-{name}': (64, epochs, LARC, LARC_COSINE, dict(DCV2, like=like))
+        for name, epochs, like in (
+            ('fp16-coslr-100e', 100, 'deepclusterv2'),
+            ('mcrop-2-4-fp16-coslr-100e_in1k-160-96', 100, 'deepclusterv2-mcrop'),
+            ('mcrop-2-4-fp16-coslr-400e_in1k-160-96', 400, 'deepclusterv2-mcrop'),
+        )
+    },
+    'clusterfit/clusterfit_resnet50_8xb32-steplr-105e':
+    (32, 105, NO_NORMS.format(0.1), JIGSAW_STEP, dict(source=dict(labels='work_dirs/clusterfit/train_labels.npy'))),
+})
 
 LARC = 'type=LARS; lr=4.8; weight_decay=1e-06; momentum=0.9'
 LARC_COSINE = ('policy=StepFixCosineAnnealing; by_epoch=False; min_lr={}; warmup=linear; warmup_iters=10; '
@@ -508,7 +535,7 @@ def test_figures_are_the_published_ones(name):
     assert dict(cfg.runner) == dict(type='EpochBasedRunner', max_epochs=epochs)
     train = cfg.data.train
     assert cfg.data.samples_per_gpu == samples and cfg.data.drop_last
-    assert train.data_source == SOURCE
+    assert train.data_source == {**SOURCE, **other.get('source', {})}
     assert (train.type, train.get('num_views'), ' || '.join(map(write_pipeline, pipelines(train)))) == VIEWS[algorithm]
     # the place of ToTensor and Normalize at the end of each pipeline, or in the format_pipeline of patches
     assert train.get('format_pipeline', []) == []
@@ -568,7 +595,7 @@ def options_for(path, folder):
     options = options[1] if options else ('data.train.data_source.type=Folder data.train.data_source.ann_file=None '
                                           'data.train.data_source.data_prefix=FOLDER')
     # N images in batches of B, I iterations; K clusters of S images; M negatives of the P nearest, a queue of Q
-    values = dict(FOLDER=str(folder), N=24, B=12, I=2, K=4, S=2, M=8, P=12, Q=20)
+    values = dict(FOLDER=str(folder), N=24, B=12, I=2, K=4, S=2, M=8, P=12, Q=20, LABELS=[i % 4 for i in range(24)])
     pairs = [option.split('=') for option in options.split()]
     return {key: values.get(value, parse_value(value)) for key, value in pairs}
 
@@ -629,7 +656,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
     if 'queue_len' in cfg.model:
         assert int(model.queue_ptr) == 24 % cfg.model.queue_len  # the keys of two batches of 12
     if 'memory_bank' in cfg.model:
-        assert model.memory_bank.feature_bank.norm(dim=1).sub(1).abs().max() < 1e-4
+        assert model.memory_bank.feature_bank.norm(dim=-1).sub(1).abs().max() < 1e-4
     if cfg.model.type == 'DeepCluster':
         assert set(dataset.pseudo_labels.tolist()) == set(range(4))
 
@@ -710,6 +737,7 @@ SMALL_PARTS = dict(
         'model.head.in_channels': 64,
         'custom_hooks.0.clustering.pca_dim': 8
     },
+    deepclusterv2={'model.memory_bank.num_clusters': [4, 5, 3]},
     relative_loc={
         'model.neck.out_channels': 32,
         'model.head.in_channels': 32

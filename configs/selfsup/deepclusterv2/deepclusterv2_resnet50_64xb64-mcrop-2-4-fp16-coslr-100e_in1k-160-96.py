@@ -1,0 +1,24 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""DeepCluster v2 with two large and four small crops, 100 epochs of ImageNet, batch 4096.
+
+Command:  tools/dist_train.sh \
+              configs/selfsup/deepclusterv2/deepclusterv2_resnet50_64xb64-mcrop-2-4-fp16-coslr-100e_in1k-160-96.py 8
+Hardware: 64 GPUs with 64 images each, here as eight nodes: NNODES=8 NODE_RANK=0|1|...|7 MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result was published with it. In VISSL this overlay (transforms=
+          multicrop_2x160_4x96) stands one level too high and changes nothing: its runs had two crops of 224 pixels.
+Folder:   B images a batch, K clusters where 3000 are too many:
+          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
+              data.train.data_source.ann_file=None data.samples_per_gpu=B model.memory_bank.num_clusters=[K,K,K]
+
+The learning rate is 4.8, after ten epochs of warm-up from 0.3.
+"""
+_base_ = [
+    '../_base_/models/deepclusterv2.py',
+    '../_base_/datasets/imagenet_mcrop-2x160-4x96.py',
+    '../_base_/schedules/lars_coslr-100e_in1k.py',
+    '../_base_/default_runtime.py',
+]
+
+data = dict(samples_per_gpu=64)
+fp16 = dict(loss_scale='dynamic')
+custom_hooks = [dict(type='DeepClusterV2Hook')]
