@@ -5,6 +5,7 @@ import os
 import random
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from mmssl.datasets.pipelines.mask import MaskStep
 from mmssl.datasets.pipelines.photometric import StepOfStrength
 from mmssl.datasets.pipelines.resample import interpolation_name
 from mmssl.datasets.pipelines.rng import reseed, seed_sample, seed_view
+from mmssl.datasets.pipelines.sample import SamplePipeline
 from mmssl.utils.errors import ConfigError
 
 REPETITIONS = 5
@@ -264,9 +266,15 @@ def benchmark_dataset(cfg, data_prefix=None, num=100):
             `microseconds` and `torchvision_microseconds` a view.
     """
     views, data_source = dataset_views(cfg)
-    ours = [(n, Compose(steps)) for n, steps in views]
+    names = () if 'type' in data_source else tuple(data_source)  # of several sources, all are read as the first
+    read, read_pillow = readers(data_source[names[0]] if names else data_source, data_prefix)
     theirs = [(n, [torchvision_step(step) for step in steps]) for n, steps in views]
-    read, read_pillow = readers(data_source, data_prefix)
+    build, their_steps = Compose, [steps for _, steps in theirs]
+    if cfg['type'] == 'SampleDataset':  # steps that take a sample are the same ones
+        read = read_pillow = partial(_read_sample, read, names)
+        build, their_steps = SamplePipeline, [[SamplePipeline([step]) for step in steps] for steps in their_steps]
+        theirs = [(n, [SamplePipeline(steps)]) for n, steps in theirs]
+    ours = [(n, build(steps)) for n, steps in views]
 
     def our_sample(i):
         img = read(i)
@@ -289,8 +297,8 @@ def benchmark_dataset(cfg, data_prefix=None, num=100):
     with one_thread():
         seconds = _fastest([our_sample, their_sample, read], num)
         steps = []
-        for number, ((_, configs), (_, their_steps)) in enumerate(zip(views, theirs)):
-            times = _fastest([_by_step([Compose([c]) for c in configs], read), _by_step(their_steps, read_pillow)], num)
+        for number, ((_, configs), other_steps) in enumerate(zip(views, their_steps)):
+            times = _fastest([_by_step([build([c]) for c in configs], read), _by_step(other_steps, read_pillow)], num)
             steps += [
                 dict(
                     pipeline=number,
@@ -308,6 +316,11 @@ def benchmark_dataset(cfg, data_prefix=None, num=100):
         share_of_decode=seconds[2] / seconds[0],
         views=sum(n for n, _ in views),
         steps=steps)
+
+
+def _read_sample(read, names, i):
+    """What the pipeline of a SampleDataset begins with."""
+    return dict(img={name: read(i) for name in names} if names else read(i), label=0, idx=i)
 
 
 def _step_name(step):

@@ -128,3 +128,21 @@ def test_wrapped_and_wrong_datasets():
         assert dataset_views(cfg) == ([(1, PIPELINE)], dict(type='Digits'))
     with pytest.raises(ConfigError, match='neither'):
         dataset_views(dict(type='Something'))
+
+
+def test_steps_on_samples():
+    """Of a data set whose pipeline takes samples, also of two sources: each step counts, with those on samples."""
+    steps = [
+        PIPELINE[0],
+        dict(type='Copies', num=2),
+        dict(type='OnEntries', entries=[0], transforms=[dict(type='RandomAngle')]),
+        dict(type='RandomSolarize', threshold=[0, 256])
+    ]
+    source = dict(type='ImageNet', data_prefix='data/imagenet/train', ann_file=None)
+    cfg = dict(type='SampleDataset', data_source=source, pipeline=steps, prefetch=True)
+    result = benchmark_dataset(cfg, num=2)
+    names = ['RandomResizedCrop', 'Copies', 'OnEntries(RandomAngle)', 'RandomSolarize']
+    assert [step['step'] for step in result['steps']] == names
+    assert result['decode_images_per_second'] > result['images_per_second'] > 0
+    two = dict(cfg, data_source=dict(a=source, b=source), pipeline=[PIPELINE[0], dict(type='RandomAngle')])
+    assert len(benchmark_dataset(two, num=2)['steps']) == 2

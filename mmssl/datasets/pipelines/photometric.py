@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Steps on grey levels with a strength that may be drawn, as PIRL puts them together; and the colours of CIE Lab."""
+import math
+
 import cv2
 import numpy as np
 
@@ -50,7 +52,8 @@ def solarize(img, threshold):
         img (ndarray): uint8, H x W x C.
         threshold (float): Grey level from which on it is inverted; 256 leaves all as it is.
     """
-    return np.where(img < threshold, img, 255 - img)
+    bright = cv2.threshold(img, math.ceil(threshold) - 1, 255, cv2.THRESH_BINARY)[1]
+    return cv2.bitwise_xor(img, bright).reshape(img.shape)  # x ^ 255 = 255 - x
 
 
 @_on_colours
@@ -60,10 +63,13 @@ def autocontrast(img):
     Args:
         img (ndarray): uint8, H x W x C.
     """
-    low, high = img.min((0, 1)).astype(float), img.max((0, 1)).astype(float)
-    scale = np.where(high > low, 255 / np.maximum(high - low, 1), 1)
-    table = np.clip(np.arange(256)[:, None] * scale - np.where(high > low, low * scale, 0), 0, 255).astype(np.uint8)
-    return np.dstack([cv2.LUT(img[..., c], table[:, c]) for c in range(img.shape[2])])
+    height, width, channels = img.shape
+    rows = img.reshape(height, -1)  # along rows first: numpy is slow along three channels
+    low, high = (extreme(extreme(rows, 0).reshape(width, channels), 0).astype(float) for extreme in (np.min, np.max))
+    flat = low == high
+    scale, low = np.where(flat, 1, 255 / np.where(flat, 1, high - low)), np.where(flat, 0, low)
+    table = np.clip(np.arange(256)[:, None] * scale - low * scale, 0, 255).astype(np.uint8)
+    return cv2.LUT(img, table[None]).reshape(img.shape)
 
 
 def _check_strength(value, name, low, high, whole=False):
