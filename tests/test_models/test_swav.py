@@ -184,6 +184,9 @@ def test_momentum_encoder_waits_for_the_optimizer():
     with torch.no_grad():
         model(**tiny.batch('SwAVMomentum'))
     assert all(a.equal(b) for a, b in zip(model.target_net.parameters(), before)) and model.counter.done == 2
+    # compiled in place: the networks themselves, no copies
+    parts = [model.backbone, model.neck, *list(model.target_net)[:2]]
+    assert {*map(id, model.compile_parts())} == {*map(id, parts)}
     with pytest.raises(ValueError, match='eval_mode_iters cannot be negative, got -1'):
         tiny.build('SwAVMomentum', eval_mode_iters=-1)
 

@@ -65,4 +65,4 @@ class SwAVMomentum(SwAV):
         return neck([backbone(crops) for crops in by_size(img)])[0]
 
     def compile_parts(self):
-        return [*super().compile_parts(), *self.target_net[:2]]
+        return [*super().compile_parts(), *list(self.target_net)[:2]]
