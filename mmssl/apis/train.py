@@ -233,6 +233,7 @@ def _explained(runner):
     except (ConfigError, OSError, FloatingPointError):
         raise
     except Exception as error:
+        _name_unused(runner, error)
         names = {id(module): name for name, module in unwrap(runner.model).named_modules()}
         places = ['the training']
         for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -246,6 +247,18 @@ def _explained(runner):
         if gone or runner.iter > first and not in_hook and not isinstance(error, ValueError):
             raise
         raise ConfigError(f'iteration {runner.iter - first + 1} fails in {places[-1]}: {describe(error)}') from error
+
+
+def _name_unused(runner, error):
+    """Where DistributedDataParallel counts parameters without a gradient, an error with their names."""
+    found = re.search(r'did not receive grad[^:]*: ([\d ]+)', str(error))
+    if found:
+        trained = [name for name, p in unwrap(runner.model).named_parameters() if p.requires_grad]
+        unused = [trained[int(number)] for number in found[1].split()]
+        raise ConfigError(
+            f'{len(unused)} parameters get no gradient, which several processes wait for: '
+            f'{", ".join(unused[:4])}{", ..." if len(unused) > 4 else ""}; leave these parts out or freeze '
+            'them (frozen_stages, freeze_backbone), or set find_unused_parameters=True') from error
 
 
 def _fit_to_data(model, dataset, workflow):

@@ -132,10 +132,12 @@ def evaluate_outputs(outputs, dataset, meters=None, label_names=None, logger=Non
     for name, scores in outputs.items():
         labels = outputs.labels
         if isinstance(labels, dict):
-            label = (label_names or {}).get(name, name)
+            label = next(iter(labels)) if len(labels) == 1 else (label_names or {}).get(name, name)
             if label not in labels:
                 raise ConfigError(f'evaluation: the output {name} has no label: {nearest(label, labels, "there are")}')
             labels = labels[label]
+        if scores.dim() == 3:  # of several patches an image
+            scores, labels = scores.flatten(0, 1), labels.flatten()
         bad = scores.isnan().any(1)
         if bad.any():
             raise FloatingPointError(f'{name}: the scores of {int(bad.sum())} of {len(bad)} samples are NaN: the '

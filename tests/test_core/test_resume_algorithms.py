@@ -129,6 +129,23 @@ MODELS = dict(
         neck=dict(MLP, in_channels=16, vit_backbone=True),
         head=dict(PREDICTOR, type='MoCoV3Head'),
         base_momentum=0.9),
+    MultiTask=dict(
+        tasks=dict(
+            digit=dict(
+                input=0,
+                stages=[4],
+                neck=dict(type='MLPNeck', channels=[16, DIM], dropout=0.2),
+                head=dict(type='ClsHead', in_channels=None, num_classes=10)),
+            same=dict(
+                input=1,
+                stages=[2],
+                head=dict(
+                    type='ClsHead',
+                    with_avg_pool=True,
+                    in_channels=None,
+                    num_classes=10,
+                    loss=dict(type='MultiLabelLoss')),
+                weight=0.5))),
     MAE=dict(
         backbone=dict(VIT, type='MAEViT'),
         neck=dict(
@@ -214,6 +231,7 @@ DATA = dict(
         ]),
     RotationPred=dict(type='RotationPredDataset', pipeline=CROP),
     RotationPredOne=dict(type='SampleDataset', pipeline=[*CROP, dict(type='RandomAngle', num_angles=8)]),
+    MultiTask=dict(type='SampleDataset', pipeline=[dict(type='Copies', num=2), *CROP]),
     MAE=dict(type='SingleViewDataset', pipeline=CROP),
     SimMIM=dict(
         type='SingleViewDataset',

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmssl.models import ClsHead, CrossEntropyLoss, MAEFinetuneHead, MultiClsHead, MultiLabelLoss, build_head, build_loss
+from mmssl.models import (ClsHead, CrossEntropyLoss, MAEFinetuneHead, MultiClsHead, MultiLabelLoss, build_head,
+                          build_loss)
 from mmssl.models.utils.accuracy import accuracy
 from mmssl.utils.errors import ConfigError
 

@@ -68,6 +68,20 @@ CONFIGS = dict(
         head=dict(type='NCEHead', temperature=0.2),
         memory_bank=dict(type='SimpleMemory', length=12, feat_dim=DIM, momentum=0.3),
         neg_num=9),
+    MultiTask=dict(
+        type='MultiTask',
+        backbone=BACKBONE,
+        tasks=dict(
+            small=dict(
+                input=1,
+                stages=[2],
+                head=dict(type='ClsHead', with_avg_pool=True, in_channels=None, num_classes=4),
+                weight=0.3),
+            large=dict(
+                input=0,
+                stages=[4],
+                neck=dict(type='MLPNeck', channels=[32, DIM], norm_cfg=dict(type='SyncBN')),
+                head=dict(type='ClsHead', in_channels=None, num_classes=4, loss=dict(type='MultiLabelLoss'))))),
     DenseCL=dict(
         type='DenseCL',
         backbone=dict(BACKBONE, strides=(1, 2, 2, 1)),  # maps of 2 x 2 positions
@@ -259,6 +273,7 @@ VIEWS = dict(
 SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
+    MultiTask=(32, 24),
     SimCLRMultiCrop=(32, 32, 24, 24),
     SwAV=(32, 32, 24, 24, 24),
     SwAVMomentum=(32, 32, 24, 24, 24))
@@ -270,6 +285,7 @@ TARGETS = dict(
     DeepCluster=dict(pseudo_label=lambda idx: idx * 3 % 4),
     Jigsaw=dict(label=lambda idx: idx * 2 % 5),
     MMClsImageClassifierWrapper=dict(label=lambda idx: idx % 4),
+    MultiTask=dict(label=lambda idx: idx % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,

@@ -15,6 +15,7 @@ from .maskfeat import MaskFeat
 from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
 from .moco import MoCo
 from .mocov3 import MoCoV3
+from .multi_task import MultiTask
 from .nnclr import NNCLR
 from .npid import NPID
 from .odc import ODC
@@ -31,6 +32,6 @@ from .vicreg import VICReg
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DeepClusterV2',
     'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3',
-    'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV',
+    'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV',
     'SwAVMomentum', 'VICReg'
 ]

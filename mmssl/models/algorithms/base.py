@@ -192,7 +192,7 @@ class BaseModel(BaseModule):
             return 'the loss compares the images of a batch with each other'
         norms = (nn.BatchNorm1d, nn.SyncBatchNorm) if processes == 1 else nn.BatchNorm1d
         for name, module in self.named_modules():
-            if name.startswith(('neck.', 'head.')) and isinstance(module, norms):
+            if name.startswith(('neck', 'head')) and isinstance(module, norms):
                 return f'{name} is a batch norm, which needs more than the one vector of an image'
         return None
 
@@ -254,7 +254,9 @@ class BaseModel(BaseModule):
             ConfigError: A declared loss is absent, or nothing is declared and there are losses besides `loss`.
         """
         named = tuple(name for name in losses if 'loss' in name)
-        undeclared = self.loss_names is BaseModel.loss_names and named != self.loss_names
+        declared = 'loss_names' in vars(self) or any('loss_names' in vars(cls)
+                                                     for cls in type(self).__mro__ if cls is not BaseModel)
+        undeclared = not declared and named != self.loss_names
         if undeclared or not set(self.loss_names) <= set(losses):
             raise ConfigError(f'{type(self).__name__} sums loss_names = {self.loss_names}, and forward_train gives '
                               f'{list(losses)}: name all that are summed to the loss in the class, such as '

@@ -85,8 +85,8 @@ def multi_label_cross_entropy(scores, targets, reduction='class_mean', pos_weigh
     """
     soft = soft_labels and targets.is_floating_point()
     if targets.dim() == 1 and not targets.is_floating_point():
-        one_hot = F.one_hot(targets.long().clamp(min=0), scores.shape[1])
-        targets = torch.where(targets[:, None] >= 0, one_hot, -1)
+        classes = torch.arange(scores.shape[1], device=targets.device)  # one_hot() would wait for the device
+        targets = torch.where(targets[:, None] >= 0, (targets[:, None] == classes).long(), -1)
     if targets.shape != scores.shape or targets.is_floating_point() and not soft:
         raise ValueError(f'scores of shape {tuple(scores.shape)} need as many integers as targets (1, 0, or -1 = left '
                          f'open), or with soft_labels=True shares; got {targets.dtype} of shape {tuple(targets.shape)}')
