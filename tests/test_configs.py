@@ -451,6 +451,12 @@ TABLE.update({
     'clusterfit/clusterfit_resnet50_8xb32-steplr-105e':
     (32, 105, NO_NORMS.format(0.1), JIGSAW_STEP, dict(source=dict(labels='work_dirs/clusterfit/train_labels.npy'))),
 })
+MODELS['rotation-pred-alexnet'] = ('type=RotationPred; backbone.type=AlexNet; backbone.variant=rotnet; backbone.'
+                                   'out_indices=[7]; backbone.norm_cfg.type=SyncBN; head.type=ClsHead; '
+                                   'head.with_avg_pool=True; head.in_channels=None; head.num_classes=4')
+VIEWS['rotation-pred-alexnet'] = VIEWS['rotation-pred-one']
+TABLE['rotation_pred/rotation-pred-one_alexnet_8xb32-steplr-105e'] = (
+    *TABLE['rotation_pred/rotation-pred-one_resnet50_8xb32-steplr-105e'][:4], dict(like='rotation-pred-alexnet'))
 
 LARC = 'type=LARS; lr=4.8; weight_decay=1e-06; momentum=0.9'
 LARC_COSINE = ('policy=StepFixCosineAnnealing; by_epoch=False; min_lr={}; warmup=linear; warmup_iters=10; '
@@ -617,7 +623,9 @@ def test_two_iterations(path, photo_folder, tmp_path):
     if 'model.head.tokenizer_path' in parts:
         parts = dict(parts, **{'model.head.tokenizer_path': str(tmp_path / 'tokenizer.pth')})
         torch.save(Encoder(n_hid=8, n_blk_per_group=1, vocab_size=12).state_dict(), tmp_path / 'tokenizer.pth')
-    small = {k: v for k, v in SMALL.items() if 'model.backbone.arch' not in parts or k not in RESNET}
+    alexnet = '_alexnet_' in path.name  # of one size, and for images of 63 pixels or more
+    small = {k: v for k, v in SMALL.items() if not (alexnet or 'model.backbone.arch' in parts) or k not in RESNET}
+    parts = {k: v for k, v in parts.items() if not (alexnet and k == 'model.head.in_channels')}
     if 'custom_hooks' not in mmcv.Config.fromfile(str(path)):
         parts = {key: value for key, value in parts.items() if not key.startswith('custom_hooks')}
     cfg = load_config(str(path), {**small, **options_for(path, photo_folder), **parts})
@@ -626,7 +634,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
     for data in (cfg.data.train, *(extractor.dataset for extractor in extractors)):
         for step in sum(map(list, pipelines(data)), []):
             if 'size' in step and step.size > 64:  # 224 becomes 32, and 96 becomes 14
-                step.size //= 7 if data.type != 'RelativeLocDataset' else 3
+                step.size //= 3 if alexnet or data.type == 'RelativeLocDataset' else 7
     for extractor in extractors:
         extractor.workers_per_gpu = 0
     for part, channels in (('neck', parts.get('model.neck.in_channels', 64)), ('head.predictor', None)):
