@@ -1,6 +1,7 @@
 """Recipes that change a few figures of another one: which these are, and whether networks, heads and crops fit."""
 import ast
 import contextlib
+import types
 from pathlib import Path
 
 import mmcv
@@ -147,3 +148,37 @@ def test_networks_fit_heads_and_crops(name, monkeypatch):
         out = model(img)
     assert out['loss'].shape == ()
     assert all(p.requires_grad for name, p in model.named_parameters() if not name.startswith('target_net'))
+
+
+@pytest.mark.parametrize('name, start, peak, end', [
+    (SIMCLR, 0.6, 4.8, 0.),
+    ('simclr/vissl-simclr_resnet50_32xb128-coslr-300e', 0.6, 4.8, 0.),
+    (SWAV, 0.3, 4.8, 0.0048),
+    ('swav/vissl-swav_resnet50_4xb64-mcrop-2-6-coslr-400e_in1k-224-96', 0.6, 0.6, 0.0006),
+    ('swav/vissl-swav_resnet50-w4_64xb40-mcrop-2-4-coslr-400e_in1k-224-96', 0.3, 3., 0.003),
+    ('swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-6-coslr-400e_in1k-224-96', 0.3, 1.8, 0.0018),
+    ('barlowtwins/vissl-barlowtwins_resnet50_32xb64-coslr-1000e', 0., 1.6, 0.016),
+])
+def test_rates_are_those_that_the_head_of_the_recipe_says(name, start, peak, end):
+    """Faults of VISSL: a warm-up that vanishes or begins elsewhere, and a cosine that never reaches the peak."""
+    from mmssl.core.builder import HOOKS
+    cfg = mmcv.Config.fromfile(str(path_of(name)))
+    schedule, epochs, length = dict(cfg.lr_config), cfg.runner.max_epochs, 100
+    hook = HOOKS.build(dict(schedule, type=schedule.pop('policy') + 'LrUpdaterHook'))
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=cfg.optimizer.lr)
+    runner = types.SimpleNamespace(
+        optimizer=optimizer, max_epochs=epochs, max_iters=epochs * length, epoch=0, data_loader=range(length))
+    hook.before_run(runner)
+    rates = []
+    for runner.iter in range(runner.max_iters):
+        runner.epoch = runner.iter // length
+        if runner.iter % length == 0:
+            hook.before_train_epoch(runner)
+        hook.before_train_iter(runner)
+        rates.append(optimizer.param_groups[0]['lr'])
+    warmup = 10 * length if schedule.get('warmup') else 0
+    assert rates[0] == pytest.approx(start, abs=2e-4) and rates[-1] == pytest.approx(end, abs=1e-5)
+    assert rates[warmup] == max(rates) == pytest.approx(peak)
+    step = (peak - start) / max(warmup, 1)
+    assert rates[:warmup] == pytest.approx([start + step * i for i in range(warmup)], abs=2e-4)
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)

@@ -1,5 +1,6 @@
 """Algorithms in one process: their losses step by step, what trains, what checkpoints hold."""
 import copy
+import itertools
 
 import pytest
 import tiny
@@ -48,6 +49,24 @@ def test_simclr_step_by_step():
     sim = (z @ z.T / 0.2).exp()
     expected = -sum(torch.log(sim[i, (i + 6) % 12] / (sim[i].sum() - sim[i, i])) for i in range(12)) / 12
     torch.testing.assert_close(model(**data)['loss'].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_short_last_batch_of_several_views():
+    """A fault of VISSL: masks were built for a full batch, and the first short one was an error."""
+    model = tiny.build('SimCLRMultiCrop')
+    for size in (6, 3):
+        data = tiny.batch('SimCLRMultiCrop', size)
+        maps = [copy.deepcopy(model).backbone(torch.cat(views))[0] for views in (data['img'][:2], data['img'][2:])]
+        pooled = torch.cat([m.mean((2, 3)) for m in maps])
+        z = F.normalize(copy.deepcopy(model).neck([pooled])[0], dim=1).double().unflatten(0, (4, size))
+        expected = 0
+        for a, b, i in itertools.product(range(4), range(4), range(size)):
+            others = torch.cat([z[:, :i], z[:, i + 1:]], dim=1).flatten(0, 1)
+            own, away = (z[a, i].dot(z[b, i]) / 0.2).exp(), (others @ z[a, i] / 0.2).exp().sum()
+            expected = expected - (a != b) * torch.log(own / (own + away)) / (12 * size)
+        torch.testing.assert_close(model(**data)['loss'].double(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigError, match=r'compares 2 views .* or more, the data gives 1 view; .*num_views'):
+        model(data['img'][:1])
 
 
 def manual_moco(model, data, queue):

@@ -345,8 +345,40 @@ def test_neck():
     linear = SwAVNeck(8, 0, 4, with_l2norm=False)
     assert list(linear.state_dict()) == ['projection_neck.weight', 'projection_neck.bias']
     torch.testing.assert_close(linear(maps)[0], linear.projection_neck(mean))
+    plain = SwAVNeck(8, 6, 4, norm_cfg=None)
+    first, second = plain.projection_neck[0], plain.projection_neck[2]
+    assert len(plain.projection_neck) == 3
+    torch.testing.assert_close(plain(maps)[0], F.normalize(second(first(mean).relu()), dim=1))
     flat = SwAVNeck(32, 0, 4, with_avg_pool=False, with_l2norm=False)
     torch.testing.assert_close(flat(maps[1])[0], flat.projection_neck(maps[1][0].flatten(1)))
+
+
+@pytest.mark.parametrize('norm, last', [(True, False), (False, False), (True, True)])
+def test_projectors_of_other_depths(norm, last):
+    """VISSL's swav_head: dims [64, 32, 32, 16], with or without batch norm, and with norm and ReLU at the end too
+    (skip_last_bn=False); then unit length."""
+    norm_cfg = dict(type='BN') if norm else None
+    model = tiny.build(
+        'SwAV',
+        neck=dict(
+            type='MLPNeck',
+            channels=[32, 32, tiny.DIM],
+            norm_cfg=norm_cfg,
+            with_last_norm=last,
+            with_last_act=last,
+            with_l2norm=True),
+        head=dict(type='SwAVHead', num_prototypes=10))
+    layers = []
+    for i, width in enumerate((32, 32, tiny.DIM)):
+        layers.append(getattr(model.neck, f'fc{i}'))
+        if norm and (last or i < 2):
+            layers.append(nn.BatchNorm1d(width))
+        if last or i < 2:
+            layers.append(nn.ReLU())
+    img = tiny.batch('SwAV')['img']
+    copied = copy.deepcopy(model)
+    pooled = torch.cat([copied.backbone(torch.cat(views))[0].mean((2, 3)) for views in (img[:2], img[2:])])
+    torch.testing.assert_close(model.project(img), F.normalize(nn.Sequential(*layers)(pooled), dim=1))
 
 
 def test_errors_show_values():

@@ -14,13 +14,15 @@ from .mlp import build_vector_norm
 class SwAVNeck(BaseModule):
     """Two linear layers with a norm and a ReLU between them, for crops of several resolutions together.
 
+    MLPNeck with `with_l2norm=True` has any number of layers.
+
     Args:
         in_channels (int): Channels of the features.
         hid_channels (int): Hidden dimension; 0 makes it one linear layer.
         out_channels (int): Dimension of the projection.
         with_avg_pool (bool): Average over positions first; without it maps are flattened.
         with_l2norm (bool): Divide the projections by their lengths.
-        norm_cfg (dict): Kind of norm.
+        norm_cfg (dict, optional): Kind of norm; None for none.
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
     """
 
@@ -40,8 +42,9 @@ class SwAVNeck(BaseModule):
         if hid_channels == 0:
             self.projection_neck = nn.Linear(in_channels, out_channels)
         else:
+            norms = [] if norm_cfg is None else [build_vector_norm(norm_cfg, hid_channels)]
             self.projection_neck = nn.Sequential(
-                nn.Linear(in_channels, hid_channels), build_vector_norm(norm_cfg, hid_channels), nn.ReLU(inplace=True),
+                nn.Linear(in_channels, hid_channels), *norms, nn.ReLU(inplace=True),
                 nn.Linear(hid_channels, out_channels))
 
     def forward_projection(self, x):
