@@ -71,7 +71,8 @@ def reproduce(path, device=None, config=None):
     model.to(device).train()
 
     batch = map_tensors(dump['batch'], lambda t: t.to(device))
-    views = batch['img'] if isinstance(batch['img'], list) else [batch['img']]
+    views = []
+    map_tensors(batch['img'], views.append)
     images = [name for i, name in enumerate(meta['files']) if not all(_finite(view[i]) for view in views)]
 
     first = []

@@ -2,6 +2,7 @@
 """Samples -> batch: what `data.collate` names."""
 import math
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import default_collate, get_worker_info
@@ -111,12 +112,15 @@ def _mix(first, second, share):
         for one, other in zip(first, second, strict=True):
             _mix(one, other, share)
         return
-    if first.dtype != torch.uint8 and not first.is_floating_point():
+    if not first.is_floating_point() and (first.dtype != torch.uint8 or first.dim() < 4):
         raise ConfigError(
             f'MixupCrops mixes images; the data gives {first.dtype} of shape {tuple(first.shape)} as well')
     first = first[:len(second)]
-    mixed = second.float().lerp_(first.float(), share)
-    first.copy_(mixed.round_() if first.dtype == torch.uint8 else mixed)
+    if first.dtype == torch.uint8 and first.dim() > 3:  # as they lie in memory, in rows of whole images
+        rows, others = (part.movedim(-3, -1).numpy().reshape(len(part), -1) for part in (first, second))
+        cv2.addWeighted(rows, share, others, 1 - share, 0, dst=rows)
+    else:
+        first.copy_(second.lerp(first, share))
 
 
 def multi_hot(label, num_classes):
