@@ -33,7 +33,7 @@ def variance_and_covariance(z, everyone, eps):
 
 @in_float32
 def variance_invariance_covariance(z_1, z_2, eps=1e-4):
-    """The three terms of VICReg <https://arxiv.org/abs/2105.04906>, equations 1 to 6, over the batches of all processes.
+    """The terms of VICReg <https://arxiv.org/abs/2105.04906>, equations 1 to 6, over the batches of all processes.
 
     Args:
         z_1, z_2 (Tensor): Projections of the two views, N x D. Every process has the same N.
