@@ -4,7 +4,7 @@
 Command:  tools/dist_train.sh configs/selfsup/nnclr/nnclr_resnet50_8xb64-coslr-200e_in1k.py 8
 Hardware: 8 GPUs with 64 images each.
 Known:    not trained with mmssl yet. The authors trained for 1000 epochs with batches of 4096 and published 75.6 %
-          linear evaluation on ImageNet; they published no code; the rate here is 0.3 for each 256 images, as others take.
+          linear evaluation on ImageNet. They published no code; the rate is 0.3 for each 256 images, as others take.
 """
 _base_ = [
     '../_base_/models/nnclr.py',
