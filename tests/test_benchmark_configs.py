@@ -114,6 +114,30 @@ def test_six_heads_have_the_sizes_of_vissl():
     assert list(scores) == ['head0', 'head1', 'head2', 'head3', 'head4', 'head4_2']
 
 
+@pytest.mark.parametrize('variant, dims', [
+    ('bvlc', [7776, 6400, 6144, 6144, 6400]),
+    ('colorization', [7776, 6400, 6144, 6144, 6400]),
+    ('deepcluster', [9600, 9216, 9600, 9600, 9216]),
+    ('jigsaw', [9600, 9216, 9600, 9600, 9216]),
+    ('rotnet', [6400, 6912, 9600, 6400, 9216]),
+])
+def test_linear_evaluation_of_alexnets(variant, dims):
+    """VISSL's windows make 9600, 9216, 9600, 9600 and 9216 numbers of the widest maps of 55, 27 and 13 pixels."""
+    cfg = load_config(ROOT / f'imagenet/alexnet-{variant}_mhead_linear-8xb32-steplr-28e_in1k.py')
+    assert (cfg.optimizer.lr, cfg.optimizer.weight_decay, cfg.optimizer.nesterov) == (0.01, 5e-4, False)
+    assert cfg.runner.max_epochs == 28 and cfg.lr_config.step == [8, 16, 24] and cfg.data.samples_per_gpu == 32
+    train, val = ([step.type for step in cfg.data[part].pipeline] for part in ('train', 'val'))
+    lab = ['ToLab'] * (variant == 'colorization')
+    assert train == ['Resize', 'RandomCrop', 'RandomHorizontalFlip'] + lab and val == ['Resize', 'CenterCrop'] + lab
+    assert cfg.img_norm_cfg.mean[0] == (0.5 if lab else 0.485)
+    with torch.device('meta'):
+        model = build_algorithm(cfg.model).eval()
+        assert [fc.in_features for fc in model.head.fcs] == dims
+        maps = model.extract_feat(torch.empty(1, 3, 224, 224))
+        assert [score.shape for score in model.head(maps)] == [(1, 1000)] * 5
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+
+
 AUGMENTS = [
     dict(type='BatchMixup', alpha=0.8, num_classes=1000, prob=0.5),
     dict(type='BatchCutMix', alpha=1.0, num_classes=1000, prob=0.5)

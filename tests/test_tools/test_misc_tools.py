@@ -66,6 +66,20 @@ def test_count_parameters(run_tool):
 
 
 @pytest.mark.long
+def test_count_parameters_of_networks_that_memory_does_not_hold(call_tool):
+    """RegNetY-10B, of 37 GB, and Jigsaw's AlexNet, on shapes alone."""
+    tool = 'tools/analysis_tools/count_parameters.py'
+    config = 'simclr/vissl-simclr_regnety-400mf_64xb64-coslr-100e_in1k.py'
+    printed = call_tool(tool, f'configs/selfsup/{config}', '--cfg-options', 'model.backbone.arch=y-10b',
+                        'model.neck.in_channels=28280').stdout  # yapf: disable
+    assert re.search(r'^backbone +9,323,\d{3},\d{3}', printed, re.M)
+    config = 'rotation_pred/rotation-pred-one_alexnet_8xb32-steplr-105e_in1k.py'
+    printed = call_tool(tool, f'configs/selfsup/{config}', '--cfg-options',
+                        'model.backbone.variant=deepcluster').stdout  # yapf: disable
+    assert re.search(r'^backbone +3,[67]\d\d,\d{3}', printed, re.M)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     'layout', ['backbone.', 'module.backbone.', 'encoder_q.0.', 'online_net.0.', 'encoder.0.', 'other.trunk.'])
 def test_extracted_backbone_fits_torchvision(layout, resnet50, run_main, tmp_path):

@@ -38,8 +38,14 @@ def main():
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     check_sections(cfg, ['model'])
+    import torch
+
     from mmssl.models import build_algorithm
-    model = build_algorithm(cfg.model)
+    try:
+        with torch.device('meta'):  # shapes alone: ten billion weights would fill 40 GB
+            model = build_algorithm(cfg.model)
+    except (NotImplementedError, RuntimeError):  # a part of the user's looks at numbers when it is made
+        model = build_algorithm(cfg.model)
 
     print(f'{"part":<20} {"trainable":>14} {"total":>14}')
     for name, part in [*model.named_children(), ('model', model)]:
