@@ -284,3 +284,24 @@ def test_models_build(path):
     model.train()
     if frozen:
         assert not any(m.training for m in model.backbone.modules() if isinstance(m, _BatchNorm))
+
+
+@pytest.mark.parametrize(
+    'network, width',
+    [
+        ('mobilenetv3_small_100', 1024),  # with the convolution behind its features
+        ('resnet18', 512),
+        pytest.param('deit_tiny_patch16_224', 192, marks=pytest.mark.long),
+    ])
+def test_linear_evaluation_of_small_networks(network, width):
+    """MoCo's recipe; the classifier has the width of the network, which gets no gradient and keeps its statistics."""
+    path = ROOT.parent / 'small_models/linear_mobilenetv3-large_8xb32-steplr-100e_in1k.py'
+    cfg = load_config(path, {'model.backbone.model_name': network})
+    assert cfg.optimizer == dict(type='SGD', lr=30., momentum=0.9, weight_decay=0.)
+    assert (cfg.lr_config.step, cfg.runner.max_epochs, cfg.data.samples_per_gpu) == ([60, 80], 100, 32)
+    model = build_algorithm(cfg.model).train()
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    model(torch.randn(2, 3, 224, 224), label=torch.tensor([3, 999]))['loss'].backward()
+    assert model.head.fc_cls.weight.shape == (1000, width)
+    assert {name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None} == {'head'}
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())

@@ -86,12 +86,13 @@ def extract_features(model,
         device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
         dtype (str): 'float32' or 'float16', how features are stored.
         img_norm_cfg (dict, optional): `mean` and `std` of uint8 images, on the scale of 0 to 1; needed for those only.
-        pool_type (str | dict): How 'stageN' is pooled: 'average' over all positions, 'adaptive' or 'specified' to about
-            9,000 numbers (see MultiPooling; 'specified' is for images of 224 px), 'rmac' or 'rmac:L' (regional maxima
-            on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P), 'grid:N' (average in N x N
-            cells) or the window of an average pooling, such as '6s1' (see parse_window) or a dict of kernel_size,
-            stride and padding; after these maps are flattened. A dict of layers holds one of these for each, and under
-            'others' that of all other layers.
+        pool_type (str | dict | callable): How 'stageN' is pooled: 'average' over all positions, 'adaptive' or
+            'specified' to about 9,000 numbers (see MultiPooling; 'specified' is for images of 224 px), 'rmac' or
+            'rmac:L' (regional maxima on 3 or L scales), 'gem' or 'gem:P' (generalised mean with exponent 3 or P),
+            'grid:N' (average in N x N cells) or the window of an average pooling, such as '6s1' (see parse_window) or a
+            dict of kernel_size, stride and padding; after these maps are flattened. A dict of layers holds one of these
+            for each, and under 'others' that of all other layers. A function of maps, N x C x H x W to N x D, does as
+            well.
         progress (bool): Show a progress bar.
         broken (str): What is done about images that cannot be read: 'skip' leaves them out, with a warning that counts
             and names them, 'stop' ends at the first one, 'replace' lets other samples of the data set stand in, as
@@ -370,6 +371,8 @@ def _pooling(pool_type, layer):
         if layer not in pool_type and 'others' not in pool_type:
             raise ValueError(f'pool_type has no pooling for {layer}, only for {", ".join(pool_type)}')
         pool_type = pool_type.get(layer, pool_type.get('others'))
+    if callable(pool_type):
+        return pool_type
     if isinstance(pool_type, str) and WINDOW.fullmatch(pool_type):
         pool_type = parse_window(pool_type)
     if isinstance(pool_type, dict):

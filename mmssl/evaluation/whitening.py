@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
@@ -57,14 +59,14 @@ class Whitening:
             features (Tensor | ndarray): N x D.
 
         Returns:
-            ndarray: N x dims, float32.
+            Tensor | ndarray: N x dims, float32, of the kind and on the device of `features`.
         """
-        features = check_features(features)[0].cpu().numpy()
-        if features.shape[1] != len(self.mean):
-            raise ValueError(f'the whitening is for {len(self.mean)} dimensions, the features have '
-                             f'{features.shape[1]}')
-        white = (features - self.mean) @ self.projection
-        return (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        x = check_features(features)[0]
+        if x.shape[1] != len(self.mean):
+            raise ValueError(f'the whitening is for {len(self.mean)} dimensions, the features have {x.shape[1]}')
+        mean, projection = (torch.as_tensor(part, device=x.device) for part in (self.mean, self.projection))
+        white = F.normalize((x.double() - mean) @ projection, dim=1).float()
+        return white if torch.is_tensor(features) else white.numpy()
 
     def save(self, path):
         """Write an .npz file."""

@@ -1,9 +1,11 @@
 """PCA whitening against its definition and scikit-learn."""
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 
 from mmssl.evaluation.whitening import Whitening
+from mmssl.models.utils.pooling import get_rmac_descriptors, get_rmac_region_coordinates
 from mmssl.utils.errors import ConfigError
 
 
@@ -46,3 +48,18 @@ def test_rank_and_files(tmp_path):
     (tmp_path / 'w.npz').write_text('nothing')
     with pytest.raises(ConfigError, match='w.npz is no whitening'):
         Whitening.load(tmp_path / 'w.npz')
+
+
+def test_inside_r_mac():
+    """Tolias et al., 2016: maxima of regions, unit length, whitening, unit length, sum, unit length."""
+    whitening, maps = Whitening.learn(features(), 4), torch.from_numpy(features(2 * 35)).reshape(2, 5, 7,
+                                                                                                 6).movedim(3, 1)
+    found = get_rmac_descriptors(maps, 3, whitening.apply)
+    assert isinstance(found, torch.Tensor) and found.shape == (2, 4)
+    for row, image in zip(found, maps.double().numpy()):
+        total = np.zeros(4)
+        for top, left, height, width in get_rmac_region_coordinates(5, 7, 3):
+            x = image[:, top:top + height, left:left + width].max((1, 2))
+            x = (x / np.linalg.norm(x) - whitening.mean) @ whitening.projection
+            total += x / np.linalg.norm(x)
+        np.testing.assert_allclose(row, total / np.linalg.norm(total), atol=1e-5)

@@ -13,7 +13,9 @@ from PIL import Image
 
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features, retrieval
+from mmssl.evaluation.whitening import Whitening
 from mmssl.models import build_algorithm
+from mmssl.models.utils.pooling import get_rmac_descriptors
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
 
@@ -108,6 +110,35 @@ def test_whitening_and_two_processes(files, call_tool, tmp_path, free_port):
     one, again, two = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('one', 'again', 'two'))
     assert one == two and 'learned on 12 images' in one['whitening']
     assert one['all'] == again['all'] and again['whitening'] == str(tmp_path / 'w.npz')
+
+
+def test_whitening_inside_r_mac(files, call_tool, tmp_path):
+    """Learned on whole images, applied to regions; only there are regions to whiten."""
+    folder, model = files
+    arguments = ('--data-root', folder / 'copydays', '--whiten-regions', '--pool-type', 'rmac:2')
+    learn = ('--whitening-data', folder / 'copydays/original', '--whitening-dims', 6)
+    done = call(call_tool, folder, 'copydays', *arguments, *learn, '--whitening', tmp_path / 'w.npz', '--out',
+                tmp_path / 'out.json')
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert '6 dimensions, whitening: PCA learned on' in done.stdout + done.stderr
+    assert found['whitening'].endswith('original, of regions')
+    cfg = load_config(CONFIGS / 'copydays.py')
+    whitening, descriptors = Whitening.load(tmp_path / 'w.npz'), {}
+    for split in ('database', 'query'):
+        cfg.data[split].data_source.data_prefix = str(folder / 'copydays')
+        cfg.data[split].pipeline = [dict(type='ResizeLongerSide', size=64)]
+        dataset = build_dataset(cfg.data[split])
+        maps = extract_features(
+            model, dataset, layers='stage4', batch_size=1, img_norm_cfg=cfg.img_norm_cfg,
+            pool_type=lambda x: get_rmac_descriptors(x, 2, whitening.apply))  # yapf: disable
+        descriptors[split] = maps['stage4']
+    expected = retrieval.run(descriptors['query'], descriptors['database'], dataset.data_source.ground_truth)
+    assert found['all']['aps'] == pytest.approx(expected['all']['aps'])
+    for wrong, message in (((*arguments[:3], '--pool-type', 'gem'), 'is for regions, those of --pool-type rmac'),
+                           (arguments, '--whiten-regions needs a whitening'), ((*arguments, *learn, '--layers',
+                                                                                'pooled'), 'pooled has no regions')):
+        done = call(call_tool, folder, 'copydays', *wrong, check=False)
+        assert done.returncode != 0 and message in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_class_folders_and_errors(files, call_tool, photo_folder, tmp_path):

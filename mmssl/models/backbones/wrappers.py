@@ -67,10 +67,10 @@ class TIMMNetwork(_Wrapper):
     @property
     def out_channels(self):
         """list[int]: Channels of the maps that are returned."""
-        info = self.timm_model.feature_info
-        return [
-            info[i]['num_chs'] if i < len(self.stage_names) else self.timm_model.num_features for i in self.out_indices
-        ]
+        info, model = self.timm_model.feature_info, self.timm_model
+        # MobileNetV3 and its kin have one more convolution behind the features
+        whole = getattr(model, 'head_hidden_size', None) or model.num_features
+        return [info[i]['num_chs'] if i < len(self.stage_names) else whole for i in self.out_indices]
 
     def forward(self, x):
         """Tuple of maps N x C x H x W."""

@@ -92,10 +92,10 @@ def get_rmac_descriptors(features, rmac_levels, pca=None):
     Args:
         features (Tensor): N x C x H x W.
         rmac_levels (int): Number of scales of regions.
-        pca (callable, optional): Whitening of the descriptors of regions, M x C to M x C'.
+        pca (callable, optional): Whitening of the descriptors of regions, M x C to M x C', such as Whitening.apply.
 
     Returns:
-        Tensor: N x C of length 1.
+        Tensor: N x C, or N x C', of length 1.
     """
     regions = get_rmac_region_coordinates(*features.shape[2:], rmac_levels)
     maxima = torch.stack([features[:, :, t:t + h, x:x + w].amax((2, 3)) for t, x, h, w in regions], dim=1)

@@ -20,9 +20,16 @@ def parse_args():
         '--whitening-data', metavar='FOLDER', help='learn PCA whitening on these images (or those of data.whitening)')
     parser.add_argument('--whitening-dims', type=int, help='components that are kept (default: all that vary)')
     parser.add_argument('--whitening', metavar='FILE', help='.npz: take this whitening, or write what is learned there')
+    parser.add_argument(
+        '--whiten-regions',
+        action='store_true',
+        help='with --pool-type rmac: whiten the descriptor of each region, and not their sum, as R-MAC does')
     args = parser.parse_args()
     if args.whitening and len(args.layers) > 1:
         parser.error('--whitening is of one layer: name one by --layers')
+    poolings = args.pool_type.values() if isinstance(args.pool_type, dict) else [args.pool_type]
+    if args.whiten_regions and not all(str(name).startswith('rmac') for name in poolings):
+        parser.error(f'--whiten-regions is for regions, those of --pool-type rmac or rmac:L, not {args.pool_type}')
     if args.image_size < 1 or min(args.scales) <= 0 or min(args.kappas) < 1:
         parser.error('--image-size, --scales and --kappas must be positive')
     return args
@@ -83,10 +90,21 @@ def whitenings(run):
     return learned, f'PCA learned on {len(kept)} images of {run.dataset("whitening").data_source.data_prefix}'
 
 
+def regions_whitened(pool_type, layer, whitening):
+    """The pooling of a layer, 'rmac' or 'rmac:L', with the whitening inside."""
+    import functools
+
+    from mmssl.models.utils.pooling import get_rmac_descriptors
+    name = pool_type.get(layer, pool_type.get('others')) if isinstance(pool_type, dict) else pool_type
+    scales = int(name.partition(':')[2] or 3)
+    return functools.partial(get_rmac_descriptors, rmac_levels=scales, pca=whitening.apply)
+
+
 def main():
     args = parse_args()
     root, args.data_root = args.data_root, None
 
+    import re
     import time
 
     from mmssl.apis.evaluation import EvaluationRun
@@ -109,6 +127,14 @@ def main():
             report.log(run.logger, 'data.query')
         truth = retrieval.labels_to_ground_truth(*reversed(labels))
     white, origin = whitenings(run)
+    if args.whiten_regions:
+        if origin == 'none':
+            raise ConfigError('--whiten-regions needs a whitening: --whitening-data, --whitening or data.whitening')
+        not_stages = [layer for layer in args.layers if not re.fullmatch(r'stage\d+', layer)]
+        if not_stages:
+            raise ConfigError(f'--whiten-regions is for the maps of stages, {not_stages[0]} has no regions')
+        args.pool_type = {layer: regions_whitened(args.pool_type, layer, white[layer]) for layer in args.layers}
+        white, origin = dict.fromkeys(white), f'{origin}, of regions'
     found, kept = {}, {}
     for split in splits:
         found[split], kept[split] = descriptors(run, split)
