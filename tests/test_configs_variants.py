@@ -56,9 +56,11 @@ TABLE = {
     (SWAV, f'model.backbone.width_multiplier=4; model.neck.hid_channels=8192; data.samples_per_gpu=40; {FOUR}; '
      f'{LARGE}scale=(0.08, 1.0); {SMALL}scale=(0.08, 0.14); {QUEUE.format(0, 2560)}; '
      'optimizer.lr=3.0; lr_config.min_lr=0.003; lr_config.warmup_ratio=0.1'),
-    'swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-6-coslr-400e_in1k-224-96':
-    (SWAV, f'model.backbone.width_multiplier=5; {MLP.format([10240, 128])}; data.samples_per_gpu=12; '
+    'swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-4-coslr-400e_in1k-224-96':
+    (SWAV, f'model.backbone.width_multiplier=5; {MLP.format([10240, 128])}; data.samples_per_gpu=12; {FOUR}; '
      f'{QUEUE.format(0, 1536)}; optimizer.lr=1.8; lr_config.min_lr=0.0018; lr_config.warmup_ratio=0.16666666666666666'),
+    'swav/vissl-swav_resnet50-w3_64xb64-mcrop-2-6-coslr-400e_in1k-224-96':
+    (SWAV, 'model.backbone.width_multiplier=3; model.neck.hid_channels=6144'),
     SWAV_NAME.format('regnety-400mf'): (SWAV, REGNET.format('y-400mf') + '; model.neck.hid_channels=440'),
     SWAV_NAME.format('regnety-16gf'): (SWAV, REGNET.format('y-16gf') + '; ' + MLP.format([3024, 128])),
 }
@@ -156,7 +158,7 @@ def test_networks_fit_heads_and_crops(name, monkeypatch):
     (SWAV, 0.3, 4.8, 0.0048),
     ('swav/vissl-swav_resnet50_4xb64-mcrop-2-6-coslr-400e_in1k-224-96', 0.6, 0.6, 0.0006),
     ('swav/vissl-swav_resnet50-w4_64xb40-mcrop-2-4-coslr-400e_in1k-224-96', 0.3, 3., 0.003),
-    ('swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-6-coslr-400e_in1k-224-96', 0.3, 1.8, 0.0018),
+    ('swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-4-coslr-400e_in1k-224-96', 0.3, 1.8, 0.0018),
     ('barlowtwins/vissl-barlowtwins_resnet50_32xb64-coslr-1000e', 0., 1.6, 0.016),
 ])
 def test_rates_are_those_that_the_head_of_the_recipe_says(name, start, peak, end):
