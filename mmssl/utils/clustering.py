@@ -71,6 +71,12 @@ def _faiss():
     return faiss
 
 
+def use_threads(number):
+    """Have torch and faiss compute with this many threads on the CPU."""
+    torch.set_num_threads(number)
+    _faiss().omp_set_num_threads(number)
+
+
 def _exact_index(dims):
     """A faiss index of exact squared L2 distances, on this process's GPU where faiss can use it."""
     faiss = _faiss()
