@@ -16,7 +16,7 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 
 ALL = list(tiny.CONFIGS)
-WITHOUT_NECK = ('DeepCluster', 'MaskFeat', 'RotationPred')
+WITHOUT_NECK = ('DeepCluster', 'MaskFeat', 'RotationPred', 'RotationPredOne')
 
 
 def gradients(model):

@@ -42,6 +42,10 @@ CONFIGS = dict(
         type='RotationPred',
         backbone=BACKBONE,
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=4)),
+    RotationPredOne=dict(
+        type='RotationPred',
+        backbone=BACKBONE,
+        head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=3)),
     Jigsaw=dict(
         type='Jigsaw',
         backbone=BACKBONE,
@@ -261,6 +265,7 @@ VIEWS = dict(
     PIRL=0,
     RelativeLoc=9,
     RotationPred=4,
+    RotationPredOne=0,
     SimCLRMultiCrop=4,
     DeepClusterV2=5,
     SwAV=5,
@@ -287,7 +292,8 @@ TARGETS = dict(
     MMClsImageClassifierWrapper=dict(label=lambda idx: idx % 4),
     MultiTask=dict(label=lambda idx: idx % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
-    RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)))
+    RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)),
+    RotationPredOne=dict(rot_label=lambda idx: idx % 3))
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,
 # and two processes take unequal shares of it
 PREPARE = dict(
