@@ -27,9 +27,8 @@ def choose_permutations(number, patches=9, rule='max-avg', seed=0):
 
     - 'max-avg': each patch comes to each place equally often, up to one time, so that no set of this size has a
       larger mean distance (checked up to 10,000 of 9 patches);
-    - both: up to `patches` permutations differ from each other in every place;
-    - 'max-min': a smaller `number` gives the beginning of a larger one, and the minimum distance of such beginnings
-      never grows.
+    - both: up to `patches` permutations differ from each other in every place, and a smaller `number` gives the
+      beginning of a larger one.
 
     The result depends on the arguments alone, whatever the machine. Of more than 9 patches it is chosen from 400,000
     random permutations.
@@ -48,14 +47,15 @@ def choose_permutations(number, patches=9, rule='max-avg', seed=0):
     """
     if rule not in RULES:
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
-    if not 2 <= patches <= 255:
-        raise ValueError(f'patches must be 2 to 255, got {patches!r}')
+    if not 2 <= patches <= 64:
+        raise ValueError(f'patches must be 2 to 64, got {patches!r}')
     most = factorial(patches) if patches <= _ENUMERATED else _CANDIDATES
     if not 1 <= number <= most:
         raise ValueError(f'number must be 1 to {most}, which is what {patches} patches give; got {number!r}')
     random = np.random.RandomState(seed)  # its streams are frozen: the same set with every version of numpy
     left = np.ascontiguousarray(_candidates(patches, random).T)  # patches x N, so that a place is one run of memory
     size = left.shape[1]
+    # scores stay below 64 * 64 * 400,000, which int32 holds
     total, smallest = np.zeros(size, np.int32), np.full(size, patches, np.uint8)
     chosen, out = np.empty((number, patches), np.uint8), np.zeros(size, bool)
     weight_total, weight_smallest = (patches + 1, 1) if rule == 'max-avg' else (1, patches * number)
