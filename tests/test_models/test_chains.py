@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmssl.models import ChainNeck, ConcatTowers, MLPNeck, NonLinearNeck, build_loss, build_neck
+from mmssl.models import LOSSES, ChainNeck, ConcatTowers, MLPNeck, NonLinearNeck, build_head, build_loss, build_neck
 from mmssl.utils.errors import ConfigError
 
 
@@ -123,6 +123,40 @@ def test_chain_knows_widths_of_other_necks():
     ])
     assert chain.necks[1].fc.in_features == 5 and chain.out_channels == 3
     assert chain((torch.randn(4, 8, 2, 2), ))[0].shape == (4, 3)
+
+
+def test_functions_in_a_chain():
+    chain = build_neck(
+        dict(
+            type='ChainNeck',
+            in_channels=8,
+            necks=[
+                dict(type='MLPNeck', channels=[5]),
+                dict(type='Wrap', function='softmax', options=dict(dim=1)),
+                dict(type='Wrap', function=torch.log),
+                dict(type='MLPNeck', channels=[3])
+            ]))
+    x = torch.randn(4, 8)
+    torch.testing.assert_close(chain([x])[0], chain.necks[3].fc0(chain.necks[0].fc0(x).log_softmax(1)))
+    with pytest.raises(ConfigError, match="no 'softmacs'; did you mean 'softmax'"):
+        build_neck(dict(type='Wrap', function='softmacs'))
+
+
+def test_a_loss_of_a_user_goes_before_that_of_torch():
+    """A class that somebody registered under a name of torch is the one that a config means."""
+
+    class MSELoss(nn.Module):
+
+        def forward(self, scores, labels):
+            return scores.sum() * 0 + 7
+
+    LOSSES.register_module(module=MSELoss)
+    try:
+        head = build_head(dict(type='ClsHead', in_channels=4, num_classes=3, loss=dict(type='MSELoss')))
+        assert head.loss(head((torch.zeros(2, 4), )), torch.tensor([0, 1]))['loss'] == 7
+    finally:
+        LOSSES.module_dict.pop('MSELoss')
+    assert isinstance(build_loss(dict(type='MSELoss')), nn.MSELoss)
 
 
 @pytest.mark.parametrize('cfg, message', [

@@ -31,7 +31,9 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         arguments = inspect.signature(cls).parameters if cls is not None else {}
         cfg['params'] = gather_groups(self.options(model, cfg, [name for name in arguments if name != 'params']))
         if not cfg['params']:
-            raise ConfigError('the model has no trainable parameter')
+            raise ConfigError('the model has no trainable parameter: all of it is frozen (frozen_stages, '
+                              'freeze_backbone), or its parts have none; features need no training, but '
+                              'tools/extract_features.py')
         # torch's own choice on the CPU is a loop over parameters
         fast = dict(SGD='foreach', Adam='fused', AdamW='fused').get(cls.__name__) if cls is not None else None
         if fast in arguments and not {'foreach', 'fused', 'differentiable', 'capturable'} & {*cfg}:

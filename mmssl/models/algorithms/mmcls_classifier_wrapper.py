@@ -47,6 +47,9 @@ class MMClsImageClassifierWrapper(BackboneNeckHead):
 
     def forward_train(self, img, label, **kwargs):
         """Images (N x C x H x W) and labels (N) to losses and, with `cal_acc` of the head, accuracies."""
+        if label.dim() != 1 or label.is_floating_point():  # a head of mmcls may take them for shares of classes
+            raise ConfigError(f'{type(self).__name__} takes one integer an image as its label, got {label.dtype} of '
+                              f'shape {tuple(label.shape)}; Classification takes several labels an image')
         if self.augments is not None:
             img, label = self.augments(img, label)
         losses = _losses(label, self._head_input(img), self.head)

@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .avgpool2d_neck import AvgPool2dNeck
 from .cae_neck import CAENeck
-from .chain_neck import ChainNeck, ConcatTowers
+from .chain_neck import ChainNeck, ConcatTowers, Wrap
 from .densecl_neck import DenseCLNeck
 from .mae_neck import MAEPretrainDecoder
 from .mlp import LinearNeck, MLPNeck, MoCoV2Neck, NonLinearNeck, ProjectionNeck, build_vector_norm
@@ -13,5 +13,5 @@ from .swav_neck import SwAVNeck
 __all__ = [
     'AvgPool2dNeck', 'CAENeck', 'ChainNeck', 'ConcatTowers', 'DenseCLNeck', 'LinearNeck', 'MLPNeck',
     'MAEPretrainDecoder', 'MoCoV2Neck', 'NonLinearNeck', 'ODCNeck', 'ProjectionNeck', 'RelativeLocNeck', 'SimMIMNeck',
-    'SwAVNeck', 'build_vector_norm'
+    'SwAVNeck', 'Wrap', 'build_vector_norm'
 ]

@@ -2,8 +2,9 @@
 """Necks one behind the other, and the layer that joins the towers of an image."""
 from mmcv.runner import BaseModule
 from torch import nn
+from torch.nn import functional as F
 
-from mmssl.utils.errors import ConfigError, check_integer
+from mmssl.utils.errors import ConfigError, check_integer, nearest
 from ..builder import NECKS, build_neck
 from ..utils.channels import check_channels, feature_channels, fill_in_channels
 
@@ -77,3 +78,29 @@ class ChainNeck(BaseModule):
         for neck in self.necks:
             x = neck(x)
         return x
+
+
+@NECKS.register_module()
+class Wrap(BaseModule):
+    """A function of torch.nn.functional, or one of your own, as a neck, such as one of a chain.
+
+    Args:
+        function (str | Callable): Its name, such as 'normalize', or itself; it is called with the last tensor.
+        options (dict, optional): Further arguments of the function.
+
+    Raises:
+        ConfigError: torch.nn.functional has no function of this name.
+    """
+    keeps_channels = True
+
+    def __init__(self, function, options=None):
+        super().__init__()
+        known = [name for name, found in vars(F).items() if callable(found) and name[0] != '_']
+        if isinstance(function, str) and function not in known:
+            raise ConfigError(f'Wrap: torch.nn.functional has no {function!r}; {nearest(function, known)}')
+        self.function = getattr(F, function) if isinstance(function, str) else function
+        self.options = dict(options or {})
+
+    def forward(self, x):
+        """The last tensor of a tuple or list to [what the function makes of it]."""
+        return [self.function(x[-1], **self.options)]
