@@ -1,11 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Samples of several images and labels side by side, which pass through the steps as one dict."""
+from itertools import groupby
+
 import numpy as np
 
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import BrokenImageError, ConfigError
 from .base import BaseDataset
 from .data_sources.labels import read_labels
-from .pipelines.rng import first_view
+from .pipelines.rng import first_view, reseed, seed_sample
 from .pipelines.sample import SamplePipeline, map_images
 from .registry import DATASETS, build_datasource
 from .single_view import SingleViewDataset, top_k_accuracies
@@ -67,6 +69,24 @@ class SampleDataset(BaseDataset):
             self.num_classes = self._parts[None].num_classes
             if self.num_classes is None:
                 self.gt_labels = self._parts[None].gt_labels
+
+    @property
+    def num_views(self):
+        """list[int] | None: Where the pipeline makes a list of views, how many of each size, as of MultiViewDataset.
+
+        It is what the first sample has.
+        """
+        seed_sample(0, 0, 0)  # so that the global generators are left as they are
+        try:
+            img = self[0]['img']
+        except BrokenImageError:
+            return None
+        finally:
+            reseed()
+        if not isinstance(img, list):
+            return None
+        sizes = [np.shape(view[0] if isinstance(view, tuple) else view) for view in img]
+        return [len(list(views)) for _, views in groupby(sizes)]
 
     @property
     def several(self):

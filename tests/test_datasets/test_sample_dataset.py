@@ -191,6 +191,18 @@ def test_steps_on_chosen_views():
     np.testing.assert_array_equal(third, first)
 
 
+def test_multi_crop_of_samples():
+    """Views of two sizes from one list of steps; heads learn their numbers as from MultiViewDataset."""
+    crops = [
+        dict(type='Copies', num=5),
+        dict(type='OnEntries', entries=[0, 1], transforms=[dict(type='RandomResizedCrop', size=8)]),
+        dict(type='OnEntries', entries=[2, 3, 4], transforms=[dict(type='RandomResizedCrop', size=4)]),
+    ]
+    data = SampleDataset(dict(type='Digits'), crops, True)
+    assert [view.shape for view in data[0]['img']] == [(8, 8, 3)] * 2 + [(4, 4, 3)] * 3 and data.num_views == [2, 3]
+    assert SampleDataset(dict(type='Digits'), [], True).num_views is None
+
+
 def test_sources_side_by_side():
     data = build_dataset(
         dict(
