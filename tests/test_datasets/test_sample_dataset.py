@@ -242,6 +242,8 @@ def test_parallel_labels(tmp_path):
       ], "entry 'patch'; the images of the sample are one array"),
     ([dict(type='Copies'), dict(type='OnEntries', entries=[2], transforms=[])], r"entry 2; .* are \[0, 1\]"),
     ([lambda img: img.convert('RGB'), dict(type='Copy')], "'Copy' is not a registered pipeline step; did you mean"),
+    ([dict(type='EachView', step=dict(type='RandomGrayscale', p=0.2), p=[1])
+      ], 'probability of its own, 0.2, .* set p=1.0'),
     ([dict(type='Copies', num=0)], 'num must be a positive integer, got 0'),
     ([dict(type='RandomAppliedTrans', transforms=[dict(type='Copies')])], 'Copies takes a whole sample'),
     ([dict(type='ToTensor')], 'prefetch=True takes uint8 images'),

@@ -188,7 +188,7 @@ class EachView(SampleStep):
     """A step with a probability of its own for each view, such as the blur and the solarisation of BYOL.
 
     Args:
-        step (dict | Callable): The step on one image; where its config has a probability p, this should be 1.
+        step (dict | Callable): The step on one image; where it has a probability p, this must be 1.
         p (list[float]): Probability for each view: as many as the sample has images.
     """
 
@@ -197,6 +197,9 @@ class EachView(SampleStep):
             raise ConfigError(f'p must be a list with a probability for each view, such as [1.0, 0.1], got {p!r}')
         self.p = [check_probability(one, 'EachView') for one in p]
         self.step = build_step(step)
+        if getattr(self.step, 'p', 1) != 1:
+            raise ConfigError(f'the step of EachView has a probability of its own, {self.step.p}, which would be '
+                              'multiplied with those of the views: set p=1.0 in it')
         self._step = Compose([self.step])
 
     def __call__(self, sample):

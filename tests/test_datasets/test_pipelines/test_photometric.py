@@ -157,6 +157,24 @@ def test_lab_on_its_way_to_the_trunk(photographs):
         ToLab()(img[..., :1])
 
 
+def test_lab_from_the_source_to_colorizations_trunk(photo_folder):
+    """From files over the loader and the device to AlexNet, which sees L within -50..50 and nothing else."""
+    from mmssl.datasets import SingleViewDataset, build_dataloader
+    from mmssl.models import AlexNet
+    data = SingleViewDataset(
+        dict(type='ImageNet', data_prefix=str(photo_folder)),
+        [dict(type='Resize', size=(64, 64)), dict(type='ToLab')],
+        prefetch=True)
+    loader = build_dataloader(data, samples_per_gpu=4, workers_per_gpu=0, dist=False, seed=0, shuffle=False)
+    img = next(iter(PrefetchLoader(loader, LAB_MEAN, LAB_STD, device='cpu')))['img']
+    reference = np.stack([lab(Compose([dict(type='Resize', size=(64, 64))])(data.stored(i)) / 1.) for i in range(4)])
+    assert np.abs(img.numpy().transpose(0, 2, 3, 1) + [50, 0, 0] - reference).mean() < 0.4
+    net = AlexNet('colorization', out_indices=(1, )).eval()
+    alone = img * torch.tensor([1., 0, 0]).view(3, 1, 1)
+    torch.testing.assert_close(net(img)[0], net(alone)[0])
+    assert net(img)[0].abs().sum() > 0 and -50 <= img[:, 0].min() < 0 < img[:, 0].max() <= 50
+
+
 # ---- rotations
 
 
