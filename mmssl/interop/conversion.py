@@ -14,9 +14,9 @@ from .reference_models import (NoReferenceError, huggingface_config, our_feature
                                timm_features)
 from .weight_files import check_output, find_weights, rename_weights, write_weights
 
-# What sees the image, by our names: of a ResNet, a ResNet-D, ViT and Swin, and an AlexNet
-FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight'
-                           for name in ('conv1', 'stem.0.conv', 'patch_embed.projection', 'conv1.conv'))
+# What sees the image, by our names: of a ResNet, a ResNet-D, ViT and Swin, an AlexNet and a RegNet
+FIRST_CONVOLUTIONS = tuple(f'backbone.{name}.weight' for name in ('conv1', 'stem.0.conv', 'patch_embed.projection',
+                                                                  'conv1.conv', 'timm_model.stem.conv'))
 
 
 @dataclass
@@ -75,7 +75,7 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     if target in READ_ONLY:
         raise CheckpointError(f'the layout {target} is read only: it is that of a training, not of a library')
     wrapped = target == 'timm' and any(key.startswith(_TIMM_PREFIX) for key in weights)
-    if wrapped and config is not None:
+    if wrapped and config is not None and load_config(config).model.backbone.type != 'RegNet':
         return _unwrap_timm(weights, config)
     try:
         layout, same_names = guess_layout(weights, None if source == 'auto' else source)
@@ -95,7 +95,12 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
     inside = {key.removeprefix('backbone.'): value for key, value in ours.items() if key.startswith('backbone.')}
     model = None if config is None else _model_of(config)
     num_heads = num_heads or getattr(getattr(model, 'backbone', None), 'arch_settings', {}).get('num_heads')
-    cfg = infer_backbone(inside, num_heads or layout.num_heads, size)
+    given = {} if config is None else load_config(config).model.backbone
+    if given.get('type') == 'RegNet':  # of free parameters, which weights do not tell
+        cfg = dict(arch='y-400mf', se_ratio=.25, in_channels=3, stem_channels=32)
+        cfg = dict({key: given.get(key, cfg[key]) for key in cfg}, type='RegNet', out_indices=(4, ))
+    else:
+        cfg = infer_backbone(inside, num_heads or layout.num_heads, size)
     backbone = cfg
     if model is None:
         with torch.device('meta'):  # for names and shapes alone
@@ -330,6 +335,8 @@ def _describe(cfg):
         return f'{kind} ({cfg["model_name"]})'
     if 'variant' in cfg:
         return f'{kind} ({cfg["variant"]})'
+    if kind == 'RegNet':
+        return f'{kind} ({cfg["arch"]})'
     if 'depth' in cfg:
         return f'{kind}-{cfg["depth"]}'
     arch = cfg['arch']

@@ -30,7 +30,11 @@ SWIN = ('patch_embed.projection.{p}', 'patch_embed.norm.{p}',
         'stages.{i}.downsample.reduction.{p}', 'norm{i}.{p}', 'mask_token',
         'stages.{i}.blocks.{j}.attn.w_msa.relative_position_index')  # yapf: disable
 ALEXNET = ('conv{s}.conv.{p}', 'conv{s}.bn.{p}')
-OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN, alexnet=ALEXNET)
+REGNET_BLOCK = ('conv1.conv.{p}', 'conv1.bn.{p}', 'conv2.conv.{p}', 'conv2.bn.{p}', 'se.fc1.{p}', 'se.fc2.{p}',
+                'conv3.conv.{p}', 'conv3.bn.{p}', 'downsample.conv.{p}', 'downsample.bn.{p}')  # yapf: disable
+REGNET = ('timm_model.stem.conv.{p}', 'timm_model.stem.bn.{p}',
+          *(f'timm_model.s{{s}}.b{{b}}.{key}' for key in REGNET_BLOCK))  # yapf: disable
+OURS = dict(resnet=RESNET, vit=VIT, swin=SWIN, alexnet=ALEXNET, regnet=REGNET)
 
 _LAST_NORM = 'backbone.norm_last'  # in rows, for the norm of the last stage, such as norm3 of four
 # What the loss of a pre-training needs and the network does without, and tables that each network makes itself
@@ -43,7 +47,7 @@ class Layout:
 
     Attributes:
         name (str): As users give it.
-        family (str): 'resnet' (ResNeXt too), 'vit', 'swin' or 'alexnet'.
+        family (str): 'resnet' (ResNeXt too), 'vit', 'swin', 'alexnet' or 'regnet'.
         rows (tuple): The table.
         prefixes (tuple[str]): Beginnings of all their names, of which the file has one; the first is written.
         left_out (str): Regular expression of the beginnings of names, with prefix, that our networks have no place for.
@@ -164,6 +168,23 @@ _ROTNET = tuple((f'backbone.conv{i}.{part}.{{p}}', f'{block}.{place}.{{p}}')
 _DEEPCLUSTER = tuple((f'backbone.conv{i}.{part}.{{p}}', f'{layer + place}.{{p}}')
                      for i, layer in enumerate((0, 4, 8, 11, 14), 1) for place, part in enumerate(('conv', 'bn')))
 
+
+def _regnet(stem, block, names):
+    """RegNets of those who number blocks from 0."""
+    return (
+        ('backbone.timm_model.stem.conv.{p}', f'{stem}0.{{p}}'),
+        ('backbone.timm_model.stem.bn.{p}', f'{stem}1.{{p}}'),
+        *_zip('backbone.timm_model.s{s}.b{b+1}.', REGNET_BLOCK, [f'{name}.{{p}}' for name in names], block)
+    )  # yapf: disable
+
+
+_TORCHVISION_REGNET = _regnet(
+    'stem.', 'trunk_output.block{s}.block{s}-{b}.',
+    ('f.a.0', 'f.a.1', 'f.b.0', 'f.b.1', 'f.se.fc1', 'f.se.fc2', 'f.c.0', 'f.c.1', 'proj.0', 'proj.1'))
+_CLASSYVISION_BLOCK = ('f.a.0', 'f.a.1', 'f.b.0', 'f.b.1', 'f.se.excitation.0', 'f.se.excitation.2', 'f.c',
+                       'f.final_bn', 'proj', 'bn')  # yapf: disable
+_TIMM_REGNET = tuple((f'backbone.{name}', name.removeprefix('timm_model.')) for name in REGNET)
+
 _TIMM_BLOCK = ('norm1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}')
 _TIMM_VIT = (
     ('backbone.cls_token', 'cls_token'),
@@ -244,7 +265,7 @@ _BARE = {family: _same(family) for family in OURS}
 # of the same names, without what those networks do not have
 _MMCLS = {
     family: tuple(row for row in rows if 'gamma' not in row[0])
-    for family, rows in _BARE.items() if family != 'alexnet'
+    for family, rows in _BARE.items() if family not in ('alexnet', 'regnet')
 }
 # torchvision's ResNet as nn.Sequential(*list(resnet.children())[:-2]): relu and pooling are its 2 and 3
 _SEQUENTIAL_RESNET = (
@@ -260,7 +281,8 @@ _TIMM = (
     ('resnet', _PLAIN_RESNET + _FC),
     ('resnet', _RESNETD),
     ('vit', _TIMM_VIT + _TIMM_SCALE + _HEAD),
-    ('swin', _swin('layers.{i}.blocks.{j}.', 'layers.{i+1}.downsample.') + (('head.fc_cls.{p}', 'head.fc.{p}'), ))
+    ('swin', _swin('layers.{i}.blocks.{j}.', 'layers.{i+1}.downsample.') + (('head.fc_cls.{p}', 'head.fc.{p}'), )),
+    ('regnet', _TIMM_REGNET + (('head.fc_cls.{p}', 'head.fc.{p}'), ))
 )  # yapf: disable
 # a model of timm, and the same in a training of ours with TIMMBackbone
 _IN_TIMM = ((('', ), _SWIN_TABLES), (('backbone.timm_model.', ), r'(?!backbone\.timm_model\.)'))
@@ -270,6 +292,7 @@ _HUGGINGFACE_HEADS = r'classifier\.|pooler\.|decoder\.|.*mask_token$'
 LAYOUTS = (
     *(Layout('mmssl', family, rows, left_out=r'(?!backbone\.)') for family, rows in _PREFIXED.items()),
     Layout('torchvision', 'resnet', _PLAIN_RESNET + _FC),
+    Layout('torchvision', 'regnet', _TORCHVISION_REGNET + _FC),
     Layout('torchvision', 'vit', _TORCHVISION_VIT, needs=('backbone.cls_token', )),
     *(Layout('timm', family, rows, prefixes, left_out) for prefixes, left_out in _IN_TIMM for family, rows in _TIMM),
     # weights of the network alone by our names
@@ -292,10 +315,15 @@ LAYOUTS = (
            left_out=r'backbone\.fpn_|proposal_generator\.|roi_heads\.|pixel_|anchor_generator\.'),
     Layout('classyvision', 'resnet', _CLASSYVISION_RESNET, prefixes=('', 'trunk.'),
            left_out=r'_?heads\.'),
+    Layout('classyvision', 'regnet', _regnet('stem.stem.', 'trunk_output.block{s}.block{s}-{b}.', _CLASSYVISION_BLOCK),
+           prefixes=('', 'trunk.'), left_out=r'_?heads\.'),
     # of a siamese network, the first branch
     Layout('caffe2', 'resnet', _CAFFE2_RESNET, mark=r'_s0(?=_)',
            left_out=r'.*_momentum$|.*_s[1-8](_|$)|pred_|fc\d|lr$|model_iter$'),
     Layout('vissl', 'resnet', _BARE['resnet'],
+           prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
+                     'base_model._feature_blocks.'), left_out=r'heads\.'),
+    Layout('vissl', 'regnet', _regnet('conv1.stem.', 'res{s+1}.block{s}-{b}.', _CLASSYVISION_BLOCK),
            prefixes=('trunk._feature_blocks.', 'trunk.base_model._feature_blocks.', '_feature_blocks.',
                      'base_model._feature_blocks.'), left_out=r'heads\.'),
     Layout('vissl', 'alexnet', _ROTNET,
@@ -391,13 +419,13 @@ def guess_layout(weights, name=None):
 
 
 def family_of(weights):
-    """'resnet', 'vit', 'swin' or 'alexnet', by our names.
+    """'resnet', 'vit', 'swin', 'alexnet' or 'regnet', by our names.
 
     Raises:
         CheckpointError: They are of none of these.
     """
     for family, key in (('resnet', r'layer1\.0\.'), ('vit', r'layers\.0\.'), ('swin', r'stages\.0\.blocks\.'),
-                        ('alexnet', r'conv5\.conv\.')):
+                        ('alexnet', r'conv5\.conv\.'), ('regnet', r'timm_model\.s1\.b1\.')):
         if any(re.match(rf'backbone\.{key}', name) for name in weights):
             return family
     raise CheckpointError(f'no backbone of a known family among {", ".join(list(weights)[:3])}, ...')

@@ -320,6 +320,50 @@ def _mmcls(cfg, weights):
     return f'mmcls {kind}', lambda images: our_features(model, images)
 
 
+def _torchvision_regnet(cfg, weights):
+    from torchvision.models.regnet import BlockParams, RegNet
+
+    from mmssl.models.backbones import RegNet as Ours
+    if cfg['in_channels'] != 3:
+        raise NoReferenceError('torchvision has no RegNet for other than 3 channels')
+    arch = Ours.parameters(cfg['arch'])
+    params = BlockParams.from_init_params(**arch, se_ratio=cfg['se_ratio'] or None)
+    if list(params.widths) != [width for width, _, _ in Ours.stages(**arch)]:
+        raise NoReferenceError('torchvision rounds the widths of this RegNet in another way')
+    model = RegNet(params, stem_width=cfg['stem_channels'])
+    model.fc = nn.Identity()
+    _load(model, weights)
+    return 'torchvision RegNet', nn.Sequential(model.stem, model.trunk_output)
+
+
+def _timm_regnet(cfg, weights):
+    from timm.models.regnet import RegNet, RegNetCfg
+
+    from mmssl.models.backbones import RegNet as Ours
+    arch = Ours.parameters(cfg['arch'])
+    network = RegNetCfg(arch['depth'], arch['w_0'], arch['w_a'], arch['w_m'], arch['group_width'],
+                        se_ratio=cfg['se_ratio'], stem_width=cfg['stem_channels'])  # yapf: disable
+    return 'timm RegNet', _load(RegNet(network, cfg['in_channels'], num_classes=0), weights).forward_features
+
+
+def _classyvision_regnet(cfg, weights):
+    from classy_vision.models.regnet import RegNet, RegNetParams
+
+    from mmssl.models.backbones import RegNet as Ours
+    if cfg['in_channels'] != 3:
+        raise NoReferenceError('ClassyVision has no RegNet for other than 3 channels')
+    # VISSL puts its parts into a list of other names
+    weights = {
+        re.sub(r'^res(\d)\.', lambda m: f'trunk_output.block{int(m[1]) - 1}.', re.sub(r'^conv1\.', 'stem.', key)): value
+        for key, value in weights.items()
+    }
+    model = _load(
+        RegNet(
+            RegNetParams(**Ours.parameters(cfg['arch']), use_se=bool(cfg['se_ratio']),
+                         stem_width=cfg['stem_channels'])), weights)
+    return 'ClassyVision RegNet', nn.Sequential(model.stem, model.trunk_output)
+
+
 def _alexnet(cfg, weights, names):
     """AlexNets written down once more, as functions of weights by their own names.
 
@@ -417,6 +461,9 @@ _MAKERS = {
     **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
                                                    'simsiam', 'mocov3', 'vissl', 'dino')], _torchvision_resnet),
     ('sequential', 'resnet'): _sequential_resnet,
+    ('torchvision', 'regnet'): _torchvision_regnet,
+    ('timm', 'regnet'): _timm_regnet,
+    **dict.fromkeys([(name, 'regnet') for name in ('classyvision', 'vissl')], _classyvision_regnet),
     ('caffe2', 'alexnet'): _caffe2_alexnet,
     **dict.fromkeys([(name, 'alexnet') for name in ('vissl', 'rotnet')], _rotnet),
     ('deepcluster', 'alexnet'): _deepcluster,

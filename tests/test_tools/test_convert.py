@@ -301,6 +301,49 @@ def test_caffe2(siamese, tmp_path, call_tool):
         convert_weights(gray, bgr2rgb=True)
 
 
+def vissl_name(key):
+    """What VISSL calls the weights of ClassyVision's RegNet."""
+    key = re.sub(r'^trunk_output\.block(\d)\.', lambda m: f'res{int(m[1]) + 1}.', key)
+    return 'trunk._feature_blocks.' + re.sub(r'^stem\.', 'conv1.', key)
+
+
+@pytest.mark.long
+def test_regnets(tmp_path):
+    """SEER's trunks to torchvision, which failed in VISSL (issue 539), to timm and back, each by its own library."""
+    regnet = pytest.importorskip('classy_vision.models.regnet')
+    facts = dict(depth=16, w_0=48, w_a=27.89, w_m=2.09, group_width=8)
+    weights = randomised(regnet.RegNet(regnet.RegNetParams(**facts)).state_dict())
+    theirs = {vissl_name(key): value for key, value in weights.items()}
+    trunk = {key.removeprefix('trunk.'): value for key, value in theirs.items()}
+    model = dict(trunk=trunk, heads={'0.clf.0.weight': torch.ones(3)})
+    torch.save(dict(classy_state_dict=dict(base_model=dict(model=model))), tmp_path / 'seer.torch')
+    there = convert_weights(read_weights(tmp_path / 'seer.torch'), target='torchvision')
+    assert (there.source.name, len(there.left_out)) == ('vissl', 1)
+    assert there.cfg == dict(
+        type='RegNet', arch='y-400mf', se_ratio=.25, in_channels=3, stem_channels=32, out_indices=(4, ))
+    torchvision.models.regnet_y_400mf(num_classes=1).load_state_dict(
+        {**there.weights, 'fc.weight': torch.ones(1, 440), 'fc.bias': torch.ones(1)})  # yapf: disable
+    back = convert_weights(there.weights, target='classyvision')
+    assert_same(back.weights, weights)
+    for conversion in (there, back, convert_weights(weights, target='timm')):
+        checks, reasons = check_conversion(conversion)
+        assert not reasons and len(checks) == 2
+        for check in checks:
+            assert check.scale > 1 and check.relative <= 1e-5, check
+    # RegNetX, and what is not published
+    plain = convert_weights(randomised(timm.create_model('regnetx_002').state_dict()))
+    assert plain.cfg['arch'] == dict(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8)
+    assert plain.cfg['se_ratio'] == 0 and all(check.relative <= 1e-5 for check in check_conversion(plain)[0])
+    tiny = dict(type='RegNet', arch=dict(depth=5, w_0=8, w_a=12., w_m=2., group_width=4))
+    own = {f'backbone.{key}': value for key, value in randomised(build_backbone(tiny).state_dict()).items()}
+    with pytest.raises(CheckpointError, match=r'no published RegNet has stages .*\(8, 4, 1\)'):
+        convert_weights(own, target='timm')
+    (tmp_path / 'config.py').write_text(f"model = dict(type='Classification', backbone={tiny})")
+    made = convert_weights(own, target='timm', config=tmp_path / 'config.py')
+    assert_same(made.weights, {key.removeprefix('backbone.timm_model.'): value for key, value in own.items()})
+    assert all(check.relative <= 1e-5 for check in check_conversion(made)[0])
+
+
 def alexnet_weights(variant):
     """Random ones by our names, without the counters that Caffe2 does not have."""
     return randomised(build_backbone(dict(type='AlexNet', variant=variant)).state_dict())

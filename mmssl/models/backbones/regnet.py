@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """RegNet <https://arxiv.org/abs/2003.13678> of any parameters, as SEER <https://arxiv.org/abs/2103.01988> trains it."""
+import math
+
 from torch import nn
 
 from mmssl.utils.errors import ConfigError, nearest
@@ -69,13 +71,7 @@ class RegNet(TIMMNetwork):
         from timm.models.regnet import RegNetCfg
         super().__init__()
         self.init_cfg = init_cfg
-        if isinstance(arch, str):
-            if arch.lower() not in self.arch_zoo:
-                raise ConfigError(f'RegNet has no architecture {arch!r}; {nearest(arch, self.arch_zoo)}')
-            arch = self.arch_zoo[arch.lower()]
-        elif set(arch) != set(self.arch_zoo['y-400mf']):
-            raise ConfigError(
-                f'an architecture is a name or a dict with {", ".join(self.arch_zoo["y-400mf"])}, got {arch}')
+        arch = self.parameters(arch)
         cfg = RegNetCfg(
             depth=arch['depth'],
             w0=arch['w_0'],
@@ -99,3 +95,28 @@ class RegNet(TIMMNetwork):
             model = convert_batch_norms(model, norm_cfg)
         model.set_grad_checkpointing(with_cp)
         self.wrap(model, in_channels, out_indices)
+
+    @classmethod
+    def parameters(cls, arch):
+        """An architecture, a name or a dict, as a dict of its parameters."""
+        if isinstance(arch, str):
+            if arch.lower() not in cls.arch_zoo:
+                raise ConfigError(f'RegNet has no architecture {arch!r}; {nearest(arch, cls.arch_zoo)}')
+            return cls.arch_zoo[arch.lower()]
+        if set(arch) != set(cls.arch_zoo['y-400mf']):
+            raise ConfigError(
+                f'an architecture is a name or a dict with {", ".join(cls.arch_zoo["y-400mf"])}, got {arch}')
+        return dict(arch)
+
+    @staticmethod
+    def stages(depth, w_0, w_a, w_m, group_width):
+        """Width, group width and number of blocks of each stage, as a list of tuples."""
+        widths = []
+        for j in range(depth):
+            power = round(math.log((w_0 + w_a * j) / w_0) / math.log(w_m))
+            widths.append(8 * round(w_0 * w_m**power / 8))
+        found = []
+        for width in dict.fromkeys(widths):
+            group = min(group_width, width)
+            found.append((round(width / group) * group, group, widths.count(width)))
+        return found

@@ -18,8 +18,8 @@ def infer_backbone(weights, num_heads=None, size=None):
             it has positions; without it they are square.
 
     Returns:
-        dict: For build_backbone: an AlexNet, ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer or
-        SwinTransformer.
+        dict: For build_backbone: an AlexNet, RegNet, ResNet, ResNeXt, VisionTransformer, MIMVisionTransformer
+        or SwinTransformer.
 
     Raises:
         CheckpointError: They are of no such network.
@@ -27,6 +27,8 @@ def infer_backbone(weights, num_heads=None, size=None):
     try:
         if 'conv5.conv.weight' in weights:
             return _alexnet(weights)
+        if 'timm_model.s1.b1.conv1.conv.weight' in weights:
+            return _regnet(weights)
         if 'layer1.0.conv1.weight' in weights:
             return _resnet(weights)
         if 'layers.0.ln1.weight' in weights:
@@ -38,7 +40,8 @@ def infer_backbone(weights, num_heads=None, size=None):
     except StopIteration:
         raise CheckpointError('no ResNet has as many blocks in each stage: '
                               f'{_counts(weights, "layer{}")}') from None
-    raise CheckpointError(f'no AlexNet, ResNet, ViT or Swin has weights named {", ".join(list(weights)[:3])}, ...')
+    raise CheckpointError(
+        f'no AlexNet, RegNet, ResNet, ViT or Swin has weights named {", ".join(list(weights)[:3])}, ...')
 
 
 def _count(weights, pattern):
@@ -105,6 +108,34 @@ def _alexnet(weights):
     if first.shape[1] != (1 if variant == 'colorization' else 2):
         cfg.update(in_channels=first.shape[1])
     return dict(cfg, out_indices=(7, ))
+
+
+def _regnet(weights):
+    from timm.models.regnet import model_cfgs
+
+    from ..backbones import RegNet
+    name = 'timm_model.s{}'
+    grouped = [weights[f'timm_model.s{i}.b1.conv2.conv.weight'] for i in (1, 2, 3, 4)]
+    stages = [(len(weight), weight.shape[1], _count(weights, rf'{name.format(i)}\.b(\d+)\.') - 1)
+              for i, weight in enumerate(grouped, 1)]
+    stem = weights['timm_model.stem.conv.weight']
+    # parameters that weights do not tell: those of a published network of the same stages
+    known = {arch: RegNet.parameters(arch) for arch in RegNet.arch_zoo}
+    for cfg in model_cfgs.values():
+        if not cfg.preact and cfg.bottle_ratio == 1:
+            arch = dict(depth=cfg.depth, w_0=cfg.w0, w_a=cfg.wa, w_m=cfg.wm, group_width=cfg.group_size)
+            known[tuple(arch.items())] = arch
+    arch = next((arch for arch, facts in known.items() if RegNet.stages(**facts) == stages), None)
+    if arch is None:
+        raise CheckpointError('no published RegNet has stages of these widths, group widths and blocks: '
+                              f'{", ".join(map(str, stages))}')
+    return dict(
+        type='RegNet',
+        arch=arch if isinstance(arch, str) else dict(arch),
+        se_ratio=.25 if 'timm_model.s1.b1.se.fc1.weight' in weights else 0.,
+        in_channels=stem.shape[1],
+        stem_channels=len(stem),
+        out_indices=(4, ))
 
 
 def _vit(weights, num_heads, size):
