@@ -70,6 +70,8 @@ MODELS = dict(
                                                                     in_channels=DIM)),
     VICReg=dict(neck=dict(MLP, num_layers=3, with_last_bn=False), head=dict(type='VICRegHead')),
     LeJEPA=dict(neck=MLP, head=dict(type='LeJEPAHead', num_slices=8)),
+    DINO=dict(
+        neck=dict(type='DINONeck', channels=[16, DIM], out_channels=12), head=dict(type='DINOHead'), base_momentum=0.9),
     NNCLR=dict(neck=MLP, head=dict(type='NNCLRHead', predictor=PREDICTOR['predictor']), queue_len=100, feat_dim=DIM),
     NPID=dict(
         neck=dict(type='LinearNeck', in_channels=32, out_channels=DIM),
@@ -200,6 +202,7 @@ LABELLED = dict(type='SingleViewDataset', pipeline=CROP)
 # data sets other than two views
 MULTI_CROP = dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP])
 DATA = dict(
+    DINO=MULTI_CROP,
     LeJEPA=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,
     SwAV=MULTI_CROP,
@@ -263,6 +266,11 @@ HOOKS = dict(
     Classification=[dict(type='EMAHook', momentum=0.1, priority='HIGH')],
     MMClsImageClassifierWrapper=[dict(type='EMAHook', momentum=0.1, interval=2, priority='HIGH')],
     BYOL=[dict(type='MomentumUpdateHook')],
+    DINO=[
+        dict(type='MomentumUpdateHook'),
+        dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07),
+        dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
+    ],
     MoCoV3=[dict(type='MomentumUpdateHook')],
     SimSiam=[dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)],
     # the dense loss begins within the first epoch

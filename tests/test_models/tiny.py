@@ -106,6 +106,12 @@ CONFIGS = dict(
         neck=dict(NECK, num_layers=3, with_last_bn=False),
         head=dict(type='VICRegHead')),
     LeJEPA=dict(type='LeJEPA', backbone=BACKBONE, neck=NECK, head=dict(type='LeJEPAHead', num_slices=16)),
+    DINO=dict(
+        type='DINO',
+        backbone=BACKBONE,
+        neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12),
+        head=dict(type='DINOHead'),
+        base_momentum=0.9),
     NNCLR=dict(
         type='NNCLR',
         backbone=BACKBONE,
@@ -270,6 +276,7 @@ VIEWS = dict(
     DeepClusterV2=5,
     SwAV=5,
     SwAVMomentum=5,
+    DINO=5,
     LeJEPA=5,
     SimMIM=1,
     MaskFeat=1,
@@ -277,6 +284,7 @@ VIEWS = dict(
 # Height and width of each view, where it is not 32
 SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
+    DINO=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
     MultiTask=(32, 24),
     SimCLRMultiCrop=(32, 32, 24, 24),

@@ -14,6 +14,7 @@ from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
 from .progress_bar import ProgressBarLoggerHook
 from .quality_hook import RepresentationQualityHook
+from .schedule_hook import ScheduleHook
 from .simsiam_hook import SimSiamHook
 from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
@@ -21,6 +22,6 @@ from .text_logger import TextLoggerHook
 __all__ = [
     'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
     'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
-    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
+    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook',
+    'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

@@ -27,7 +27,9 @@ class DistOptimizerHook(_OptimizerHook):
     Args:
         update_interval (int): Iterations a step.
         grad_clip (dict, optional): Arguments of torch.nn.utils.clip_grad_norm_, such as dict(max_norm=35,
-            norm_type=2). The norm is logged as grad_norm.
+            norm_type=2). The norm is logged as grad_norm. With `per='tensor'` each gradient is clipped by its own norm,
+            as in DINO, with `per='part'` those of each part of the model (backbone, neck, head) together, as in DINOv2;
+            by default all together. What is logged is the norm of all then too.
         coalesce (bool): Accepted for old configs: the wrapper of torch always gathers gradients in buckets.
         bucket_size_mb (int): Accepted for old configs.
         frozen_layers_cfg (dict): Iterations by a part of parameter names, or '1 epoch', '2 epochs': those parameters
@@ -47,10 +49,16 @@ class DistOptimizerHook(_OptimizerHook):
                  detect_anomalous_params=False):
         if not isinstance(update_interval, int) or update_interval < 1:
             raise ConfigError(f'update_interval counts iterations and is at least 1, got {update_interval!r}')
-        known = [name for name in inspect.signature(clip_grad_norm_).parameters if name != 'parameters']
+        known = [name for name in inspect.signature(clip_grad_norm_).parameters if name != 'parameters'] + ['per']
         for name in grad_clip or {}:
             if name not in known:
                 raise ConfigError(f'grad_clip has no option {name!r}; {nearest(name, known)}', grad_clip)
+        per = (grad_clip or {}).get('per', 'model')
+        if per not in ('model', 'part', 'tensor'):
+            raise ConfigError(f"grad_clip.per is 'model', 'part' or 'tensor', got {per!r}", grad_clip)
+        unread = set(grad_clip or {}) - {'per', 'max_norm', 'norm_type'} if per == 'tensor' else ()
+        if unread:
+            raise ConfigError(f"grad_clip.per='tensor' has no option {min(unread)!r}", grad_clip)
         super().__init__(grad_clip, detect_anomalous_params)
         self.update_interval = update_interval
         self.frozen_layers_cfg = self._frozen_until = frozen_layers_cfg
@@ -153,7 +161,7 @@ class DistOptimizerHook(_OptimizerHook):
         if self.grad_clip is not None:
             if self.scaler:
                 self.scaler.unscale_(runner.optimizer)
-            norm = self.clip_grads(runner.model.parameters())
+            norm = clip_gradients(unwrap(runner.model), **self.grad_clip)
             if norm is not None:
                 runner.log_buffer.update({'grad_norm': norm}, runner.outputs['num_samples'])
         if self.scaler:
@@ -162,6 +170,35 @@ class DistOptimizerHook(_OptimizerHook):
             self.scaler.update(float(self.loss_scale) if isinstance(self.loss_scale, (int, float)) else None)
         else:
             runner.optimizer.step()
+
+
+def clip_gradients(model, max_norm, norm_type=2.0, per='model', **kwargs):
+    """Scale gradients down to a norm.
+
+    Args:
+        model (nn.Module): The model.
+        max_norm (float): Largest norm.
+        norm_type (float): Kind of norm.
+        per (str): What has that norm: each 'tensor', each 'part' of the model, or all of it ('model').
+        kwargs: Of torch.nn.utils.clip_grad_norm_.
+
+    Returns:
+        Tensor | None: The norm of all gradients as they were, 0-dim; None where there are none.
+    """
+    groups = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            key = dict(tensor=name, part=name.split('.')[0], model='')[per]
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        return None
+    if per == 'tensor':  # in a few calls for all, as there are hundreds
+        gradients = [parameter.grad for group in groups.values() for parameter in group]
+        norms = torch._foreach_norm(gradients, norm_type)
+        torch._foreach_mul_(gradients, [(max_norm / (norm + 1e-6)).clamp(max=1.) for norm in norms])
+    else:
+        norms = [clip_grad_norm_(group, max_norm, norm_type, **kwargs) for group in groups.values()]
+    return torch.stack(list(norms)).norm(norm_type)
 
 
 @HOOKS.register_module(name=['GradAccumFp16OptimizerHook', 'Fp16OptimizerHook'])

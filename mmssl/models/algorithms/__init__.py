@@ -7,6 +7,7 @@ from .classification import Classification
 from .deepcluster import DeepCluster
 from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
+from .dino import DINO
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
 from .lejepa import LeJEPA
@@ -30,8 +31,8 @@ from .swav_momentum import SwAVMomentum
 from .vicreg import VICReg
 
 __all__ = [
-    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DeepCluster', 'DeepClusterV2',
-    'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3',
-    'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM', 'SimSiam', 'SwAV',
-    'SwAVMomentum', 'VICReg'
+    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
+    'DeepClusterV2', 'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat',
+    'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM',
+    'SimSiam', 'SwAV', 'SwAVMomentum', 'VICReg'
 ]

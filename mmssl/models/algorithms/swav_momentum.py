@@ -59,7 +59,7 @@ class SwAVMomentum(SwAV):
         if self.training and self.is_update_iter:
             self.head.normalize_prototypes()
             self.target_net.follow(
-                self.backbone, self.neck, self.head.prototypes, momentum=self.momentum, copy_buffers=True)
+                self.backbone, self.neck, self.head.prototypes, momentum=self.momentum, buffers='copy')
             self.head.normalize_prototypes(prototypes)
         self.target_net.train(self.training and self.counter.done < self.eval_mode_iters)
         return neck([backbone(crops) for crops in by_size(img)])[0]

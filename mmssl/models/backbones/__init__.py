@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .alexnet import AlexNet
 from .cae_vit import CAEViT
+from .dino_vit import DINOViT
 from .mae_vit import MAEViT
 from .maskfeat_vit import MaskFeatViT
 from .mim_cls_vit import MIMVisionTransformer
@@ -13,7 +14,7 @@ from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
 __all__ = [
-    'AlexNet', 'CAEViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet', 'ResNetV1d',
-    'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone',
+    'AlexNet', 'CAEViT', 'DINOViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet',
+    'ResNetV1d', 'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone',
     'VisionTransformer'
 ]

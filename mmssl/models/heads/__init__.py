@@ -3,6 +3,7 @@ from .cae_head import CAEHead
 from .cls_head import ClsHead
 from .contrastive_head import ContrastiveHead
 from .deepclusterv2_head import DeepClusterV2Head
+from .dino_head import DINOHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
@@ -18,7 +19,8 @@ from .swav_head import SwAVHead
 from .vicreg_head import VICRegHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DeepClusterV2Head', 'LatentClsHead', 'LatentCrossCorrelationHead',
-    'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MaskFeatFinetuneHead',
-    'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'NNCLRHead', 'SimMIMHead', 'SwAVHead', 'VICRegHead'
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DINOHead', 'DeepClusterV2Head', 'LatentClsHead',
+    'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead',
+    'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead',
+    'NNCLRHead', 'SimMIMHead', 'SwAVHead', 'VICRegHead'
 ]

@@ -3,6 +3,7 @@ from .avgpool2d_neck import AvgPool2dNeck
 from .cae_neck import CAENeck
 from .chain_neck import ChainNeck, ConcatTowers, Wrap
 from .densecl_neck import DenseCLNeck
+from .dino_neck import DINONeck
 from .mae_neck import MAEPretrainDecoder
 from .mlp import LinearNeck, MLPNeck, MoCoV2Neck, NonLinearNeck, ProjectionNeck, build_vector_norm
 from .odc_neck import ODCNeck
@@ -11,7 +12,7 @@ from .simmim_neck import SimMIMNeck
 from .swav_neck import SwAVNeck
 
 __all__ = [
-    'AvgPool2dNeck', 'CAENeck', 'ChainNeck', 'ConcatTowers', 'DenseCLNeck', 'LinearNeck', 'MLPNeck',
-    'MAEPretrainDecoder', 'MoCoV2Neck', 'NonLinearNeck', 'ODCNeck', 'ProjectionNeck', 'RelativeLocNeck', 'SimMIMNeck',
-    'SwAVNeck', 'Wrap', 'build_vector_norm'
+    'AvgPool2dNeck', 'CAENeck', 'ChainNeck', 'ConcatTowers', 'DINONeck', 'DenseCLNeck', 'LinearNeck',
+    'MAEPretrainDecoder', 'MLPNeck', 'MoCoV2Neck', 'NonLinearNeck', 'ODCNeck', 'ProjectionNeck', 'RelativeLocNeck',
+    'SimMIMNeck', 'SwAVNeck', 'Wrap', 'build_vector_norm'
 ]

@@ -14,11 +14,12 @@ from .norm import SplitBatchNorm, SyncBatchNorm
 from .patches import patchify, unpatchify
 from .pretrained import PretrainedInit
 from .sobel import Sobel
+from .weight_norm import WeightNormLinear
 
 __all__ = [
-    'Accuracy', 'Encoder', 'ExtractProcess', 'GatherLayer', 'HOGLayerC', 'MomentumEncoder', 'MultiExtractProcess',
-    'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm', 'accuracy',
-    'ema_update', 'hog_of_patches', 'map_pixels', 'patchify', 'unpatchify'
+    'WeightNormLinear', 'Accuracy', 'Encoder', 'ExtractProcess', 'GatherLayer', 'HOGLayerC', 'MomentumEncoder',
+    'MultiExtractProcess', 'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm',
+    'SyncBatchNorm', 'accuracy', 'ema_update', 'hog_of_patches', 'map_pixels', 'patchify', 'unpatchify'
 ]
 sys.modules[__name__].__class__ = old_places.FunctionsFirst
 

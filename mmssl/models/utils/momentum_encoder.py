@@ -44,11 +44,18 @@ class MomentumEncoder(nn.Sequential):
 
     Args:
         modules (nn.Module): The online modules, such as backbone and neck. They are copied, not kept.
+        drop_path (bool): Whether the copies drop paths as the originals do.
     """
 
-    def __init__(self, *modules):
+    def __init__(self, *modules, drop_path=True):
         super().__init__(*copy.deepcopy(modules))
         self.requires_grad_(False)
+        if not drop_path:
+            for module in self.modules():  # of mmcv and timm; of torchvision
+                if type(module).__name__ == 'DropPath':
+                    module.drop_prob = 0.
+                elif type(module).__name__ == 'StochasticDepth':
+                    module.p = 0.
 
     @torch.no_grad()
     def forward(self, x):
@@ -60,17 +67,23 @@ class MomentumEncoder(nn.Sequential):
         torch._foreach_copy_(list(_tensors(self)), list(_tensors(modules)))
 
     @torch.no_grad()
-    def follow(self, *modules, momentum, copy_buffers=False):
-        """One step of the moving average over all parameters and buffers; see ema_update.
+    def follow(self, *modules, momentum, buffers='average'):
+        """One step of the moving average of parameters; see ema_update.
 
         Args:
             modules (nn.Module): The online modules.
             momentum (float): Share of the old values that stays.
-            copy_buffers (bool): Take over buffers, such as the statistics of batch norms, as they are.
+            buffers (str): What becomes of buffers, such as the statistics of batch norms: 'average' as parameters,
+                'copy' takes over those of the online modules, 'keep' leaves those that the copies gather themselves.
+
+        Raises:
+            ValueError: Another word.
         """
-        if not copy_buffers:
+        if buffers not in ('average', 'copy', 'keep'):
+            raise ValueError(f"buffers is 'average', 'copy' or 'keep', got {buffers!r}")
+        if buffers == 'average':
             return ema_update(_tensors(self), _tensors(modules), momentum)
         ema_update(self.parameters(), (p for module in modules for p in module.parameters()), momentum)
-        buffers = list(self.buffers())
-        if buffers:
-            torch._foreach_copy_(buffers, [b for module in modules for b in module.buffers()])
+        own = list(self.buffers())
+        if own and buffers == 'copy':
+            torch._foreach_copy_(own, [b for module in modules for b in module.buffers()])
