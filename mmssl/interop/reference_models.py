@@ -326,7 +326,7 @@ def _torchvision_regnet(cfg, weights):
     from mmssl.models.backbones import RegNet as Ours
     if cfg['in_channels'] != 3:
         raise NoReferenceError('torchvision has no RegNet for other than 3 channels')
-    arch = Ours.parameters(cfg['arch'])
+    arch = Ours.arch_of(cfg['arch'])
     params = BlockParams.from_init_params(**arch, se_ratio=cfg['se_ratio'] or None)
     if list(params.widths) != [width for width, _, _ in Ours.stages(**arch)]:
         raise NoReferenceError('torchvision rounds the widths of this RegNet in another way')
@@ -340,7 +340,7 @@ def _timm_regnet(cfg, weights):
     from timm.models.regnet import RegNet, RegNetCfg
 
     from mmssl.models.backbones import RegNet as Ours
-    arch = Ours.parameters(cfg['arch'])
+    arch = Ours.arch_of(cfg['arch'])
     network = RegNetCfg(arch['depth'], arch['w_0'], arch['w_a'], arch['w_m'], arch['group_width'],
                         se_ratio=cfg['se_ratio'], stem_width=cfg['stem_channels'])  # yapf: disable
     return 'timm RegNet', _load(RegNet(network, cfg['in_channels'], num_classes=0), weights).forward_features
@@ -359,8 +359,8 @@ def _classyvision_regnet(cfg, weights):
     }
     model = _load(
         RegNet(
-            RegNetParams(**Ours.parameters(cfg['arch']), use_se=bool(cfg['se_ratio']),
-                         stem_width=cfg['stem_channels'])), weights)
+            RegNetParams(**Ours.arch_of(cfg['arch']), use_se=bool(cfg['se_ratio']), stem_width=cfg['stem_channels'])),
+        weights)
     return 'ClassyVision RegNet', nn.Sequential(model.stem, model.trunk_output)
 
 

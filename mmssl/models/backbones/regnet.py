@@ -71,7 +71,7 @@ class RegNet(TIMMNetwork):
         from timm.models.regnet import RegNetCfg
         super().__init__()
         self.init_cfg = init_cfg
-        arch = self.parameters(arch)
+        arch = self.arch_of(arch)
         cfg = RegNetCfg(
             depth=arch['depth'],
             w0=arch['w_0'],
@@ -97,7 +97,7 @@ class RegNet(TIMMNetwork):
         self.wrap(model, in_channels, out_indices)
 
     @classmethod
-    def parameters(cls, arch):
+    def arch_of(cls, arch):
         """An architecture, a name or a dict, as a dict of its parameters."""
         if isinstance(arch, str):
             if arch.lower() not in cls.arch_zoo:

@@ -120,7 +120,7 @@ def _regnet(weights):
               for i, weight in enumerate(grouped, 1)]
     stem = weights['timm_model.stem.conv.weight']
     # parameters that weights do not tell: those of a published network of the same stages
-    known = {arch: RegNet.parameters(arch) for arch in RegNet.arch_zoo}
+    known = {arch: RegNet.arch_of(arch) for arch in RegNet.arch_zoo}
     for cfg in model_cfgs.values():
         if not cfg.preact and cfg.bottle_ratio == 1:
             arch = dict(depth=cfg.depth, w_0=cfg.w0, w_a=cfg.wa, w_m=cfg.wm, group_width=cfg.group_size)
