@@ -167,6 +167,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     _fit_to_data(model, trained, workflow)
     _warn_of_repeated_negatives(model, len(distinct(datasets[0])), logger)
     _check_smallest_batch(model, loaders[0])
+    _check_mixing(model, loaders)
     for d, (mode, _) in zip(datasets, workflow):
         _check_labels(model, d, f'data.{mode}')
     device = default_device()
@@ -292,6 +293,19 @@ def _check_smallest_batch(model, loader):
         if reason:
             raise ConfigError(f'{samples} images in batches of {size} (data.samples_per_gpu) end with a batch of one '
                               f'image, and {reason}: set data.drop_last=True or another data.samples_per_gpu')
+
+
+def _check_mixing(model, loaders):
+    """A collator that mixes images leaves the labels of one of them, so what learns labels must not get them."""
+    mixing = next((loader.collate for loader in loaders if getattr(loader.collate, 'merges', 1) > 1), None)
+    if mixing is None:
+        return
+    taken = accepted_arguments(getattr(model, 'forward_train', model.forward))[0]
+    labels = [name for name in taken if name.endswith('label')]
+    if labels:
+        raise ConfigError(f'data.collate: {type(mixing).__name__} mixes images without their labels, and '
+                          f'{type(model).__name__} learns {labels[0]}: leave data.collate out; for a classifier, '
+                          'model.train_cfg.augments mixes both')
 
 
 def _check_labels(model, dataset, section, with_loss=True):

@@ -128,6 +128,17 @@ def test_mixup_is_for_training_alone():
     assert next(iter(build_loader(data, cfg, testing=True)))['label'].shape == (6, 10)
 
 
+def test_what_learns_labels_gets_no_mixed_images():
+    from mmssl.apis.train import _check_mixing
+    from mmssl.models import NPID, Classification, RotationPred
+    loaders = [loader_of(crops(), dict(type='MixupCrops'))]
+    _check_mixing(NPID.__new__(NPID), loaders)
+    for model in (Classification, RotationPred):
+        with pytest.raises(ConfigError, match=f'MixupCrops mixes images without their labels, and {model.__name__}'):
+            _check_mixing(model.__new__(model), loaders)
+        _check_mixing(model.__new__(model), [loader_of(crops(), None)])
+
+
 @pytest.mark.parametrize('label, target', [
     (2, [0, 0, 1, 0, 0]),
     (-1, [-1] * 5),
