@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from .dist import all_reduce_sum, gather_variable, get_rank
 
-_SCORES = 2**22  # similarities to centroids that are held at once; more on a GPU
+_SCORES = 2**20  # similarities to centroids that are held at once: what a cache holds; more on a GPU
 _SCORES_GPU = 2**26
 
 
