@@ -45,6 +45,11 @@ TABLE = {
                                                                    [4, 8, 12]),
     'places205/resnet50_8xb32-steplr-105e-fulltune_places205': (205, SINGLE, -1, 32, 'SGD', 0.1, 0., 105, 'step',
                                                                 [30, 60, 90, 100]),
+    # several labels an image
+    'voc07/resnet50_8xb32-steplr-105e_voc07': (20, SINGLE, -1, 32, 'SGD', 0.01, 0., 105, 'step', [30, 60, 90, 100]),
+    'voc07/resnet50_bn-linear-8xb32-steplr-28e_voc07': (20, SINGLE, 4, 32, 'SGD', 0.01, 5e-4, 28, 'step', [8, 16, 24]),
+    'openimages/resnet50_bn-linear-8xb16-steplr-16e_openimages': (9605, SINGLE, 4, 16, 'SGD', 0.003, 1e-4, 16, 'step',
+                                                                  [2, 4, 6]),
 }
 for share, decay in (('1', 5e-4), ('10', 1e-4)):
     where = f'imagenet/imagenet_{share}percent'
@@ -87,6 +92,10 @@ def test_figures(name):
         ]
     if kind is SIX or 'bn-linear' in name:  # with weights and biases, which do not decay
         assert model.head.norm_cfg == dict(type='SyncBN') and cfg.optimizer.paramwise_options.norm_decay_mult == 0
+    if name.startswith(('voc07', 'openimages')):
+        assert model.head.loss == dict(type='MultiLabelLoss') and 'topk' not in cfg.evaluation
+        assert cfg.evaluation.metric == 'mean_average_precision'
+        assert cfg.data.train.data_source.multi_label and cfg.data.val.data_source.multi_label
     if 'places205' in name:
         assert 'places205/train' in cfg.data.train.data_source.ann_file
 

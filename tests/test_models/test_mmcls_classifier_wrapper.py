@@ -208,3 +208,11 @@ def test_training_with_evaluation(tmp_path):
     dataset.gt_labels[[3, 5]] = -1
     with pytest.raises(ConfigError, match='this model needs a label for each sample, 2 of 40 have none'):
         train_model(model, dataset, cfg, meta={})
+
+
+@pytest.mark.parametrize('label', [torch.tensor([[0., 1., 0., 0.]] * 2), torch.tensor([[0, 1, 1, 0]] * 2)])
+def test_several_labels_or_shares_are_refused(label):
+    """Cross-entropy of torch takes floats for shares of classes, without a word in the config."""
+    model = build_algorithm(MODEL)
+    with pytest.raises(ConfigError, match=r'one integer an image as its label, got torch.* of shape \(2, 4\)'):
+        model(torch.zeros(2, 3, 24, 24), label=label)
