@@ -461,14 +461,14 @@ def test_losses_are_those_declared():
 
 
 def test_errors_say_what_is_right():
-    model = tiny.build('SimCLR')
+    model = tiny.build('BYOL')
     with pytest.raises(ValueError, match="mode must be one of .*got 'trian'"):
         model([], mode='trian')
     with pytest.raises(ValueError, match='compares 2 views .* gives 3 views'):
         model([torch.zeros(2, 3, 32, 32)] * 3)
     with pytest.raises(ValueError, match='gives one tensor'):
         model(torch.zeros(2, 3, 32, 32))
-    with pytest.raises(NotImplementedError, match='SimCLR predicts nothing'):
+    with pytest.raises(NotImplementedError, match='BYOL predicts nothing'):
         model(torch.zeros(2, 3, 32, 32), mode='test')
 
 
