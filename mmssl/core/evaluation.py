@@ -23,6 +23,15 @@ class Outputs(dict):
     """
     index = labels = None
 
+    def of_samples(self, start, stop):
+        """Those of the samples from `start` to before `stop`."""
+        rows = torch.from_numpy((self.index >= start) & (self.index < stop))
+        part = Outputs({name: values[rows] for name, values in self.items()})
+        part.index, labels = self.index[rows.numpy()], self.labels
+        part.labels = {name: values[rows] for name, values in labels.items()} if isinstance(labels, dict) else \
+            labels if labels is None else labels[rows]
+        return part
+
 
 @torch.no_grad()
 def collect_outputs(model, data_loader):
@@ -108,8 +117,8 @@ def evaluate_outputs(outputs, dataset, meters=None, label_names=None, logger=Non
         outputs (Outputs): See collect_outputs.
         dataset (Dataset): Its `evaluate` gives the metrics where there is one label an image and no meter.
         meters (list[dict] | None): See build_meters. Without them labels by name are measured by their kind: top-1 and
-            top-5 accuracy where an image has one class, mean average precision where it has several (integers,
-            N x C), and nothing for floats.
+            top-5 accuracy (or those of `topk`) where an image has one class, mean average precision where it has
+            several (integers, N x C), and nothing for floats.
         label_names (dict[str, str] | None): Of labels by name, the one that each output is for; by default that of
             its own name.
         logger (logging.Logger | str, optional): Where the metrics are printed; 'silent' for nowhere.
@@ -117,7 +126,8 @@ def evaluate_outputs(outputs, dataset, meters=None, label_names=None, logger=Non
         options: Of the data set's `evaluate`.
 
     Returns:
-        dict[str, float]: In percent, by output and metric, such as 'head4_top1' or 'head4_mAP'.
+        dict[str, float]: In percent, by output and metric, such as 'head4_top1' or 'head4_mAP'; of several data sets
+        also those of each, as 'set0_head4_mAP' and so on.
 
     Raises:
         ConfigError: A meter, and batches without labels or without the one of an output; or nothing to measure.
@@ -128,6 +138,21 @@ def evaluate_outputs(outputs, dataset, meters=None, label_names=None, logger=Non
         return dataset.evaluate(outputs, logger=logger, **options)
     if outputs.labels is None:
         raise ConfigError(f'evaluation: a meter needs labels, {type(dataset).__name__} gives none')
+    classes = getattr(dataset, 'CLASSES', None) if per_class else ()
+    topk = options.get('topk', (1, 5))
+    found = _measure_all(outputs, meters, label_names, classes, topk)
+    parts = getattr(dataset, 'datasets', ())
+    for number, stop in enumerate(getattr(dataset, 'cumulative_sizes', ()) if len(parts) > 1 else ()):
+        part = outputs.of_samples(stop - len(parts[number]), stop)
+        own = _measure_all(part, meters, label_names, (), topk)
+        found.update({f'set{number}_{name}': value for name, value in own.items()})
+    for name, value in found.items() if logger != 'silent' else ():
+        if not isinstance(value, dict):
+            print_log(f'{name}: {value:.3f}', logger=logger)
+    return found
+
+
+def _measure_all(outputs, meters, label_names, classes, topk):
     found = {}
     for name, scores in outputs.items():
         labels = outputs.labels
@@ -142,31 +167,34 @@ def evaluate_outputs(outputs, dataset, meters=None, label_names=None, logger=Non
         if bad.any():
             raise FloatingPointError(f'{name}: the scores of {int(bad.sum())} of {len(bad)} samples are NaN: the '
                                      'network has diverged, or its input is no number')
-        for cfg in _meters_for(labels, scores) if meters is None else meters:
-            found.update(_measured(cfg, name, scores, labels, getattr(dataset, 'CLASSES', None) if per_class else None))
+        for cfg in _meters_for(labels, scores, topk) if meters is None else meters:
+            found.update(_measured(cfg, name, scores, labels, classes))
     if not found:
         raise ConfigError('evaluation: none of the outputs has labels that are classes: set evaluation.meter')
-    for name, value in found.items() if logger != 'silent' else ():
-        if not isinstance(value, dict):
-            print_log(f'{name}: {value:.3f}', logger=logger)
     return found
 
 
-def _meters_for(labels, scores):
+def _meters_for(labels, scores, topk):
     if labels.is_floating_point():
         return []
     if labels.dim() == 2:
         return [dict(type='MeanAPListMeter')]
-    return [dict(type='AccuracyListMeter', topk_values=[k for k in (1, 5) if k <= scores.shape[1]])]
+    return [dict(type='AccuracyListMeter', topk_values=[k for k in topk if k <= scores.shape[1]] or [1])]
 
 
 def _measured(cfg, name, scores, labels, classes):
-    """The values of one meter for one output, in percent by name; those of each class where `classes` names them."""
+    """The values of one meter for one output, in percent by name.
+
+    Those of each class by its name or, where the names are those of another label, its number; none where `classes` is
+    empty.
+    """
     meter = METERS.build({
         'meter_names': [name],
         **cfg
     } if 'meter_names' in accepted_arguments(METERS.get(cfg['type']))[0] else cfg)
-    known = labels >= 0 if labels.dim() == 1 else slice(None)
+    known = labels >= 0 if labels.dim() == 1 else torch.ones(len(labels), dtype=torch.bool)
+    if not known.any():
+        raise ConfigError(f'evaluation: no sample has a label for the output {name}')
     try:
         meter.update(scores[known], labels[known])
         values = meter.value
@@ -178,8 +206,9 @@ def _measured(cfg, name, scores, labels, classes):
         metric = f'{name}_{metric.replace("top_", "top")}'
         if not isinstance(value, list):
             found[metric] = 100 * value
-        elif classes is not None:
-            found[metric] = {str(c): 100 * v for c, v in zip(classes, value)}
+        elif classes is None or len(classes):
+            names = classes if classes is not None and len(classes) == len(value) else range(len(value))
+            found[metric] = {str(c): 100 * v for c, v in zip(names, value)}
     return found
 
 

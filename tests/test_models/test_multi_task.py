@@ -233,6 +233,7 @@ def test_trained_as_a_user_does(tmp_path):
     loader = next(hook for hook in runner.hooks if isinstance(hook, EvalHook)).dataloader
     outputs = collect_outputs(model, loader)
     found = evaluate_outputs(outputs, loader.dataset, label_names=model.label_names, logger='silent', per_class=True)
+    assert list(found['traits_AP']) == ['0', '1', '2']  # the names of the classes are those of the digits
     labels = outputs.labels
     hits = (outputs['digit'].argmax(1) == labels['digit']).float().mean().item()
     assert found['digit_top1'] == pytest.approx(100 * hits) and hits > 0.8
@@ -293,3 +294,22 @@ def test_outputs_carry_labels_of_every_kind():
     assert outputs.labels['traits'].tolist() == [dataset[i]['label']['traits'].tolist() for i in range(20)]
     with pytest.raises(ConfigError, match="the output traits has no label: did you mean 'traits'"):
         evaluate_outputs(outputs, dataset, label_names=dict(traits='trait'))
+
+
+def test_several_sets_are_measured_apart():
+    """As accuracies are: over all samples, and of each part; with the k that were asked for."""
+    parts = [data_of(num_images=20), data_of(num_images=30, test_mode=True)]
+    dataset = build_dataset(parts)
+    loader = build_dataloader(
+        dataset, 6, 6, 0, dist=False, shuffle=True, prefetch=True, img_norm_cfg=dict(mean=[0.3], std=[0.3]))
+    model = build(dict(digit=dict(head=HEAD), traits=dict(head=dict(HEAD, num_classes=3))))
+    outputs = collect_outputs(model, loader)
+    found = evaluate_outputs(outputs, dataset, label_names=model.label_names, logger='silent', topk=(2, ))
+    assert list(found) == [f'{part}{name}' for part in ('', 'set0_', 'set1_') for name in ('digit_top2', 'traits_mAP')]
+    for rows, part in ((slice(20), 'set0_'), (slice(20, None), 'set1_'), (slice(None), '')):
+        truth = outputs.labels['digit'][rows]
+        hits = (outputs['digit'][rows].topk(2).indices == truth[:, None]).any(1)
+        assert found[f'{part}digit_top2'] == pytest.approx(100 * hits.float().mean().item())
+    outputs.labels['digit'][:] = -1
+    with pytest.raises(ConfigError, match='no sample has a label for the output digit'):
+        evaluate_outputs(outputs, dataset, logger='silent')
