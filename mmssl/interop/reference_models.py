@@ -328,7 +328,7 @@ def _torchvision_regnet(cfg, weights):
         raise NoReferenceError('torchvision has no RegNet for other than 3 channels')
     arch = Ours.arch_of(cfg['arch'])
     params = BlockParams.from_init_params(**arch, se_ratio=cfg['se_ratio'] or None)
-    if list(params.widths) != [width for width, _, _ in Ours.stages(**arch)]:
+    if list(params.widths) != [width for width, _, _ in Ours.stages_of(**arch)]:
         raise NoReferenceError('torchvision rounds the widths of this RegNet in another way')
     model = RegNet(params, stem_width=cfg['stem_channels'])
     model.fc = nn.Identity()

@@ -32,7 +32,7 @@ def test_published_networks(arch, widths, blocks, millions):
     network = model.timm_model
     assert tuple(len(list(getattr(network, f's{i}').children())) for i in (1, 2, 3, 4)) == blocks
     assert abs(sum(p.numel() for p in model.parameters()) / 1e6 - millions) < .6
-    assert [(width, count) for width, _, count in RegNet.stages(**RegNet.arch_of(arch))] == list(zip(widths, blocks))
+    assert [(width, count) for width, _, count in RegNet.stages_of(**RegNet.arch_of(arch))] == list(zip(widths, blocks))
     # squeeze-and-excitation goes by the channels that enter the block, not those inside of it
     assert network.s2.b1.se.fc1.out_channels == round(widths[0] / 4)
     assert all(part.conv2.conv.stride == (2, 2) for part in (network.s1.b1, network.s2.b1, network.s4.b1))

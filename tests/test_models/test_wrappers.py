@@ -216,3 +216,16 @@ def test_channels_of_our_own_networks():
                     arch=dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 2]))):
         model = build_backbone(cfg)
         assert model.out_channels == [m.shape[1] for m in model(torch.randn(2, 3, 32, 32))]
+
+
+def test_a_config_is_good_for_a_second_build():
+    """VISSL's EfficientNet took an entry out of its config, so that a momentum encoder could not be built."""
+    cfg = dict(type='TIMMBackbone', model_name='efficientnet_b0', bn_eps=1e-3, bn_momentum=.01, drop_path_rate=.2)
+    first, second = build_backbone(cfg), build_backbone(cfg)
+    second.load_state_dict(first.state_dict())
+    assert cfg['model_name'] == 'efficientnet_b0' and len(cfg) == 5
+    norms = [m for m in second.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and all((m.eps, m.momentum) == (1e-3, .01) for m in norms)
+    # widths are multiples of 8, and never below 90 % of what the scale says
+    widths = [TIMMBackbone(f'efficientnet_b{i}', out_indices=(0, 1, 2, 3, 4, 5)).out_channels for i in (0, 2)]
+    assert widths == [[16, 24, 40, 112, 320, 1280], [16, 24, 48, 120, 352, 1408]]

@@ -109,7 +109,7 @@ class RegNet(TIMMNetwork):
         return dict(arch)
 
     @staticmethod
-    def stages(depth, w_0, w_a, w_m, group_width):
+    def stages_of(depth, w_0, w_a, w_m, group_width):
         """Width, group width and number of blocks of each stage, as a list of tuples."""
         widths = []
         for j in range(depth):

@@ -69,7 +69,7 @@ class TIMMNetwork(_Wrapper):
         """list[int]: Channels of the maps that are returned."""
         info, model = self.timm_model.feature_info, self.timm_model
         # MobileNetV3 and its kin have one more convolution behind the features
-        whole = getattr(model, 'head_hidden_size', None) or model.num_features
+        whole = getattr(model, 'head_hidden_size', None) or getattr(model, 'num_features', None)
         return [info[i]['num_chs'] if i < len(self.stage_names) else whole for i in self.out_indices]
 
     def forward(self, x):

@@ -125,7 +125,7 @@ def _regnet(weights):
         if not cfg.preact and cfg.bottle_ratio == 1:
             arch = dict(depth=cfg.depth, w_0=cfg.w0, w_a=cfg.wa, w_m=cfg.wm, group_width=cfg.group_size)
             known[tuple(arch.items())] = arch
-    arch = next((arch for arch, facts in known.items() if RegNet.stages(**facts) == stages), None)
+    arch = next((arch for arch, facts in known.items() if RegNet.stages_of(**facts) == stages), None)
     if arch is None:
         raise CheckpointError('no published RegNet has stages of these widths, group widths and blocks: '
                               f'{", ".join(map(str, stages))}')
