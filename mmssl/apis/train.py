@@ -312,6 +312,7 @@ def _check_labels(model, dataset, section, with_loss=True):
     """The classifier must have an output for each label, and some losses have no place for samples without one."""
     if 'label' not in accepted_arguments(getattr(model, 'forward_train', model.forward))[0]:
         return
+    _check_tasks(model, distinct(dataset), section)
     outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
     several = getattr(distinct(dataset), 'num_classes', None)
     if several is not None:  # labels an image: a vector of so many
@@ -337,6 +338,17 @@ def _check_labels(model, dataset, section, with_loss=True):
         mixed = 'train_cfg.augments (mixup, CutMix)' if getattr(model, 'augments', None) else 'this model'
         raise ConfigError(f'{mixed} needs a label for each sample, {missing} of {len(dataset)} have none (-1): '
                           'leave them out of the data')
+
+
+def _check_tasks(model, dataset, section):
+    """See that each of several heads has an output for each of its labels, as far as these are known."""
+    labels = getattr(dataset, 'gt_labels', None)
+    arrays = getattr(dataset, 'label_arrays', {} if labels is None else {None: labels})
+    for task, name, classes in getattr(model, 'label_sizes', ()):
+        values = arrays.get(name, next(iter(arrays.values())) if len(arrays) == 1 else None)
+        if classes is not None and values is not None and values.max() >= classes:
+            raise ConfigError(f'model.tasks.{task}.head.num_classes is {classes}, its labels in {section} go up to '
+                              f'{values.max()}; labels count from 0: set num_classes={values.max() + 1} or more')
 
 
 def _register_hooks(runner, cfg, loss_scale, distributed, trained):

@@ -99,6 +99,22 @@ class SampleDataset(BaseDataset):
         steps = [step for step in self.pipeline.transforms if 'label' in getattr(step, 'makes', ())]
         return getattr(steps[-1], 'num_classes', None) if steps else None
 
+    @property
+    def label_arrays(self):
+        """dict[str | None, ndarray]: Integers of all samples by the name of the label, None where there is one.
+
+        Vectors are not in it, nor labels that the pipeline makes.
+        """
+        if 'label' in self.pipeline.makes:
+            return {}
+        of_parts = {name: getattr(part, 'gt_labels', None) for name, part in self._parts.items()}
+        if self._labels is not None:
+            of_parts = {
+                name: of_parts[name if self.several else None] if values is None else values
+                for name, values in self._labels.items()
+            }
+        return {name: labels for name, labels in of_parts.items() if labels is not None and labels.ndim == 1}
+
     def _label(self, idx):
         if self._labels is not None:
             return {name: self._given(name, values, idx) for name, values in self._labels.items()}

@@ -71,6 +71,11 @@ def test_multi_label_loss_equals_torch_where_all_is_known():
     torch.testing.assert_close(several, 2 * MultiLabelLoss()(F.normalize(scores, dim=1), targets))
 
 
+def test_cross_entropy_names_the_loss_of_several_labels():
+    with pytest.raises(ValueError, match=r'several labels an image take loss=dict\(type="MultiLabelLoss"\)'):
+        ClsHead(in_channels=4, num_classes=3).loss([torch.randn(2, 3)], torch.tensor([[0, 1, 1], [1, 0, 0]]))
+
+
 def test_one_class_an_image_counts_as_one_hot():
     scores, labels = torch.randn(4, 3), torch.tensor([2, 0, -1, 1])
     one_hot = torch.tensor([[0, 0, 1], [1, 0, 0], [-1, -1, -1], [0, 1, 0]])

@@ -313,3 +313,30 @@ def test_several_sets_are_measured_apart():
     outputs.labels['digit'][:] = -1
     with pytest.raises(ConfigError, match='no sample has a label for the output digit'):
         evaluate_outputs(outputs, dataset, logger='silent')
+
+
+@pytest.mark.parametrize('data, tasks, message', [
+    (dict(), dict(digit=dict(head=dict(HEAD, num_classes=9))),
+     r'tasks.digit.head.num_classes is 9, .* set num_classes=10'),
+    (dict(labels=dict(digit=None, turn=list(range(7)) + [0] * 57)),
+     dict(digit=dict(head=HEAD), side=dict(label='turn', head=dict(HEAD, num_classes=4))),
+     r'tasks.side.head.num_classes is 4, its labels in data.train go up to 6; .* set num_classes=7'),
+])
+def test_too_few_outputs_are_told_before_the_training(data, tasks, message, tmp_path):
+    """On a GPU a label beyond the scores is an assertion of the device, which names neither."""
+    cfg = Config(
+        dict(
+            model=dict(type='MultiTask', backbone=BACKBONE, tasks=tasks),
+            data=dict(samples_per_gpu=8, workers_per_gpu=0),
+            optimizer=dict(type='SGD', lr=0.1),
+            runner=dict(type='IterBasedRunner', max_iters=1),
+            work_dir=str(tmp_path)))
+    dataset = build_dataset(
+        dict(
+            type='SampleDataset',
+            data_source=dict(type='Digits', color_type='grayscale', num_images=64),
+            pipeline=[],
+            prefetch=True,
+            **data))
+    with pytest.raises(ConfigError, match=message):
+        train_model(build_algorithm(cfg.model), dataset, cfg, meta={})

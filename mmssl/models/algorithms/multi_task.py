@@ -88,6 +88,12 @@ class MultiTask(BaseModel):
             for output in _outputs(name, head.loss_names)
         }
 
+    @property
+    def label_sizes(self):
+        """list[tuple[str, str, int | None]]: Task, name of its label, number of classes, to compare with the data."""
+        return [(name, self.tasks[name]['label'] or name, getattr(head, 'num_classes', None))
+                for name, head in self.heads.items()]
+
     def compile_parts(self):
         return [self.backbone, *self.necks.values()]
 

@@ -44,7 +44,8 @@ def cross_entropy(scores,
         raise ValueError(
             f'scores of shape {tuple(scores.shape)} need {len(scores)} integers as labels (-1 = unlabelled)'
             f', or with soft_labels=True of the head the share of each class; got {labels.dtype} of shape '
-            f'{tuple(labels.shape)}')
+            f'{tuple(labels.shape)}' + ('; several labels an image take loss=dict(type="MultiLabelLoss") of the head'
+                                        if labels.shape == scores.shape and not labels.is_floating_point() else ''))
     scores = scores / temperature if temperature != 1 else scores
     if soft:
         if weight is not None:
