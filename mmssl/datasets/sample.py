@@ -45,6 +45,12 @@ class SampleDataset(BaseDataset):
         several = isinstance(data_source, dict) and 'type' not in data_source
         if several and not data_source:
             raise ConfigError('data_source is empty: it is a data source, or a dict of several by name', data_source)
+        plain = [name for name, cfg in data_source.items()
+                 if isinstance(cfg, (str, int, list, tuple))] if several else []
+        if plain:
+            raise ConfigError(
+                f'data_source has no type, and {plain[0]!r} is no data source: it is a data source, or a '
+                'dict of several by name', data_source)
         sources = {name: build_datasource(cfg) for name, cfg in data_source.items()} if several else \
             {None: build_datasource(data_source)}
         super().__init__(next(iter(sources.values())), pipeline, prefetch)

@@ -191,6 +191,21 @@ def test_steps_on_chosen_views():
     np.testing.assert_array_equal(third, first)
 
 
+def test_entries_that_steps_add_or_take_away():
+    """By name all is possible; in a list every view keeps its place."""
+
+    def rename(sample):
+        return dict(sample, img=dict(b=sample['img'].popitem()[1]))
+
+    rename.takes_sample = True
+    source = dict(a=dict(type='Digits'), other=dict(type='Digits'))
+    data = SampleDataset(source, [dict(type='OnEntries', entries=['a'], transforms=[rename])], True)
+    assert sorted(data[0]['img']) == ['b', 'other']
+    steps = [dict(type='Copies'), dict(type='OnEntries', entries=[0], transforms=[rename])]
+    with pytest.raises(ConfigError, match=r"must leave the images \[0\] under these names, .* they made \['b'\]"):
+        SampleDataset(dict(type='Digits'), steps, True)[0]
+
+
 def test_multi_crop_of_samples():
     """Views of two sizes from one list of steps; heads learn their numbers as from MultiViewDataset."""
     crops = [
@@ -223,6 +238,13 @@ def test_sources_side_by_side():
     assert not hasattr(data, 'gt_labels')
     with pytest.raises(ConfigError, match='different numbers of images: a 20, b 21'):
         SampleDataset(dict(a=dict(type='Digits', num_images=20), b=dict(type='Digits', num_images=21)), [])
+
+
+def test_a_source_without_a_type_is_told():
+    with pytest.raises(ConfigError, match="data_source has no type, and 'data_prefix' is no data source"):
+        SampleDataset(dict(data_prefix='photos'), [])
+    with pytest.raises(ConfigError, match='data_source is empty'):
+        SampleDataset(dict(), [])
 
 
 def test_parallel_labels(tmp_path):

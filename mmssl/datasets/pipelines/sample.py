@@ -154,11 +154,15 @@ class OnEntries(SampleStep):
             raise ConfigError(f'OnEntries names the entry {absent[0]!r}; the images of the sample are ' +
                               (f'{names}' if names else 'one array without a name'))
         chosen = self.transforms(dict(sample, img={name: img[name] for name in self.entries}))
-        changed = {name: chosen['img'].get(name) for name in names if name in self.entries}
-        added = {name: one for name, one in chosen['img'].items() if name not in names}
+        done = chosen['img']
+        if not isinstance(done, dict) or not isinstance(img, dict) and set(done) != set(self.entries):
+            found = sorted(map(str, done)) if isinstance(done, dict) else type(done).__name__
+            raise ConfigError(f'the steps of OnEntries must leave the images {self.entries} under these names, and may '
+                              f'add others only where images have names; they made {found}')
         if isinstance(img, dict):
-            return dict(chosen, img={**img, **changed, **added})
-        return dict(chosen, img=[changed.get(name, one) for name, one in zip(names, img)])
+            kept = {name: done.get(name, one) for name, one in img.items() if name not in self.entries or name in done}
+            return dict(chosen, img={**kept, **done})
+        return dict(chosen, img=[done.get(name, one) for name, one in zip(names, img)])
 
 
 @PIPELINES.register_module()
