@@ -1,14 +1,17 @@
 """The noise-contrastive loss of NPID and its partition constant."""
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from torch.nn import functional as F
 
-from mmssl.models import NCEHead, log_partition, nce
+from mmssl.models import NCEHead, build_algorithm, log_partition, nce
+from mmssl.utils.config import load_config
 
+ROOT = Path(__file__).resolve().parents[2]
 N, K, T = 1000, 40, 0.07
 
 
@@ -114,6 +117,17 @@ def test_a_constant_that_follows_the_network():
         torch.testing.assert_close(
             again(pos, neg)['loss'], nce(pos, neg, 0.75 * expected + 0.25 * math.log(naive_z(pos, neg)), N, T))
     assert again.log_z == head.log_z
+
+
+@pytest.mark.parametrize('recipe, width', [('resnet50-w2', 4096), ('resnet50-w3', 6144), ('resnet101', 2048)])
+def test_the_projector_takes_the_width_of_the_trunk(recipe, width):
+    """VISSL's users of wide trunks found heads of the usual width (its issue 469)."""
+    cfg = load_config(ROOT / f'configs/selfsup/npid/npidpp_{recipe}_32xb32-coslr-800e_in1k.py')
+    with torch.device('meta'):
+        model = build_algorithm(cfg.model)
+    assert model.neck.fc.in_features == width and len(model.backbone.layer3) == (23 if '101' in recipe else 6)
+    model.fit_to_data(100)
+    assert model.head.length == len(model.memory_bank.feature_bank) == 100
 
 
 def constant_on(rank, world_size):
