@@ -8,9 +8,10 @@ Known:    not trained with mmssl yet; VISSL published for its recipe (npid_8gpu_
 
 The learning rate is 0.03, a tenth of it after 120 and again after 160 epochs. Parameters of norms are not decayed. None
 of the 4096 negatives is the entry of the image itself; VISSL's may be.
-Folder:   M negatives where 4096 are too many:
+Folder:   M negatives where 4096 are too many, and a partition constant that follows the network, without which small
+          sets are not learned:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
-              data.train.data_source.ann_file=None model.neg_num=M
+              data.train.data_source.ann_file=None model.neg_num=M model.head.norm_momentum=0.1
 """
 _base_ = [
     '../_base_/models/npid-nce.py',
