@@ -136,6 +136,8 @@ def test_frozen_backbone():
     (dict(), 'needs one task or more'),
     (dict(a=dict(hed=HEAD)), "the task a has no 'hed'; did you mean 'head'"),
     (dict(a=dict(weight=1.)), 'the task a needs a head'),
+    (dict(a=dict(head=HEAD, weight='1')), "the weight of the task a is a number of 0 or more, got '1'"),
+    (dict(a=dict(head=HEAD, stages=4)), r'stages of the task a are a list such as \[4\], got 4'),
     (dict(a=dict(head=HEAD, stages=[7])), 'from 0 to 4'),
     (dict(a=dict(head=HEAD, stages=[])), r'the task a takes the stages \[\]'),
     (dict(a=dict(head=dict(type='ContrastiveHead'))), 'a head that compares scores with labels.*ContrastiveHead'),

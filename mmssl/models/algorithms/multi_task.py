@@ -2,13 +2,11 @@
 """Several tasks on one backbone."""
 from torch import nn
 
-from mmssl.utils.errors import ConfigError, nearest
-from mmssl.utils.registry import accepted_arguments
-from ..builder import ALGORITHMS, BACKBONES, HEADS, NECKS, build_backbone, build_head, build_neck
+from mmssl.utils.errors import ConfigError
+from ..builder import ALGORITHMS, HEADS, NECKS, build_backbone, build_head, build_neck
 from ..utils.channels import feature_channels, fill_in_channels
+from ..utils.tasks import SETTINGS, check_tasks, maps_by_stage, with_stages
 from .base import BaseModel
-
-SETTINGS = ('head', 'neck', 'stages', 'input', 'label', 'weight')
 
 
 @ALGORITHMS.register_module()
@@ -36,19 +34,12 @@ class MultiTask(BaseModel):
 
     def __init__(self, backbone, tasks, init_cfg=None, with_sobel=False, freeze_backbone=False):
         super().__init__(init_cfg, with_sobel)
-        if not tasks:
-            raise ConfigError('MultiTask needs one task or more, got none')
-        for name, task in tasks.items():
-            unknown = [key for key in task if key not in SETTINGS]
-            if unknown or 'head' not in task:
-                raise ConfigError(
-                    f'the task {name} ' +
-                    (f'has no {unknown[0]!r}; {nearest(unknown[0], SETTINGS)}' if unknown else 'needs a head'), task)
-        self.backbone = build_backbone(_with_stages(backbone, tasks))
+        check_tasks(tasks)
+        self.backbone = build_backbone(with_stages(backbone, tasks))
         if freeze_backbone:
             self.backbone.requires_grad_(False)
         self.freeze_backbone = freeze_backbone
-        self.tasks = {name: {key: task.get(key) for key in SETTINGS[2:]} for name, task in tasks.items()}
+        self.tasks = {name: {key: task.get(key) for key in SETTINGS} for name, task in tasks.items()}
         self.necks, self.heads = nn.ModuleDict(), nn.ModuleDict()
         for name, task in tasks.items():
             channels = self._channels(name, task.get('stages'))
@@ -108,7 +99,8 @@ class MultiTask(BaseModel):
         found = {}
         for key in dict.fromkeys(inputs.values()):
             names = [name for name in inputs if inputs[name] == key]
-            maps = self._maps(images[key], [self.tasks[name]['stages'] for name in names])
+            wanted = [self.tasks[name]['stages'] for name in names]
+            maps = maps_by_stage(self.backbone, self.extract_feat, images[key], wanted)
             for name in names:
                 stages = self.tasks[name]['stages']
                 found[name] = maps[None] if stages is None else tuple(maps[stage] for stage in stages)
@@ -125,20 +117,6 @@ class MultiTask(BaseModel):
             raise ConfigError(f'the task {name} takes the {setting} {key!r}, a batch has {there}: set {setting} of the '
                               'task to what is there')
         return key
-
-    def _maps(self, img, wanted):
-        """Maps by stage, and all of them by None; the backbone stops behind the last stage that is wanted."""
-        given = getattr(self.backbone, 'out_indices', ())
-        if None in wanted:
-            maps = self.extract_feat(img)
-            return {None: maps, **dict(zip(given, maps))}
-        needed = [stage for stage in given if any(stage in stages for stages in wanted)]
-        try:
-            self.backbone.out_indices = type(given)(needed)
-            maps = self.extract_feat(img)
-        finally:
-            self.backbone.out_indices = given
-        return dict(zip(needed if len(maps) == len(needed) else given, maps))
 
     def scores(self, img):
         """The images of a batch to the scores of each task: a list with those of each of its classifiers, by task."""
@@ -179,17 +157,3 @@ class MultiTask(BaseModel):
 
 def _outputs(name, several):
     return [name] if len(several) == 1 else [f'{name}_{i}' for i in range(1, len(several) + 1)]
-
-
-def _with_stages(backbone, tasks):
-    """The config of the backbone, with the stages of all tasks where it names none."""
-    stages = {stage for task in tasks.values() for stage in task.get('stages') or ()}
-    if not stages or 'out_indices' in backbone:
-        return backbone
-    cls = BACKBONES.get(backbone['type']) if isinstance(backbone.get('type'), str) else None
-    default = None if cls is None else accepted_arguments(cls)[0].get('out_indices')
-    if default is None:
-        return backbone
-    if any(task.get('stages') is None for task in tasks.values()):
-        stages.update(default.default)
-    return {**backbone, 'out_indices': tuple(sorted(stages))}
