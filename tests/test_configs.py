@@ -481,6 +481,57 @@ TABLE.update({
                                                                                                        0.0001), {}),
 })
 
+RESNET50_ALONE = RESNET50.replace('backbone.in_channels=3; ', '') + 'backbone.norm_cfg.type=SyncBN; '
+MODELS.update(
+    vicreg='type=VICReg; ' + RESNET50_ALONE + 'backbone.zero_init_residual=True; neck.type=NonLinearNeck; '
+    'neck.hid_channels=8192; neck.out_channels=8192; neck.num_layers=3; neck.with_bias=True; neck.with_last_bn=False; '
+    'neck.with_avg_pool=True; head.type=VICRegHead',
+    nnclr='type=NNCLR; queue_len=65536; feat_dim=256; ' + RESNET50_ALONE + 'backbone.zero_init_residual=True; '
+    'neck.type=NonLinearNeck; neck.hid_channels=2048; neck.out_channels=256; neck.num_layers=3; '
+    'neck.with_avg_pool=True; head.type=NNCLRHead; head.temperature=0.1; head.predictor.type=NonLinearNeck; '
+    'head.predictor.in_channels=256; head.predictor.hid_channels=4096; head.predictor.out_channels=256; '
+    'head.predictor.num_layers=2; head.predictor.with_last_bn=False; head.predictor.with_last_bias=True; '
+    'head.predictor.with_avg_pool=False',
+    lejepa='type=LeJEPA; backbone.type=VisionTransformer; backbone.arch=deit-small; backbone.img_size=224; '
+    'backbone.patch_size=16; backbone.drop_path_rate=0.1; neck.type=NonLinearNeck; neck.hid_channels=2048; '
+    'neck.out_channels=256; neck.num_layers=3; neck.with_bias=True; neck.with_last_bn=False; neck.with_last_bias=True; '
+    'neck.with_avg_pool=False; neck.vit_backbone=True; head.type=LeJEPAHead; head.lambd=0.05; head.num_slices=1024',
+    dino='type=DINO; base_momentum=0.996; backbone.type=DINOViT; backbone.arch=deit-small; backbone.img_size=224; '
+    'backbone.patch_size=16; backbone.drop_path_rate=0.1; neck.type=DINONeck; neck.out_channels=65536; '
+    'neck.norm_last_layer=False; neck.with_avg_pool=False; neck.vit_backbone=True; head.type=DINOHead; '
+    'head.teacher_temp=0.04; head.student_temp=0.1')
+COLOURS = 'RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) + ' > ' + BLUR
+LEJEPA_VIEW = 'RandomResizedCrop(size={}, scale={}) > ' + COLOURS.format(0.5) + ' > Solarization(p=0.2)'
+DINO_VIEW = 'RandomResizedCrop(size={}, scale={}, interpolation=3) > ' + COLOURS
+VIEWS.update(
+    vicreg=VIEWS['byol'],
+    nnclr=VIEWS['simclr'],
+    lejepa=('MultiViewDataset', [2, 6], LEJEPA_VIEW.format(224,
+                                                           (0.3, 1.0)) + ' || ' + LEJEPA_VIEW.format(96, (0.05, 0.3))),
+    dino=('MultiViewDataset', [1, 1, 8], DINO_VIEW.format(224, (0.4, 1.0), 1.0) + ' || ' +
+          DINO_VIEW.format(224,
+                           (0.4, 1.0), 0.1) + ' > Solarization(p=0.2) || ' + DINO_VIEW.format(96, (0.05, 0.4), 0.5)))
+ADAMW_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40', 'iters=10')
+TABLE.update({
+    'vicreg/vicreg_resnet50_32xb64-coslr-1000e':
+    (64, 1000, LARS.format(1.6), WARM_COSINE.replace('0.0;', '0.0016;') + '; by_epoch=False', {}),
+    'nnclr/nnclr_resnet50_8xb64-coslr-200e': (64, 200, LARS.format(0.6), WARM_COSINE, {}),
+    'lejepa/lejepa_vit-small-p16_8xb64-coslr-100e':
+    (64, 100, 'type=AdamW; lr=0.0005; weight_decay=0.05', ADAMW_COSINE.format(5e-07), {}),
+    'dino/dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e':
+    (64, 300, 'type=AdamW; lr=0.002; weight_decay=0.04; ' +
+     r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; paramwise_options.bias.weight_decay=0.0',
+     ADAMW_COSINE.format(1e-06),
+     dict(
+         hooks=[
+             dict(type='MomentumUpdateHook'),
+             dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07, epochs=30, by_epoch=True),
+             dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
+         ],
+         optimizer_config=dict(
+             grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch')))),
+})
+
 
 def path_of(name):
     """File of a recipe of ImageNet."""

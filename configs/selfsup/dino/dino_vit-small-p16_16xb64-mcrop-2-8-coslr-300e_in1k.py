@@ -23,7 +23,7 @@ optimizer = dict(
         '(bn|ln|gn)(\\d+)?.(weight|bias)': dict(weight_decay=0.),
         'bias': dict(weight_decay=0.),
     })
-lr_config = dict(warmup_iters=10, min_lr=1e-6)
+lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=10, min_lr=1e-6)
 # each gradient by its own norm; the prototypes stay for the first epoch
 optimizer_config = dict(grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch'))
 
