@@ -141,4 +141,6 @@ def test_imagenet21k_with_several_labels_reaches_the_batch(photo_folder, tmp_pat
     outputs = Outputs(head4=torch.from_numpy(scores))
     outputs.labels = torch.from_numpy(labels)
     found = evaluate_outputs(outputs, data, build_meters('mean_average_precision'), logger='silent', per_class=True)
+    single = evaluate_outputs(outputs, data, build_meters(meter=dict(type='MeanAPMeter')), logger='silent')
+    assert single == {'head4_mAP': found['head4_mAP']} and list(found['head4_AP']) == ['0', '1', '2']
     assert found['head4_mAP'] == pytest.approx(100 * expected)
