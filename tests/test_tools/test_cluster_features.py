@@ -157,3 +157,18 @@ def test_training_on_the_labels(files, written, tmp_path):
             continue
         runner = train_model(model, dataset, cfg, meta={})
         assert runner.iter == 1437 // cfg.data.samples_per_gpu
+
+
+@pytest.mark.parametrize('layer, dims', [('neck', 64), ('stage2', 32)])
+def test_a_checkpoint_with_a_memory(call_tool, tmp_path, layer, dims):
+    """Pitfall: VISSL cannot extract from DeepCluster v2. The memory of the checkpoint is as long as its data were."""
+    config = 'configs/demo/compare/deepclusterv2.py'
+    model = build_algorithm(load_config(config).model)
+    model.init_weights()
+    model.fit_to_data(samples=70, views=[2, 4])
+    save_checkpoint(dict(state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
+    done = call_tool('tools/cluster_features.py', config, tmp_path / 'epoch_1.pth', '--dataset-config', DATA,
+                     '--layers', layer, '--clusters', 5, '--iterations', 2, '--splits', 'val', '--out-dir',
+                     tmp_path / 'out')
+    assert np.load(tmp_path / 'out/centroids.npy').shape == (5, dims)
+    assert 'val_labels.npy model.head.num_classes=5' in done.stdout + done.stderr
