@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""PIRL on digits: images of 32 pixels, and patches of 16 out of crops of 64."""
+"""PIRL on digits: images of 32 pixels, and patches of 12 out of crops of 48."""
 _base_ = '_base_.py'
 
 model = dict(
@@ -13,7 +13,8 @@ model = dict(
             dict(type='ConcatTowers', num_towers=9),
             dict(type='MLPNeck', channels=[64])
         ]),
-    head=dict(_delete_=True, type='NCEHead', temperature=0.1),
+    # the loss of the variants with MLP projectors: NCE with the constant of the first batch does not learn here
+    head=dict(temperature=0.1),
     memory_bank=dict(type='SimpleMemory', feat_dim=64, momentum=0.5))
 data = dict(
     train=dict(
@@ -22,7 +23,7 @@ data = dict(
         data_source={{_base_.data_source}},
         pipeline=[
             dict(type='RandomRotation', degrees=15, interpolation='bilinear'),
-            dict(type='ImageAndPatches', size=32, scale=(0.6, 1.), patch_size=64, patch_scale=(0.6, 1.)),
+            dict(type='ImageAndPatches', size=32, scale=(0.6, 1.), patch_size=48, patch_scale=(0.6, 1.)),
             dict(
                 type='RandomAppliedTrans',
                 transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0., hue=0.)],
