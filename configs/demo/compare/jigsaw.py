@@ -24,6 +24,5 @@ data = dict(
             dict(type='PermutePatches', permutations=24, num_patches=4),
         ],
         prefetch={{_base_.prefetch}}))
-# as for relative location: with AdamW, or for longer, the features serve the task alone
+# as for relative location: with AdamW the features serve the task alone
 optimizer = dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-3)
-runner = dict(max_epochs=30)
