@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from mmssl.utils.clustering import faiss_kmeans
-from mmssl.utils.dist import all_gather_object, all_reduce_sum, broadcast_object, get_rank
+from mmssl.utils.dist import (all_gather_object, all_reduce_sum, broadcast_object, default_device, gather_variable,
+                              get_rank)
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.kmeans import distributed_kmeans, nearest_centroids
 
@@ -45,28 +46,48 @@ class FeatureClusters:
 
 
 def _prepare(features, mean=None, axes=None):
-    pieces = []
+    width = int(np.prod(features.shape[1:])) if axes is None else axes.shape[1]
+    prepared = np.empty((len(features), width), np.float32)  # of no rows too
     for first in range(0, len(features), _ROWS):
         x = torch.from_numpy(np.array(features[first:first + _ROWS], np.float32)).flatten(1)
         x = F.normalize(x, dim=1)
-        pieces.append(x if axes is None else (x - torch.from_numpy(mean)) @ torch.from_numpy(axes))
-    return torch.cat(pieces).numpy() if pieces else np.empty((0, 0), np.float32)
+        x = x if axes is None else (x - torch.from_numpy(mean)) @ torch.from_numpy(axes)
+        prepared[first:first + _ROWS] = x.numpy()
+    return prepared
 
 
-def _principal_axes(x, dims):
+def _collect(x, index, device):
+    """All rows in the order of their numbers, and these, in the first process; nothing in the others."""
+    rows, numbers = [], []
+    for first in range(0, max(all_gather_object(len(x))), _ROWS):
+        part = slice(first, first + _ROWS)
+        # block by block, so that the others need not hold all of them
+        blocks = [gather_variable(torch.from_numpy(values[part]).to(device)) for values in (x, index)]
+        if get_rank() == 0:
+            rows += [block.cpu().numpy() for block in blocks[0]]
+            numbers += [block.cpu().numpy() for block in blocks[1]]
+    if get_rank():
+        return None, None
+    numbers = np.concatenate(numbers)
+    order = numbers.argsort()
+    return np.concatenate(rows)[order], numbers[order]
+
+
+def _principal_axes(x, dims, device):
     """Mean of the rows (n x D) of all processes, and the `dims` directions in which they vary most, D x dims."""
-    total, d = float(all_reduce_sum(torch.tensor(float(len(x))))), x.shape[1]
+    d = x.shape[1]
+    total = int(all_reduce_sum(torch.tensor(len(x), device=device)))
     if not 0 < dims <= min(total, d):
-        raise ConfigError(f'--pca takes 1 to {int(min(total, d))} components, for {int(total)} samples of {d} '
-                          f'dimensions; got {dims}')
-    sums = torch.from_numpy(x.sum(0, dtype=np.float64))
-    mean = (all_reduce_sum(sums) / total).float().numpy()
-    covariance = torch.zeros(d, d, dtype=torch.float64)
-    for first in range(0, len(x), _ROWS):
-        centred = torch.from_numpy(x[first:first + _ROWS] - mean)
+        raise ConfigError(f'--pca takes 1 to {min(total, d)} components, for {total} samples of {d} dimensions; got '
+                          f'{dims}')
+    mean = all_reduce_sum(torch.from_numpy(x.sum(0, dtype=np.float64)).to(device)).div(total).float()
+    covariance = torch.zeros(d, d, dtype=torch.float64, device=device)
+    for piece in torch.from_numpy(x).split(_ROWS):
+        centred = piece.to(device) - mean
         covariance += (centred.T @ centred).double()
-    directions = torch.linalg.eigh(all_reduce_sum(covariance)).eigenvectors  # from the least variance on
-    return mean, directions[:, -dims:].flip(1).float().contiguous().numpy()
+    # from the least variance on; on the CPU, where all processes get the same
+    directions = torch.linalg.eigh(all_reduce_sum(covariance).cpu()).eigenvectors
+    return mean.cpu().numpy(), directions[:, -dims:].flip(1).float().contiguous().numpy()
 
 
 def run(features, index, num_clusters, iterations=50, pca_dim=None, backend='torch', seed=0, device=None):
@@ -81,7 +102,7 @@ def run(features, index, num_clusters, iterations=50, pca_dim=None, backend='tor
         backend (str): 'torch' shares the work over processes and moves clusters that fall empty to the rows farthest
             from their centroids; 'faiss' works in the first process, which gets all rows.
         seed (int): Of the first centroids.
-        device (torch.device | str, optional): Where 'torch' computes.
+        device (torch.device | str, optional): Where to compute; by default that of this process.
 
     Returns:
         FeatureClusters: `labels` are those of this process's rows.
@@ -91,35 +112,35 @@ def run(features, index, num_clusters, iterations=50, pca_dim=None, backend='tor
     """
     if backend not in ('torch', 'faiss'):
         raise ConfigError(f"the backend of k-means is 'torch' or 'faiss', got {backend!r}")
+    device, index = device or default_device(), np.asarray(index)
     x, mean, axes = _prepare(features), None, None
     if pca_dim is not None:
-        mean, axes = _principal_axes(x, pca_dim)
+        mean, axes = _principal_axes(x, pca_dim, device)
         x = (x - mean) @ axes
     if backend == 'torch':
         found = distributed_kmeans(
             torch.from_numpy(x),
             num_clusters,
             iterations,
-            index=torch.from_numpy(np.asarray(index)),
+            index=torch.from_numpy(index),
             seed=seed,
             reseed_empty=True,
             device=device)
         labels, centroids, losses = found.labels.numpy(), found.centroids.cpu().numpy(), found.losses
         sizes = found.sizes.cpu().numpy()
     else:
-        parts, error, found = all_gather_object((x, index)), None, None
+        rows, numbers = _collect(x, index, device)
+        error = found = None
         if get_rank() == 0:
-            rows, number = (np.concatenate(part) for part in zip(*parts))
             try:
-                all_labels, centroids, losses = faiss_kmeans(rows[number.argsort()], num_clusters, iterations, seed)
-                found = dict(zip(np.sort(number).tolist(), all_labels.tolist())), centroids, losses
-            except ValueError as e:
+                found = (numbers, *faiss_kmeans(rows, num_clusters, iterations, seed))
+            except ValueError as e:  # the other processes must not wait for clusters that never come
                 error = e
         found, message = broadcast_object((found, error and str(error)), patient=True)
         if message:
             raise error or ValueError(message)
-        by_number, centroids, losses = found
-        labels = np.array([by_number[i] for i in np.asarray(index).tolist()], np.int64)
-        sizes = np.bincount(list(by_number.values()), minlength=num_clusters)
+        numbers, all_labels, centroids, losses = found
+        labels = all_labels[np.searchsorted(numbers, index)]
+        sizes = np.bincount(all_labels, minlength=num_clusters)
     rows = int(sizes.sum())
     return FeatureClusters(labels, centroids, sizes, [loss / rows for loss in losses], mean, axes)

@@ -100,9 +100,9 @@ def distributed_kmeans(features,
     return Clusters(labels.to(features.device), rows.outside(centroids), sizes, losses)
 
 
-def _piece(k, device):
-    """Rows that are compared with k centroids at once."""
-    return max(1, (_SCORES_GPU if device.type == 'cuda' else _SCORES) // k)
+def _piece(k, dims, device):
+    """Rows that are compared with k centroids at once, and widened to float64 where there are few of these."""
+    return max(1, (_SCORES_GPU if device.type == 'cuda' else _SCORES) // max(k, dims))
 
 
 class _Rows:
@@ -114,7 +114,7 @@ class _Rows:
         self.device = device
         self.counts = [int(n) for n in torch.cat(gather_variable(torch.tensor([len(features)], device=device)))]
         self.total = sum(self.counts)
-        self.step = _piece(k, device)
+        self.step = _piece(k, features.shape[1], device)
         self.mean = None
 
     def pieces(self):
@@ -212,6 +212,6 @@ def nearest_centroids(features, centroids, device=None):
     found = [
         torch.addmm(-half,
                     piece.to(device, torch.float32) - mean, (centroids - mean).T).max(1).indices
-        for piece in features.split(_piece(len(centroids), device))
+        for piece in features.split(_piece(*centroids.shape, device))
     ]
     return torch.cat(found).to(features.device)

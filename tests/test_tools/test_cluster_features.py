@@ -113,6 +113,29 @@ def test_what_cannot_be(files, cluster, arguments, message):
     assert not (files[0] / 'none').exists()
 
 
+def _components(rank, world_size):
+    x = unit(np.random.default_rng(0).normal(size=(200, 9)) * np.arange(1, 10)).astype(np.float32)
+    shares = np.split(np.arange(200), [150]), (np.arange(200), np.arange(0))
+    found = [
+        clusterfit.run(x[share[rank]], share[rank], 6, 9, pca, backend) for share, pca in zip(shares, (4, None))
+        for backend in ('torch', 'faiss')
+    ]
+    return [(f.labels, f.axes, f.centroids, f.sizes) for f in found]
+
+
+def test_components_and_clusters_of_two_processes(run_distributed):
+    """Each with its share of the rows, unequal ones, and none in the second; faiss in the first process with all."""
+    x = unit(np.random.default_rng(0).normal(size=(200, 9)) * np.arange(1, 10)).astype(np.float32)
+    both = run_distributed(_components)
+    for i, (pca, backend) in enumerate(((4, 'torch'), (4, 'faiss'), (None, 'torch'), (None, 'faiss'))):
+        expected = clusterfit.run(x, np.arange(200), 6, 9, pca, backend)
+        labels, axes, centroids, sizes = zip(*(found[i] for found in both))
+        assert (np.concatenate(labels) == expected.labels).all() and (sizes[0] == expected.sizes).all()
+        for own in axes if pca else ():
+            np.testing.assert_allclose(own * np.sign((own * expected.axes).sum(0)), expected.axes, atol=1e-4)
+        np.testing.assert_array_equal(*centroids)
+
+
 def test_principal_components_are_those_of_scikit_learn():
     from sklearn.decomposition import PCA
     x = unit(np.random.default_rng(0).normal(size=(200, 9)) * np.arange(1, 10)).astype(np.float32)
