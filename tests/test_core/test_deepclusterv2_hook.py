@@ -1,4 +1,6 @@
 """The hook of DeepCluster v2: the first features, when is clustered, and what does not fit."""
+import json
+
 import pytest
 import torch
 from mmcv import Config
@@ -97,7 +99,9 @@ def test_first_features(tmp_path):
 
 def test_when_it_clusters(tmp_path):
     """Before epochs 0 and 2, the memory being what the epoch before has made of it, but for what drop_last left out."""
-    _, runner, seen = train(config(tmp_path, epochs=4, interval=2))
+    cfg = config(tmp_path, epochs=4, interval=2)
+    cfg.log_config = dict(interval=2, hooks=[dict(type='TextLoggerHook')])
+    _, runner, seen = train(cfg)
     labels = [entry[1] for entry in seen]  # before and after each epoch
     assert (labels[0] >= 0).all() and [len(row.unique()) for row in labels[0]] == [6, 5]
     for same in (1, 2, 3):
@@ -108,6 +112,12 @@ def test_when_it_clusters(tmp_path):
     assert torch.equal(seen[2][0], seen[1][0])
     hook = next(h for h in runner.hooks if isinstance(h, DeepClusterV2Hook))
     assert hook.state_dict() == dict(epoch=2)
+    # the log tells of each clustering once, with the first losses behind it
+    log, = tmp_path.glob('*.log.json')
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    told = {(row['epoch'], row['iter']): row for row in rows if 'clusters_empty' in row}
+    assert list(told) == [(1, 2), (3, 2)]
+    assert 'clusters_nmi' not in told[1, 2] and 0 < told[3, 2]['clusters_nmi'] < 1
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -39,6 +39,7 @@ class DeepClusterV2Hook(Hook):
         self.interval = interval
         self.seed = seed
         self.epoch = -1
+        self._statistics = {}  # of the last clustering, until they are logged
 
     def state_dict(self):
         return dict(epoch=self.epoch)
@@ -101,5 +102,9 @@ class DeepClusterV2Hook(Hook):
                 found['clusters_nmi'] = normalized_mutual_information(before, labels)
             runner.logger.info('Clusters, %.1f s: ' + ', '.join(f'{name} {value:.4g}' for name, value in found.items()),
                                time.time() - start)
-            runner.log_buffer.output.update(found)
-            runner.log_buffer.ready = True
+            self._statistics = found
+
+    def before_train_iter(self, runner):
+        # loggers empty the buffer when an epoch begins
+        runner.log_buffer.output.update(self._statistics)
+        self._statistics = {}
