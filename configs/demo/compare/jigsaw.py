@@ -26,3 +26,5 @@ data = dict(
         prefetch={{_base_.prefetch}}))
 # as for relative location: with AdamW the features serve the task alone
 optimizer = dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-3)
+# the stages behind it serve the task alone
+demo = dict(layer='stage2')
