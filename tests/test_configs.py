@@ -500,6 +500,21 @@ MODELS.update(
     'backbone.patch_size=16; backbone.drop_path_rate=0.1; neck.type=DINONeck; neck.out_channels=65536; '
     'neck.norm_last_layer=False; neck.with_avg_pool=False; neck.vit_backbone=True; head.type=DINOHead; '
     'head.teacher_temp=0.04; head.student_temp=0.1')
+MODELS.update(
+    seed='type=SEED; queue_len=65536; backbone.type=ResNet; backbone.depth=18; backbone.out_indices=[4]; '
+    'backbone.norm_cfg.type=BN; neck.type=MLPNeck; neck.channels=[512, 128]; head.type=SEEDHead; '
+    'head.student_temp=0.2; head.teacher_temp=0.0001; '
+    'teacher.checkpoint=work_dirs/mocov2_resnet50_8xb32-coslr-800e_in1k/latest.pth; '
+    'teacher.backbone.type=ResNet; teacher.backbone.depth=50; teacher.backbone.out_indices=[4]; '
+    'teacher.neck.type=MoCoV2Neck; teacher.neck.in_channels=2048; teacher.neck.hid_channels=2048; '
+    'teacher.neck.out_channels=128',
+    simreg='type=SimReg; backbone.type=ResNet; backbone.depth=18; backbone.out_indices=[4]; backbone.norm_cfg.type=BN; '
+    'neck.type=MLPNeck; neck.channels=[1024, 512, 1024, 2048]; neck.norm_cfg.type=BN; head.type=SimRegHead; '
+    'teacher.checkpoint=work_dirs/mocov2_resnet50_8xb32-coslr-800e_in1k/latest.pth; teacher.backbone.type=ResNet; '
+    'teacher.backbone.depth=50; teacher.backbone.out_indices=[4]')
+VIEWS.update(
+    seed=('SingleViewDataset', None, MOCOV2_VIEW),
+    simreg=('SingleViewDataset', None, 'RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomHorizontalFlip()'))
 COLOURS = 'RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) + ' > ' + BLUR
 LEJEPA_VIEW = 'RandomResizedCrop(size={}, scale={}) > ' + COLOURS.format(0.5) + ' > Solarization(p=0.2)'
 DINO_VIEW = 'RandomResizedCrop(size={}, scale={}, interpolation=3) > ' + COLOURS
@@ -515,9 +530,13 @@ ADAMW_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40',
 TABLE.update({
     'vicreg/vicreg_resnet50_32xb64-coslr-1000e':
     (64, 1000, LARS.format(1.6), WARM_COSINE.replace('0.0;', '0.0016;') + '; by_epoch=False', {}),
+    'seed/seed_resnet18_8xb32-coslr-200e':
+    (32, 200, SGD, COSINE.replace('Cosine', 'StepFixCosine') + '; by_epoch=False; warmup=linear; '
+     'warmup_iters=5; warmup_ratio=0.001; warmup_by_epoch=True', {}),
+    'simreg/simreg_resnet18_8xb32-coslr-130e': (32, 130, SGD.replace('0.03', '0.05'), COSINE, {}),
     'nnclr/nnclr_resnet50_8xb64-coslr-200e': (64, 200, LARS.format(0.6), WARM_COSINE, {}),
-    'lejepa/lejepa_vit-small-p16_8xb64-coslr-100e':
-    (64, 100, 'type=AdamW; lr=0.0005; weight_decay=0.05', ADAMW_COSINE.format(5e-07), {}),
+    'lejepa/lejepa_vit-small-p16_8xb64-coslr-100e': (64, 100, 'type=AdamW; lr=0.0005; weight_decay=0.05',
+                                                     ADAMW_COSINE.format(5e-07), {}),
     'dino/dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e':
     (64, 300, 'type=AdamW; lr=0.002; weight_decay=0.04; ' +
      r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; paramwise_options.bias.weight_decay=0.0',
@@ -774,8 +793,16 @@ VIT = {
     'model.backbone.arch': dict(_delete_=True, embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
     'model.backbone.img_size': 64
 }
+# a small random teacher, without a file
+STUDENT = {
+    'model.teacher':
+    dict(_delete_=True, backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=[4])),
+    'model.neck.channels': [32, 64]
+}
 SMALL_PARTS = dict(
     nnclr=dict(QUEUE, **{'model.backbone.zero_init_residual': False}),
+    seed=dict(STUDENT, **QUEUE),
+    simreg=STUDENT,
     # a dynamic scale would leave the first steps out
     dino={
         **VIT, 'model.neck.out_channels': 64,

@@ -112,6 +112,19 @@ CONFIGS = dict(
         neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12),
         head=dict(type='DINOHead'),
         base_momentum=0.9),
+    SEED=dict(
+        type='SEED',
+        backbone=BACKBONE,
+        neck=dict(type='MLPNeck', channels=[32, 64]),
+        head=dict(type='SEEDHead', teacher_temp=0.05),
+        teacher=dict(backbone=BACKBONE),
+        queue_len=20),
+    SimReg=dict(
+        type='SimReg',
+        backbone=BACKBONE,
+        neck=dict(type='MLPNeck', channels=[32, 64], norm_cfg=dict(type='SyncBN')),
+        head=dict(type='SimRegHead'),
+        teacher=dict(backbone=BACKBONE)),
     NNCLR=dict(
         type='NNCLR',
         backbone=BACKBONE,
@@ -246,6 +259,15 @@ def start_crop_memory(model):
     bank.cluster(seed=1)
 
 
+def give_teacher(model):
+    """The same random teacher in each process, in place of a file."""
+    torch.manual_seed(5)
+    for module in model.teacher.network.modules():
+        if hasattr(module, 'reset_parameters'):
+            module.reset_parameters()
+    model.teacher._loaded = True
+
+
 def start_memory(model):
     """Features and clusters of all samples; positives are the next sample of the cluster instead of a random one."""
     bank = model.memory_bank
@@ -278,6 +300,8 @@ VIEWS = dict(
     SwAVMomentum=5,
     DINO=5,
     LeJEPA=5,
+    SEED=0,
+    SimReg=0,
     SimMIM=1,
     MaskFeat=1,
     CAE=2)
@@ -313,6 +337,8 @@ PREPARE = dict(
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
     LeJEPA=lambda model: torch.manual_seed(7),  # all processes draw the directions that the first one hands out
+    SEED=give_teacher,
+    SimReg=give_teacher,
     CAE=give_tokenizer)
 VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3')
 TRANSFORMERS = (*VITS, 'SimMIM')

@@ -8,6 +8,7 @@ from .deepcluster import DeepCluster
 from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .dino import DINO
+from .distillation import Distillation
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
 from .lejepa import LeJEPA
@@ -23,8 +24,10 @@ from .odc import ODC
 from .pirl import PIRL
 from .relative_loc import RelativeLoc
 from .rotation_pred import RotationPred
+from .seed import SEED
 from .simclr import SimCLR
 from .simmim import SimMIM
+from .simreg import SimReg
 from .simsiam import SimSiam
 from .swav import SwAV
 from .swav_momentum import SwAVMomentum
@@ -32,7 +35,7 @@ from .vicreg import VICReg
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
-    'DeepClusterV2', 'DenseCL', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MaskFeat',
-    'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'RelativeLoc', 'RotationPred', 'SimCLR', 'SimMIM',
-    'SimSiam', 'SwAV', 'SwAVMomentum', 'VICReg'
+    'DeepClusterV2', 'DenseCL', 'Distillation', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
+    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
+    'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SwAV', 'SwAVMomentum', 'VICReg'
 ]

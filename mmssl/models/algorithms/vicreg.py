@@ -1,24 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """VICReg."""
 from ..builder import ALGORITHMS
-from .base import BackboneNeckHead, two_views
+from .barlowtwins import BarlowTwins
 
 
 @ALGORITHMS.register_module()
-class VICReg(BackboneNeckHead):
-    """Variance-Invariance-Covariance Regularization <https://arxiv.org/abs/2105.04906>.
+class VICReg(BarlowTwins):
+    """Variance-Invariance-Covariance Regularization <https://arxiv.org/abs/2105.04906>: Barlow Twins with VICRegHead.
 
-    Args:
-        backbone (dict): Config of the backbone.
-        neck (dict): Config of the expander.
-        head (dict): Config of the loss.
-        init_cfg (dict, optional): Initialisation.
+    Args: see BarlowTwins.
     """
-
-    compares_images = True
-
-    def forward_train(self, img, **kwargs):
-        """Two views (list of B x C x H x W) to the loss and its three terms."""
-        # one pass a view, as published: batch norm sees one view at a time
-        z_1, z_2 = (self.neck(self.backbone(view))[0] for view in two_views(img))  # B x D
-        return self.head(z_1, z_2)

@@ -1,0 +1,34 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What SEED and SimReg share: a student and its frozen teacher."""
+from mmssl.utils.errors import ConfigError
+from ..utils.frozen_teacher import FrozenTeacher
+from .base import BackboneNeckHead
+
+
+class Distillation(BackboneNeckHead):
+    """A student that learns from the features of a frozen teacher.
+
+    Args:
+        backbone (dict): Config of the student's backbone.
+        neck (dict): Config of its projector, which ends with the dimension of the teacher's features.
+        head (dict): Config of the loss.
+        teacher (dict): Arguments of FrozenTeacher: `backbone`, `checkpoint` and, where its projections are taught,
+            `neck`.
+        init_cfg (dict, optional): Initialisation.
+
+    Raises:
+        ConfigError: There is no teacher, or its features have another dimension than the projections.
+    """
+
+    def __init__(self, backbone, neck=None, head=None, teacher=None, init_cfg=None):
+        super().__init__(backbone, neck, head, init_cfg)
+        if not isinstance(teacher, dict) or 'backbone' not in teacher:
+            raise ConfigError(f'model.teacher is a dict with backbone and checkpoint, got {teacher!r}')
+        self.teacher = FrozenTeacher(**teacher)
+        own, others = self.neck.out_channels, self.teacher.out_channels
+        if None not in (own, others) and own != others:
+            raise ConfigError(f'the teacher gives features of {others} dimensions, the neck projections of {own}: set '
+                              f'the last width of model.neck to {others}')
+
+    def compile_parts(self):
+        return [*super().compile_parts(), *self.teacher.network.values()]

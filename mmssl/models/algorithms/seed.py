@@ -1,0 +1,38 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SEED."""
+from mmssl.utils.dist import concat_all_gather
+from ..builder import ALGORITHMS
+from ..losses import unit_vectors
+from ..memories import enqueue, new_queue
+from .base import one_view
+from .distillation import Distillation
+
+
+@ALGORITHMS.register_module()
+class SEED(Distillation):
+    """Self-supervised Distillation for Visual Representation <https://arxiv.org/abs/2101.04731>.
+
+    Args:
+        backbone, neck, head, teacher, init_cfg: See Distillation; the head is a SEEDHead.
+        queue_len (int): Number of teacher features in the queue, less than there are images.
+
+    Attributes:
+        queue (Tensor): Teacher features of unit length of all processes, D x queue_len.
+    """
+
+    def __init__(self, backbone, neck=None, head=None, teacher=None, queue_len=65536, init_cfg=None):
+        super().__init__(backbone, neck, head, teacher, init_cfg)
+        self.queue_len = queue_len
+        queue, queue_ptr = new_queue(self.neck.out_channels, queue_len)
+        self.register_buffer('queue', queue)
+        self.register_buffer('queue_ptr', queue_ptr)
+
+    def forward_train(self, img, **kwargs):
+        """Images (B x C x H x W), which student and teacher both see, to the loss."""
+        teacher = unit_vectors(self.teacher(one_view(img)))  # B x D
+        student = unit_vectors(self.neck(self.backbone(img))[0])  # B x D
+        # a copy, because the queue changes before the backward pass reads it
+        losses = self.head(student, teacher, self.queue.clone())
+        if self.training:
+            enqueue(self.queue, self.queue_ptr, concat_all_gather(teacher))
+        return losses

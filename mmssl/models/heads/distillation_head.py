@@ -1,0 +1,48 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Heads of students."""
+from mmcv.runner import BaseModule
+
+from ..builder import HEADS
+from ..losses import negative_cosine, similarity_distillation
+
+
+@HEADS.register_module()
+class SEEDHead(BaseModule):
+    """Similarities to a queue of teacher features, as the teacher has them (SEED, https://arxiv.org/abs/2101.04731).
+
+    Args:
+        student_temp (float): Divides the student's similarities.
+        teacher_temp (float): Divides the teacher's.
+
+    Raises:
+        ValueError: A temperature is not positive.
+    """
+
+    def __init__(self, student_temp=0.2, teacher_temp=1e-4):
+        super().__init__()
+        if min(student_temp, teacher_temp) <= 0:
+            raise ValueError(f'temperatures must be positive, got student_temp={student_temp!r} and teacher_temp='
+                             f'{teacher_temp!r}')
+        self.student_temp = student_temp
+        self.teacher_temp = teacher_temp
+
+    def forward(self, student, teacher, queue):
+        """Unit vectors of both (N x D each) and the queue (D x K) to a loss.
+
+        Returns:
+            dict[str, Tensor]: `loss`.
+        """
+        return dict(loss=similarity_distillation(student, teacher, queue, self.student_temp, self.teacher_temp))
+
+
+@HEADS.register_module()
+class SimRegHead(BaseModule):
+    """The direction of the teacher's features is regressed (SimReg, BMVC 2021)."""
+
+    def forward(self, student, teacher):
+        """Predictions and features of the teacher (N x D each) to a loss.
+
+        Returns:
+            dict[str, Tensor]: `loss`, 2 - 2 cos, which is the squared distance of the unit vectors.
+        """
+        return dict(loss=2 + 2 * negative_cosine(student, teacher))

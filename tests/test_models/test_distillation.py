@@ -1,0 +1,133 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Students of a frozen teacher: losses in float64, where the teacher's weights are, and that a student learns."""
+import copy
+
+import pytest
+import tiny
+import torch
+
+from mmssl.models import build_algorithm, similarity_distillation
+from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.errors import ConfigError
+
+TEACHER = dict(type='ResNet', depth=18, base_channels=16, stem_channels=8, norm_cfg=dict(type='BN'))  # 128 channels
+SMALL = dict(tiny.BACKBONE, norm_cfg=dict(type='BN'))
+SEED = dict(
+    type='SEED',
+    backbone=SMALL,
+    neck=dict(type='MLPNeck', channels=[32, 128]),
+    head=dict(type='SEEDHead'),
+    queue_len=20)
+SIMREG = dict(
+    type='SimReg',
+    backbone=SMALL,
+    neck=dict(type='MLPNeck', channels=[128, 64, 128], norm_cfg=dict(type='BN')),
+    head=dict(type='SimRegHead'))
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """A teacher, and the file of a training that it comes from."""
+    torch.manual_seed(3)
+    model = build_algorithm(dict(type='Classification', backbone=TEACHER))
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'teacher.pth')
+    return model.eval(), dict(backbone=TEACHER, checkpoint=str(tmp_path / 'teacher.pth'))
+
+
+def images(size=6, seed=0):
+    return torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize('teacher_temp', [0.3, 1e-4])
+def test_seed_against_loops(teacher_temp):
+    generator = torch.Generator().manual_seed(1)
+    student, target, queue = (torch.nn.functional.normalize(
+        torch.randn(shape, generator=generator, dtype=torch.float64), dim=dim)
+                              for shape, dim in (((4, 5), 1), ((4, 5), 1), ((5, 7), 0)))
+    student.requires_grad_()
+    terms = []
+    for s, t in zip(student, target):
+        others = [t, *queue.T]
+        p = torch.stack([(t @ other - 1) / teacher_temp for other in others]).exp()
+        q = torch.stack([s @ other / 0.2 for other in others]).exp()
+        terms.append(-(p / p.sum() * (q / q.sum()).log()).sum())
+    expected = sum(terms) / 4
+    got = similarity_distillation(student, target, queue, 0.2, teacher_temp)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (got, expected)))
+
+
+def test_published_temperature_in_half_precision():
+    """Similarities over 1e-4 are thousands apart: float32, whatever the input."""
+    x = torch.nn.functional.normalize(torch.randn(4, 8), dim=1).half()
+    queue = torch.nn.functional.normalize(torch.randn(8, 6), dim=0).half()
+    got = similarity_distillation(x, x, queue)
+    assert got.dtype == torch.float32 and got.isfinite()
+    torch.testing.assert_close(got, similarity_distillation(x.float(), x.float(), queue.float()))
+
+
+def test_the_teacher_is_frozen_and_stays_in_its_file(teacher):
+    network, cfg = teacher
+    model = build_algorithm(dict(copy.deepcopy(SIMREG), teacher=copy.deepcopy(cfg)))
+    model.init_weights()
+    model.train()
+    img = images()
+    with torch.no_grad():
+        features = network.backbone(img)[-1].mean((2, 3))
+    torch.testing.assert_close(model.teacher(img), features)  # by its running statistics
+    expected = 2 - 2 * torch.nn.functional.cosine_similarity(model.neck(model.backbone(img))[0], features).mean()
+    out = model.train_step(dict(img=img))
+    torch.testing.assert_close(out['loss'], expected)
+    out['loss'].backward()
+    assert not any('teacher' in name for name in model.state_dict())
+    assert not any('teacher' in name for name, _ in model.named_parameters())
+    for own, given in zip(model.teacher.network.parameters(), network.backbone.parameters()):
+        assert own.grad is None and own.equal(given)
+    model.double()
+    assert model.teacher(img.double()).dtype == torch.float64
+
+
+def test_seed_queue_holds_teacher_features(teacher):
+    network, cfg = teacher
+    model = build_algorithm(dict(copy.deepcopy(SEED), teacher=copy.deepcopy(cfg)))
+    model.train_step(dict(img=images()))
+    with torch.no_grad():
+        features = torch.nn.functional.normalize(network.backbone(images())[-1].mean((2, 3)))
+    torch.testing.assert_close(model.queue[:, :6], features.T)
+    assert {'queue', 'queue_ptr'} <= set(model.state_dict())
+
+
+def test_what_is_wrong_is_said(teacher, tmp_path):
+    _, cfg = teacher
+    with pytest.raises(ConfigError, match='features of 128 dimensions, the neck projections of 64: set .* to 128'):
+        build_algorithm(dict(copy.deepcopy(SEED), neck=dict(type='MLPNeck', channels=[32, 64]), teacher=cfg))
+    with pytest.raises(ConfigError, match='model.teacher is a dict with backbone and checkpoint, got None'):
+        build_algorithm(copy.deepcopy(SIMREG))
+    model = build_algorithm(dict(copy.deepcopy(SIMREG), teacher=dict(cfg, backbone=dict(TEACHER, depth=34))))
+    with pytest.raises(CheckpointError):  # a teacher that is random in parts
+        model(images())
+
+
+@pytest.mark.parametrize('cfg', [SEED, SIMREG], ids=['SEED', 'SimReg'])
+def test_a_student_learns(teacher, cfg):
+    """Its features tell images apart as the teacher's do, more and more."""
+    cfg = copy.deepcopy(cfg)
+    if cfg['type'] == 'SEED':  # a random teacher finds all images much alike: at 0.2 so does any student
+        cfg['head']['student_temp'] = 0.01
+    model = build_algorithm(dict(cfg, teacher=copy.deepcopy(teacher[1])))
+    torch.manual_seed(0)
+    model.init_weights()
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = model.train_step(dict(img=images(16)))['loss']
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[3] - 0.3 * abs(losses[3])
