@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from .dist import all_reduce_sum, gather_variable, get_rank
+from .splitmix import GOLDEN, mix
 
 _SCORES = 2**20  # similarities to centroids that are held at once: what a cache holds; more on a GPU
 _SCORES_GPU = 2**26
@@ -182,11 +183,8 @@ class _Rows:
 
 
 def _random_order(index, seed):
-    """A number for each index that says where it comes in a random order: the mixing of SplitMix64, one to one."""
-    x = index + (seed + 1) * 0x9e3779b97f4a7c15 % 2**64 - 2**63
-    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb)):
-        x = (x ^ (x >> shift & (1 << 64 - shift) - 1)) * (factor - 2**64)  # integers of torch wrap around
-    return x ^ (x >> 31 & (1 << 33) - 1)
+    """A number for each index that says where it comes in a random order."""
+    return mix(index + (seed + 1) * GOLDEN % 2**64 - 2**63)
 
 
 def nearest_centroids(features, centroids, device=None):

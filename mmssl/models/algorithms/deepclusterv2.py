@@ -1,14 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """DeepCluster v2."""
-import itertools
-
 import torch
 
 from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_memory
 from ..losses import unit_vectors
 from ..utils.channels import feature_channels
-from .base import BackboneNeckHead
+from .base import BackboneNeckHead, by_size
 
 
 @ALGORITHMS.register_module()
@@ -45,7 +43,7 @@ class DeepClusterV2(BackboneNeckHead):
     def project(self, img):
         """Crops (list of V, each B x C x H x W, those of one size in a row) to unit vectors, V x B x D."""
         # one pass for all crops of a size
-        maps = [self.backbone(torch.cat(list(crops))) for _, crops in itertools.groupby(img, lambda crop: crop.shape)]
+        maps = [self.backbone(crops) for crops in by_size(img)]
         return unit_vectors(self.neck(maps)[0]).unflatten(0, (len(img), -1))
 
     def project_kept(self, img):
