@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a checkpoint to cluster labels in files: the first step of ClusterFit."""
+import shlex
 import time
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def cluster_features(run, args):
         raise ConfigError(f'--clusters {args.clusters}: data.{args.splits[0]} has {samples} images')
     if args.iterations < 1:
         raise ConfigError(f'--iterations must be 1 or more, got {args.iterations}')
+    if args.pca is not None and args.pca < 1:
+        raise ConfigError(f'--pca must be 1 component or more, got {args.pca}')
 
     shares = {}
     for split in args.splits:
@@ -99,7 +102,7 @@ def _write(folder, run, args, found, labels, statistics):
             losses=found.losses,
             data=provenance,
             **statistics))
-    first = args.splits[0]
+    file = shlex.quote(str(folder / f'{args.splits[0]}_labels.npy'))
     run.logger.info(f'labels and centroids are in {folder}; to train on them: --cfg-options '
-                    f'data.train.data_source.labels={folder / f"{first}_labels.npy"} '
+                    f'data.train.data_source.labels={file} '
                     f'model.head.num_classes={args.clusters}')

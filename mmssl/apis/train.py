@@ -301,6 +301,9 @@ def _check_mixing(model, loaders):
     if mixing is None:
         return
     taken = accepted_arguments(getattr(model, 'forward_train', model.forward))[0]
+    if 'idx' in taken and getattr(model, 'memory_bank', None) is not None:
+        raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of several, and the memory bank of '
+                          f'{type(model).__name__} has an entry for each: leave data.collate out')
     labels = [name for name in taken if name.endswith('label')]
     if labels:
         raise ConfigError(f'data.collate: {type(mixing).__name__} mixes images without their labels, and '
@@ -327,6 +330,10 @@ def _check_labels(model, dataset, section, with_loss=True):
     labels = getattr(distinct(dataset), 'gt_labels', None)
     if labels is None:
         return
+    step = getattr(model, 'label_step', None)
+    if step is not None:
+        raise ConfigError(f'{type(model).__name__} learns a label that the pipeline makes, and that of {section} makes '
+                          f'none, so that it would learn the classes of the images: add the step {step}')
     highest = int(labels.max())
     if isinstance(outputs, int) and highest >= outputs:
         name = f' ({dataset.CLASSES[highest]!r})' if getattr(dataset, 'CLASSES', None) is not None else ''

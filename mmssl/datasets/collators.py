@@ -91,8 +91,8 @@ class MixupCrops:
     merges = 2
 
     def __init__(self, alpha=0.2):
-        if alpha <= 0:
-            raise ConfigError(f'alpha must be above 0, got {alpha!r}')
+        if not 0 < alpha < math.inf:
+            raise ConfigError(f'alpha must be above 0 and finite, got {alpha!r}')
         self.alpha = alpha
 
     def __call__(self, samples):

@@ -5,6 +5,8 @@ from math import factorial
 
 import numpy as np
 
+from mmssl.utils.errors import ConfigError
+
 RULES = ('max-avg', 'max-min')
 _ENUMERATED = 9  # of more patches there are too many orders to look at each
 _CANDIDATES = 400000
@@ -43,15 +45,17 @@ def choose_permutations(number, patches=9, rule='max-avg', seed=0):
         ndarray: number x patches, uint8: row k has at each place the patch that lies there in permutation k.
 
     Raises:
-        ValueError: An unknown rule, or there are not so many permutations.
+        ConfigError: An unknown rule or a seed that cannot be, or there are not so many permutations.
     """
     if rule not in RULES:
-        raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
+        raise ConfigError(f'rule must be one of {RULES}, got {rule!r}')
     if not 2 <= patches <= 64:
-        raise ValueError(f'patches must be 2 to 64, got {patches!r}')
+        raise ConfigError(f'patches must be 2 to 64, got {patches!r}')
     most = factorial(patches) if patches <= _ENUMERATED else _CANDIDATES
     if not 1 <= number <= most:
-        raise ValueError(f'number must be 1 to {most}, which is what {patches} patches give; got {number!r}')
+        raise ConfigError(f'number must be 1 to {most}, which is what {patches} patches give; got {number!r}')
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f'seed must be 0 to {2**32 - 1}, got {seed!r}')
     random = np.random.RandomState(seed)  # its streams are frozen: the same set with every version of numpy
     left = np.ascontiguousarray(_candidates(patches, random).T)  # patches x N, so that a place is one run of memory
     size = left.shape[1]
@@ -104,18 +108,24 @@ def load_permutations(file):
         ndarray: K x patches, uint8, patches from 0.
 
     Raises:
-        ValueError: It holds something else, or a permutation twice.
+        FileNotFoundError: There is no such file.
+        ConfigError: It holds something else, or a permutation twice.
     """
-    rows = np.load(file)
-    if rows.ndim != 2 or rows.dtype.kind not in 'iu' or not rows.size:
-        raise ValueError(f'{file}: a set of permutations is an array of integers, permutations x patches; got '
-                         f'{rows.dtype} of shape {rows.shape}')
+    try:
+        rows = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f'{file} is no .npy file of numbers: {error}') from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind not in 'iu' or not rows.size:
+        found = f'{rows.dtype} of shape {rows.shape}' if isinstance(rows, np.ndarray) else 'several arrays (.npz)'
+        raise ConfigError(f'{file}: a set of permutations is an array of integers, permutations x patches; got {found}')
     patches = rows.shape[1]
+    if not 2 <= patches <= 64:
+        raise ConfigError(f'{file}: permutations are of 2 to 64 patches, got the shape {rows.shape}')
     rows = rows - rows.min()  # published sets count from 1
     wrong = (np.sort(rows, 1) != np.arange(patches)).any(1)
     if wrong.any():
-        raise ValueError(f'{file}: row {wrong.argmax()} is no permutation of {patches} patches: '
-                         f'{rows[wrong.argmax()].tolist()}')
+        raise ConfigError(f'{file}: row {wrong.argmax()} is no permutation of {patches} patches: '
+                          f'{rows[wrong.argmax()].tolist()}')
     if len(np.unique(rows, axis=0)) < len(rows):
-        raise ValueError(f'{file}: it holds a permutation twice, so that its class has two numbers')
+        raise ConfigError(f'{file}: it holds a permutation twice, so that its class has two numbers')
     return rows.astype(np.uint8)

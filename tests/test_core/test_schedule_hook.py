@@ -27,7 +27,8 @@ def fake_runner(epochs=4, length=5, weight_decay=0.1):
         data_loader=range(length),
         iter=0,
         max_epochs=epochs,
-        max_iters=epochs * length)
+        max_iters=epochs * length,
+        hooks=[])
 
 
 def values(hook, runner, read):

@@ -101,7 +101,7 @@ def test_floats_odd_batches_names_and_labels():
     assert MixupCrops()(samples[:1])['idx'].tolist() == [0]
     with pytest.raises(ConfigError, match='MixupCrops mixes images; the data gives torch.int64'):
         MixupCrops()([dict(img=(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), int)))] * 2)
-    with pytest.raises(ConfigError, match='alpha must be above 0, got 0'):
+    with pytest.raises(ConfigError, match='alpha must be above 0 and finite, got 0'):
         build_collator(dict(type='MixupCrops', alpha=0))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmssl.datasets.permutations import RULES, choose_permutations, hamming_distances, load_permutations
+from mmssl.utils.errors import ConfigError
 
 
 def distance(a, b):
@@ -89,11 +90,23 @@ def test_published_files_count_from_1(tmp_path):
     ([0, 1, 2], r'got int64 of shape \(3,\)'),
     ([[0., 1.]], r'got float64 of shape \(1, 2\)'),
     (np.zeros((0, 9), int), r'of shape \(0, 9\)'),
+    (np.arange(300)[None], r'of 2 to 64 patches, got the shape \(1, 300\)'),
 ])
 def test_files_of_something_else(tmp_path, rows, message):
     np.save(tmp_path / 'rows.npy', np.asarray(rows))
-    with pytest.raises(ValueError, match=f'rows.npy: .*{message}'):
+    with pytest.raises(ConfigError, match=f'rows.npy: .*{message}'):
         load_permutations(tmp_path / 'rows.npy')
+
+
+def test_files_that_numpy_does_not_read(tmp_path):
+    (tmp_path / 'text.npy').write_text('hello')
+    (tmp_path / 'empty.npy').touch()
+    np.savez(tmp_path / 'several.npz', a=np.arange(3))
+    for name, message in dict(text='no .npy file of numbers', empty='no .npy file of numbers').items():
+        with pytest.raises(ConfigError, match=f'{name}.npy is {message}'):
+            load_permutations(tmp_path / f'{name}.npy')
+    with pytest.raises(ConfigError, match=r'got several arrays \(.npz\)'):
+        load_permutations(tmp_path / 'several.npz')
 
 
 @pytest.mark.parametrize('changes, message', [
@@ -101,7 +114,8 @@ def test_files_of_something_else(tmp_path, rows, message):
     (dict(number=25), '1 to 24, which is what 4 patches give; got 25'),
     (dict(number=0), 'got 0'),
     (dict(patches=1), 'patches must be 2 to 64, got 1'),
+    (dict(seed=-1), 'seed must be 0 to 4294967295, got -1'),
 ])
 def test_sets_that_cannot_be(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         choose_permutations(**dict(dict(number=10, patches=4), **changes))

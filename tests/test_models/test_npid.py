@@ -191,7 +191,10 @@ def test_negatives_that_cannot_be():
 
 
 def test_a_bank_of_another_dimension():
-    model = tiny.build('NPID', memory_bank=dict(tiny.CONFIGS['NPID']['memory_bank'], feat_dim=5))
+    with pytest.raises(ValueError, match='model.neck gives 16 dimensions, model.memory_bank.feat_dim is 5'):
+        tiny.build('NPID', memory_bank=dict(tiny.CONFIGS['NPID']['memory_bank'], feat_dim=5))
+    model = tiny.build('NPID')
+    model.memory_bank.feature_bank = torch.zeros(12, 5)  # as where a neck does not tell its width
     with pytest.raises(ValueError, match=r'dimension 5 \(feat_dim\), got features of shape \(8, 16\)'):
         model(**tiny.batch('NPID'))
 

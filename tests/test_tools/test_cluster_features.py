@@ -45,8 +45,8 @@ def cluster(files, call_tool):
 
 @pytest.fixture(scope='module')
 def written(files, cluster):
-    done = cluster(files[0] / 'one')
-    return files[0] / 'one', done.stdout + done.stderr
+    done = cluster(files[0] / 'the one')
+    return files[0] / 'the one', done.stdout + done.stderr
 
 
 def unit(x):
@@ -73,7 +73,7 @@ def test_what_the_files_hold(files, written):
             assert note['losses'][-1] == pytest.approx(nearest.mean(), rel=1e-3) and len(note['losses']) == 9
     assert note['images'] == dict(train=1437, val=360) and note['clusters'] == 12 and note['layer'] == 'pooled'
     assert len(note['data']['train']['sha256']) == 64
-    assert f'data.train.data_source.labels={folder}/train_labels.npy model.head.num_classes=12' in told
+    assert f"data.train.data_source.labels='{folder}/train_labels.npy' model.head.num_classes=12" in told
     assert sorted(p.name for p in folder.iterdir()) == [
         'centroids.npy', 'clusters.json', 'features', 'train_labels.npy', 'val_labels.npy'
     ]
@@ -90,12 +90,12 @@ def test_two_processes_make_the_same_clusters(files, written, cluster):
 def test_components_and_faiss_on_stored_features(files, written, cluster):
     """A second run takes the features of the first, and may be of another number of clusters and another backend."""
     folder, _ = files
-    done = cluster(folder / 'one', '--clusters', 7, '--pca', 5, '--backend', 'faiss', '--out-dir', folder / 'pca',
-                   '--features', folder / 'one/features')
+    done = cluster(folder / 'the one', '--clusters', 7, '--pca', 5, '--backend', 'faiss', '--out-dir', folder / 'pca',
+                   '--features', folder / 'the one/features')
     assert 'features of 1437 images from' in done.stdout + done.stderr
     pca, centroids = np.load(folder / 'pca/pca.npz'), np.load(folder / 'pca/centroids.npy')
     assert centroids.shape == (7, 5) and pca['axes'].shape == (32, 5)
-    x = (unit(np.load(folder / 'one/features/val_pooled.npy')) - pca['mean']) @ pca['axes']
+    x = (unit(np.load(folder / 'the one/features/val_pooled.npy')) - pca['mean']) @ pca['axes']
     labels = np.load(folder / 'pca/val_labels.npy')
     assert (np.square(x[:, None] - centroids).sum(2).argmin(1) == labels).mean() > 0.99
 
@@ -104,10 +104,11 @@ def test_components_and_faiss_on_stored_features(files, written, cluster):
     (['--clusters', 1438], r'--clusters 1438: data.train has 1437 images'),
     (['--iterations', 0], '--iterations must be 1 or more, got 0'),
     (['--layers', 'pooled,stage2'], 'clusters are those of one layer, --layers names 2: pooled stage2'),
+    (['--pca', 0], '--pca must be 1 component or more, got 0'),
     (['--pca', 33], '--pca takes 1 to 32 components, for 1437 samples of 32 dimensions; got 33'),
 ])
 def test_what_cannot_be(files, cluster, arguments, message):
-    out = files[0] / ('one' if '--pca' in arguments else 'none')
+    out = files[0] / ('the one' if 33 in arguments else 'none')
     done = cluster(out, *arguments, check=False)
     assert done.returncode and message in done.stderr and 'Traceback' not in done.stderr
     assert not (files[0] / 'none').exists()

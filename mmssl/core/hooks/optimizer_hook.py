@@ -59,6 +59,13 @@ class DistOptimizerHook(_OptimizerHook):
         unread = set(grad_clip or {}) - {'per', 'max_norm', 'norm_type'} if per == 'tensor' else ()
         if unread:
             raise ConfigError(f"grad_clip.per='tensor' has no option {min(unread)!r}", grad_clip)
+        if grad_clip is not None:
+            if grad_clip.get('norm_type') == 'inf':  # as torch takes it
+                grad_clip = dict(grad_clip, norm_type=float('inf'))
+            for name in ('max_norm', 'norm_type'):
+                value = grad_clip.get(name, 2. if name == 'norm_type' else None)
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                    raise ConfigError(f'grad_clip.{name} must be a positive number, got {value!r}', grad_clip)
         super().__init__(grad_clip, detect_anomalous_params)
         self.update_interval = update_interval
         self.frozen_layers_cfg = self._frozen_until = frozen_layers_cfg

@@ -2,7 +2,7 @@
 """A number that changes in the course of the training."""
 import math
 
-from mmcv.runner.hooks import Hook
+from mmcv.runner.hooks import Hook, LrUpdaterHook
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
@@ -28,7 +28,7 @@ class ScheduleHook(Hook):
         by_epoch (bool): Hold the value over an epoch. The last epoch of `epochs` then has the last value.
 
     Raises:
-        ConfigError: Another mode, or no such number.
+        ConfigError: Another mode, no such number, or one that something else schedules too.
     """
 
     def __init__(self, target, start, end, epochs=None, mode='linear', by_epoch=False):
@@ -36,6 +36,10 @@ class ScheduleHook(Hook):
             raise ConfigError(f"ScheduleHook.mode is 'linear' or 'cosine', got {mode!r}")
         if epochs is not None and not epochs > 0:
             raise ConfigError(f'ScheduleHook.epochs must be positive, got {epochs!r}')
+        lowest = 0 if target.startswith('optimizer.') else -math.inf
+        if not all(math.isfinite(value) and value >= lowest for value in (start, end)):
+            raise ConfigError('ScheduleHook: start and end must be finite, and for the optimizer not negative; got '
+                              f'{start!r} and {end!r}')
         self.target = target
         self.start = start
         self.end = end
@@ -52,9 +56,13 @@ class ScheduleHook(Hook):
 
     def before_run(self, runner):
         where, _, name = self.target.rpartition('.')
+        if sum(isinstance(hook, ScheduleHook) and hook.target == self.target for hook in runner.hooks) > 1:
+            raise ConfigError(f'several hooks schedule {self.target!r}, and one would undo the other: keep one')
+        if self.target == 'optimizer.lr' and any(isinstance(hook, LrUpdaterHook) for hook in runner.hooks):
+            raise ConfigError("ScheduleHook: lr_config sets 'optimizer.lr' as well: keep one of the two")
         if where == 'optimizer':
             base = runner.optimizer.defaults.get(name)
-            if not isinstance(base, (int, float)) or not base:
+            if not _is_number(base) or not base:
                 raise ConfigError(f'ScheduleHook.target: the optimizer has no {name!r} that is a number other than 0; '
                                   f'set optimizer.{name} in the config, such as {self.start}')
             for group in runner.optimizer.param_groups:
@@ -65,7 +73,7 @@ class ScheduleHook(Hook):
             part = unwrap(runner.model).get_submodule(where)
         except AttributeError:
             part = None
-        if not isinstance(getattr(part, name, None), (int, float)):
+        if not _is_number(getattr(part, name, None)):
             raise ConfigError(f"ScheduleHook.target: the model has no number {self.target!r}; such as "
                               "'head.teacher_temp' or 'optimizer.weight_decay'")
 
@@ -82,3 +90,7 @@ class ScheduleHook(Hook):
                 group[name] = value * group[f'{name}_share']
         else:
             setattr(unwrap(runner.model).get_submodule(where), name, value)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.datasets import distinct
 from mmssl.utils.checkpoint import unwrap
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 from ..builder import HOOKS
 from .any_runner import train_loader
 
@@ -36,6 +36,8 @@ class SwAVHook(Hook):
                  feat_dim=None,
                  queue_length=0,
                  interval=1):
+        check_integer(queue_length, 'SwAVHook.queue_length', 0)
+        check_integer(epoch_queue_starts, 'SwAVHook.epoch_queue_starts', 0)
         self.batch_size = batch_size
         self.epoch_queue_starts = epoch_queue_starts
         self.crops_for_assign = None if crops_for_assign is None else list(crops_for_assign)

@@ -47,7 +47,7 @@ def read_labels(labels, length, name='labels', mmap=False):
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in 'iu':
         kind = getattr(labels, 'dtype', type(labels).__name__)
         raise ConfigError(f'{place} must be integers, got {kind}: labels.astype("int32") makes them so')
-    if labels.shape[:1] != (length, ) or labels.ndim > 2:
+    if labels.shape[:1] != (length, ) or labels.ndim > 2 or not labels.size:
         raise ConfigError(f'{place} must hold one label for each of the {length} samples, got the shape {labels.shape}')
     most, rule = 2**31, f'0 to {2**31 - 1}, or -1 for a sample without one'
     if labels.ndim == 2:

@@ -117,7 +117,7 @@ class PermutePatches(SampleStep):
         try:
             self._set = load_permutations(permutations) if isinstance(permutations, str) else \
                 choose_permutations(permutations, num_patches, rule, seed)
-        except ValueError as error:
+        except ConfigError as error:
             raise ConfigError(f'permutations: {error}') from error
         if self._set.shape[1] != num_patches:
             raise ConfigError(f'permutations: those of {permutations} are of {self._set.shape[1]} patches, num_patches '

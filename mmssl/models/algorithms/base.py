@@ -127,6 +127,7 @@ class BaseModel(BaseModule):
         compares_images (bool): Whether the loss compares the images of a batch with each other.
         momentum_parts (tuple[str]): Networks that follow others, which `copy_momentum_parts` copies to them.
         needs_labels (bool): Whether it cannot be trained on samples without a label.
+        label_step (str | None): The step of the pipeline that makes the label; None where it is that of the image.
         is_update_iter (bool): Whether the weights changed since the last iteration; optimizer hooks that accumulate
             gradients set it, so that moving averages step only when there is something new.
         renamed_keys (dict[str, str]): Beginnings of state-dict keys of MMSelfSup's checkpoints, and what they are here.
@@ -135,6 +136,7 @@ class BaseModel(BaseModule):
     compares_images = False
     momentum_parts = ()
     needs_labels = False
+    label_step = None
     is_update_iter = True
     renamed_keys = {}
 

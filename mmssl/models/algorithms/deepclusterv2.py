@@ -6,6 +6,7 @@ from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_memory
 from ..losses import unit_vectors
 from ..utils.channels import feature_channels
+from ..utils.memory import check_memory
 from .base import BackboneNeckHead, by_size
 
 
@@ -30,11 +31,12 @@ class DeepClusterV2(BackboneNeckHead):
     def __init__(self, backbone, neck, head, memory_bank, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
         dim = feature_channels(self.neck)
-        given = memory_bank.get('feat_dim') or dim
+        given = dim if memory_bank.get('feat_dim') is None else memory_bank['feat_dim']
         if given is None or dim not in (None, given):
             raise ConfigError(f'model.memory_bank.feat_dim is {given}, {type(self.neck).__name__} gives {dim or "?"} '
                               'dimensions: set it to that of the neck' + (', or leave it out' if dim else ''))
         self.memory_bank = build_memory(dict(memory_bank, feat_dim=given))
+        check_memory(self, 'cluster', 'CropMemory')
 
     def refuses_one_image(self, processes):
         # the norms of the neck see all crops of an image
@@ -48,19 +50,24 @@ class DeepClusterV2(BackboneNeckHead):
 
     def project_kept(self, img):
         """The same for those crops alone that the memory keeps."""
+        self.check_crops(img)
         return self.project([img[crop] for crop in self.memory_bank.crops])
 
-    def forward_train(self, img, idx, **kwargs):
-        """Crops (list of B x C x H x W) and the numbers of their images in the data set (B) to the loss.
+    def check_crops(self, img):
+        """See that the batch has the crops that the memory keeps.
 
         Raises:
-            ConfigError: The data gives one image a sample, or fewer crops than the memory keeps.
+            ConfigError: The data gives one image a sample, or fewer crops.
         """
         kept = max(self.memory_bank.crops) + 1
         if not isinstance(img, (list, tuple)) or len(img) < kept:
             given = f'{len(img)} crops of each image' if isinstance(img, (list, tuple)) else 'one image a sample'
             raise ConfigError(f'the data gives {given}, the memory keeps crops up to number {kept - 1} (memory_bank.'
                               f'crops): use MultiViewDataset with {kept} views or more')
+
+    def forward_train(self, img, idx, **kwargs):
+        """Crops (list of B x C x H x W) and the numbers of their images in the data set (B) to the loss."""
+        self.check_crops(img)
         labels = self.memory_bank.label_bank[:, idx]  # H x B
         torch._assert_async((labels >= 0).any(), 'no image of the batch has a cluster: DeepClusterV2 needs '
                             'custom_hooks=[dict(type="DeepClusterV2Hook")]')

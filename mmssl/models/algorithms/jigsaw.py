@@ -40,6 +40,8 @@ class Jigsaw(BackboneNeckHead):
         init_cfg (dict, optional): Initialisation.
     """
 
+    label_step = 'PermutePatches'
+
     def refuses_one_image(self, processes):
         """None: the norm of the neck gets all patches of an image."""
 

@@ -1,9 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """NNCLR."""
 from mmssl.utils.dist import concat_all_gather
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS
 from ..losses import unit_vectors
 from ..memories import enqueue, nearest_keys, new_queue
+from ..utils.channels import feature_channels
 from .base import BackboneNeckHead, two_views
 
 
@@ -21,12 +23,20 @@ class NNCLR(BackboneNeckHead):
         queue_len (int): Length of the queue. It holds projections of first views of all processes.
         feat_dim (int): Dimension of the projections.
         init_cfg (dict, optional): Initialisation.
+
+    Raises:
+        ConfigError: Projector, predictor and queue differ in width.
     """
 
     compares_images = True
 
     def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=256, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
+        for name, part in (('neck', self.neck), ('head.predictor', getattr(self.head, 'predictor', None))):
+            width = feature_channels(part)
+            if width not in (None, feat_dim):
+                raise ConfigError(f'model.feat_dim is {feat_dim}, model.{name} gives {width} dimensions: set both to '
+                                  'the same')
         self.queue_len = queue_len
         queue, queue_ptr = new_queue(feat_dim, queue_len)
         self.register_buffer('queue', queue)  # feat_dim x queue_len

@@ -1,7 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """NPID."""
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, build_memory
 from ..losses import unit_vectors
+from ..utils.memory import check_memory
 from .base import BackboneNeckHead, one_view
 
 
@@ -39,6 +41,7 @@ class NPID(BackboneNeckHead):
                  update_memory=True):
         super().__init__(backbone, neck, head, init_cfg)
         self.memory_bank = build_memory(memory_bank)
+        check_memory(self, 'score', 'SimpleMemory')
         self.neg_num = neg_num
         self.ensure_neg = ensure_neg
         self.update_memory = update_memory
@@ -51,7 +54,7 @@ class NPID(BackboneNeckHead):
         """Memory and head take the number of samples, see BaseModel.fit_to_data."""
         super().fit_to_data(samples, views)
         if samples <= self.ensure_neg:
-            raise ValueError(f'with ensure_neg=True memory_bank.length must be more than 1, got {samples}')
+            raise ConfigError(f'with ensure_neg=True memory_bank.length must be more than 1, got {samples}')
 
     def forward_train(self, img, idx, **kwargs):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""

@@ -6,6 +6,7 @@ from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, NECKS, build_head, build_memory, build_neck
 from ..losses import unit_vectors
 from ..utils.channels import feature_channels, fill_in_channels
+from ..utils.memory import check_memory
 from .base import BackboneNeckHead
 from .jigsaw import patch_maps
 
@@ -53,8 +54,15 @@ class PIRL(BackboneNeckHead):
         self.patch_neck = build_neck(fill_in_channels(patch_neck, feature_channels(self.backbone), NECKS))
         self.patch_head = build_head(head)
         self.memory_bank = build_memory(memory_bank)
+        check_memory(self, 'score', 'SimpleMemory', necks=('neck', 'patch_neck'))
         self.neg_num = neg_num
         self.patch_weight = patch_weight
+
+    def fit_to_data(self, samples, views=None):
+        """Memory and heads take the number of samples, see BaseModel.fit_to_data."""
+        super().fit_to_data(samples, views)
+        if samples < 2:
+            raise ConfigError(f'PIRL compares an image with others, the training data has {samples}')
 
     def forward_train(self, img, idx, **kwargs):
         """dict(image=B x C x H x W, patches=B x P x C x h x w) and numbers in the data set (B) to both losses."""
@@ -63,6 +71,10 @@ class PIRL(BackboneNeckHead):
                               'the step ImageAndPatches')
         z = unit_vectors(self.neck(self.backbone(img['image']))[0])  # B x D
         z_patches = unit_vectors(self.patch_neck(patch_maps(self.backbone, img['patches']))[0])  # B x D
+        if len(z_patches) != len(z):
+            raise ConfigError(
+                f'{len(z)} images give {len(z_patches)} vectors of patches: num_towers of patch_neck must '
+                f'be the number of patches, {img["patches"].shape[1]}')
         # what is drawn for an image does not depend on its place in the batch: the same for both embeddings
         pos, neg = self.memory_bank.score(torch.cat([z, z_patches]), idx.repeat(2), self.neg_num, True)  # 2B x 1, x K
         if self.training:

@@ -12,10 +12,15 @@ class DeepClusterV2Head(BaseModule):
 
     Args:
         temperature (float): Divides the similarities to the centroids.
+
+    Raises:
+        ValueError: The temperature is not positive.
     """
 
     def __init__(self, temperature=0.1):
         super().__init__()
+        if not temperature > 0:
+            raise ValueError(f'temperature must be positive, got {temperature!r}')
         self.temperature = temperature
 
     def forward(self, z, centroids, labels):

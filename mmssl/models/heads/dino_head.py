@@ -6,6 +6,7 @@ from mmcv.runner import BaseModule
 from mmssl.utils.dist import reduce_mean
 from ..builder import HEADS
 from ..losses import in_float32, swapped_prediction
+from ..utils.channels import check_channels
 
 
 @HEADS.register_module()
@@ -31,7 +32,7 @@ class DINOHead(BaseModule):
 
     def __init__(self, in_channels, teacher_temp=0.04, student_temp=0.1, center_momentum=0.9):
         super().__init__()
-        if min(teacher_temp, student_temp) <= 0 or not 0 <= center_momentum <= 1:
+        if not (teacher_temp > 0 and student_temp > 0 and 0 <= center_momentum <= 1):
             raise ValueError('temperatures must be positive and center_momentum within 0 to 1, got teacher_temp='
                              f'{teacher_temp!r}, student_temp={student_temp!r}, center_momentum={center_momentum!r}')
         self.teacher_temp = teacher_temp
@@ -49,7 +50,11 @@ class DINOHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`, and `teacher_entropy`, of the targets in nats: near 0 one prototype has taken
             all of an image, near ln K all are alike. If it is ln K and the loss too, the training has collapsed.
+
+        Raises:
+            ConfigError: Scores of another number of prototypes.
         """
+        check_channels(teacher[0], self.center.shape[1], self)
         targets, entropy = self.targets(teacher, self.center, self.teacher_temp)
         loss = swapped_prediction(student, targets, range(len(teacher)), temperature=self.student_temp)
         if self.training:

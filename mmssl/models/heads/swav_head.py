@@ -41,7 +41,7 @@ class SwAVHead(BaseModule):
         filled (int): How many of its `length` rows hold features. The codes make use of a full queue only.
 
     Raises:
-        ValueError: Crops or prototypes of which there is no loss.
+        ValueError: Crops or prototypes of which there is no loss, or a number out of range.
     """
 
     def __init__(self,
@@ -64,8 +64,11 @@ class SwAVHead(BaseModule):
         sets = num_prototypes if isinstance(num_prototypes, (list, tuple)) else [num_prototypes]
         if not sets or min(sets) < 1:
             raise ValueError(f'num_prototypes must be positive, got {num_prototypes!r}')
-        if hard_assign_iters < 0 or power < 0:
+        if not (hard_assign_iters >= 0 and power >= 0):
             raise ValueError(f'hard_assign_iters and power cannot be negative, got {hard_assign_iters!r} and {power!r}')
+        if not (temperature > 0 and epsilon > 0 and sinkhorn_iterations > 0):
+            raise ValueError(f'temperature, epsilon and sinkhorn_iterations must be positive, got {temperature!r}, '
+                             f'{epsilon!r} and {sinkhorn_iterations!r}')
         self.feat_dim = feat_dim
         self.sinkhorn_iterations = sinkhorn_iterations
         self.epsilon = epsilon
@@ -83,10 +86,11 @@ class SwAVHead(BaseModule):
     def set_crops(self, num_crops):
         """Expect these numbers of crops of each resolution."""
         crops = sum(num_crops)
-        if crops < 2 or not self.crops_for_assign or not set(self.crops_for_assign) <= set(range(crops)):
+        if crops < 2 or not self.crops_for_assign or not set(self.crops_for_assign) <= set(range(crops)) \
+                or len(set(self.crops_for_assign)) < len(self.crops_for_assign):
             raise ConfigError('a code is predicted from other crops: num_crops must sum up to 2 or more, and '
-                              f'crops_for_assign name some of them, counted from 0; got num_crops={num_crops} and '
-                              f'crops_for_assign={self.crops_for_assign}')
+                              f'crops_for_assign name some of them once each, counted from 0; got num_crops='
+                              f'{num_crops} and crops_for_assign={self.crops_for_assign}')
         self.num_crops = list(num_crops)
 
     def fit_to_data(self, samples, views=None):

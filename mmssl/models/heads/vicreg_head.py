@@ -15,10 +15,16 @@ class VICRegHead(BaseModule):
         sim_weight (float): Weight of the invariance term.
         var_weight (float): Weight of the variance term.
         cov_weight (float): Weight of the covariance term.
+
+    Raises:
+        ValueError: A weight is negative.
     """
 
     def __init__(self, sim_weight=25., var_weight=25., cov_weight=1.):
         super().__init__()
+        if not (sim_weight >= 0 and var_weight >= 0 and cov_weight >= 0):
+            raise ValueError(f'weights must be 0 or more, got sim_weight={sim_weight!r}, var_weight={var_weight!r} and '
+                             f'cov_weight={cov_weight!r}')
         self.sim_weight = sim_weight
         self.var_weight = var_weight
         self.cov_weight = cov_weight

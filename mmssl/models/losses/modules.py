@@ -21,11 +21,18 @@ class _OutputLoss(nn.Module):
             raise ValueError(f'reduction must be one of {reductions}, got {reduction!r}')
         self.reduction = reduction
         for name, values in weights.items():
+            if values is not None and (values.dim() != 1 or not (values.isfinite() & (values >= 0)).all()):
+                raise ValueError(f'{name} is a number of 0 or more for each class, got {values.tolist()}')
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, scores, target):
         """Scores, N x C, or a list or tuple of such, and the target of them all, to a loss."""
         outputs = scores if isinstance(scores, (list, tuple)) else [scores]
+        for name, values in self.named_buffers():
+            for each in outputs:
+                if each.shape[1] != len(values):
+                    raise ValueError(f'{name} of {type(self).__name__} is for {len(values)} classes, the scores are of '
+                                     f'{each.shape[1]}')
         return sum(self.output_loss(each, target) for each in outputs)
 
 

@@ -39,6 +39,9 @@ class CropMemory(SizedMemory):
             raise ConfigError(f'num_clusters lists a positive number for each clustering, got {num_clusters!r}')
         if not crops or min(crops) < 0 or len(set(crops)) < len(crops):
             raise ConfigError(f'crops lists different crops of an image, counted from 0, got {crops!r}')
+        if feat_dim < 1 or iterations < 0:
+            raise ConfigError('feat_dim must be positive and iterations 0 or more, got '
+                              f'feat_dim={feat_dim!r} and iterations={iterations!r}')
         self.num_clusters = list(num_clusters)
         self.feat_dim = feat_dim
         self.crops = list(crops)
