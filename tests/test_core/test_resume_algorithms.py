@@ -5,7 +5,7 @@ from mmcv import Config
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.datasets import build_dataset
-from mmssl.models import Encoder, algorithms, build_algorithm
+from mmssl.models import Encoder, algorithms, build_algorithm, build_backbone
 from mmssl.utils.checkpoint import read_checkpoint
 
 # DALL-E's encoder, small and random
@@ -17,6 +17,8 @@ SMALL_CROP = [dict(type='RandomResizedCrop', size=8, scale=(0.1, 0.3))]
 NORM = dict(mean=[0.3], std=[0.3])
 
 BACKBONE = dict(type='ResNet_CIFAR', depth=10, stem_channels=4, base_channels=4, norm_cfg=dict(type='BN'))
+# what SEED and SimReg learn from, random as well
+TEACHER = dict(backbone=dict(BACKBONE, base_channels=8), checkpoint='teacher.pth')
 NECK = dict(type='MoCoV2Neck', in_channels=32, hid_channels=16, out_channels=DIM)
 MLP = dict(type='NonLinearNeck', in_channels=32, hid_channels=16, out_channels=DIM, norm_cfg=dict(type='BN'))
 PREDICTOR = dict(type='LatentPredictHead', predictor=dict(MLP, in_channels=DIM, with_avg_pool=False))
@@ -72,6 +74,11 @@ MODELS = dict(
     LeJEPA=dict(neck=MLP, head=dict(type='LeJEPAHead', num_slices=8)),
     DINO=dict(
         neck=dict(type='DINONeck', channels=[16, DIM], out_channels=12), head=dict(type='DINOHead'), base_momentum=0.9),
+    SEED=dict(neck=dict(type='MLPNeck', channels=[16, 64]), head=dict(type='SEEDHead'), teacher=TEACHER, queue_len=100),
+    SimReg=dict(
+        neck=dict(type='MLPNeck', channels=[16, 64], norm_cfg=dict(type='BN')),
+        head=dict(type='SimRegHead'),
+        teacher=TEACHER),
     NNCLR=dict(neck=MLP, head=dict(type='NNCLRHead', predictor=PREDICTOR['predictor']), queue_len=100, feat_dim=DIM),
     NPID=dict(
         neck=dict(type='LinearNeck', in_channels=32, out_channels=DIM),
@@ -211,6 +218,8 @@ DATA = dict(
     Classification=LABELLED,
     MMClsImageClassifierWrapper=LABELLED,
     NPID=LABELLED,
+    SEED=LABELLED,
+    SimReg=LABELLED,
     NPIDWithNCE=LABELLED,
     DeepCluster=CLUSTERED,
     DeepClusterReweighted=CLUSTERED,
@@ -346,6 +355,11 @@ def train(name, folder, seed, resume_from=None):
     if name == 'CAE':
         torch.save(TOKENIZER, folder.parent / 'tokenizer.pth')
         model.head.tokenizer_path = folder.parent / 'tokenizer.pth'
+    if name in ('SEED', 'SimReg'):
+        torch.manual_seed(5)
+        torch.save(build_backbone(TEACHER['backbone']).state_dict(), folder.parent / 'teacher.pth')
+        model.teacher.checkpoint = folder.parent / 'teacher.pth'
+        set_random_seed(seed)
     train_model(model, dataset, cfg, meta={})
     return read_checkpoint(folder / 'epoch_2.pth'), getattr(dataset, 'pseudo_labels', None)
 
@@ -369,7 +383,7 @@ def assert_same(a, b, where):
 
 def test_no_algorithm_is_forgotten():
     tried = {model.get('type', name) for name, model in MODELS.items()}
-    assert tried == {*algorithms.__all__} - {'BackboneNeckHead', 'BaseModel'}
+    assert tried == {*algorithms.__all__} - {'BackboneNeckHead', 'BaseModel', 'Distillation'}
 
 
 # make test-fast takes two of them
