@@ -327,7 +327,7 @@ def _evaluating(model, layers, pool_type):
             raise ValueError(f'{type(backbone).__name__} gives {len(maps)} maps where {len(indices)} are asked for by '
                              f'out_indices={tuple(indices)}: its stages are fixed')
         by_stage = dict(zip(indices, maps)) if stages else {}
-        own = [by_stage[i] for i in given] if stages else maps
+        own = [by_stage[i] for i in given if i in by_stage] if stages else maps
         found = {}
         for layer in layers:
             if layer == 'pixels':
@@ -351,7 +351,10 @@ def _evaluating(model, layers, pool_type):
     try:
         model.eval()
         if stages:
-            indices = sorted({*given, *stages})
+            # our own networks run no further than they are asked to; others may give what they please
+            early = type(backbone).__module__.startswith('mmssl.') and all(
+                layer == 'pixels' or layer.startswith('stage') for layer in layers)
+            indices = sorted(stages if early else {*given, *stages})
             backbone.out_indices = type(given)(indices)
         yield forward
     finally:

@@ -195,6 +195,15 @@ def test_labels_for_every_source(photo_folder, tmp_path):
         assert data.data_source.get_filename(0).endswith('china/00.jpg')
 
 
+def test_no_source_is_without_labels_of_a_file():
+    from mmssl.datasets import DATASOURCES
+    from mmssl.utils.registry import accepted_arguments
+    ours = [cls for cls in DATASOURCES.module_dict.values() if cls.__module__.startswith('mmssl.')]
+    assert len(ours) > 15
+    for cls in ours:
+        assert {'labels', 'mmap_labels'} <= set(accepted_arguments(cls)[0]), cls.__name__
+
+
 @pytest.mark.parametrize('labels, message', [
     (np.arange(21), r'each of the 22 samples, got the shape \(21,\)'),
     (np.arange(22.), 'must be integers, got float64: labels.astype'),

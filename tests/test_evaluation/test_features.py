@@ -95,6 +95,19 @@ def test_every_layer_against_a_plain_forward():
     assert found.labels.tolist() == [i % 3 for i in range(11)]
 
 
+@pytest.mark.parametrize('layers, runs', [(('stage1_map', 'pixels'), False), (('stage1_map', 'pooled'), True)])
+def test_layers_behind_the_last_stage_are_not_run(layers, runs):
+    model, run = make_model(), []
+    for name in ('layer1', 'layer2'):
+        getattr(model.backbone, name).register_forward_hook(lambda *_, name=name: run.append(name))
+    found = extract_features(model, Pictures(), layers=layers, batch_size=11, img_norm_cfg=NORM)
+    assert run == ['layer1', 'layer2'][:1 + runs] and model.backbone.out_indices == (4, )
+    model.backbone.out_indices = (1, )
+    with torch.no_grad():
+        expected, = model.eval().backbone(batch_of(Pictures()))
+    np.testing.assert_allclose(found['stage1_map'], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 def test_nothing_else_changes(workers):
     """Flags of every module, stages, weights and buffers, and the global generators are as before."""

@@ -107,6 +107,19 @@ def test_cifar_keeps_the_size_in_the_stem():
     assert [tuple(o.shape[1:]) for o in outs] == [(8, 32, 32), (4, 32, 32), (32, 4, 4)]
 
 
+def test_initialisation_is_that_of_kaiming():
+    """Fault of VISSL: its ResNet made its layers anew behind the initialisation, which so had no effect."""
+    model = ResNet(18, base_channels=16, stem_channels=16)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.zeros_(module.weight)
+    model.init_weights()
+    for name in ('conv1', 'layer2.0.conv1', 'layer4.1.conv2', 'layer3.0.downsample.0'):
+        conv = model.get_submodule(name)
+        outputs = conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]
+        assert conv.weight.std().item() == pytest.approx((2 / outputs)**0.5, rel=0.1), name
+
+
 def test_zero_init_residual_starts_with_identities():
     model = ResNet(18, base_channels=8, stem_channels=8, zero_init_residual=True)
     model.init_weights()
@@ -153,6 +166,18 @@ def test_stages_of_transformers_that_are_not_there(cfg):
                                                                          rf'-1 \(none\) to {last}, got 4')):
         with pytest.raises(ConfigError, match=f'{name} must be {message}'):
             build_backbone({**cfg, name: value})
+
+
+def test_a_classifier_of_the_class_token_has_no_stages():
+    """It gives one vector, whatever is asked for, and must not pass that off as a stage."""
+    for indices in (-1, [2]):
+        assert len(build_backbone(dict(type='MIMVisionTransformer', out_indices=indices, **VIT)).out_channels) == 1
+    with pytest.raises(ConfigError, match=r'one vector of its last layer, out_indices asks for the layers \[0, 2\]'):
+        build_backbone(dict(type='MIMVisionTransformer', out_indices=[0, 2], **VIT))
+    model = build_backbone(dict(type='MIMVisionTransformer', **VIT))
+    model.out_indices = [1]
+    with pytest.raises(ConfigError, match=r'the layers \[1\]: leave it out, or take VisionTransformer'):
+        model(torch.zeros(1, 3, 32, 32))
 
 
 @pytest.mark.parametrize('frozen', [-1, 0, 2, 4])

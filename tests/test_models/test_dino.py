@@ -136,6 +136,32 @@ def test_teacher_drops_no_paths_and_keeps_its_statistics():
         assert buffer.equal(buffers[name])
 
 
+@pytest.mark.parametrize('cfg, size', [
+    (dict(
+        type='SwinTransformer',
+        img_size=32,
+        drop_path_rate=.9,
+        out_indices=(2, ),
+        arch=dict(embed_dims=8, depths=[1, 2, 2], num_heads=[1, 2, 2])), 32),
+    (dict(type='TIMMBackbone', model_name='xcit_nano_12_p16_224', drop_path_rate=.9), 32),
+    (dict(type='TorchvisionBackbone', model_name='efficientnet_b0', stochastic_depth_prob=.9), 32),
+])
+@torch.no_grad()
+def test_no_teacher_drops_paths(cfg, size):
+    """Fault of VISSL: those of XCiT and Swin did, as it looked for the paths of its own ViT alone."""
+    student = build_backbone(cfg)
+    for name, parameter in student.named_parameters():
+        if 'gamma' in name:
+            parameter.fill_(1.)  # XCiT's branches begin next to nothing
+    teacher = MomentumEncoder(student, drop_path=False).train()
+    for module in (*student.train().modules(), *teacher.modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    x = torch.randn(4, 3, size, size)
+    assert not student(x)[-1].equal(student(x)[-1])
+    assert teacher(x)[-1].equal(teacher(x)[-1])
+
+
 def test_published_initialisation():
     vit = build_backbone(dict(type='DINOViT', arch='deit-tiny', img_size=32))
     vit.init_weights()

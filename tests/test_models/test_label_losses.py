@@ -100,6 +100,31 @@ def test_float_targets_are_soft_labels_only_where_the_config_says_so(loss):
             other.loss(scores, shares)
 
 
+def every_score_head():
+    from mmssl.models.heads.criterion import ScoreHead
+    found, todo = [], [ScoreHead]
+    while todo:
+        found.append(todo.pop())
+        todo.extend(found[-1].__subclasses__())
+    return sorted((head for head in found if head.__module__.startswith('mmssl.') and head is not ScoreHead),
+                  key=lambda head: head.__name__)
+
+
+@pytest.mark.parametrize('head', every_score_head(), ids=lambda head: head.__name__)
+def test_no_head_takes_floats_by_itself(head):
+    options = {
+        'ClsHead': dict(in_channels=512),
+        'MultiClsHead': dict(in_indices=(4, ), backbone='resnet18', pool_type=['average'], map_channels=[512])
+    }
+    model = head(num_classes=3, **options.get(head.__name__, dict(embed_dim=512)))
+    x = torch.randn(2, 512, 2, 2) if head is MultiClsHead else torch.randn(2, 512)
+    scores, shares = model((x, )), torch.full((2, 3), 1 / 3)
+    with pytest.raises(ValueError, match=r'soft_labels=True.*got torch.float32 of shape \(2, 3\)'):
+        model.loss(scores, shares)
+    model.soft_labels = True
+    assert all(value.isfinite() for value in model.loss(scores, shares).values())
+
+
 @pytest.mark.parametrize('options', [
     dict(),
     dict(weight=[1., 2., 0.5], ignore_index=7),

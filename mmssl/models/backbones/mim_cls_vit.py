@@ -2,6 +2,7 @@
 """A vision transformer that classifies after masked image modelling."""
 from mmcv.cnn import build_norm_layer
 
+from mmssl.utils.errors import ConfigError
 from ..builder import BACKBONES
 from .vision_transformer import VisionTransformer, init_truncated
 
@@ -16,6 +17,9 @@ class MIMVisionTransformer(VisionTransformer):
             of the patches behind a norm of its own, `fc_norm`.
         finetune (bool): False freezes everything, for a linear probe.
         kwargs: Of VisionTransformer.
+
+    Raises:
+        ConfigError: Another layer than the last is asked for.
     """
     fixed_positions = False
     needs_cls_token = True
@@ -26,10 +30,16 @@ class MIMVisionTransformer(VisionTransformer):
         if not self.final_norm:
             self.fc_norm = build_norm_layer(norm_cfg, self.embed_dims)[1]
         self.finetune = finetune
+        self._check_stages()
         self.train()
 
     def init_own_weights(self):
         init_truncated(self)
+
+    def _check_stages(self):
+        if list(self.out_indices) != [self.num_layers - 1]:
+            raise ConfigError(f'{type(self).__name__} gives one vector of its last layer, out_indices asks for the '
+                              f'layers {list(self.out_indices)}: leave it out, or take VisionTransformer')
 
     def train(self, mode=True):
         super().train(mode and self.finetune)
@@ -39,5 +49,6 @@ class MIMVisionTransformer(VisionTransformer):
 
     def forward(self, x):
         """Images, B x C x H x W, to a tuple with one tensor of features, B x D."""
+        self._check_stages()  # an evaluation may ask for others
         tokens = self.encode(self.embed(x)[0])
         return (tokens[:, 0] if self.final_norm else self.fc_norm(tokens[:, 1:].mean(1)), )
