@@ -670,8 +670,10 @@ def options_for(path, folder):
     options = next(filter(None, (re.search('--cfg-options (.*)', head) for head in heads)), None)
     options = options[1] if options else ('data.train.data_source.type=Folder data.train.data_source.ann_file=None '
                                           'data.train.data_source.data_prefix=FOLDER')
-    # N images in batches of B, I iterations; K clusters of S images; M negatives of the P nearest, a queue of Q
-    values = dict(FOLDER=str(folder), N=24, B=12, I=2, K=4, S=2, M=8, P=12, Q=20, LABELS=[i % 4 for i in range(24)])
+    # N images in batches of B at a rate of LR, I iterations; K clusters of S images; M negatives of the P nearest, a
+    # queue of Q
+    values = dict(
+        FOLDER=str(folder), N=24, B=12, LR=0.02, I=2, K=4, S=2, M=8, P=12, Q=20, LABELS=[i % 4 for i in range(24)])
     pairs = [option.split('=') for option in options.split()]
     return {key: values.get(value, parse_value(value)) for key, value in pairs}
 

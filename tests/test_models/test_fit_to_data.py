@@ -74,6 +74,15 @@ def test_channels_come_from_the_network_before():
     assert byol.neck.fc0.in_features == 32 and byol.head.predictor.fc0.in_features == 12
 
 
+def test_a_width_that_the_network_before_does_not_tell():
+    cfg = dict(
+        type='Classification',
+        backbone=dict(type='AlexNet', variant='deepcluster', out_indices=('flatten', )),
+        head=dict(type='ClsHead', in_channels=None, num_classes=3))
+    with pytest.raises(ConfigError, match='in_channels of ClsHead is None, .* set in_channels to that number'):
+        build_algorithm(cfg)
+
+
 def test_a_head_behind_pooling_has_the_width_of_the_trunk():
     cfg = dict(
         type='DeepCluster',

@@ -81,7 +81,9 @@ def test_options():
 @pytest.mark.parametrize('arch, message', [
     ('y-400m', "no architecture 'y-400m'; did you mean 'y-400mf'"),
     (dict(depth=5), 'a dict with depth, w_0, w_a, w_m, group_width, got'),
-    (dict(TINY, depth=2), 'make no RegNet of four stages: .*2'),
+    (dict(TINY, depth=2), 'make no RegNet of four stages: .*they make 2, of widths'),
+    (dict(depth=9, w_0=24, w_a=24.48, w_m=2.54, group_width=16), r'they make 3, of widths \[24, 64, 152\]'),
+    (dict(TINY, w_m=1), 'w_0 must be a multiple of 8, w_a 0 or more, and w_m above 1'),
 ])
 def test_what_is_no_regnet(arch, message):
     with pytest.raises(ConfigError, match=message):

@@ -4,6 +4,9 @@
 Command:  tools/dist_train.sh configs/selfsup/pirl/pirl-mlp_resnet50-w2_32xb32-fp16-coslr-400e_in1k.py 8
 Hardware: 32 GPUs with 32 images each, here as four nodes: NNODES=4 NODE_RANK=0|1|2|3 MASTER_ADDR=...
 Known:    not trained with mmssl yet; the project page of PIRL gives 70.9 % linear evaluation on ImageNet.
+Folder:   M negatives where 32000 are too many:
+          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
+              data.train.data_source.ann_file=None model.neg_num=M
 
 400 epochs. VISSL's overlay models=resnet50_w2_mlphead has the activation of the projector outside its arguments, and
 fails.

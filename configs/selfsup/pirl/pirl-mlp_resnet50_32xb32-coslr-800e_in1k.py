@@ -5,6 +5,9 @@ Command:  tools/dist_train.sh configs/selfsup/pirl/pirl-mlp_resnet50_32xb32-cosl
 Hardware: 32 GPUs with 32 images each, here as four nodes: NNODES=4 NODE_RANK=0|1|2|3 MASTER_ADDR=...
 Known:    not trained with mmssl yet; the project page of PIRL gives 69.9 % linear evaluation on ImageNet. VISSL's
           overlay models=resnet50_mlphead.
+Folder:   M negatives where 32000 are too many:
+          --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
+              data.train.data_source.ann_file=None model.neg_num=M
 """
 _base_ = 'pirl_resnet50_32xb32-coslr-800e_in1k.py'
 

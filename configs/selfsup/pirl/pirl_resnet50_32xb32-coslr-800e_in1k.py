@@ -9,9 +9,10 @@ Known:    not trained with mmssl yet; VISSL published for its recipe (pirl_jigsa
 The learning rate falls from 0.12 to 0.00012 by epochs. None of the negatives is the entry of the image itself, and each
 of the two embeddings has a partition constant of its own; VISSL's negatives may be that entry, and its images take the
 constant of the patches.
-Folder:   M negatives where 32000 are too many:
+Folder:   M negatives where 32000 are too many, and a partition constant that follows the network, without which small
+          sets are not learned:
           --cfg-options data.train.data_source.type=Folder data.train.data_source.data_prefix=FOLDER \
-              data.train.data_source.ann_file=None model.neg_num=M
+              data.train.data_source.ann_file=None model.neg_num=M model.head.norm_momentum=0.1
 """
 _base_ = [
     '../_base_/models/pirl.py',

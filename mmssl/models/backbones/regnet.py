@@ -14,6 +14,16 @@ def _arch(depth, w_0, w_a, w_m, group_width):
     return dict(depth=depth, w_0=w_0, w_a=w_a, w_m=w_m, group_width=group_width)
 
 
+def _why_not(arch):
+    """Which of a RegNet's parameters are impossible, or how many stages they make (str, '' where it is neither)."""
+    first, slope, factor = arch['w_0'], arch['w_a'], arch['w_m']
+    if first <= 0 or first % 8 or slope < 0 or factor <= 1:
+        return '; w_0 must be a multiple of 8, w_a 0 or more, and w_m above 1'
+    exponents = [round(math.log(1 + slope * block / first) / math.log(factor)) for block in range(arch['depth'])]
+    widths = sorted({round(first * factor**exponent / 8) * 8 for exponent in exponents})
+    return f'; they make {len(widths)}, of widths {widths}' if len(widths) != 4 else ''
+
+
 @BACKBONES.register_module()
 class RegNet(TIMMNetwork):
     """RegNetX and RegNetY. The network is timm's, and so are the names of its weights.
@@ -84,7 +94,7 @@ class RegNet(TIMMNetwork):
             model = Network(
                 cfg, in_channels, num_classes=0, global_pool='', drop_path_rate=drop_path_rate, zero_init_last=False)
         except (AssertionError, ValueError, ZeroDivisionError) as error:
-            raise ConfigError(f'these parameters make no RegNet of four stages: {arch}') from error
+            raise ConfigError(f'these parameters make no RegNet of four stages: {arch}{_why_not(arch)}') from error
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 outputs = module.out_channels * module.kernel_size[0] * module.kernel_size[1]

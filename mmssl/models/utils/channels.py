@@ -34,12 +34,20 @@ def fill_in_channels(cfg, channels, registry, name='in_channels'):
 
     Returns:
         dict | None: The config, with the argument where it can be told.
+
+    Raises:
+        ConfigError: The config leaves open what its class needs, and the network before it does not tell.
     """
-    if not isinstance(cfg, dict) or cfg.get(name) is not None or channels is None:
+    if not isinstance(cfg, dict) or cfg.get(name) is not None or channels is None and name not in cfg:
         return cfg
     cls = registry.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
     argument = None if cls is None else accepted_arguments(cls)[0].get(name)
     if argument is None or name not in cfg and argument.default not in (argument.empty, None):
+        return cfg
+    if channels is None:
+        if argument.default is not None:
+            raise ConfigError(f'{name} of {cfg["type"]} is None, and the network before it does not tell how many '
+                              f'channels its last output has: set {name} to that number')
         return cfg
     return {**cfg, name: channels}
 
