@@ -481,6 +481,30 @@ TABLE.update({
                                                                                                        0.0001), {}),
 })
 
+VISSL_VIT = ('backbone.type=DINOViT; backbone.arch={}; backbone.img_size=224; backbone.patch_size=16; backbone.{}=0.1; '
+             'neck.type=MLPNeck; neck.channels={}; neck.vit_backbone=True; ')
+MODELS['vissl-simclr-vit'] = ('type=SimCLR; ' + VISSL_VIT.format('base', 'drop_rate', [3072, 128]) +
+                              'head.type=ContrastiveHead; head.temperature=0.1')
+MODELS['vissl-swav-vit'] = ('type=SwAV; ' + VISSL_VIT.format('deit-base', 'drop_path_rate', [2048, 128]) +
+                            'neck.norm_cfg.type=BN; neck.with_l2norm=True; head.type=SwAVHead; head.epsilon=0.05; '
+                            'head.temperature=0.1')
+VIEWS['vissl-simclr-vit'] = VIEWS['simclr']
+VIEWS['vissl-swav-vit'] = ('MultiViewDataset', [2],
+                           'RandomResizedCrop(size=224, scale=(0.14, 1.0)) > RandomHorizontalFlip() > ' +
+                           'RandomAppliedTrans(RandAugment(num_ops=1, magnitude=27), p=0.5) > ' * 2 +
+                           'ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4) > RandomErasing(p=0.25)')
+VISSL_ADAMW = 'type=AdamW; lr={}; weight_decay={}; paramwise_options.norm_decay_mult=0.0'
+VISSL_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40', 'iters={}').replace('0.0001', '{}')
+TABLE.update({
+    'simclr/vissl-simclr_vit-base-p16_32xb64-coslr-300e':
+    (64, 300, VISSL_ADAMW.format(0.0015, 0.3), VISSL_COSINE.format(0., 30, 0.0001),
+     dict(clip(1.), like='vissl-simclr-vit', fp16='dynamic')),
+    'swav/vissl-swav_deit-base-p16_16xb16-2crops-coslr-300e':
+    (16, 300, VISSL_ADAMW.format(0.00025, 0.05) + '; paramwise_options.pos_embed.weight_decay=0.0; '
+     'paramwise_options.cls_token.weight_decay=0.0', VISSL_COSINE.format(5e-7, 15, 0.5),
+     dict(optimizer_config=dict(frozen_layers_cfg=dict(prototypes=313)), like='vissl-swav-vit')),
+})
+
 RESNET50_ALONE = RESNET50.replace('backbone.in_channels=3; ', '') + 'backbone.norm_cfg.type=SyncBN; '
 MODELS.update(
     vicreg='type=VICReg; ' + RESNET50_ALONE + 'backbone.zero_init_residual=True; neck.type=NonLinearNeck; '
@@ -897,6 +921,16 @@ SMALL_PARTS['lejepa_vit-small-p16_8xb64-coslr-100e_in1k'] = {
     **VIT, 'model.head.num_slices': 8,
     'data.train.pipelines.0.0.size': 64,
     'data.train.pipelines.1.0.size': 32
+}
+SMALL_PARTS['vissl-simclr_vit-base-p16_32xb64-coslr-300e_in1k'] = {
+    **VIT, 'fp16.loss_scale': 128.,
+    'model.neck.channels': [32, 16],
+    'data.train.pipelines.0.0.size': 64
+}
+SMALL_PARTS['vissl-swav_deit-base-p16_16xb16-2crops-coslr-300e_in1k'] = {
+    **VIT, 'model.neck.channels': [32, 16],
+    'model.head.num_prototypes': 12,
+    'data.train.pipelines.0.0.size': 64
 }
 
 

@@ -10,6 +10,7 @@ import torch
 
 SELFSUP = Path(__file__).resolve().parents[1] / 'configs' / 'selfsup'
 SIMCLR = 'simclr/vissl-simclr_resnet50_64xb64-coslr-100e'
+SIMCLR_VIT = 'simclr/vissl-simclr_vit-base-p16_32xb64-coslr-300e'
 SWAV = 'swav/vissl-swav_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96'
 SWAV_NAME = 'swav/vissl-swav_{}_64xb64-mcrop-2-6-coslr-400e_in1k'
 LARGE, CROPS = 'data.train.pipelines.0.0.', 'data.train.num_views='
@@ -31,8 +32,8 @@ TABLE = {
     'simclr/vissl-simclr_resnet101_64xb64-coslr-100e': (SIMCLR, 'model.backbone.depth=101'),
     'simclr/vissl-simclr_resnet50-bnhead_64xb64-coslr-100e':
     (SIMCLR, 'model.neck.norm_cfg.type=SyncBN; model.neck.with_bias=False'),
-    'simclr/vissl-simclr_regnety-400mf_64xb64-coslr-100e':
-    (SIMCLR, REGNET.format('y-400mf') + '; model.neck.channels=[440, 128]'),
+    'simclr/vissl-simclr_regnety-400mf_64xb64-coslr-100e': (SIMCLR, REGNET.format('y-400mf') +
+                                                            '; model.neck.channels=[440, 128]'),
     'simclr/vissl-simclr_resnext50_64xb64-coslr-100e': (SIMCLR, RESNEXT.format(4)),
     'simclr/vissl-simclr_resnext101_64xb64-coslr-100e': (SIMCLR, RESNEXT.format(8) + '; model.backbone.depth=101'),
     'swav/vissl-swav_resnet50_64xb64-2crops-coslr-400e': (SWAV, f'{CROPS}[2]; {LARGE}scale=(0.08, 1.0)'),
@@ -61,6 +62,13 @@ TABLE = {
      f'{QUEUE.format(0, 1536)}; optimizer.lr=1.8; lr_config.min_lr=0.0018; lr_config.warmup_ratio=0.16666666666666666'),
     'swav/vissl-swav_resnet50-w3_64xb64-mcrop-2-6-coslr-400e_in1k-224-96':
     (SWAV, 'model.backbone.width_multiplier=3; model.neck.hid_channels=6144'),
+    'simclr/vissl-simclr_vit-large-p16_32xb16-coslr-300e':
+    (SIMCLR_VIT, 'model.backbone.arch=large; model.neck.channels=[4096, 128]; data.samples_per_gpu=16; '
+     'optimizer.lr=0.000375'),
+    'mocov2/vissl-mocov2_vit-base-p16_32xb128-coslr-300e':
+    (SIMCLR_VIT, 'model.type=MoCo; model.queue_len=65536; model.feat_dim=128; model.momentum=0.999; '
+     'model.head.temperature=0.2; model.neck.channels=[2048, 128]; data.samples_per_gpu=128; optimizer.lr=0.0005; '
+     'optimizer.weight_decay=0.05'),
     SWAV_NAME.format('regnety-400mf'): (SWAV, REGNET.format('y-400mf') + '; model.neck.hid_channels=440'),
     SWAV_NAME.format('regnety-16gf'): (SWAV, REGNET.format('y-16gf') + '; ' + MLP.format([3024, 128])),
 }
@@ -179,6 +187,10 @@ def test_networks_fit_heads_and_crops(name, monkeypatch):
     ('swav/vissl-swav_resnet50-w4_64xb40-mcrop-2-4-coslr-400e_in1k-224-96', 0.3, 3., 0.003),
     ('swav/vissl-swav_resnet50-w5_128xb12-mcrop-2-4-coslr-400e_in1k-224-96', 0.3, 1.8, 0.0018),
     ('barlowtwins/vissl-barlowtwins_resnet50_32xb64-coslr-1000e', 0., 1.6, 0.016),
+    (SIMCLR_VIT, 0., 0.0015, 0.),
+    ('simclr/vissl-simclr_vit-large-p16_32xb16-coslr-300e', 0., 0.000375, 0.),
+    ('mocov2/vissl-mocov2_vit-base-p16_32xb128-coslr-300e', 0., 0.0005, 0.),
+    ('swav/vissl-swav_deit-base-p16_16xb16-2crops-coslr-300e', 0.000125, 0.00025, 5e-7),
 ])
 def test_rates_are_those_that_the_head_of_the_recipe_says(name, start, peak, end):
     """Faults of VISSL: a warm-up that vanishes or begins elsewhere, and a cosine that never reaches the peak."""
@@ -197,9 +209,11 @@ def test_rates_are_those_that_the_head_of_the_recipe_says(name, start, peak, end
             hook.before_train_epoch(runner)
         hook.before_train_iter(runner)
         rates.append(optimizer.param_groups[0]['lr'])
-    warmup = 10 * length if schedule.get('warmup') else 0
-    assert rates[0] == pytest.approx(start, abs=2e-4) and rates[-1] == pytest.approx(end, abs=1e-5)
+    # ten epochs, a tenth of the training of the vision transformers, a twentieth of that of SwAV's
+    warmup = (15 if '_deit' in name else 30 if '_vit' in name else 10) * length if schedule.get('warmup') else 0
+    small = 1.1e-4 * peak  # a warm-up from 0 begins at a ten-thousandth
+    assert rates[0] == pytest.approx(start, abs=small) and rates[-1] == pytest.approx(end, abs=2e-6 * peak)
     assert rates[warmup] == max(rates) == pytest.approx(peak)
     step = (peak - start) / max(warmup, 1)
-    assert rates[:warmup] == pytest.approx([start + step * i for i in range(warmup)], abs=2e-4)
+    assert rates[:warmup] == pytest.approx([start + step * i for i in range(warmup)], abs=small)
     assert rates[warmup:] == sorted(rates[warmup:], reverse=True)

@@ -1,0 +1,30 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""SimCLR with ViT-B/16 as VISSL trains it (vision_transformer/simclr/vit_b16), 300 epochs, batch 2048.
+
+Command:  tools/dist_train.sh configs/selfsup/simclr/vissl-simclr_vit-base-p16_32xb64-coslr-300e_in1k.py 8
+Hardware: 32 GPUs with 64 images each, here as 4 nodes: NNODES=4 NODE_RANK=0|1|... MASTER_ADDR=...
+Known:    not trained with mmssl yet; no result of it is known.
+
+The learning rate rises from 0 to 0.0015 in 30 epochs and falls to 0 along a cosine. VISSL gives it as 0.003 for 4096
+images; its warm-up begins at 0.000375 on 4 nodes, where its config says 0. Norms have no weight decay.
+"""
+_base_ = [
+    '../_base_/models/simclr.py',
+    '../_base_/datasets/imagenet_simclr.py',
+    '../_base_/schedules/adamw_coslr-300e_in1k.py',
+    '../_base_/default_runtime.py',
+]
+
+data = dict(samples_per_gpu=64)
+
+# DINO's network has the learned positions that VISSL's has; the projector has no norm
+model = dict(
+    backbone=dict(_delete_=True, type='DINOViT', arch='base', img_size=224, patch_size=16, drop_rate=0.1),
+    neck=dict(_delete_=True, type='MLPNeck', channels=[3072, 128], vit_backbone=True))
+
+optimizer = dict(lr=1.5e-3, weight_decay=0.3, paramwise_options=dict(norm_decay_mult=0.))
+optimizer_config = dict(grad_clip=dict(max_norm=1.))
+
+lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=30)
+
+fp16 = dict(loss_scale='dynamic')
