@@ -313,20 +313,21 @@ def _check_mixing(model, loaders):
 
 def _check_labels(model, dataset, section, with_loss=True):
     """The classifier must have an output for each label, and some losses have no place for samples without one."""
-    if 'label' not in accepted_arguments(getattr(model, 'forward_train', model.forward))[0]:
+    taken = accepted_arguments(getattr(model, 'forward_train', model.forward))[0]
+    outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
+    for name, made in getattr(distinct(dataset), 'made_classes', {}).items():
+        if name in taken and isinstance(outputs, int) and made != outputs:
+            raise ConfigError(f'model.head.num_classes is {outputs}, the pipeline of {section} makes labels of {made} '
+                              f'classes: set model.head.num_classes={made}')
+    if 'label' not in taken:
         return
     _check_tasks(model, distinct(dataset), section)
-    outputs = getattr(getattr(model, 'head', None), 'num_classes', None)
     several = getattr(distinct(dataset), 'num_classes', None)
     if several is not None:  # labels an image: a vector of so many
         if isinstance(outputs, int) and outputs != several:
             raise ConfigError(f'model.head.num_classes is {outputs}, the label of an image of {section} is a vector of '
                               f'{several} classes: set model.head.num_classes={several}')
         return
-    made = getattr(distinct(dataset), 'made_classes', None)
-    if isinstance(outputs, int) and made not in (None, outputs):
-        raise ConfigError(f'model.head.num_classes is {outputs}, the pipeline of {section} makes labels of {made} '
-                          f'classes: set model.head.num_classes={made}')
     labels = getattr(distinct(dataset), 'gt_labels', None)
     if labels is None:
         return

@@ -101,9 +101,13 @@ class SampleDataset(BaseDataset):
 
     @property
     def made_classes(self):
-        """int | None: Number of classes of the labels that the pipeline makes, where it makes them and tells it."""
-        steps = [step for step in self.pipeline.transforms if 'label' in getattr(step, 'makes', ())]
-        return getattr(steps[-1], 'num_classes', None) if steps else None
+        """dict[str, int]: Number of classes by label that the pipeline makes, where the step that makes it tells."""
+        made = {
+            name: getattr(step, 'num_classes', None)
+            for step in self.pipeline.transforms
+            for name in getattr(step, 'makes', ())
+        }  # the last one counts
+        return {name: number for name, number in made.items() if number is not None}
 
     @property
     def label_arrays(self):

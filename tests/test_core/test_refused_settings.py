@@ -97,6 +97,8 @@ MIXED = dict(type='MixupCrops')
     ('Jigsaw',
      dict(data__train__pipeline=[*algorithms.CROP, dict(type='ImageToPatches', num_patches=4)]),
      'Jigsaw learns a label that the pipeline makes.*add the step PermutePatches'),
+    ('RotationPredOne', dict(model__head__num_classes=4),
+     'model.head.num_classes is 4, the pipeline of data.train makes labels of 8 classes: set model.head.num_classes=8'),
     ('NPIDWithNCE', dict(data__collate=MIXED), 'the memory bank of NPID has an entry for each: leave data.collate out'),
     ('DeepClusterV2', dict(data__collate=MIXED), 'the memory bank of DeepClusterV2 has an entry for each'),
     ('DeepClusterV2', dict(data__train__type='SingleViewDataset', data__train__pipeline=algorithms.CROP),

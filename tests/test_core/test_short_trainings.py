@@ -1,7 +1,10 @@
-"""DenseCL and Barlow Twins on real images for a few epochs: what they log, and that it moves the way it should."""
+"""DenseCL and Barlow Twins on real images for a few epochs: what they log, and that it moves the way it should; and two
+data sets at once.
+"""
 import math
 
 import pytest
+import test_resume_algorithms as algorithms
 from mmcv import Config
 from mmcv.runner.hooks import Hook
 
@@ -99,3 +102,24 @@ def test_barlow_twins(tmp_path):
     assert 32 < logged['invariance'][0] < 64
     assert mean(logged['invariance'][-10:]) < 16 and mean(logged['loss'][-10:]) < 0.5 * mean(logged['loss'][:10])
     assert logged['loss'] == pytest.approx([sum(pair) for pair in zip(logged['invariance'], logged['redundancy'])])
+
+
+@pytest.mark.parametrize('name', ['NPIDWithNCE', 'SimCLR'])
+def test_two_data_sets_at_once(name, tmp_path):
+    """A fault of VISSL (its issue 471): neither two data sets nor the short last batch of an epoch break anything.
+
+    Each of 100 + 45 images has an entry of its own in the memory, in batches of 40, 40, 40 and 25.
+    """
+    cfg = algorithms.config(name, tmp_path)
+    parts = [dict(type='Digits', num_images=100), dict(type='Digits', num_images=45, test_mode=True)]
+    cfg.data.train = [dict(cfg.data.train, data_source=source) for source in parts]
+    cfg.data.drop_last, cfg.runner.max_epochs = False, 2
+    set_random_seed(1)
+    model, dataset = build_algorithm(cfg.model), build_dataset(cfg.data.train)
+    model.fit_to_data(samples=145)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    runner = train_model(model, dataset, cfg, meta={})
+    assert runner.iter == 8
+    if name == 'NPIDWithNCE':
+        bank = model.memory_bank.feature_bank
+        assert len(bank) == 145 and (bank != before['memory_bank.feature_bank']).any(1).all()

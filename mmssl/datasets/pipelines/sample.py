@@ -235,7 +235,7 @@ class RandomAngle(SampleStep):
     def __init__(self, num_angles=4, label='rot_label'):
         if isinstance(num_angles, bool) or num_angles < 2:
             raise ConfigError(f'num_angles must be an integer above 1, got {num_angles!r}')
-        self.num_angles = num_angles
+        self.num_angles = self.num_classes = num_angles
         self.label = label
         self.makes = (label, )
 
