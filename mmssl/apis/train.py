@@ -17,6 +17,7 @@ from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, bui
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import check_broken_policy
+from mmssl.models import BaseModel
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_seed, check_settings
@@ -385,8 +386,12 @@ def _register_evaluation(runner, cfg, section, distributed, trained):
         return
     if cfg.data.get('val') is None:
         raise ConfigError('evaluation needs data.val, the data set that it runs on')
+    model = unwrap(runner.model)
+    if getattr(type(model), 'forward_test', None) is BaseModel.forward_test:
+        raise ConfigError(f'evaluation measures predictions, and {type(model).__name__} makes none: leave it out; '
+                          'KNNEvalHook in custom_hooks measures features')
     dataset = build_dataset(cfg.data.val)
     align_classes(dataset, trained, what='data.val', logger=runner.logger)
-    _check_labels(unwrap(runner.model), dataset, 'data.val', with_loss=False)
+    _check_labels(model, dataset, 'data.val', with_loss=False)
     loader = build_loader(dataset, cfg, distributed, testing=True)
     runner.register_evaluation_hook(section, loader)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from mmssl.utils.errors import NotOfferedError
 from .base import BaseDataset
 from .pipelines.rng import seed_view
 from .registry import DATASETS
@@ -51,6 +52,6 @@ class DeepClusterDataset(BaseDataset):
         """There is nothing to measure: the labels are made by the training itself.
 
         Raises:
-            NotImplementedError: Always.
+            NotOfferedError: Always.
         """
-        raise NotImplementedError('pseudo labels are made by the training itself; evaluate with SingleViewDataset')
+        raise NotOfferedError('pseudo labels are made by the training itself; evaluate with SingleViewDataset')

@@ -1,6 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Several views of each image."""
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, NotOfferedError
 from .base import BaseDataset
 from .pipelines.compose import Compose
 from .pipelines.rng import seed_view
@@ -44,6 +44,6 @@ class MultiViewDataset(BaseDataset):
         """There is nothing to measure: views have no labels.
 
         Raises:
-            NotImplementedError: Always.
+            NotOfferedError: Always.
         """
-        raise NotImplementedError('views have no labels to compare with; evaluate with SingleViewDataset')
+        raise NotOfferedError('views have no labels to compare with; evaluate with SingleViewDataset')

@@ -46,7 +46,7 @@ class SampleDataset(BaseDataset):
         if several and not data_source:
             raise ConfigError('data_source is empty: it is a data source, or a dict of several by name', data_source)
         plain = [name for name, cfg in data_source.items()
-                 if isinstance(cfg, (str, int, list, tuple))] if several else []
+                 if cfg is None or isinstance(cfg, (str, int, list, tuple))] if several else []
         if plain:
             raise ConfigError(
                 f'data_source has no type, and {plain[0]!r} is no data source: it is a data source, or a '

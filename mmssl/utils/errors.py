@@ -42,6 +42,10 @@ class AbsentFileError(ConfigError, FileNotFoundError):
     """A file or folder that a config names and that is not there."""
 
 
+class NotOfferedError(ConfigError, NotImplementedError):
+    """Something that a model or a data set does not do."""
+
+
 class BrokenImageError(ValueError):
     """An image that cannot be read.
 

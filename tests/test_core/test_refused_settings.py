@@ -73,6 +73,7 @@ def start(name, folder, samples=48, **changes):
 
 
 MIXED = dict(type='MixupCrops')
+CLASSIFY = dict(input=0, head=dict(type='ClsHead', in_channels=None, with_avg_pool=True, num_classes=10))
 
 
 @pytest.mark.parametrize('name, changes, message', [
@@ -111,6 +112,18 @@ MIXED = dict(type='MixupCrops')
     ('VICReg', dict(custom_hooks=[SCHEDULE, dict(SCHEDULE, end=0.3)]),
      "several hooks schedule 'optimizer.weight_decay'"),
     ('VICReg', dict(custom_hooks=[dict(SCHEDULE, target='optimizer.lr')]), "lr_config sets 'optimizer.lr' as well"),
+    ('MultiTask', dict(model__tasks={'a.b': CLASSIFY}), "a task cannot be called 'a.b'"),
+    ('MultiTask', dict(model__tasks=dict(keys=CLASSIFY)), "a task cannot be called 'keys'"),
+    ('MultiTask', dict(model__tasks__digit=None), 'the task digit is a dict with a head, got None'),
+    ('MultiTask', dict(model__tasks__digit__weight=NAN),
+     'the weight of the task digit is a number of 0 or more, got nan'),
+    ('MultiTask', dict(model__tasks__digit__stages=['layer4']), r"all are names, got \[\['layer4'\], \[2\]\]"),
+    ('MultiTask', dict(data__train__data_source=dict(x=dict(type='Digits'), y=None)), "'y' is no data source"),
+    ('VICReg',
+     dict(
+         evaluation=dict(interval=1),
+         data__val=dict(type='SingleViewDataset', pipeline=[],
+                        data_source=dict(type='Digits'))), 'evaluation measures predictions, and VICReg makes none'),
     ('VICReg', dict(custom_hooks=[dict(SCHEDULE, target='head.training')]), "the model has no number 'head.training'"),
 ])
 def test_a_training_refuses(name, changes, message, tmp_path):

@@ -7,7 +7,7 @@ import torch
 from mmcv.runner import BaseModule
 from torch import nn
 
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, NotOfferedError
 from ..builder import HEADS, NECKS, build_backbone, build_head, build_neck
 from ..utils.channels import feature_channels, fill_in_channels
 from ..utils.patches import check_mask, patch_grid
@@ -204,11 +204,11 @@ class BaseModel(BaseModule):
 
     def forward_train(self, img, **kwargs):
         """A batch to a dict of losses and of scalars to log."""
-        raise NotImplementedError(f'{type(self).__name__} has no training')
+        raise NotOfferedError(f'{type(self).__name__} has no training')
 
     def forward_test(self, img, **kwargs):
         """Images to a dict of predictions."""
-        raise NotImplementedError(f"{type(self).__name__} predicts nothing; use mode='extract' for features")
+        raise NotOfferedError(f"{type(self).__name__} predicts nothing; use mode='extract' for features")
 
     def forward(self, img, mode='train', **kwargs):
         """Run a batch.

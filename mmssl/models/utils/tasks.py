@@ -1,5 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The settings of several tasks on one backbone, and the stages that they take."""
+import math
+
+from torch import nn
+
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import accepted_arguments
 from ..builder import BACKBONES
@@ -9,7 +13,7 @@ SETTINGS = ('stages', 'input', 'label', 'weight')
 
 
 def check_tasks(tasks):
-    """See that there are tasks, each with a head, and no setting but those that there are, of their types.
+    """See that there are tasks, each with a head, and no setting but those that there are, of their types and ranges.
 
     Args:
         tasks (dict[str, dict]): Their configs by name.
@@ -20,16 +24,26 @@ def check_tasks(tasks):
     if not tasks:
         raise ConfigError('MultiTask needs one task or more, got none')
     for name, task in tasks.items():
+        if not isinstance(name, str) or not name or '.' in name or hasattr(nn.ModuleDict, name):
+            raise ConfigError(f'a task cannot be called {name!r}: it takes a name without dots that is no method of '
+                              'torch.nn.ModuleDict')
+        if not isinstance(task, dict):
+            raise ConfigError(f'the task {name} is a dict with a head, got {task!r}')
         unknown = [key for key in task if key not in PARTS + SETTINGS]
         if unknown:
             raise ConfigError(f'the task {name} has no {unknown[0]!r}; {nearest(unknown[0], PARTS + SETTINGS)}', task)
         if 'head' not in task:
             raise ConfigError(f'the task {name} needs a head', task)
         weight, stages = task.get('weight'), task.get('stages')
-        if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0):
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if weight is not None and not (number and 0 <= weight < math.inf):
             raise ConfigError(f'the weight of the task {name} is a number of 0 or more, got {weight!r}', task)
         if stages is not None and not isinstance(stages, (list, tuple)):
             raise ConfigError(f'the stages of the task {name} are a list such as [4], got {stages!r}', task)
+    kinds = {type(stage) for task in tasks.values() for stage in task.get('stages') or ()}
+    if len(kinds) > 1:
+        raise ConfigError('the stages of all tasks are numbers, or all are names, got '
+                          f'{[task.get("stages") for task in tasks.values()]}')
 
 
 def with_stages(backbone, tasks):
