@@ -5,6 +5,19 @@ import os
 import traceback
 
 
+class Completed(dict):
+    """A copy of a config with values that it left out. An error in it has the place of what was given.
+
+    Args:
+        given (dict): The config as it stands within a larger one.
+        **values: What is added.
+    """
+
+    def __init__(self, given, **values):
+        super().__init__({**given, **values})
+        self.given = given.given if isinstance(given, Completed) else given
+
+
 class ConfigError(ValueError):
     """A config that cannot be built, with the place of the fault in it.
 
@@ -21,7 +34,8 @@ class ConfigError(ValueError):
 
     def locate_in(self, outer):
         """Extend the place by the path that leads from an outer config to the faulty part."""
-        path = '' if self.cfg is None else find_path(outer, self.cfg)
+        part = self.cfg.given if isinstance(self.cfg, Completed) else self.cfg
+        path = '' if part is None else find_path(outer, part)
         if path is not None:
             self.place = '.'.join(filter(None, [path, self.place]))
             self.cfg = outer

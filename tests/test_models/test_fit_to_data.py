@@ -83,6 +83,24 @@ def test_a_width_that_the_network_before_does_not_tell():
         build_algorithm(cfg)
 
 
+def test_errors_of_parts_without_a_width_have_their_place():
+    backbone = dict(NPID['backbone'], out_indices=(4, ))
+    head = dict(type='ClsHead', in_channels=None, num_classes=3, loss=dict(type='MultiLabelLos'))
+    with pytest.raises(ConfigError, match=r'at head\.loss in the config'):
+        build_algorithm(dict(type='Classification', backbone=backbone, head=head))
+    with pytest.raises(ConfigError, match=r'at head\.loss in the config'):
+        build_algorithm(
+            dict(
+                type='Classification',
+                backbone=backbone,
+                head=dict(head, loss=dict(type='MultiLabelLoss', reduction='man'))))
+    with pytest.raises(ConfigError, match=r'num_classes.*at head in the config'):
+        build_algorithm(dict(type='Classification', backbone=backbone, head=dict(head, num_classes='3', loss=None)))
+    task = dict(stages=[4], head=dict(head, loss=dict(type='L1Los')))
+    with pytest.raises(ConfigError, match=r'at tasks\.a\.head\.loss in the config'):
+        build_algorithm(dict(type='MultiTask', backbone=backbone, tasks=dict(a=task)))
+
+
 def test_a_head_behind_pooling_has_the_width_of_the_trunk():
     cfg = dict(
         type='DeepCluster',

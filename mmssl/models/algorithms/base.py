@@ -7,7 +7,7 @@ import torch
 from mmcv.runner import BaseModule
 from torch import nn
 
-from mmssl.utils.errors import ConfigError, NotOfferedError
+from mmssl.utils.errors import Completed, ConfigError, NotOfferedError
 from ..builder import HEADS, NECKS, build_backbone, build_head, build_neck
 from ..utils.channels import feature_channels, fill_in_channels
 from ..utils.patches import check_mask, patch_grid
@@ -348,7 +348,7 @@ class BackboneNeckHead(BaseModel):
         if not isinstance(head, dict):
             return head
         if 'predictor' in head:
-            head = dict(head, predictor=fill_in_channels(head['predictor'], channels, NECKS))
+            head = Completed(head, predictor=fill_in_channels(head['predictor'], channels, NECKS))
         head = fill_in_channels(head, channels, HEADS, 'feat_dim')
         return fill_in_channels(head, channels, HEADS)
 

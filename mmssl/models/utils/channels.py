@@ -1,6 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Do two networks of a config fit each other, and a network the data?"""
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import Completed, ConfigError
 from mmssl.utils.registry import accepted_arguments
 
 
@@ -46,10 +46,11 @@ def fill_in_channels(cfg, channels, registry, name='in_channels'):
         return cfg
     if channels is None:
         if argument.default is not None:
-            raise ConfigError(f'{name} of {cfg["type"]} is None, and the network before it does not tell how many '
-                              f'channels its last output has: set {name} to that number')
+            raise ConfigError(
+                f'{name} of {cfg["type"]} is None, and the network before it does not tell how many '
+                f'channels its last output has: set {name} to that number', cfg)
         return cfg
-    return {**cfg, name: channels}
+    return Completed(cfg, **{name: channels})
 
 
 def settle(name, given, found, what):
