@@ -49,6 +49,13 @@ def test_a_checkpoint_tells_the_length(cfg):
         loaded.fit_to_data(samples=13)
 
 
+def test_a_wrong_length_is_told_of_the_memory_that_has_it():
+    model = build_algorithm(
+        dict(copy.deepcopy(NPID), head=dict(type='NCEHead'), memory_bank=dict(NPID['memory_bank'], length=12)))
+    with pytest.raises(ConfigError, match='model.memory_bank: length is 12, the training data has 13 samples'):
+        model.fit_to_data(samples=13)
+
+
 def test_too_few_samples_for_the_clusters():
     with pytest.raises(ConfigError, match=r'model.memory_bank: 9 samples \(length\) make no 5 clusters'):
         build_algorithm(ODC).fit_to_data(samples=9)

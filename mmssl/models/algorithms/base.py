@@ -166,7 +166,9 @@ class BaseModel(BaseModule):
         Raises:
             ConfigError: The config says something else than the data.
         """
-        for name, part in list(self.named_modules())[1:]:
+        # memories first: a head may have its length from one, where a wrong number then belongs to the memory
+        parts = sorted(list(self.named_modules())[1:], key=lambda item: not item[0].startswith('memory_bank'))
+        for name, part in parts:
             if hasattr(part, 'fit_to_data'):
                 try:
                     part.fit_to_data(samples=samples, views=views)
