@@ -298,9 +298,13 @@ def _check_smallest_batch(model, loader):
 
 def _check_mixing(model, loaders):
     """A collator that mixes images leaves the labels of one of them, so what learns labels must not get them."""
-    mixing = next((loader.collate for loader in loaders if getattr(loader.collate, 'merges', 1) > 1), None)
-    if mixing is None:
+    loader = next((loader for loader in loaders if getattr(loader.collate, 'merges', 1) > 1), None)
+    if loader is None:
         return
+    mixing, size = loader.collate, loader.batch_sampler.batch_size
+    if size < mixing.merges:
+        raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of {mixing.merges}, and a batch has '
+                          f'{size}: set data.samples_per_gpu to {mixing.merges} or more')
     taken = accepted_arguments(getattr(model, 'forward_train', model.forward))[0]
     if 'idx' in taken and getattr(model, 'memory_bank', None) is not None:
         raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of several, and the memory bank of '

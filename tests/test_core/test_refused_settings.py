@@ -10,7 +10,7 @@ from mmssl.core.builder import HOOKS
 from mmssl.core.hooks import optimizer_hook
 from mmssl.datasets import build_dataset
 from mmssl.models import build_algorithm
-from mmssl.models.builder import build_head, build_loss, build_memory
+from mmssl.models.builder import build_backbone, build_head, build_loss, build_memory
 from mmssl.utils.errors import ConfigError
 
 NAN = math.nan
@@ -33,6 +33,8 @@ SCHEDULE = dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.1,
     (build_loss, dict(type='MultiLabelLoss', pos_weight=[1, NAN]), 'pos_weight is a number of 0 or more.*nan'),
     (build_memory, dict(type='CropMemory', num_clusters=[2], feat_dim=0), 'feat_dim=0'),
     (build_memory, dict(type='CropMemory', num_clusters=[2], feat_dim=4, iterations=-1), 'iterations=-1'),
+    (build_backbone, dict(type='RegNet', drop_path_rate=-1), 'drop_path_rate at least 0 and below 1, got 0.25 and -1'),
+    (build_backbone, dict(type='RegNet', se_ratio=NAN), 'se_ratio must be 0 or more.*got nan'),
     (HOOKS.build, dict(type='SwAVHook', queue_length=-1), 'queue_length is an integer of at least 0, got -1'),
     (HOOKS.build, dict(SCHEDULE, end=NAN), 'must be finite.*nan'),
     (HOOKS.build, dict(SCHEDULE, start=-1), 'for the optimizer not negative; got -1'),
@@ -112,6 +114,8 @@ CLASSIFY = dict(input=0, head=dict(type='ClsHead', in_channels=None, with_avg_po
     ('VICReg', dict(custom_hooks=[SCHEDULE, dict(SCHEDULE, end=0.3)]),
      "several hooks schedule 'optimizer.weight_decay'"),
     ('VICReg', dict(custom_hooks=[dict(SCHEDULE, target='optimizer.lr')]), "lr_config sets 'optimizer.lr' as well"),
+    ('DINO', dict(data__collate=MIXED,
+                  data__samples_per_gpu=1), 'makes one image of 2, and a batch has 1: set data.sam'),
     ('MultiTask', dict(model__tasks={'a.b': CLASSIFY}), "a task cannot be called 'a.b'"),
     ('MultiTask', dict(model__tasks=dict(keys=CLASSIFY)), "a task cannot be called 'keys'"),
     ('MultiTask', dict(model__tasks__digit=None), 'the task digit is a dict with a head, got None'),

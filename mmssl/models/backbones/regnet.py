@@ -49,7 +49,7 @@ class RegNet(TIMMNetwork):
             2 / (kernel area * output channels).
 
     Raises:
-        ConfigError: An unknown architecture, or one that has not four stages.
+        ConfigError: An unknown architecture, one that has not four stages, or a share out of range.
     """
     arch_zoo = {
         'y-400mf': _arch(16, 48, 27.89, 2.09, 8),
@@ -81,6 +81,9 @@ class RegNet(TIMMNetwork):
         from timm.models.regnet import RegNetCfg
         super().__init__()
         self.init_cfg = init_cfg
+        if not (se_ratio >= 0 and 0 <= drop_path_rate < 1):
+            raise ConfigError('se_ratio must be 0 or more and drop_path_rate at least 0 and below 1, got '
+                              f'{se_ratio!r} and {drop_path_rate!r}')
         arch = self.arch_of(arch)
         cfg = RegNetCfg(
             depth=arch['depth'],
