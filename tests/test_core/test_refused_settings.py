@@ -75,6 +75,8 @@ def start(name, folder, samples=48, **changes):
 
 
 MIXED = dict(type='MixupCrops')
+PLAIN = dict(
+    type='SingleViewDataset', pipeline=algorithms.CROP, data_source=dict(type='Digits', num_images=9), prefetch=True)
 CLASSIFY = dict(input=0, head=dict(type='ClsHead', in_channels=None, with_avg_pool=True, num_classes=10))
 
 
@@ -116,6 +118,8 @@ CLASSIFY = dict(input=0, head=dict(type='ClsHead', in_channels=None, with_avg_po
     ('VICReg', dict(custom_hooks=[dict(SCHEDULE, target='optimizer.lr')]), "lr_config sets 'optimizer.lr' as well"),
     ('DINO', dict(data__collate=MIXED,
                   data__samples_per_gpu=1), 'makes one image of 2, and a batch has 1: set data.sam'),
+    ('Classification', dict(evaluation=dict(interval=1, topk=5), data__val=PLAIN), 'topk is a list of positive.*got 5'),
+    ('Classification', dict(evaluation=dict(interval=1, topk=[0]), data__val=PLAIN), r'topk is a list.*got \[0\]'),
     ('MultiTask', dict(model__tasks={'a.b': CLASSIFY}), "a task cannot be called 'a.b'"),
     ('MultiTask', dict(model__tasks=dict(keys=CLASSIFY)), "a task cannot be called 'keys'"),
     ('MultiTask', dict(model__tasks__digit=None), 'the task digit is a dict with a head, got None'),

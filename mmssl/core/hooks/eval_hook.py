@@ -87,6 +87,9 @@ class EvalHook(Hook):
         eval_kwargs = {**(metric_options or {}), **eval_kwargs}
         if self.meters is not None and eval_kwargs:
             raise ConfigError(f'evaluation: a meter takes its own settings, got {next(iter(eval_kwargs))!r} beside it')
+        topk = eval_kwargs.get('topk', [1])
+        if not isinstance(topk, (list, tuple)) or not topk or not all(type(k) is int and k > 0 for k in topk):
+            raise ConfigError(f'evaluation.topk is a list of positive integers such as [1, 5], got {topk!r}')
         for dataset in [dataloader.dataset, *getattr(dataloader.dataset, 'datasets', ())]:
             if self.meters is not None:
                 break
