@@ -295,7 +295,8 @@ def convert_file(path,
         words += ', by its names' + (f' (as in {", ".join(dict.fromkeys(done.same_names))})' if done.same_names else '')
     if place in ('teacher', 'target_encoder'):
         words += f', of the part {place} (--state-dict-key-name names another)'
-    print(f'{path}: {words}; {len(weights)} tensors of a {_describe(done.cfg)}')
+    network = _describe(done.cfg)
+    print(f'{path}: {words}; {len(weights)} tensors of {"an" if network[0] in "AEIO" else "a"} {network}')
     print(f'  matched {len(weights) - len(done.left_out)}, left out {len(done.left_out)}, missing {len(done.missing)}, '
           'unexpected 0')
     for kind, names in (('left out', done.left_out), ('missing', done.missing)):

@@ -370,7 +370,7 @@ def test_caffe2_alexnets(variant, bgr, tmp_path, call_tool):
         pickle.dump(dict(blobs=blobs), file, protocol=2)
     options = ['--bgr2rgb'] if bgr else []
     done = call_tool(TOOL, tmp_path / 'c2.pkl', tmp_path / 'alexnet.pth', '--to', 'mmssl', '--check', *options)
-    assert f'layout caffe2, by its names; {len(blobs)} tensors of a AlexNet ({variant})' in done.stdout
+    assert f'layout caffe2, by its names; {len(blobs)} tensors of an AlexNet ({variant})' in done.stdout
     assert re.search(r'largest difference [\d.e-]+ of outputs up to [\d.]+', done.stdout)
     found = torch.load(tmp_path / 'alexnet.pth')['state_dict']
     if bgr:
