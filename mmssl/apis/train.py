@@ -18,6 +18,7 @@ from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.models import BaseModel
+from mmssl.models.utils.iteration_counter import IterationCounter
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_seed, check_settings
@@ -211,6 +212,9 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     elif cfg.get('load_from'):
         parts = cfg.get('load_from_mismatch') or ()
         runner.load_checkpoint(cfg.load_from, may_differ=[parts] if isinstance(parts, str) else parts)
+        for part in unwrap(runner.model).modules():
+            if isinstance(part, IterationCounter):  # a new training, with weights of another one
+                part.restart()
     with _explained(runner):
         runner.run(loaders, workflow)
     return runner

@@ -149,6 +149,14 @@ def test_a_training_refuses(name, changes, message, tmp_path):
         start(name, tmp_path, **changes)
 
 
+def test_a_new_training_counts_anew(tmp_path):
+    """Hard codes of the first iterations are those of this training, not of the one that the weights are from."""
+    start('SwAVMomentum', tmp_path / 'first')
+    runner = start('SwAVMomentum', tmp_path / 'second', load_from=str(tmp_path / 'first/epoch_1.pth'))
+    counters = runner.model.counter, runner.model.head.counter
+    assert all(counter.done == int(counter.number) == runner.iter == 6 for counter in counters)
+
+
 def test_no_labels_in_columns_without_columns(tmp_path):
     np.save(tmp_path / 'labels.npy', np.zeros((48, 0), int))
     with pytest.raises(ConfigError, match=r'got the shape \(48, 0\)'):

@@ -23,6 +23,11 @@ class IterationCounter(nn.Module):
         self.done += 1
         self.number += 1
 
+    def restart(self):
+        """A training begins."""
+        self.done = 0
+        self.number.zero_()
+
     def _load_from_state_dict(self, *args):
         super()._load_from_state_dict(*args)
         self.done = int(self.number)
