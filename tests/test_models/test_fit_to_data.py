@@ -108,6 +108,27 @@ def test_errors_of_parts_without_a_width_have_their_place():
         build_algorithm(dict(type='MultiTask', backbone=backbone, tasks=dict(a=task)))
 
 
+@pytest.mark.parametrize('backbone, stages, widths', [
+    (dict(type='ResNet', depth=18, width_multiplier=2), (1, 4), [128, 1024]),
+    (dict(type='ResNet', depth=18, base_channels=8, stem_channels=8), (0, 3), [8, 32]),
+    (dict(type='AlexNet', variant='rotnet'), (4, 2, 4), [384, 192, 384]),
+    (dict(type='TIMMBackbone', model_name='resnet10t'), (1, 3), [64, 256]),
+])
+def test_heads_on_several_stages_have_the_widths_of_the_trunk(backbone, stages, widths):
+    """A fault of VISSL: heads of the usual width on wide trunks (its issue 469)."""
+    head = dict(type='MultiClsHead', in_indices=stages, num_classes=3)
+    model = build_algorithm(dict(type='Classification', backbone=dict(backbone, out_indices=stages), head=head))
+    assert model.head.multi_pooling.channels == widths
+    img, label = torch.randn(2, 3, 64, 64), torch.tensor([0, 2])
+    assert len(model(img, mode='test')) == len(model.head(model.extract_feat(img))) == len(stages)
+    tasks = dict(
+        a=dict(stages=list(stages), head=head),
+        b=dict(stages=[3], head=dict(type='ClsHead', in_channels=None, with_avg_pool=True)))
+    several = build_algorithm(dict(type='MultiTask', backbone=backbone, tasks=tasks))
+    assert several.heads['a'].multi_pooling.channels == widths
+    assert several.train_step(dict(img=img, label=label))['loss'].isfinite()
+
+
 def test_a_head_behind_pooling_has_the_width_of_the_trunk():
     cfg = dict(
         type='DeepCluster',

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmssl.utils.errors import Completed, ConfigError, NotOfferedError
 from ..builder import HEADS, NECKS, build_backbone, build_head, build_neck
-from ..utils.channels import feature_channels, fill_in_channels
+from ..utils.channels import feature_channels, fill_in_channels, fill_map_channels
 from ..utils.patches import check_mask, patch_grid
 from ..utils.sobel import Sobel
 
@@ -343,6 +343,8 @@ class BackboneNeckHead(BaseModel):
         self.neck = None if neck is None else build_neck(fill_in_channels(neck, channels, NECKS))
         if self.neck is not None and not getattr(self.neck, 'keeps_channels', False):
             channels = feature_channels(self.neck)
+        elif self.neck is None:
+            head = fill_map_channels(head, self.backbone, None, HEADS)
         self.head = None if head is None else build_head(self._fill_head(head, channels))
 
     @staticmethod

@@ -4,7 +4,7 @@ from torch import nn
 
 from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS, HEADS, NECKS, build_backbone, build_head, build_neck
-from ..utils.channels import feature_channels, fill_in_channels
+from ..utils.channels import feature_channels, fill_in_channels, fill_map_channels
 from ..utils.tasks import SETTINGS, check_tasks, maps_by_stage, with_stages
 from .base import BaseModel
 
@@ -42,12 +42,14 @@ class MultiTask(BaseModel):
         self.tasks = {name: {key: task.get(key) for key in SETTINGS} for name, task in tasks.items()}
         self.necks, self.heads = nn.ModuleDict(), nn.ModuleDict()
         for name, task in tasks.items():
-            channels = self._channels(name, task.get('stages'))
-            if task.get('neck') is not None:
+            channels, head = self._channels(name, task.get('stages')), task['head']
+            if task.get('neck') is None:
+                head = fill_map_channels(head, self.backbone, task.get('stages'), HEADS)
+            else:
                 self.necks[name] = build_neck(fill_in_channels(task['neck'], channels, NECKS))
                 if not getattr(self.necks[name], 'keeps_channels', False):
                     channels = feature_channels(self.necks[name])
-            self.heads[name] = head = build_head(fill_in_channels(task['head'], channels, HEADS))
+            self.heads[name] = head = build_head(fill_in_channels(head, channels, HEADS))
             if not hasattr(head, 'loss') or not hasattr(head, 'loss_names'):
                 raise ConfigError(f'the task {name} needs a head that compares scores with labels, such as ClsHead, '
                                   f'got {type(head).__name__}')

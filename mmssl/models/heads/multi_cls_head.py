@@ -18,13 +18,14 @@ class MultiClsHead(ScoreHead):
         in_indices (Sequence[int]): The stages that the input comes from, 0 (stem) to 4.
         with_last_layer_unpool (bool): One more classifier on the last stage's map as it is, 7 x 7 where map_sizes does
             not say otherwise.
-        backbone (str): Name of the ResNet, such as 'resnet50'.
+        backbone (str): Name of the ResNet, such as 'resnet50', where nothing else tells the channels.
         norm_cfg (dict): Kind of norm; dict(type='null') for none.
         num_classes (int): Number of classes.
         init_cfg (dict | list[dict] | None): Initialisation; None keeps that of PyTorch.
         soft_labels (bool): Take shares of classes, N x num_classes floats, as labels; see cross_entropy.
         loss (dict, optional): Config of another loss than cross-entropy, for each classifier; see ClsHead.
-        map_channels (list[int], optional): Channels of each map, of backbones other than ResNet; see MultiPooling.
+        map_channels (list[int], optional): Channels of each map; left out, those of the backbone's `out_channels`, and
+            where that does not say them, those of `backbone`.
         map_sizes (list, optional): Side of each map, for windows in `pool_type`; see MultiPooling.
     """
 

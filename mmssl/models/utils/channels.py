@@ -53,6 +53,29 @@ def fill_in_channels(cfg, channels, registry, name='in_channels'):
     return Completed(cfg, **{name: channels})
 
 
+def fill_map_channels(cfg, backbone, stages, registry):
+    """Give a head on several stages the `map_channels` that its config leaves out, where the backbone says them.
+
+    Args:
+        cfg (dict | None): Config of the head. Its `in_indices` must be `stages`.
+        backbone (Module): The backbone.
+        stages (Sequence[int] | None): Those of its `out_indices` that the head gets; None for all.
+        registry (Registry): Where the class of the head is looked up.
+
+    Returns:
+        dict | None: The config, with the argument where it can be told.
+    """
+    given = getattr(backbone, 'out_indices', None)
+    asked = cfg.get('in_indices') if isinstance(cfg, dict) else None
+    if not isinstance(asked, (list, tuple)) or not isinstance(given, (list, tuple)):
+        return cfg
+    widths = getattr(backbone, 'out_channels', None)
+    if list(asked) != list(given if stages is None else stages) or not isinstance(widths, list):
+        return cfg
+    widths = [widths[given.index(stage)] for stage in asked]
+    return cfg if None in widths else fill_in_channels(cfg, widths, registry, 'map_channels')
+
+
 def settle(name, given, found, what):
     """A number that the training data tell, for `fit_to_data`.
 

@@ -4,7 +4,7 @@
 Command:  tools/benchmarks/classification/dist_train_linear.sh CONFIG PRETRAIN
 
 The windows of `pool_type` are written size, s, stride, p, padding, and fit images of 224 pixels, whose maps have the
-sides of `map_sizes`. For any other trunk give the channels of its maps besides (`map_channels`).
+sides of `map_sizes`. The channels of the maps are those of the trunk.
 """
 _base_ = [
     '../_base_/models/resnet50_multihead.py',
