@@ -120,6 +120,14 @@ def test_initialisation_is_that_of_kaiming():
         assert conv.weight.std().item() == pytest.approx((2 / outputs)**0.5, rel=0.1), name
 
 
+def test_standardised_convolutions():
+    """A fault of VISSL: its option for them was never read."""
+    for kind in (ResNet, ResNetV1d):
+        model = kind(depth=18, base_channels=4, stem_channels=4, conv_cfg=dict(type='ConvWS'))
+        kinds = {type(module).__name__ for module in model.modules() if isinstance(module, torch.nn.Conv2d)}
+        assert kinds == {'ConvWS2d'}
+
+
 def test_zero_init_residual_starts_with_identities():
     model = ResNet(18, base_channels=8, stem_channels=8, zero_init_residual=True)
     model.init_weights()
