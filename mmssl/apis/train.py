@@ -12,7 +12,7 @@ import torch
 from mmcv.runner.hooks import Hook
 
 from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
-from mmssl.core.hooks import ProgressBarLoggerHook
+from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
@@ -201,6 +201,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)
     _register_hooks(runner, cfg, loss_scale, distributed, trained)
+    _warn_of_a_still_teacher(unwrap(model), runner.hooks, logger)
     if runner.rank == 0 and sys.stderr.isatty() and not any(isinstance(h, ProgressBarLoggerHook) for h in runner.hooks):
         interval = (cfg.get('log_config') or {}).get('interval', 10)
         runner.register_logger_hooks(dict(interval=interval, hooks=[dict(type='ProgressBarLoggerHook')]))
@@ -286,6 +287,15 @@ def _warn_of_repeated_negatives(model, samples, logger):
                 'model.%s is %d, the training data has %d images: the negatives of an image then hold some images '
                 'several times, and the image itself; set model.%s to less than %d', name, number, samples, name,
                 samples)
+
+
+def _warn_of_a_still_teacher(model, hooks, logger):
+    """A momentum encoder that no hook updates stays as it was initialised."""
+    if hasattr(model, 'momentum_update') and not any(isinstance(hook, MomentumUpdateHook) for hook in hooks):
+        logger.warning(
+            "%s has a momentum encoder, which stays as it is unless a hook of yours calls momentum_update(): add "
+            "dict(type='MomentumUpdateHook') to custom_hooks",
+            type(model).__name__)
 
 
 def _check_smallest_batch(model, loader):

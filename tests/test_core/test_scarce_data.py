@@ -140,6 +140,19 @@ def test_more_negatives_than_images(caplog, name):
         assert (f'model.{name} is {number}, the training data has 28 images' in caplog.text) == warned
 
 
+@pytest.mark.parametrize('hooks, warned', [([], True), ([dict(type='MomentumUpdateHook')], False)])
+def test_a_momentum_encoder_that_nothing_moves(tmp_path, caplog, hooks, warned):
+    """DINO or BYOL without MomentumUpdateHook learned from a teacher that stayed random, without a word."""
+    mlp = dict(type='NonLinearNeck', hid_channels=8, out_channels=8, norm_cfg=dict(type='BN'))
+    model = dict(
+        type='BYOL',
+        backbone=BACKBONE,
+        neck=mlp,
+        head=dict(type='LatentPredictHead', predictor=dict(mlp, with_avg_pool=False)))
+    train(tmp_path, dict(type='Digits', num_images=16), model, epochs=1, custom_hooks=hooks)
+    assert ('BYOL has a momentum encoder, which stays as it is unless' in caplog.text) == warned
+
+
 @pytest.mark.parametrize('batch_size, drop_last, fails', [(9, False, True), (1, True, True), (9, True, False),
                                                           (8, False, False)])
 def test_a_last_batch_of_one_image(batch_size, drop_last, fails):
