@@ -7,7 +7,8 @@ Known:    not trained with mmssl yet; VISSL published 64.4 % linear evaluation o
 
 The learning rate rises from 0.6 to 4.8 in 10 epochs and falls to 0 along a cosine. For another batch it is 0.3 for
 each 256 images. VISSL's cosine is already at 97.6 % of the peak when the warm-up ends, and on one node it has no
-warm-up; here it begins at the peak, as in the paper.
+warm-up; here it begins at the peak, as in the paper. Norms and biases take LARS's rate and decay too, as in VISSL; the
+paper leaves them out.
 """
 _base_ = [
     '../_base_/models/simclr.py',
