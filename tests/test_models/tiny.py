@@ -5,6 +5,8 @@ from mmssl.models import Encoder, build_algorithm
 
 DIM = 16
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='SyncBN'))
+# a stride over maps of 1 x 1, which patches end with, leaves bfloat16 gradients unset on a CPU (a fault of torch)
+FOR_PATCHES = dict(BACKBONE, strides=(1, 2, 2, 1))
 NECK = dict(type='NonLinearNeck', in_channels=64, hid_channels=32, out_channels=DIM)
 PREDICTOR = dict(type='LatentPredictHead', predictor=dict(NECK, in_channels=DIM, with_last_bn=False))
 CONTRAST = dict(type='ContrastiveHead', temperature=0.2)
@@ -48,7 +50,7 @@ CONFIGS = dict(
         head=dict(type='ClsHead', with_avg_pool=True, in_channels=64, num_classes=3)),
     Jigsaw=dict(
         type='Jigsaw',
-        backbone=BACKBONE,
+        backbone=FOR_PATCHES,
         neck=dict(
             type='ChainNeck',
             necks=[
@@ -60,7 +62,7 @@ CONFIGS = dict(
         head=dict(type='ClsHead', in_channels=None, num_classes=5)),
     PIRL=dict(
         type='PIRL',
-        backbone=BACKBONE,
+        backbone=FOR_PATCHES,
         neck=dict(type='MLPNeck', channels=[DIM]),
         patch_neck=dict(
             type='ChainNeck',
