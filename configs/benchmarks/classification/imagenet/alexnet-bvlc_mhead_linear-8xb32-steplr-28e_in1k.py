@@ -7,5 +7,4 @@ Weights of Caffe2 are read after tools/model_converters/convert.py --bgr2rgb.
 """
 _base_ = 'alexnet-rotnet_mhead_linear-8xb32-steplr-28e_in1k.py'
 
-model = dict(
-    backbone=dict(variant='bvlc'), head=dict(map_channels=[96, 256, 384, 384, 256], map_sizes=[54, 26, 12, 12, 12]))
+model = dict(backbone=dict(variant='bvlc'), head=dict(map_sizes=[54, 26, 12, 12, 12]))

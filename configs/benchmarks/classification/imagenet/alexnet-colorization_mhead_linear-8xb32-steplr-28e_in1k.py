@@ -7,9 +7,7 @@ The network sees L of images in Lab alone.
 """
 _base_ = 'alexnet-rotnet_mhead_linear-8xb32-steplr-28e_in1k.py'
 
-model = dict(
-    backbone=dict(variant='colorization'),
-    head=dict(map_channels=[96, 256, 384, 384, 256], map_sizes=[54, 26, 12, 12, 12]))
+model = dict(backbone=dict(variant='colorization'), head=dict(map_sizes=[54, 26, 12, 12, 12]))
 
 # L from -50 to 50, as the published weights take it
 img_norm_cfg = dict(mean=[0.5, 128 / 255, 128 / 255], std=[0.01, 1 / 255, 1 / 255])

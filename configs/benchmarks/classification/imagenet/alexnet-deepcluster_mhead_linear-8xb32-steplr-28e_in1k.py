@@ -7,4 +7,4 @@ The network finds the edges that it sees by itself. The maps have 9600, 9216, 96
 """
 _base_ = 'alexnet-rotnet_mhead_linear-8xb32-steplr-28e_in1k.py'
 
-model = dict(backbone=dict(variant='deepcluster'), head=dict(map_channels=[96, 256, 384, 384, 256]))
+model = dict(backbone=dict(variant='deepcluster'))

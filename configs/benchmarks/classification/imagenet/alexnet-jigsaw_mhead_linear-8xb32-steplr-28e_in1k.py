@@ -8,6 +8,4 @@ wide, as those of the others.
 """
 _base_ = 'alexnet-rotnet_mhead_linear-8xb32-steplr-28e_in1k.py'
 
-model = dict(
-    backbone=dict(variant='jigsaw'),
-    head=dict(map_channels=[96, 256, 384, 384, 256], pool_type=['grid:10', 'grid:6', 'grid:5', 'grid:5', 'grid:6']))
+model = dict(backbone=dict(variant='jigsaw'), head=dict(pool_type=['grid:10', 'grid:6', 'grid:5', 'grid:5', 'grid:6']))

@@ -19,7 +19,6 @@ model = dict(
     head=dict(
         pool_type=['19s4', '12s3', '9s1', '9s1', '8s1'],
         in_indices=stages,
-        map_channels=[64, 192, 384, 256, 256],
         map_sizes=[55, 27, 13, 13, 13],
         norm_cfg=dict(_delete_=True, type='SyncBN')))
 
