@@ -1,25 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """ImageNet in two crops of 224 pixels and four of 96."""
-_base_ = './imagenet.py'
+_base_ = './imagenet_swav_mcrop-2-6.py'
 
-dataset_type = 'MultiViewDataset'
-img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-# True: workers hand over uint8, and a whole batch is normalised at once on the device
-prefetch = True
-
-color_pipeline = [
-    dict(
-        type='RandomAppliedTrans',
-        transforms=[dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)],
-        p=0.8),
-    dict(type='RandomGrayscale', p=0.2),
-    dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=0.5),
-    dict(type='RandomHorizontalFlip', p=0.5),
-]
-if not prefetch:
-    color_pipeline.extend([dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)])
-train_pipeline1 = [dict(type='RandomResizedCrop', size=224, scale=(0.14, 1.)), *color_pipeline]
-train_pipeline2 = [dict(type='RandomResizedCrop', size=96, scale=(0.05, 0.14)), *color_pipeline]
-
-data = dict(
-    train=dict(type=dataset_type, num_views=[2, 4], pipelines=[train_pipeline1, train_pipeline2], prefetch=prefetch))
+data = dict(train=dict(num_views=[2, 4]))
