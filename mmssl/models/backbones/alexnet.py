@@ -6,11 +6,11 @@ from typing import NamedTuple
 from mmcv.cnn import build_norm_layer
 from mmcv.runner import BaseModule
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl.utils.errors import ConfigError, nearest
 from ..builder import BACKBONES
 from ..utils.channels import check_image_channels
+from ..utils.norm import keep_statistics
 from ..utils.sobel import Sobel
 from ..utils.stages import check_frozen_stages, stage_numbers
 
@@ -126,9 +126,7 @@ class AlexNet(BaseModule):
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            keep_statistics(self)
         return self
 
     def forward(self, x):

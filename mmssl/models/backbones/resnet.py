@@ -4,11 +4,11 @@ from mmcv.cnn import ConvModule, build_conv_layer, build_norm_layer, constant_in
 from mmcv.cnn.bricks import DropPath
 from mmcv.runner import BaseModule
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..builder import BACKBONES
 from ..utils.channels import check_image_channels
+from ..utils.norm import keep_statistics
 from ..utils.stages import check_frozen_stages, check_stages
 
 
@@ -292,9 +292,7 @@ class ResNet(BaseModule):
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            keep_statistics(self)
         return self
 
     def _stem(self, x):

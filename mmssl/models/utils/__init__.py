@@ -17,9 +17,9 @@ from .sobel import Sobel
 from .weight_norm import WeightNormLinear
 
 __all__ = [
-    'WeightNormLinear', 'Accuracy', 'Encoder', 'ExtractProcess', 'GatherLayer', 'HOGLayerC', 'MomentumEncoder',
-    'MultiExtractProcess', 'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm',
-    'SyncBatchNorm', 'accuracy', 'ema_update', 'hog_of_patches', 'map_pixels', 'patchify', 'unpatchify'
+    'Accuracy', 'Encoder', 'ExtractProcess', 'GatherLayer', 'HOGLayerC', 'MomentumEncoder', 'MultiExtractProcess',
+    'MultiPooling', 'MultiPrototypes', 'PretrainedInit', 'Sobel', 'SplitBatchNorm', 'SyncBatchNorm', 'WeightNormLinear',
+    'accuracy', 'ema_update', 'hog_of_patches', 'map_pixels', 'patchify', 'unpatchify'
 ]
 sys.modules[__name__].__class__ = old_places.FunctionsFirst
 

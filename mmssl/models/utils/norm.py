@@ -141,3 +141,10 @@ def convert_batch_norms(module, norm_cfg):
         for weight in new.parameters():
             weight.requires_grad_(False)
     return new.train(module.training)
+
+
+def keep_statistics(module):
+    """Put the batch norms of a network, which is in training mode, into evaluation mode (`norm_eval` of backbones)."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.eval()
