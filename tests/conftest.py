@@ -293,3 +293,22 @@ PartitionName=debug Nodes={host} Default=YES MaxTime=30 State=UP
         for process in reversed(started):
             process.terminate()
             process.wait(20)
+
+
+@pytest.fixture(scope='module')
+def tiny_files(tmp_path_factory):
+    """A folder with a small network of grey images, tiny.py, and its checkpoint tiny.pth; and the network."""
+    from mmssl.models import build_algorithm
+    from mmssl.utils.checkpoint import save_checkpoint
+    from mmssl.utils.config import load_config
+    folder = tmp_path_factory.mktemp('tiny')
+    (folder / 'tiny.py').write_text("""
+model = dict(
+    type='Classification',
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
+""")
+    torch.manual_seed(1)
+    model = build_algorithm(load_config(folder / 'tiny.py').model)
+    model.init_weights()
+    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
+    return folder, model

@@ -3,7 +3,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from mmssl.apis import train_model
 from mmssl.datasets import build_dataset
@@ -14,27 +13,11 @@ from mmssl.utils.config import load_config
 from mmssl.utils.errors import ConfigError
 
 DATA = 'configs/benchmarks/classification/digits.py'
-MODEL = """
-model = dict(
-    type='Classification',
-    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
-"""
 
 
 @pytest.fixture(scope='module')
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('clusterfit')
-    (folder / 'tiny.py').write_text(MODEL)
-    torch.manual_seed(1)
-    model = build_algorithm(load_config(folder / 'tiny.py').model)
-    model.init_weights()
-    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
-    return folder, model
-
-
-@pytest.fixture(scope='module')
-def cluster(files, call_tool):
-    folder, _ = files
+def cluster(tiny_files, call_tool):
+    folder, _ = tiny_files
 
     def run(out, *arguments, **options):
         return call_tool('tools/cluster_features.py', folder / 'tiny.py', folder / 'tiny.pth', '--dataset-config', DATA,
@@ -44,18 +27,18 @@ def cluster(files, call_tool):
 
 
 @pytest.fixture(scope='module')
-def written(files, cluster):
-    done = cluster(files[0] / 'the one')
-    return files[0] / 'the one', done.stdout + done.stderr
+def written(tiny_files, cluster):
+    done = cluster(tiny_files[0] / 'the one')
+    return tiny_files[0] / 'the one', done.stdout + done.stderr
 
 
 def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def test_what_the_files_hold(files, written):
+def test_what_the_files_hold(tiny_files, written):
     """Each label is that of the nearest centroid of the features of unit length, of both splits."""
-    _, model = files
+    _, model = tiny_files
     folder, told = written
     cfg = load_config(DATA)
     centroids = np.load(folder / 'centroids.npy')
@@ -79,17 +62,17 @@ def test_what_the_files_hold(files, written):
     ]
 
 
-def test_two_processes_make_the_same_clusters(files, written, cluster):
-    folder, _ = files
+def test_two_processes_make_the_same_clusters(tiny_files, written, cluster):
+    folder, _ = tiny_files
     cluster(folder / 'two', processes=2)
     for name in ('train_labels.npy', 'val_labels.npy'):
         assert (np.load(written[0] / name) == np.load(folder / 'two' / name)).mean() > 0.999
     np.testing.assert_allclose(np.load(folder / 'two/centroids.npy'), np.load(written[0] / 'centroids.npy'), atol=1e-4)
 
 
-def test_components_and_faiss_on_stored_features(files, written, cluster):
+def test_components_and_faiss_on_stored_features(tiny_files, written, cluster):
     """A second run takes the features of the first, and may be of another number of clusters and another backend."""
-    folder, _ = files
+    folder, _ = tiny_files
     done = cluster(folder / 'the one', '--clusters', 7, '--pca', 5, '--backend', 'faiss', '--out-dir', folder / 'pca',
                    '--features', folder / 'the one/features')
     assert 'features of 1437 images from' in done.stdout + done.stderr
@@ -107,11 +90,11 @@ def test_components_and_faiss_on_stored_features(files, written, cluster):
     (['--pca', 0], '--pca must be 1 component or more, got 0'),
     (['--pca', 33], '--pca takes 1 to 32 components, for 1437 samples of 32 dimensions; got 33'),
 ])
-def test_what_cannot_be(files, cluster, arguments, message):
-    out = files[0] / ('the one' if 33 in arguments else 'none')
+def test_what_cannot_be(tiny_files, cluster, arguments, message):
+    out = tiny_files[0] / ('the one' if 33 in arguments else 'none')
     done = cluster(out, *arguments, check=False)
     assert done.returncode and message in done.stderr and 'Traceback' not in done.stderr
-    assert not (files[0] / 'none').exists()
+    assert not (tiny_files[0] / 'none').exists()
 
 
 def _components(rank, world_size):
@@ -158,7 +141,7 @@ def test_what_cannot_be_clustered(options, message):
         clusterfit.run(x, np.arange(10), **{**dict(num_clusters=3), **options})
 
 
-def test_training_on_the_labels(files, written, tmp_path):
+def test_training_on_the_labels(tiny_files, written, tmp_path):
     """The second step: labels of the file; too few outputs are refused with the number that is right."""
     folder, _ = written
     cfg = load_config(
@@ -168,7 +151,7 @@ def test_training_on_the_labels(files, written, tmp_path):
             'data.workers_per_gpu': 0,
             'work_dir': str(tmp_path)
         })
-    cfg.model = load_config(files[0] / 'tiny.py').model
+    cfg.model = load_config(tiny_files[0] / 'tiny.py').model
     dataset = build_dataset(cfg.data.train)
     assert (dataset.gt_labels == np.load(folder / 'train_labels.npy')).all()
     for classes, message in ((11, 'set model.head.num_classes=12 or more'), (12, None)):

@@ -11,34 +11,16 @@ import torch
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features
 from mmssl.evaluation.stored_features import files_digest, first_difference, load_features, store_features
-from mmssl.models import build_algorithm
-from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
 from mmssl.utils.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = 'configs/benchmarks/classification/digits.py'
-MODEL = """
-model = dict(
-    type='Classification',
-    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
-"""
 
 
 @pytest.fixture(scope='module')
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('extract')
-    (folder / 'tiny.py').write_text(MODEL)
-    torch.manual_seed(1)
-    model = build_algorithm(load_config(folder / 'tiny.py').model)
-    model.init_weights()
-    save_checkpoint(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
-    return folder, model
-
-
-@pytest.fixture(scope='module')
-def extract(files, call_tool):
-    folder, _ = files
+def extract(tiny_files, call_tool):
+    folder, _ = tiny_files
 
     def run(out, *arguments, **options):
         return call_tool('tools/extract_features.py', folder / 'tiny.py', '--checkpoint', folder / 'tiny.pth',
@@ -50,13 +32,13 @@ def extract(files, call_tool):
 
 
 @pytest.fixture(scope='module')
-def written(files, extract):
-    extract(files[0] / 'one')
-    return files[0] / 'one'
+def written(tiny_files, extract):
+    extract(tiny_files[0] / 'one')
+    return tiny_files[0] / 'one'
 
 
-def test_files_hold_what_the_function_returns(files, written):
-    _, model = files
+def test_files_hold_what_the_function_returns(tiny_files, written):
+    _, model = tiny_files
     cfg = load_config(DATA)
     expected = extract_features(
         model, build_dataset(cfg.data.val), layers=('stage2', 'pooled'), img_norm_cfg=cfg.img_norm_cfg, pool_type='gem')
@@ -72,8 +54,8 @@ def test_files_hold_what_the_function_returns(files, written):
     ]
 
 
-def test_two_processes_write_the_same_bytes(files, written, extract):
-    folder, _ = files
+def test_two_processes_write_the_same_bytes(tiny_files, written, extract):
+    folder, _ = tiny_files
     extract(folder / 'two', processes=2)
     for path in written.glob('*.npy'):
         assert path.read_bytes() == (folder / 'two' / path.name).read_bytes(), path.name
@@ -83,10 +65,10 @@ class Killed(BaseException):
     pass
 
 
-def test_a_killed_run_goes_on(files, written, tmp_path, extract, monkeypatch):
+def test_a_killed_run_goes_on(tiny_files, written, tmp_path, extract, monkeypatch):
     """Of four shards two are done when it is killed; the others alone are extracted afterwards."""
     from mmssl.evaluation import stored_features
-    folder, model = files
+    folder, model = tiny_files
     cfg = load_config(DATA, {'data.samples_per_gpu': 32})
     dataset, known = build_dataset(cfg.data.val), json.loads((written / 'val.json').read_text())
     settings = {
@@ -119,8 +101,8 @@ def test_a_killed_run_goes_on(files, written, tmp_path, extract, monkeypatch):
     assert done.returncode and 'batch_size is 32 there, 16 here' in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_another_tool_takes_them(files, run_tool, call_tool, tmp_path):
-    folder, _ = files
+def test_another_tool_takes_them(tiny_files, run_tool, call_tool, tmp_path):
+    folder, _ = tiny_files
     data = tmp_path / 'data.py'
     data.write_text(f"_base_ = '{ROOT / DATA}'\n"
                     'data = dict(train=dict(data_source=dict(num_images=200)))\n')
@@ -153,8 +135,8 @@ def test_other_images_of_equal_number_are_told(photo_folder, tmp_path):
     assert first_difference(dict(a=dict(b=1, c=2)), dict(a=dict(b=1)), ['a']) == 'a.c is 2 there, None here'
 
 
-def test_bad_input(files, call_tool, tmp_path):
-    folder, _ = files
+def test_bad_input(tiny_files, call_tool, tmp_path):
+    folder, _ = tiny_files
     done = call_tool(
         'tools/extract_features.py', folder / 'tiny.py', '--out-dir', tmp_path, '--pool-type', 'gem:x', check=False)
     assert done.returncode == 2 and "'gem:x' is no pooling" in done.stderr
@@ -169,9 +151,9 @@ data = dict(samples_per_gpu=5, workers_per_gpu=0, **{{
 """
 
 
-def test_broken_images(files, photo_folder, tmp_path, call_tool, warnings_of_data):
+def test_broken_images(tiny_files, photo_folder, tmp_path, call_tool, warnings_of_data):
     """They are left out of files and figures, whose rows and names stay those of each other, and are listed."""
-    folder, model = files
+    folder, model = tiny_files
     names = [os.fsencode(tmp_path / "it's broken/china") + name for name in (b'/03.jpg', b'/k\xe4fer.jpg')]
     for number, name in enumerate(('good', "it's broken")):
         shutil.copytree(photo_folder, tmp_path / name)
