@@ -12,7 +12,7 @@ from mmssl.models.utils.patch_embed import PatchEmbed
 from mmssl.models.utils.patches import patchify
 from mmssl.models.utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
 from mmssl.models.utils.transformer_blocks import (FFN, CAETransformerRegressorLayer, CrossMultiheadAttention,
-                                                   MultiheadAttention, MultiheadAttentionWithRPE,
+                                                   MultiheadAttention, MultiheadAttentionWithRPE, SwiGLUFFN,
                                                    TransformerEncoderLayer, relative_position_index, run_layers)
 from mmssl.utils.errors import ConfigError
 
@@ -141,6 +141,31 @@ def test_ffn(num_fcs):
     torch.testing.assert_close(ffn(x), expected @ fc.weight.T + fc.bias)
 
 
+def test_swiglu():
+    """Number by number, and timm's network with the same weights."""
+    from timm.layers import SwiGLUPacked
+    ffn = randomise(SwiGLUFFN(6, 25))  # two thirds of 25 are 16
+    assert {name: tuple(p.shape) for name, p in ffn.named_parameters()} == {
+        'w12.weight': (32, 6), 'w12.bias': (32, ), 'w3.weight': (6, 16), 'w3.bias': (6, )
+    }  # yapf: disable
+    x = tokens(2, 4, 6).requires_grad_()
+    gate, value = (x @ w.T + b for w, b in zip(ffn.w12.weight.chunk(2), ffn.w12.bias.chunk(2)))
+    expected = (gate / (1 + (-gate).exp()) * value) @ ffn.w3.weight.T + ffn.w3.bias
+    torch.testing.assert_close(ffn(x), expected)
+    weights, inputs = torch.randn_like(expected), (x, *ffn.parameters())
+    for got, want in zip(*(torch.autograd.grad(out, inputs, weights) for out in (ffn(x), expected))):
+        torch.testing.assert_close(got, want)
+    timms = SwiGLUPacked(6, 32).double()
+    timms.load_state_dict({k.replace('w12', 'fc1').replace('w3', 'fc2'): v for k, v in ffn.state_dict().items()})
+    torch.testing.assert_close(ffn(x), timms(x))
+    assert SwiGLUFFN(1536, 6144).w3.in_features == 4096  # of DINOv2's giant network
+    for wrong in (dict(num_fcs=3), dict(act_cfg=dict(type='ReLU'))):
+        with pytest.raises(ConfigError, match='leave num_fcs and act_cfg out'):
+            TransformerEncoderLayer(8, 2, 12, ffn='swiglu', **wrong)
+    with pytest.raises(ConfigError, match="'mlp' or 'swiglu', got 'glu'"):
+        TransformerEncoderLayer(8, 2, 12, ffn='glu')
+
+
 @pytest.mark.parametrize('init_values', [0, 0.3])
 def test_layer(init_values):
     """LayerScale multiplies the branches channel by channel; without it there are no such parameters."""
@@ -213,10 +238,51 @@ def test_a_dropped_path_is_that_of_a_sample():
         torch.testing.assert_close(row, x[0] if was_skipped else taken)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_branches_of_a_subset(dtype):
+    """Of 7 samples floor(7 * 0.7) are computed, with 7 / 4 of their branches; the others are the shortcut."""
+    layer = TransformerEncoderLayer(8, 2, 12, drop_path_rate=0.3, drop_path_subset=True)
+    x = torch.randn(7, 5, 8)
+    sizes = []
+    layer.attn.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    for p in layer.ffn.parameters():
+        nn.init.zeros_(p)
+    with torch.autocast('cpu', torch.bfloat16, enabled=dtype != torch.float32):
+        out, branch = layer(x), layer.attn(layer.ln1(x))
+    assert sizes == [4, 7] and out.dtype == torch.float32
+    kept = (out != x).flatten(1).any(1)
+    assert kept.sum() == 4
+    tolerance = dict(rtol=1e-5, atol=1e-6) if dtype == torch.float32 else dict(rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(out[kept], (x + 7 / 4 * branch.float())[kept], **tolerance)
+    assert layer.eval()(x).equal(TransformerEncoderLayer.forward(layer, x)) and layer(x).ne(x).flatten(1).any(1).all()
+
+
+def test_subsets_have_the_expectation_of_all():
+    """The mean over many draws is the layer without dropped paths, where the branch is linear, and so is its gradient;
+    a rate up to 0.1 and no rate draw as without subsets, and a single sample is always computed."""
+    layer = randomise(TransformerEncoderLayer(8, 2, 12, drop_path_rate=0.4, drop_path_subset=True)).double()
+    linear = nn.Linear(8, 8).double()
+    x = tokens(5, 3, 8).requires_grad_()
+    mean = sum(layer.add_branch(x, linear) for _ in range(3000)) / 3000
+    torch.testing.assert_close(mean, x + linear(x), rtol=0.05, atol=0.06)
+    grads = [torch.autograd.grad(out.square().sum(), x)[0] for out in (mean, x + linear(x))]
+    torch.testing.assert_close(*grads, rtol=0.1, atol=0.3)
+    torch.testing.assert_close(layer.add_branch(x[:1], linear), (x + linear(x))[:1])
+    for rate in (0., 0.1):
+        ways = []
+        for subset in (False, True):
+            torch.manual_seed(0)
+            layer = TransformerEncoderLayer(8, 2, 12, drop_path_rate=rate, drop_path_subset=subset)
+            ways.append(layer(x.float()))
+        assert ways[0].equal(ways[1])
+
+
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_layers_whose_insides_are_computed_again(with_cp):
+@pytest.mark.parametrize('subset', [False, True])
+def test_layers_whose_insides_are_computed_again(with_cp, subset):
     """The same random numbers the second time: gradients with dropped paths are those of a layer that keeps all."""
-    layers = nn.ModuleList(TransformerEncoderLayer(8, 2, 12, drop_rate=0.2, drop_path_rate=0.3) for _ in range(3))
+    layers = nn.ModuleList(
+        TransformerEncoderLayer(8, 2, 12, drop_rate=0.2, drop_path_rate=0.3, drop_path_subset=subset) for _ in range(3))
     x = torch.randn(6, 5, 8)
     calls = []
     layers[1].register_forward_pre_hook(lambda *args: calls.append(args))

@@ -123,6 +123,25 @@ def test_architectures(arch, patch_size, parameters):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+def test_the_giant_of_dinov2():
+    """As many parameters as timm's, which has 518 px (37 x 37 positions) and LayerScale, and no mask token."""
+    import timm
+    with torch.device('meta'):
+        theirs = timm.create_model('vit_giant_patch14_dinov2')
+        model = build_backbone(
+            dict(
+                type='DINOViT',
+                arch='giant',
+                patch_size=14,
+                img_size=518,
+                ffn='swiglu',
+                init_values=1e-5,
+                drop_path_rate=0.4,
+                drop_path_subset=True))
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in theirs.parameters()) > 1.1e9
+    assert all(layer.drop_path_subset for layer in model.layers)
+
+
 def test_other_architectures():
     """All names build, and wrong ones are named; the small one is timm's of 2020, which had no bias of qkv."""
     from mmssl.models import VisionTransformer

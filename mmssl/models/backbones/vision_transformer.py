@@ -40,8 +40,9 @@ class VisionTransformer(BaseModule):
         frozen_stages (int): Layers without gradient; from 0 on the embeddings too, with the last layer the final norm.
         norm_eval (bool): Accepted for old configs: there is no batch norm.
         init_cfg (dict, optional): Initialisation.
-        arch (str | dict): 'deit-tiny', 'deit-small', 'mocov3-small', 'small', 'base', 'large', 'huge' (see arch_zoo),
-            or a dict with embed_dims, num_layers, num_heads and feedforward_channels.
+        arch (str | dict): 'deit-tiny', 'deit-small', 'mocov3-small', 'small', 'base', 'large', 'huge', 'giant' (see
+            arch_zoo), or a dict with embed_dims, num_layers, num_heads and feedforward_channels. DINOv2's giant one
+            has ffn='swiglu'.
         img_size (int | tuple[int]): Height and width of the images in pixels. Position embeddings are interpolated for
             images of other sizes, and for checkpoints of other sizes.
         patch_size (int): Length of a patch's side in pixels.
@@ -49,6 +50,7 @@ class VisionTransformer(BaseModule):
         out_indices (int | Sequence[int]): Layers, from 0, whose output is returned; negative ones count from the end.
         drop_rate (float): Probability that an output of a linear layer, or of the embedding, is dropped.
         drop_path_rate (float): Probability that a sample skips the last layer; it rises linearly from 0.
+        drop_path_subset (bool): See TransformerEncoderLayer.
         qkv_bias (bool): See MultiheadAttention.
         norm_cfg (dict): Norm.
         final_norm (bool): Norm behind the last layer.
@@ -61,6 +63,7 @@ class VisionTransformer(BaseModule):
         with_cp (bool): Compute the insides of layers again in the backward pass instead of keeping them.
         init_values (float, optional): See TransformerEncoderLayer.
         use_window (bool): Relative position bias in the attention, for images of `img_size` only.
+        ffn (str): 'mlp' or 'swiglu'; see TransformerEncoderLayer.
 
     Raises:
         ConfigError: An unknown architecture, or layers that are not there.
@@ -70,6 +73,7 @@ class VisionTransformer(BaseModule):
         **dict.fromkeys(['b', 'base', 'deit-b', 'deit-base'], _arch(768, 12, 12, 3072)),
         **dict.fromkeys(['l', 'large'], _arch(1024, 24, 16, 4096)),
         **dict.fromkeys(['h', 'huge'], _arch(1280, 32, 16, 5120)),
+        **dict.fromkeys(['g', 'giant'], _arch(1536, 40, 24, 6144)),
         **dict.fromkeys(['deit-t', 'deit-tiny'], _arch(192, 12, 3, 768)),
         **dict.fromkeys(['deit-s', 'deit-small'], _arch(384, 12, 6, 1536)),
         'mocov3-small': _arch(384, 12, 12, 1536),
@@ -99,7 +103,9 @@ class VisionTransformer(BaseModule):
                  with_cp=False,
                  init_values=None,
                  use_window=False,
-                 with_cls_token=True):
+                 with_cls_token=True,
+                 ffn='mlp',
+                 drop_path_subset=False):
         super().__init__(init_cfg)
         if self.needs_cls_token and not with_cls_token:
             raise ConfigError(f'{type(self).__name__} needs its class token: with_cls_token must be True')
@@ -135,7 +141,9 @@ class VisionTransformer(BaseModule):
                     window_size=self.patch_resolution if use_window else None,
                     qkv_bias=qkv_bias,
                     norm_cfg=norm_cfg,
-                    init_values=init_values), **cfg)
+                    init_values=init_values,
+                    ffn=ffn,
+                    drop_path_subset=drop_path_subset), **cfg)
             check_arguments(TransformerEncoderLayer, cfg)
             self.layers.append(TransformerEncoderLayer(**cfg))
         self.final_norm = final_norm

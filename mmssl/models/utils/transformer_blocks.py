@@ -10,6 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mmssl.utils.errors import ConfigError
 
+SMALL_RATE = 0.1  # up to which drop_path_subset would save too little
+
 
 def run_layers(layers, x, with_cp=False):
     """Layers one after another; with `with_cp`, their insides are computed again in the backward pass."""
@@ -195,6 +197,30 @@ class FFN(nn.Module):
         return self.layers(x)
 
 
+class SwiGLUFFN(nn.Module):
+    """Two linear maps, one of which is the gate of the other, and one back <https://arxiv.org/abs/2002.05202>.
+
+    As in DINOv2's largest network, the hidden dimension is two thirds of that of an MLP, rounded up to a multiple of 8,
+    so that both have about as many parameters. The two maps are one layer, `w12`, whose first half is the gate.
+
+    Args:
+        embed_dims (int): Dimension of the tokens.
+        feedforward_channels (int): Hidden dimension of the MLP in whose place this stands.
+        ffn_drop (float): Probability that an output of a layer is dropped.
+    """
+
+    def __init__(self, embed_dims, feedforward_channels, ffn_drop=0.):
+        super().__init__()
+        hidden = -(-(feedforward_channels * 2 // 3) // 8) * 8
+        self.w12 = nn.Linear(embed_dims, 2 * hidden)
+        self.w3 = nn.Linear(hidden, embed_dims)
+        self.drop = nn.Dropout(ffn_drop)
+
+    def forward(self, x):
+        gate, value = self.w12(x).chunk(2, -1)
+        return self.drop(self.w3(self.drop(F.silu(gate) * value)))
+
+
 class TransformerEncoderLayer(BaseModule):
     """Attention and MLP, each behind a norm and beside a shortcut.
 
@@ -206,13 +232,20 @@ class TransformerEncoderLayer(BaseModule):
         drop_rate (float): Probability that an output of a linear layer is dropped.
         attn_drop_rate (float): Probability that a weight of the attention is dropped.
         drop_path_rate (float): Probability that a sample takes the shortcut alone.
+        drop_path_subset (bool): Compute the branches for those samples alone that do not take the shortcut alone, which
+            saves their time and memory (DINOv2, https://arxiv.org/abs/2304.07193, section 5). The number of these is
+            then no random one. Rates up to 0.1 would save little and are dropped as without it.
         num_fcs (int): Number of linear layers of the MLP.
         qkv_bias (bool): See MultiheadAttention.
         act_cfg (dict): Activation of the MLP.
         norm_cfg (dict): Norm.
         init_values (float, optional): Initial factors of both branches, learned a channel (LayerScale); 0 or None for
             no such factors.
+        ffn (str): 'mlp', or 'swiglu' for a SwiGLUFFN in its place.
         init_cfg (dict, optional): Initialisation.
+
+    Raises:
+        ConfigError: Another `ffn`, or arguments that a SwiGLUFFN does not have.
     """
 
     def __init__(self,
@@ -228,8 +261,14 @@ class TransformerEncoderLayer(BaseModule):
                  act_cfg=dict(type='GELU'),
                  norm_cfg=dict(type='LN'),
                  init_values=0.,
-                 init_cfg=None):
+                 init_cfg=None,
+                 ffn='mlp',
+                 drop_path_subset=False):
         super().__init__(init_cfg)
+        if ffn not in ('mlp', 'swiglu'):
+            raise ConfigError(f"ffn is 'mlp' or 'swiglu', got {ffn!r}")
+        if ffn == 'swiglu' and (num_fcs != 2 or act_cfg != dict(type='GELU')):
+            raise ConfigError("ffn='swiglu' has two layers and an activation of its own: leave num_fcs and act_cfg out")
         self.ln1 = build_norm_layer(norm_cfg, embed_dims)[1]
         args = dict(attn_drop=attn_drop_rate, proj_drop=drop_rate, qkv_bias=qkv_bias)
         if window_size is None:
@@ -237,8 +276,12 @@ class TransformerEncoderLayer(BaseModule):
         else:
             self.attn = MultiheadAttentionWithRPE(embed_dims, num_heads, window_size, **args)
         self.ln2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = FFN(embed_dims, feedforward_channels, num_fcs, act_cfg, drop_rate)
+        if ffn == 'mlp':
+            self.ffn = FFN(embed_dims, feedforward_channels, num_fcs, act_cfg, drop_rate)
+        else:
+            self.ffn = SwiGLUFFN(embed_dims, feedforward_channels, drop_rate)
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
+        self.drop_path_subset = drop_path_subset
         self.gamma_1 = self.gamma_2 = None
         if init_values:
             self.gamma_1 = nn.Parameter(torch.full((embed_dims, ), float(init_values)))
@@ -246,8 +289,17 @@ class TransformerEncoderLayer(BaseModule):
 
     def forward(self, x):
         """Tokens, B x N x D, to tokens of the same shape."""
-        x = x + self.drop_path(_scaled(self.attn(self.ln1(x)), self.gamma_1))
-        return x + self.drop_path(_scaled(self.ffn(self.ln2(x)), self.gamma_2))
+        x = self.add_branch(x, lambda x: _scaled(self.attn(self.ln1(x)), self.gamma_1))
+        return self.add_branch(x, lambda x: _scaled(self.ffn(self.ln2(x)), self.gamma_2))
+
+    def add_branch(self, x, branch):
+        """x + branch(x), in training without the branch for some samples."""
+        rate = getattr(self.drop_path, 'drop_prob', 0.) if self.training and self.drop_path_subset else 0.
+        if rate <= SMALL_RATE:
+            return x + self.drop_path(branch(x))
+        kept = max(1, int(len(x) * (1 - rate)))
+        rows = torch.randperm(len(x), device=x.device)[:kept]
+        return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=len(x) / kept)
 
 
 def _scaled(x, gamma):
