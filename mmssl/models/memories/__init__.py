@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
+from ..utils.drawing import keyed_integers
 from .cluster import InterCLRMemory, ODCMemory
 from .crop_memory import CropMemory
-from .drawing import keyed_integers
 from .queue import enqueue, nearest_keys, new_queue
 from .simple import SimpleMemory, bank_similarities, blend_features
 

@@ -9,7 +9,7 @@ from mmssl.utils.errors import ConfigError
 from ..builder import MEMORIES
 from ..losses import in_float32, unit_vectors
 from ..utils.channels import settle
-from .drawing import keyed_integers
+from ..utils.drawing import keyed_integers
 
 
 @in_float32
