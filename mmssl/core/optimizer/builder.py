@@ -8,7 +8,8 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
 from ..builder import OPTIMIZER_BUILDERS, OPTIMIZERS
-from .param_groups import BY_KIND, gather_groups, regex_options
+from .layer_rates import is_number, layer_factors
+from .param_groups import BY_KIND, BY_LAYER, gather_groups, regex_options
 
 
 @OPTIMIZER_BUILDERS.register_module()
@@ -20,8 +21,14 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         paramwise_cfg (dict, optional): Options by regular expression over parameter names (lr, lr_mult, momentum,
             momentum_mult, weight_decay, weight_decay_mult, lars_exclude, fix_lr, or any argument of the optimizer),
             and mmcv's options by kind of layer, such as norm_decay_mult and custom_keys, over which those by
-            expression go.
+            expression go. `flat_decay_mult` multiplies the weight decay of all one-dimensional parameters (biases,
+            norms, LayerScale); those by expression go over it too. `layer_decay_rate` and `patch_embed_mult` multiply
+            the rates of a transformer's layers, whatever sets these; see layer_factors.
+
+    Raises:
+        ConfigError: An unknown option, one that has nothing to multiply, or a model without a trainable parameter.
     """
+    model_type = None  # of the backbone whose layers have rates of their own, where it must be one of these
 
     def __call__(self, model):
         model = unwrap(model)
@@ -44,7 +51,8 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         """Name, parameter and dict of options of each trainable parameter; see regex_options for the arguments."""
         everything = self.paramwise_cfg
         self.paramwise_cfg = {key: value for key, value in everything.items() if key in BY_KIND}
-        by_name = {key: value for key, value in everything.items() if key not in BY_KIND}
+        by_name = {key: value for key, value in everything.items() if key not in BY_KIND + BY_LAYER}
+        factors, flat = self.factors(model, cfg, everything), everything.get('flat_decay_mult', 1.)
         groups = []
         try:
             if self.paramwise_cfg:
@@ -54,7 +62,27 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         finally:
             self.paramwise_cfg = everything
         by_kind = {id(g['params'][0]): {k: v for k, v in g.items() if k != 'params'} for g in groups}
-        return ((n, p, {**by_kind.get(id(p), {}), **own}) for n, p, own in regex_options(model, cfg, by_name, known))
+        for name, parameter, by_expression in regex_options(model, cfg, by_name, known):
+            own = {**by_kind.get(id(parameter), {})}
+            if parameter.dim() <= 1 and 'flat_decay_mult' in everything:
+                own['weight_decay'] = flat * own.get('weight_decay', cfg['weight_decay'])
+            own.update(by_expression)
+            if name in factors:
+                own['lr'] = own.get('lr', cfg['lr']) * factors[name]
+            yield name, parameter, own
+
+    def factors(self, model, cfg, options):
+        """What the options by layer multiply the rates with, by name of parameter; {} where there are none."""
+        if 'flat_decay_mult' in options:
+            flat = options['flat_decay_mult']
+            if not (is_number(flat) and flat >= 0):
+                raise ConfigError(f'flat_decay_mult is a number from 0 on, got {flat!r}')
+            if cfg.get('weight_decay') is None:
+                raise ConfigError('flat_decay_mult needs `weight_decay` in the config of the optimizer')
+        by_layer = {key: options[key] for key in ('layer_decay_rate', 'patch_embed_mult') if key in options}
+        if by_layer and cfg.get('lr') is None:
+            raise ConfigError(f'{" and ".join(by_layer)} needs the base rate `lr` in the config of the optimizer')
+        return layer_factors(model, **by_layer, model_type=self.model_type) if by_layer else {}
 
 
 def build_optimizer(model, optimizer_cfg):

@@ -12,6 +12,9 @@ EXTRA_OPTIONS = ('lars_exclude', 'fix_lr')
 BY_KIND = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
            'dcn_offset_lr_mult', 'bypass_duplicate')
 
+# ours, by shape and by depth
+BY_LAYER = ('flat_decay_mult', 'layer_decay_rate', 'patch_embed_mult')
+
 
 def gather_groups(named_options):
     """Put parameters with the same options into one group, so that the optimizer takes them together.
@@ -53,7 +56,7 @@ def regex_options(model, base, paramwise_options, known):
     for pattern, options in paramwise_options.items():
         if not isinstance(options, dict):
             raise ConfigError(f'paramwise_options[{pattern!r}] is a dict of options, got {options!r}; of the options '
-                              f'by kind of layer {nearest(pattern, BY_KIND)}')
+                              f'by kind of layer {nearest(pattern, BY_KIND + BY_LAYER)}')
         try:
             re.compile(pattern)
         except re.error as error:
