@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Codes of SwAV: an assignment of samples to prototypes that uses all prototypes alike."""
+import math
+
 import torch
 
 from .dist import all_reduce_max, all_reduce_sum, get_world_size
@@ -11,8 +13,8 @@ def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon, shares=N
 
     The matrix exp(out / epsilon) is scaled so that all columns have one sum, then so that all rows have one, and so on
     by turns. Only the factors of rows and columns are computed, by a product of the matrix and a vector each, and the
-    matrix is written once at the end. Each process holds its own rows, of any number above 0; the sums over columns
-    are added up over processes in every iteration. Computed in float32 (float64 stays), whatever autocast says.
+    matrix is written once at the end. Each process holds its own rows, of any number; the sums over columns are added
+    up over processes in every iteration. Computed in float32 (float64 stays), whatever autocast says.
 
     Args:
         out (Tensor): Scores of N samples for K prototypes, N x K.
@@ -40,9 +42,13 @@ def distributed_sinkhorn(out, sinkhorn_iterations, world_size, epsilon, shares=N
         # together they are exp(scores - maximum of all scores)
         largest = scores.amax(1)  # N
         matrix = scores.sub_(largest[:, None]).exp_()  # N x K
-        rows = (largest - all_reduce_max(largest.amax())).exp()
+        none = largest.new_full((1, ), -math.inf)  # of a process that has no rows
+        rows = (largest - all_reduce_max(torch.cat([largest, none]).amax())).exp()
         for _ in range(sinkhorn_iterations):
-            columns = 1 / all_reduce_sum(rows @ matrix).clamp(min=1e-30)  # K
+            # a common factor of all columns makes no difference, and without one they would grow or fall by K / N in
+            # each iteration, until float32 has no number for them
+            sums = all_reduce_sum(rows @ matrix)  # K
+            columns = 1 / (sums / sums.mean()).clamp(min=1e-30)
             if shares is not None:
                 columns = columns * shares
             # a common factor of all rows makes no difference to the next step, nor to the codes

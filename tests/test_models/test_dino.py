@@ -10,6 +10,7 @@ from torch import nn
 
 from mmssl.models import DINOHead, WeightNormLinear, build_backbone, build_neck
 from mmssl.models.utils.momentum_encoder import MomentumEncoder
+from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
 
 
 def random_scores(*shape):
@@ -34,9 +35,9 @@ def naive_loss(student, teacher, center, teacher_temp, student_temp):
 @pytest.mark.parametrize('views, large', [(5, 2), (2, 2), (3, 1)])
 def test_loss(views, large):
     head = DINOHead(6, teacher_temp=0.5, student_temp=0.7).double()
-    head.center.normal_(generator=torch.Generator().manual_seed(1))
+    head.targets.center.normal_(generator=torch.Generator().manual_seed(1))
     student, teacher = random_scores(views, 3, 6).requires_grad_(), random_scores(large, 3, 6).requires_grad_()
-    expected = naive_loss(student, teacher.detach(), head.center.clone(), 0.5, 0.7)
+    expected = naive_loss(student, teacher.detach(), head.targets.center.clone(), 0.5, 0.7)
     out = head(student, teacher)
     torch.testing.assert_close(out['loss'], expected)
     got, none = torch.autograd.grad(out['loss'], (student, teacher), allow_unused=True)
@@ -47,15 +48,36 @@ def test_loss(views, large):
 def test_the_centre_is_used_first_and_moves_after():
     head = DINOHead(6, center_momentum=0.8).double()
     student, teacher = random_scores(3, 4, 6), random_scores(2, 4, 6)
-    head.center.fill_(1.)
+    head.targets.center.fill_(1.)
     first = head(student, teacher)['loss']
     torch.testing.assert_close(first, naive_loss(student, teacher, torch.ones(1, 6), 0.04, 0.1))
-    torch.testing.assert_close(head.center, 0.8 + 0.2 * teacher.mean((0, 1))[None])
-    assert 'center' in head.state_dict()
+    torch.testing.assert_close(head.targets.center, 0.8 + 0.2 * teacher.mean((0, 1))[None])
+    assert 'targets.center' in head.state_dict()
     head.eval()
-    before = head.center.clone()
+    before = head.targets.center.clone()
     head(student, teacher)
-    assert head.center.equal(before)
+    assert head.targets.center.equal(before)
+
+
+def test_centre_of_the_first_checkpoints():
+    head = DINOHead(6)
+    assert not any(head.load_state_dict({'center': torch.full((1, 6), 3.)}))
+    assert head.targets.center.eq(3).all()
+
+
+def test_targets_by_sinkhorn():
+    """The images and large views of the batch share the prototypes together."""
+    head = DINOHead(6, teacher_temp=0.5, student_temp=0.7, targets='sinkhorn').double()
+    student, teacher = random_scores(5, 3, 6), random_scores(2, 3, 6)
+    out = head(student, teacher)
+    codes = distributed_sinkhorn(teacher.reshape(6, 6), 3, 1, 0.5).reshape(2, 3, 6)
+    pairs = [(g, v) for g in range(2) for v in range(5) if v != g]
+    expected = sum(-(codes[g] * (student[v] / 0.7).log_softmax(1)).sum(1).mean() for g, v in pairs) / len(pairs)
+    torch.testing.assert_close(out['loss'], expected)
+    torch.testing.assert_close(out['teacher_entropy'], -(codes * codes.log()).sum(2).mean())
+    assert not head.state_dict()
+    with pytest.raises(ValueError, match="targets is 'centering' or 'sinkhorn', got 'softmax'"):
+        DINOHead(6, targets='softmax')
 
 
 def test_collapse_shows_as_entropy():
@@ -78,7 +100,7 @@ def test_half_precision(dtype):
         out = head(student, teacher)
     expected = wide(student.float(), teacher.float())
     assert out['loss'].dtype == torch.float32 and out['loss'].equal(expected['loss'])
-    assert head.center.equal(wide.center)
+    assert head.targets.center.equal(wide.targets.center)
 
 
 @pytest.mark.parametrize('train_length', [False, True])

@@ -48,6 +48,16 @@ def test_prototypes_get_equal_shares():
     torch.testing.assert_close(codes.sum(0), torch.full((5, ), 8.).double(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize('rows, prototypes', [(2000, 5), (4, 1600)])
+def test_many_iterations(rows, prototypes):
+    """Pitfall: factors of columns that grow by K / N in each iteration were infinite after 15."""
+    scores = some_scores(rows, prototypes)
+    codes = distributed_sinkhorn(scores, 40, 1, 0.05)
+    torch.testing.assert_close(codes.double(), distributed_sinkhorn(scores.double(), 40, 1, 0.05), rtol=1e-3, atol=1e-6)
+    assert codes.isfinite().all()
+    torch.testing.assert_close(codes.sum(1), torch.ones(rows))
+
+
 def test_scores_are_left_alone_and_get_no_gradient():
     scores = some_scores().requires_grad_()
     before = scores.detach().clone()
@@ -116,11 +126,11 @@ def scores_of_case(case):
         scores[:6] -= 3.
     elif case == 'NaN on one rank':
         scores[2, 2] = math.nan
-    return scores, 9 if case == 'unequal rows' else 6
+    return scores, {'unequal rows': 9, 'no rows on one rank': 12}.get(case, 6)
 
 
-CASES = ('equal rows', 'unequal rows', 'a prototype without mass on one rank', 'a prototype without mass on any rank',
-         'ranks of different scale', 'NaN on one rank')
+CASES = ('equal rows', 'unequal rows', 'no rows on one rank', 'a prototype without mass on one rank',
+         'a prototype without mass on any rank', 'ranks of different scale', 'NaN on one rank')
 
 
 def one_rank(rank, world_size):

@@ -3,10 +3,10 @@
 import torch
 from mmcv.runner import BaseModule
 
-from mmssl.utils.dist import reduce_mean
 from ..builder import HEADS
-from ..losses import in_float32, swapped_prediction
+from ..losses import swapped_prediction
 from ..utils.channels import check_channels
+from ..utils.targets import build_targets
 
 
 @HEADS.register_module()
@@ -14,31 +14,32 @@ class DINOHead(BaseModule):
     """Each view of the student predicts what the teacher says of the other large views (DINO,
     https://arxiv.org/abs/2104.14294, algorithm 1).
 
-    The teacher's scores are centred and sharpened: the centre is a moving average of the scores of all processes, which
-    keeps one prototype from winning everywhere; the low temperature keeps all of them from being alike.
+    The teacher's scores are made probabilities that use all prototypes, over the images and large views of all
+    processes: they are centred and sharpened, as in DINO, or scaled by Sinkhorn and Knopp's algorithm, as in DINOv2.
 
     Args:
         in_channels (int): Number of prototypes.
         teacher_temp (float): Divides the teacher's scores. ScheduleHook may raise it (target='head.teacher_temp').
         student_temp (float): Divides the student's scores.
         center_momentum (float): Share of the centre that stays in an iteration.
+        targets (str): 'centering' or 'sinkhorn'.
 
     Attributes:
-        center (Tensor): 1 x in_channels.
+        targets (nn.Module): Scores and a temperature to probabilities; see Centering and SinkhornKnopp.
 
     Raises:
-        ValueError: A temperature is not positive, or a momentum outside 0 to 1.
+        ValueError: A temperature is not positive, a momentum outside 0 to 1, or targets another word.
     """
 
-    def __init__(self, in_channels, teacher_temp=0.04, student_temp=0.1, center_momentum=0.9):
+    def __init__(self, in_channels, teacher_temp=0.04, student_temp=0.1, center_momentum=0.9, targets='centering'):
         super().__init__()
-        if not (teacher_temp > 0 and student_temp > 0 and 0 <= center_momentum <= 1):
-            raise ValueError('temperatures must be positive and center_momentum within 0 to 1, got teacher_temp='
-                             f'{teacher_temp!r}, student_temp={student_temp!r}, center_momentum={center_momentum!r}')
+        if not (teacher_temp > 0 and student_temp > 0):
+            raise ValueError(f'temperatures must be positive, got teacher_temp={teacher_temp!r}, '
+                             f'student_temp={student_temp!r}')
+        self.in_channels = in_channels
         self.teacher_temp = teacher_temp
         self.student_temp = student_temp
-        self.center_momentum = center_momentum
-        self.register_buffer('center', torch.zeros(1, in_channels))
+        self.targets = build_targets(targets, in_channels, center_momentum)
 
     def forward(self, student, teacher):
         """Scores of the prototypes to the loss.
@@ -54,24 +55,12 @@ class DINOHead(BaseModule):
         Raises:
             ConfigError: Scores of another number of prototypes.
         """
-        check_channels(teacher[0], self.center.shape[1], self)
-        targets, entropy = self.targets(teacher, self.center, self.teacher_temp)
+        check_channels(teacher[0], self.in_channels, self)
+        targets = self.targets(teacher.flatten(0, 1), self.teacher_temp).unflatten(0, teacher.shape[:2])
         loss = swapped_prediction(student, targets, range(len(teacher)), temperature=self.student_temp)
-        if self.training:
-            self.update_center(teacher)
-        return dict(loss=loss, teacher_entropy=entropy)
+        return dict(loss=loss, teacher_entropy=torch.special.entr(targets).sum(-1).mean())
 
-    @staticmethod
-    @torch.no_grad()
-    @in_float32
-    def targets(teacher, center, temperature):
-        """Probabilities of the prototypes, as `teacher`, and their mean entropy."""
-        log_p = ((teacher - center) / temperature).log_softmax(-1)
-        p = log_p.exp()
-        return p, -(p * log_p).sum(-1).mean()
-
-    @torch.no_grad()
-    def update_center(self, teacher):
-        """Move the centre towards the mean scores of the batch of all processes."""
-        mean = teacher.mean((0, 1), dtype=torch.promote_types(teacher.dtype, torch.float32))
-        self.center.lerp_(reduce_mean(mean[None]).to(self.center.dtype), 1 - self.center_momentum)
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if prefix + 'center' in state_dict:  # of the first checkpoints
+            state_dict[prefix + 'targets.center'] = state_dict.pop(prefix + 'center')
+        super()._load_from_state_dict(state_dict, prefix, *args)
