@@ -5,6 +5,8 @@ from .contrastive import check_several_images, info_nce, nt_xent, pairs_of_views
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
 from .distillation import similarity_distillation
+from .gram import gram_anchoring
+from .koleo import koleo
 from .margin import arc_margin, cosine_margin
 from .masked import masked_l1, masked_mse, patch_statistics
 from .modules import CrossEntropyLoss, MultiLabelLoss
@@ -16,8 +18,8 @@ from .vicreg import variance_invariance_covariance
 
 __all__ = [
     'CrossEntropyLoss', 'MultiLabelLoss', 'arc_margin', 'balanced_weights', 'check_several_images',
-    'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'in_float32', 'info_nce',
-    'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent',
-    'pairs_of_views', 'patch_statistics', 'sigreg', 'similarities', 'similarity_distillation', 'swapped_prediction',
-    'unit_vectors', 'variance_invariance_covariance'
+    'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'gram_anchoring', 'in_float32',
+    'info_nce', 'koleo', 'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce',
+    'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics', 'sigreg', 'similarities',
+    'similarity_distillation', 'swapped_prediction', 'unit_vectors', 'variance_invariance_covariance'
 ]

@@ -7,7 +7,7 @@ from mmssl.utils.errors import ConfigError
 from .precision import in_float32
 
 
-def check_several_images(number):
+def check_several_images(number, whose='all processes'):
     """See that a batch of all processes to learn from has two images or more, where a loss compares them.
 
     An evaluation, which asks for no gradient, may end with one.
@@ -16,7 +16,7 @@ def check_several_images(number):
         ConfigError: It has one: the loss would be the same whatever the network gives.
     """
     if number < 2 and torch.is_grad_enabled():
-        raise ConfigError(f'the loss compares the images of a batch with each other, the batch of all processes has '
+        raise ConfigError(f'the loss compares the images of a batch with each other, the batch of {whose} has '
                           f'{number}: set data.samples_per_gpu to 2 or more, and data.drop_last=True where one image '
                           'is left over')
 
