@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from .rope import RotaryPositions
+
 
 @torch.no_grad()
 def ema_update(targets, sources, momentum):
@@ -44,7 +46,7 @@ class MomentumEncoder(nn.Sequential):
 
     Args:
         modules (nn.Module): The online modules, such as backbone and neck. They are copied, not kept.
-        drop_path (bool): Whether the copies drop paths as the originals do.
+        drop_path (bool): Whether the copies drop paths, and rescale rotary positions at random, as the originals do.
     """
 
     def __init__(self, *modules, drop_path=True):
@@ -56,6 +58,8 @@ class MomentumEncoder(nn.Sequential):
                     module.drop_prob = 0.
                 elif type(module).__name__ == 'StochasticDepth':
                     module.p = 0.
+                elif isinstance(module, RotaryPositions):
+                    module.rescale = None
 
     @torch.no_grad()
     def forward(self, x):

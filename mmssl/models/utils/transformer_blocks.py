@@ -9,14 +9,18 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmssl.utils.errors import ConfigError
+from .rope import turn
 
 SMALL_RATE = 0.1  # up to which drop_path_subset would save too little
 
 
-def run_layers(layers, x, with_cp=False):
-    """Layers one after another; with `with_cp`, their insides are computed again in the backward pass."""
+def run_layers(layers, x, with_cp=False, waves=None):
+    """Layers one after another; with `with_cp`, their insides are computed again in the backward pass. For `waves` see
+    MultiheadAttention."""
+    args = () if waves is None else (waves, )
     for layer in layers:
-        x = checkpoint(layer, x, use_reentrant=False) if with_cp and torch.is_grad_enabled() else layer(x)
+        x = checkpoint(layer, x, *args, use_reentrant=False) if with_cp and torch.is_grad_enabled() else \
+            layer(x, *args)
     return x
 
 
@@ -111,28 +115,34 @@ class MultiheadAttention(BaseModule):
         self.proj = nn.Linear(embed_dims, embed_dims, bias=proj_bias)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def project(self, x):
+    def project(self, x, waves=None):
         """Tokens, B x N x D, to queries, keys and values, each B x heads x N x D/heads."""
         bias = self.qkv.bias
         if bias is None:
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias)
-        return qkv.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = qkv.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return (q, k, v) if waves is None else (turn(q, waves), turn(k, waves), v)
 
     def bias(self):
         """What is added to the dot products before the softmax, heads x N x N; None for nothing."""
         return None
 
-    def forward(self, x):
-        """Tokens, B x N x D, to tokens of the same shape."""
-        q, k, v = self.project(x)
+    def forward(self, x, waves=None):
+        """Tokens, B x N x D, to tokens of the same shape.
+
+        Args:
+            x (Tensor): The tokens.
+            waves (tuple[Tensor], optional): Rotary positions of the tokens; see RotaryPositions.
+        """
+        q, k, v = self.project(x, waves)
         drop = self.attn_drop if self.training else 0.
         x = F.scaled_dot_product_attention(q, k, v, self.bias(), drop, scale=self.scale)
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
 
-    def attention_maps(self, x):
+    def attention_maps(self, x, waves=None):
         """The softmax weights for tokens B x N x D, B x heads x N x N; to be looked at, not used in training."""
-        q, k, _ = self.project(x)
+        q, k, _ = self.project(x, waves)
         scores = q @ k.transpose(2, 3) * (self.scale or q.shape[-1]**-0.5)
         bias = self.bias()
         return (scores if bias is None else scores + bias).softmax(-1)
@@ -287,19 +297,21 @@ class TransformerEncoderLayer(BaseModule):
             self.gamma_1 = nn.Parameter(torch.full((embed_dims, ), float(init_values)))
             self.gamma_2 = nn.Parameter(torch.full((embed_dims, ), float(init_values)))
 
-    def forward(self, x):
-        """Tokens, B x N x D, to tokens of the same shape."""
-        x = self.add_branch(x, lambda x: _scaled(self.attn(self.ln1(x)), self.gamma_1))
+    def forward(self, x, waves=None):
+        """Tokens, B x N x D, to tokens of the same shape; for `waves` see MultiheadAttention."""
+        args = () if waves is None else waves
+        x = self.add_branch(x, lambda x, *waves: _scaled(self.attn(self.ln1(x), waves or None), self.gamma_1), *args)
         return self.add_branch(x, lambda x: _scaled(self.ffn(self.ln2(x)), self.gamma_2))
 
-    def add_branch(self, x, branch):
-        """x + branch(x), in training without the branch for some samples."""
+    def add_branch(self, x, branch, *args):
+        """x + branch(x, *args), in training without the branch for some samples; `args` are one for each or for all."""
         rate = getattr(self.drop_path, 'drop_prob', 0.) if self.training and self.drop_path_subset else 0.
         if rate <= SMALL_RATE:
-            return x + self.drop_path(branch(x))
+            return x + self.drop_path(branch(x, *args))
         kept = max(1, int(len(x) * (1 - rate)))
         rows = torch.randperm(len(x), device=x.device)[:kept]
-        return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=len(x) / kept)
+        args = [arg if len(arg) == 1 else arg[rows] for arg in args]
+        return x.index_add(0, rows, branch(x[rows], *args).to(x.dtype), alpha=len(x) / kept)
 
 
 def _scaled(x, gamma):
