@@ -16,7 +16,7 @@ def class_attention(backbone, img, layer=-1):
         layer (int): The layer, from 0, or from -1 backwards.
 
     Returns:
-        ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself.
+        ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself and to registers.
 
     Raises:
         ConfigError: There is no such layer, or no class token.
@@ -24,7 +24,7 @@ def class_attention(backbone, img, layer=-1):
     if backbone.cls_token is None:
         raise ConfigError(f'this {type(backbone).__name__} has no class token to draw the attention of')
     maps, grid = backbone.attention_maps(img, layer)
-    return maps[:, :, 0, 1:].unflatten(2, grid).float().cpu().numpy()
+    return maps[:, :, 0, backbone.num_extra_tokens:].unflatten(2, grid).float().cpu().numpy()
 
 
 def overlay(image, attention):

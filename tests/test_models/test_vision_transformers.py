@@ -454,3 +454,72 @@ def test_maskfeat_replaces_masked_patches():
     torch.testing.assert_close(unmasked[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), maps)
     assert torch.autograd.grad(unmasked.sum(), model.mask_token)[0].eq(0).all()
     assert torch.autograd.grad(model(img, mask).square().sum(), model.mask_token)[0].ne(0).all()
+
+
+# ---- masked, left out, and more tokens
+
+
+def test_registers_have_no_position_and_no_output():
+    """They stand between class token and patches; at zero attention to them the network is the one without."""
+    model = build(num_registers=3, output_cls_token=True).eval()
+    model.init_weights()
+    img = images(2, 3, 32, 48)
+    tokens, grid = model.embed(img)
+    assert grid == (4, 6) and tokens.shape == (2, 1 + 3 + 24, 16)
+    assert model.pos_embed.shape[1] == 17  # class token and 4 x 4 patches
+    torch.testing.assert_close(tokens[:, 1:4], model.register_tokens.expand(2, -1, -1))
+    assert 0 < model.register_tokens.std() < 3e-6
+    maps, cls_token = model(img)[0]
+    out = model.tokens(img)
+    torch.testing.assert_close(maps.flatten(2).transpose(1, 2), out[:, 4:])
+    torch.testing.assert_close(cls_token, out[:, 0])
+    attention, _ = model.attention_maps(img)
+    assert attention.shape[-1] == 28
+    plain = build(output_cls_token=True).eval()
+    missing = model.load_state_dict(plain.state_dict(), strict=False)
+    assert missing.missing_keys == ['register_tokens'] and not missing.unexpected_keys
+    assert not model(img)[0][1].allclose(plain(img)[0][1])  # they take part
+
+
+def test_mask_token_takes_the_place_of_patches_before_their_positions():
+    model = build(with_mask_token=True).eval()
+    torch.nn.init.normal_(model.mask_token)
+    img, mask = images(2, 3, 32, 32), torch.rand(2, 4, 4) < 0.5
+    tokens, plain = model.embed(img, mask)[0], model.embed(img)[0]
+    assert tokens[:, 0].equal(plain[:, 0])
+    hidden = mask.flatten(1)
+    assert tokens[:, 1:][~hidden].equal(plain[:, 1:][~hidden])
+    expected = (model.mask_token + model.pos_embed[:, 1:]).expand(2, -1, -1)
+    torch.testing.assert_close(tokens[:, 1:][hidden], expected[hidden])
+    # what a masked patch shows changes nothing
+    changed = torch.where(mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None], images(2, 3, 32, 32), img)
+    torch.testing.assert_close(model(changed, mask)[0][0], model(img, mask.flatten(1))[0][0])
+    # a mask that hides nothing gives a gradient too, of zeros: DDP waits for it
+    model(img, torch.zeros(2, 4, 4, dtype=torch.bool))[0][0].sum().backward()
+    assert model.mask_token.grad.eq(0).all()
+
+
+@pytest.mark.parametrize('with_cls_token', [True, False])
+def test_visible_patches_are_those_of_an_image_cut_after_the_embedding(with_cls_token):
+    """In any order, on any size, with registers."""
+    model = build(num_registers=2, with_cls_token=with_cls_token).eval()
+    img = images(2, 3, 32, 48)
+    visible = torch.stack([torch.randperm(24)[:7] for _ in range(2)])
+    everything, first = model.embed(img)[0], model.num_extra_tokens
+    kept = everything[:, first:].gather(1, visible[..., None].expand(-1, -1, 16))
+    expected = model.encode(torch.cat((everything[:, :first], kept), 1))
+    torch.testing.assert_close(model.tokens(img, visible=visible), expected)
+
+
+def test_masks_that_cannot_be():
+    img, mask = images(2, 3, 32, 32), torch.zeros(2, 4, 4, dtype=torch.bool)
+    with pytest.raises(ConfigError, match='with_mask_token=True'):
+        build()(img, mask)
+    with pytest.raises(ConfigError, match='one of mask and visible'):
+        build(with_mask_token=True).tokens(img, mask, torch.zeros(2, 3, dtype=torch.long))
+    with pytest.raises(ConfigError, match='3 x 4 patches'):
+        build(with_mask_token=True)(img, mask[:, 1:])
+    with pytest.raises(ConfigError, match='num_registers'):
+        build(num_registers=-1)
+    with pytest.raises(ConfigError, match='use_window'):
+        build(num_registers=1, use_window=True)

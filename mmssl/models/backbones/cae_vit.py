@@ -3,7 +3,7 @@
 from torch import nn
 
 from ..builder import BACKBONES
-from ..utils.patches import check_mask, patch_grid, patchify
+from ..utils.patches import check_mask, patch_grid
 from ..utils.transformer_blocks import init_linears
 from .vision_transformer import VisionTransformer
 
@@ -53,14 +53,7 @@ class CAEViT(VisionTransformer):
         Returns:
             Tensor: Tokens of the visible patches, in row order behind the class token, B x (K + 1) x D.
         """
-        size = self.patch_embed.patch_size
-        grid = patch_grid(*img.shape[-2:], size)
-        check_mask(mask, grid)
+        check_mask(mask, patch_grid(*img.shape[-2:], self.patch_embed.patch_size))
         if num_visible is None:
             num_visible = int((~mask[0]).sum())
-        visible = split_patches(mask, num_visible)[0]
-        patches = patchify(img, size)
-        patches = patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[2]))
-        positions = self.positions(grid)
-        tokens = self.patch_embed.project(patches) + positions[0, 1:][visible]
-        return self.encode(self.with_class_token(tokens, positions))
+        return self.tokens(img, visible=split_patches(mask, num_visible)[0])

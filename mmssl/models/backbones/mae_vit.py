@@ -1,11 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The encoder of MAE."""
+import math
+
+import torch
 from torch import nn
 
 from mmssl.utils.dist import rand_rows
 from mmssl.utils.errors import ConfigError
 from ..builder import BACKBONES
-from ..utils.patches import patch_grid, patchify
+from ..utils.patches import patch_grid
 from ..utils.transformer_blocks import init_linears
 from .vision_transformer import VisionTransformer
 
@@ -68,8 +71,7 @@ class MAEViT(VisionTransformer):
             tuple[Tensor]: Tokens of the visible patches behind the class token, B x (K + 1) x D; mask and order as of
             random_masking.
         """
-        patches, mask, places = self.random_masking(patchify(x, self.patch_embed.patch_size), self.mask_ratio)
-        positions = self.positions(patch_grid(*x.shape[-2:], self.patch_embed.patch_size))
-        visible = places.argsort(1)[:, :patches.shape[1]]
-        tokens = self.patch_embed.project(patches) + positions[0, 1:][visible]
-        return self.encode(self.with_class_token(tokens, positions)), mask, places
+        length = math.prod(patch_grid(*x.shape[-2:], self.patch_embed.patch_size))
+        numbers = torch.arange(length, device=x.device).expand(x.shape[0], -1)[..., None]
+        visible, mask, places = self.random_masking(numbers, self.mask_ratio)
+        return self.tokens(x, visible=visible[..., 0]), mask, places

@@ -1,10 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The encoder of MaskFeat."""
-import torch
 from torch import nn
 
 from ..builder import BACKBONES
-from ..utils.patches import replace_masked
 from .vision_transformer import VisionTransformer, init_truncated
 
 
@@ -20,8 +18,7 @@ class MaskFeatViT(VisionTransformer):
     needs_cls_token = True
 
     def __init__(self, arch='b', **kwargs):
-        super().__init__(arch=arch, **kwargs)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        super().__init__(arch=arch, with_mask_token=True, **kwargs)
         self.num_patches = self.patch_resolution[0] * self.patch_resolution[1]
 
     def init_own_weights(self):
@@ -30,7 +27,4 @@ class MaskFeatViT(VisionTransformer):
 
     def forward(self, x, mask):
         """Images, B x C x H x W, and masks on the grid of patches, B x h x w, 1 where masked, to B x (L + 1) x D."""
-        tokens, grid = self.patch_embed(x)
-        tokens = replace_masked(tokens, mask, self.mask_token, grid)
-        positions = self.positions(grid)
-        return self.encode(self.with_class_token(tokens + positions[:, 1:], positions))
+        return self.tokens(x, mask)

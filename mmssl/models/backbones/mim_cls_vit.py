@@ -50,5 +50,5 @@ class MIMVisionTransformer(VisionTransformer):
     def forward(self, x):
         """Images, B x C x H x W, to a tuple with one tensor of features, B x D."""
         self._check_stages()  # an evaluation may ask for others
-        tokens = self.encode(self.embed(x)[0])
-        return (tokens[:, 0] if self.final_norm else self.fc_norm(tokens[:, 1:].mean(1)), )
+        tokens = self.tokens(x)
+        return (tokens[:, 0] if self.final_norm else self.fc_norm(tokens[:, self.num_extra_tokens:].mean(1)), )

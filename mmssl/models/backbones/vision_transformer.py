@@ -12,6 +12,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import check_arguments
 from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
+from ..utils.patches import patch_grid, patchify, replace_masked
 from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
 from ..utils.stages import check_frozen_stages, check_stages
 from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, one_each, rising_rates, run_layers
@@ -57,6 +58,9 @@ class VisionTransformer(BaseModule):
         output_cls_token (bool): Return the class token beside each map.
         with_cls_token (bool): Have a class token; without it, as in I-JEPA <https://arxiv.org/abs/2301.08243>, there
             are maps only. Networks that mask patches have one.
+        num_registers (int): Number of learned tokens without a position between class token and patches, which no
+            output holds <https://arxiv.org/abs/2309.16588>.
+        with_mask_token (bool): Have a learned token that stands in for masked patches.
         interpolate_mode (str): How position embeddings are interpolated.
         patch_cfg (dict): More arguments of PatchEmbed.
         layer_cfgs (dict | Sequence[dict]): More arguments of TransformerEncoderLayer, for all layers or for each.
@@ -66,7 +70,7 @@ class VisionTransformer(BaseModule):
         ffn (str): 'mlp' or 'swiglu'; see TransformerEncoderLayer.
 
     Raises:
-        ConfigError: An unknown architecture, or layers that are not there.
+        ConfigError: An unknown architecture, layers that are not there, or registers that cannot be.
     """
     arch_zoo = {
         **dict.fromkeys(['s', 'small'], _arch(768, 8, 8, 2304)),
@@ -105,10 +109,14 @@ class VisionTransformer(BaseModule):
                  use_window=False,
                  with_cls_token=True,
                  ffn='mlp',
-                 drop_path_subset=False):
+                 drop_path_subset=False,
+                 num_registers=0,
+                 with_mask_token=False):
         super().__init__(init_cfg)
         if self.needs_cls_token and not with_cls_token:
             raise ConfigError(f'{type(self).__name__} needs its class token: with_cls_token must be True')
+        if num_registers < 0 or num_registers and use_window:
+            raise ConfigError(f'num_registers is 0 or more, and 0 with use_window=True, got {num_registers}')
         self.arch_settings = self._settings(arch)
         self.embed_dims, self.num_layers = self.arch_settings['embed_dims'], self.arch_settings['num_layers']
         patch_cfg = dict(
@@ -117,11 +125,14 @@ class VisionTransformer(BaseModule):
         check_arguments(PatchEmbed, patch_cfg)
         self.patch_embed = PatchEmbed(**patch_cfg)
         self.patch_resolution = self.patch_embed.init_out_size
-        self.num_extra_tokens = int(with_cls_token)
+        self.num_extra_positions = int(with_cls_token)
+        self.num_extra_tokens = self.num_extra_positions + num_registers  # in front of the patches
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if with_cls_token else None
         self.pos_embed = nn.Parameter(
             build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=with_cls_token),
             requires_grad=not self.fixed_positions)
+        self.register_tokens = nn.Parameter(torch.zeros(1, num_registers, self.embed_dims)) if num_registers else None
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if with_mask_token else None
         self.drop_after_pos = nn.Dropout(drop_rate)
         self.interpolate_mode = interpolate_mode
         self.output_cls_token = output_cls_token and with_cls_token
@@ -180,6 +191,8 @@ class VisionTransformer(BaseModule):
         super().init_weights()
         if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
             self.init_own_weights()
+            if self.register_tokens is not None:
+                nn.init.normal_(self.register_tokens, std=1e-6)
 
     def init_own_weights(self):
         """The initialisation of MoCo v3's published code; other transformers have their own."""
@@ -199,30 +212,60 @@ class VisionTransformer(BaseModule):
             raise ConfigError(f'the relative position bias is one of {self.patch_resolution} patches, the images have '
                               f'{grid}: set img_size to the size of the images')
         return resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode,
-                                self.num_extra_tokens)
-
-    def with_class_token(self, tokens, positions):
-        """The class token, with its position, in front of tokens that have theirs: B x K x D to B x (K + 1) x D."""
-        # not len(), which an exported network would take for a constant
-        first = (self.cls_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
-        return self.drop_after_pos(torch.cat((first, tokens), 1))
+                                self.num_extra_positions)
 
     def encode(self, tokens):
         """All layers and the final norm; B x N x D."""
         tokens = run_layers(self.layers, tokens, self.with_cp)
         return self.ln1(tokens) if self.final_norm else tokens
 
-    def embed(self, img):
-        """Images to tokens with their positions, B x (L + 1) x D with the class token first, and the grid."""
-        tokens, grid = self.patch_embed(img)
-        positions = self.positions(grid)
-        if self.cls_token is None:
-            return self.drop_after_pos(tokens + positions), grid
-        return self.with_class_token(tokens + positions[:, 1:], positions), grid
+    def embed(self, img, mask=None, visible=None):
+        """Images to tokens with their positions.
 
-    def extract_feat(self, img):
-        """Images, B x C x H x W, to a tuple of (map B x D x h x w, class token B x D), or maps, by out_indices."""
-        x, grid = self.embed(img)
+        Args:
+            img (Tensor): B x C x H x W.
+            mask (Tensor, optional): B x h x w or B x L, true where the mask token takes the place of a patch.
+            visible (Tensor, optional): The patches of each image that the network sees, int64, B x K in any order; the
+                others are not even embedded.
+
+        Returns:
+            tuple: Class token and registers, E of them, in front of the patches, B x (E + L) x D, or B x (E + K) x D;
+            and the grid of patches.
+
+        Raises:
+            ConfigError: A mask of other patches, a mask without a mask token, or a mask and visible patches.
+        """
+        if mask is not None and (self.mask_token is None or visible is not None):
+            raise ConfigError('a mask needs with_mask_token=True of the backbone' if visible is
+                              None else 'patches are masked or left out, give one of mask and visible')
+        if visible is None:
+            tokens, grid = self.patch_embed(img)
+        else:
+            size = self.patch_embed.patch_size
+            grid, patches = patch_grid(*img.shape[-2:], size), patchify(img, size)
+            tokens = self.patch_embed.project(patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[2])))
+        if mask is not None:
+            tokens = replace_masked(tokens, mask, self.mask_token, grid)
+        positions = self.positions(grid)
+        of_patches = positions[:, self.num_extra_positions:]
+        tokens = tokens + (of_patches if visible is None else of_patches[0][visible])
+        first = () if self.cls_token is None else (self.cls_token + positions[:, :1], )
+        if self.register_tokens is not None:
+            first += (self.register_tokens, )
+        # not len(), which an exported network would take for a constant
+        tokens = torch.cat((*(token.expand(tokens.shape[0], -1, -1) for token in first), tokens), 1)
+        return self.drop_after_pos(tokens), grid
+
+    def tokens(self, img, mask=None, visible=None):
+        """All tokens behind the last layer and the final norm, B x (E + L) x D or B x (E + K) x D; see embed."""
+        return self.encode(self.embed(img, mask, visible)[0])
+
+    def extract_feat(self, img, mask=None):
+        """Images, and maybe a mask, to a tuple of (map B x D x h x w, class token B x D), or maps, by out_indices.
+
+        See embed for the arguments.
+        """
+        x, grid = self.embed(img, mask)
         outs = {}
         for i, layer in enumerate(self.layers[:max(self.out_indices) + 1]):
             x = run_layers((layer, ), x, self.with_cp)
@@ -232,9 +275,9 @@ class VisionTransformer(BaseModule):
                 outs[i] = (maps, out[:, 0]) if self.output_cls_token else maps
         return tuple(outs[i] for i in self.out_indices)
 
-    def forward(self, x):
+    def forward(self, x, mask=None):
         """See extract_feat."""
-        return self.extract_feat(x)
+        return self.extract_feat(x, mask)
 
     def attention_maps(self, img, layer=-1):
         """The attention in a layer, to be looked at.
@@ -244,8 +287,8 @@ class VisionTransformer(BaseModule):
             layer (int): The layer, from 0, or from -1 backwards.
 
         Returns:
-            tuple: Softmax weights, B x heads x (L + 1) x (L + 1), the class token first if there is one; and the grid
-            of patches.
+            tuple: Softmax weights, B x heads x (E + L) x (E + L), the class token first if there is one, then the
+            registers (E is `num_extra_tokens`); and the grid of patches.
         """
         layer, = self._checked_indices(layer, 'layer')
         x, grid = self.embed(img)
@@ -260,8 +303,9 @@ class VisionTransformer(BaseModule):
             parts.append(self.ln1)
         for part in parts:
             part.eval().requires_grad_(False)
-        if self.cls_token is not None:
-            self.cls_token.requires_grad_(False)
+        for token in (self.cls_token, self.register_tokens, self.mask_token):
+            if token is not None:
+                token.requires_grad_(False)
         self.pos_embed.requires_grad_(False)
 
     def train(self, mode=True):
@@ -273,8 +317,8 @@ class VisionTransformer(BaseModule):
         key = prefix + 'pos_embed'
         found = state_dict.get(key)
         if found is not None and found.dim() == 3 and found.shape[1] != self.pos_embed.shape[1]:
-            side = math.isqrt(found.shape[1] - self.num_extra_tokens)
-            if side**2 == found.shape[1] - self.num_extra_tokens and found.shape[2] == self.embed_dims:
+            side = math.isqrt(found.shape[1] - self.num_extra_positions)
+            if side**2 == found.shape[1] - self.num_extra_positions and found.shape[2] == self.embed_dims:
                 state_dict[key] = resize_pos_embed(found, (side, side), self.patch_resolution, self.interpolate_mode,
-                                                   self.num_extra_tokens)
+                                                   self.num_extra_positions)
         super()._load_from_state_dict(state_dict, prefix, *args)
