@@ -16,7 +16,8 @@ def class_attention(backbone, img, layer=-1):
         layer (int): The layer, from 0, or from -1 backwards.
 
     Returns:
-        ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself and to registers.
+        ndarray: B x heads x h x w, float32. A head's sum is 1 less what goes to the class token itself and to
+            registers.
 
     Raises:
         ConfigError: There is no such layer, or no class token.
