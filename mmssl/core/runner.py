@@ -382,15 +382,22 @@ class _Machine:
     def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None, may_differ=()):
         """Load weights only, of this toolbox or another; see mmssl.utils.load_weights.
 
-        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names. Momentum
-        encoders that the file lacks begin as copies of the networks that they follow.
+        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names. What the file
+        lacks of momentum encoders begins as a copy of the networks that they follow.
         """
         model = unwrap(self.model)
-        report = load_weights(model, str(filename), strict=strict, logger=self.logger, may_differ=may_differ)
         followers = getattr(model, 'momentum_parts', ())
-        if any(key.partition('.')[0] in followers for key in report.missing):
+        report = load_weights(
+            model, str(filename), strict=strict, logger=self.logger, may_differ=may_differ, refilled=followers)
+        lacking = [key for key in report.missing if key.partition('.')[0] in followers]
+        if lacking:
+            own = model.state_dict()
+            loaded = {key: own[key].clone() for key in report.matched if key.partition('.')[0] in followers}
             model.copy_momentum_parts()
-            self.logger.info('%s: a copy of what was loaded', ', '.join(followers))
+            for key, value in loaded.items():
+                own[key].copy_(value)
+            self.logger.info('%s: %s of what was loaded', ', '.join(followers),
+                             f'{len(lacking)} tensors are copies' if loaded else 'a copy')
         return report
 
     def resume(self, checkpoint, resume_optimizer=True, map_location='cpu'):

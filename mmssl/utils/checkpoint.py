@@ -268,7 +268,8 @@ def load_weights(model,
                  logger=None,
                  complete=(),
                  may_differ=('', ),
-                 source=None):
+                 source=None,
+                 refilled=()):
     """Load weights into a model and log how much fitted, with all names and shapes at the level DEBUG.
 
     A frozen part with a random tensor is never what a user wants: what is missing there, or has another shape, is an
@@ -286,6 +287,7 @@ def load_weights(model,
         may_differ (Sequence[str]): Parts whose tensors may have other shapes than those of the model, and keep their
             initial values then (load_from_mismatch of a config); by default all.
         source (str, optional): Where the weights are from, for messages.
+        refilled (Sequence[str]): Parts in which the caller fills in what is missing, such as a momentum encoder.
 
     Returns:
         LoadReport: Lists of keys.
@@ -351,7 +353,11 @@ def load_weights(model,
     if strict and (report.missing or report.unexpected or report.mismatched):
         fail([*report.missing, *report.mismatched], 'does not fit the model exactly')
     absent = _absent_parts(model, report, missing)
-    lost = [key for key in [*report.missing, *report.mismatched] if key.partition('.')[0] not in absent]
+    filled = [key for key in report.missing if _within(key, refilled)]
+    lost = [
+        key for key in [*report.missing, *report.mismatched]
+        if key.partition('.')[0] not in absent and key not in filled
+    ]
     evaluated = [key for key in [*report.missing, *report.mismatched] if _within(key, complete)]
     if evaluated:
         weighty = {name for name, _ in model.named_parameters()}

@@ -285,6 +285,20 @@ def test_load_from_weights_without_a_momentum_encoder(name, tmp_path):
         assert all(a.equal(b) for a, b in zip(copied, model.backbone.parameters()))
 
 
+def test_load_from_weights_with_a_part_of_a_momentum_encoder(tmp_path):
+    """A teacher's backbone without a head stays what it is: it was replaced by the student's."""
+    model = tiny.build('DINO', seed=1)
+    torch.nn.init.normal_(model.teacher[0].conv1.weight)
+    torch.save({k: v for k, v in model.state_dict().items() if 'backbone.' in k or 'teacher.0.' in k}, tmp_path / 'a')
+    fresh = tiny.build('DINO')
+    runner = build_runner(dict(type='EpochBasedRunner', max_epochs=1), dict(model=fresh, logger=get_root_logger()))
+    runner.load_checkpoint(tmp_path / 'a')
+    assert fresh.backbone.conv1.weight.equal(model.backbone.conv1.weight)
+    assert fresh.teacher[0].conv1.weight.equal(model.teacher[0].conv1.weight)
+    for own, copied in zip(fresh.neck.parameters(), fresh.teacher[1].parameters()):
+        assert copied.equal(own) and own.data_ptr() != copied.data_ptr()
+
+
 @pytest.mark.parametrize('name', ALL)
 def test_no_key_twice(name):
     """Pitfall: a module registered under two names doubles its keys."""
