@@ -523,3 +523,99 @@ def test_masks_that_cannot_be():
         build(num_registers=-1)
     with pytest.raises(ConfigError, match='use_window'):
         build(num_registers=1, use_window=True)
+
+
+# ---- rotary positions
+
+
+@pytest.mark.parametrize('size', [(32, 48), (48, 32)])
+def test_dinov3_of_transformers(size):
+    """The whole network with the same weights: rotary positions, registers, LayerScale, no bias of the keys."""
+    transformers = pytest.importorskip('transformers')
+    config = transformers.DINOv3ViTConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=8,
+        image_size=32,
+        num_register_tokens=3,
+        layer_norm_eps=1e-6)
+    theirs = transformers.DINOv3ViTModel(config).eval()
+    for p in theirs.parameters():
+        nn.init.uniform_(p, -0.4, 0.4)
+    model = build_backbone(
+        dict(
+            type='VisionTransformer',
+            arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64),
+            img_size=32,
+            patch_size=8,
+            num_registers=3,
+            init_values=1.,
+            with_mask_token=True,
+            rope=dict(base=config.rope_theta, rescale=config.pos_embed_rescale))).eval()
+    found, weights = theirs.state_dict(), {}
+    for name in model.state_dict():
+        key = name.replace('layers.', 'model.layer.' if 'model.layer.0.norm1.weight' in found else 'layer.', 1)
+        for ours, other in (('patch_embed.projection', 'embeddings.patch_embeddings'), ('.ln1', '.norm1'),
+                            ('.ln2', '.norm2'), ('attn.proj', 'attention.o_proj'), ('ffn.layers.0.0', 'mlp.up_proj'),
+                            ('ffn.layers.1', 'mlp.down_proj'), ('gamma_', 'layer_scale'),
+                            ('cls_token', 'embeddings.cls_token'), ('mask_token', 'embeddings.mask_token'),
+                            ('register_tokens', 'embeddings.register_tokens'), ('ln1.', 'norm.')):
+            key = key.replace(ours, other, 1)
+        key += '.lambda1' if 'gamma' in name else ''
+        if 'qkv' in name:
+            parts = [found.get(key.replace('attn.qkv', f'attention.{part}_proj')) for part in 'qkv']
+            weights[name] = torch.cat([torch.zeros_like(parts[0]) if part is None else part for part in parts])
+        else:
+            weights[name] = found[key]
+    model.load_state_dict(weights)
+    img, mask = images(2, 3, *size), torch.rand(2, size[0] // 8, size[1] // 8) < 0.4
+    torch.testing.assert_close(model.tokens(img), theirs(img).last_hidden_state, rtol=1e-4, atol=1e-4)
+    masked = theirs(img, bool_masked_pos=mask.flatten(1)).last_hidden_state
+    torch.testing.assert_close(model.tokens(img, mask), masked, rtol=1e-4, atol=1e-4)
+    map_, cls_token = model(img, mask)[0]
+    torch.testing.assert_close(cls_token, masked[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(map_.flatten(2).transpose(1, 2), masked[:, 4:], rtol=1e-4, atol=1e-4)
+
+
+def test_rotary_positions_of_visible_patches():
+    """Of patches that stay, in any order, tokens are those of the whole image in which the others cannot be seen; the
+    attention that is drawn is that of the forward pass; there are no other positions in the checkpoint."""
+    model = build(rope=dict(rescale=2.), num_registers=2, with_mask_token=True).eval()
+    assert 'pos_embed' not in model.state_dict() and not any('rope' in key for key in model.state_dict())
+    img = images(2, 3, 32, 40)
+    everything = model.tokens(img)
+    order = torch.stack([torch.randperm(20) for _ in range(2)])
+    shuffled = model.tokens(img, visible=order)
+    torch.testing.assert_close(shuffled[:, 3:], everything[:, 3:].gather(1, order[..., None].expand(-1, -1, 16)))
+    torch.testing.assert_close(shuffled[:, :3], everything[:, :3])
+    moved = torch.cat((img[..., 8:], img[..., :8]), 3)  # the same patches elsewhere
+    assert (model.tokens(moved)[:, 0] - everything[:, 0]).abs().max() > 1e-3
+    x, grid = model.embed(img)
+    layer = model.layers[0]
+    maps = model.attention_maps(img, 0)[0]
+    values = layer.attn.project(layer.ln1(x))[2]
+    out = layer.attn.proj((maps @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(out, layer.attn(layer.ln1(x), model.waves(grid, x)))
+    few = model.train().tokens(img, visible=order[:, :5])
+    few.sum().backward()
+    assert few.shape == (2, 8, 16) and model.layers[0].attn.qkv.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('kind', ['VisionTransformer', 'DINOViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT'])
+def test_kinds_with_rotary_positions(kind):
+    model = build_backbone(dict(VIT, type=kind, rope=dict(), frozen_stages=1))
+    model.init_weights()
+    model.load_state_dict(model.state_dict())
+    out = model.extract_feat(images(1, 3, 32, 32))
+    assert torch.as_tensor(out[0][0]).isfinite().all()
+
+
+def test_wrong_rotary_positions():
+    with pytest.raises(ConfigError, match='not both'):
+        build(rope=dict(), use_window=True)
+    with pytest.raises(ConfigError, match="no argument 'bas'.*did you mean 'base'"):
+        build(rope=dict(bas=10.))
+    with pytest.raises(ConfigError, match='positions of its own'):
+        build(type='CAEViT', rope=dict())

@@ -2,6 +2,7 @@
 """The encoder of CAE."""
 from torch import nn
 
+from mmssl.utils.errors import ConfigError
 from ..builder import BACKBONES
 from ..utils.patches import check_mask, patch_grid
 from ..utils.transformer_blocks import init_linears
@@ -34,6 +35,9 @@ class CAEViT(VisionTransformer):
 
     def __init__(self, arch='b', **kwargs):
         super().__init__(arch=arch, **kwargs)
+        if self.rope is not None:
+            raise ConfigError('the regressor of CAE asks by position embeddings, so CAEViT has positions of its own: '
+                              'leave rope out')
         self.num_patches = self.patch_resolution[0] * self.patch_resolution[1]
 
     def init_own_weights(self):

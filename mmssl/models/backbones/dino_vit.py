@@ -24,5 +24,6 @@ class DINOViT(VisionTransformer):
     def init_own_weights(self):
         """As published; the patch embedding keeps PyTorch's initialisation."""
         for weight in (self.cls_token, self.pos_embed):
-            nn.init.trunc_normal_(weight, std=.02)
+            if weight is not None:
+                nn.init.trunc_normal_(weight, std=.02)
         init_linears(self.layers, lambda weight: nn.init.trunc_normal_(weight, std=.02))

@@ -14,8 +14,10 @@ from ..builder import BACKBONES
 from ..utils.patch_embed import PatchEmbed
 from ..utils.patches import patch_grid, patchify, replace_masked
 from ..utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
+from ..utils.rope import RotaryPositions
 from ..utils.stages import check_frozen_stages, check_stages
-from ..utils.transformer_blocks import TransformerEncoderLayer, init_linears, one_each, rising_rates, run_layers
+from ..utils.transformer_blocks import (TransformerEncoderLayer, head_dim, init_linears, one_each, rising_rates,
+                                        run_layers)
 
 
 def _arch(embed_dims, num_layers, num_heads, feedforward_channels):
@@ -27,7 +29,8 @@ def init_truncated(vit):
     """Normal weights of standard deviation 0.02, cut at two of it, as in the paper and BEiT; learned positions too."""
     init = functools.partial(nn.init.trunc_normal_, std=.02)
     for weight in (vit.cls_token, vit.pos_embed, vit.patch_embed.projection.weight):
-        init(weight)
+        if weight is not None:
+            init(weight)
     init_linears(vit.layers, init)
 
 
@@ -68,6 +71,8 @@ class VisionTransformer(BaseModule):
         init_values (float, optional): See TransformerEncoderLayer.
         use_window (bool): Relative position bias in the attention, for images of `img_size` only.
         ffn (str): 'mlp' or 'swiglu'; see TransformerEncoderLayer.
+        rope (dict, optional): Rotary positions in the attention of every layer, and none that are added to the tokens:
+            arguments of RotaryPositions, `base` and `rescale`; dict() for its defaults.
 
     Raises:
         ConfigError: An unknown architecture, layers that are not there, or registers that cannot be.
@@ -111,7 +116,8 @@ class VisionTransformer(BaseModule):
                  ffn='mlp',
                  drop_path_subset=False,
                  num_registers=0,
-                 with_mask_token=False):
+                 with_mask_token=False,
+                 rope=None):
         super().__init__(init_cfg)
         if self.needs_cls_token and not with_cls_token:
             raise ConfigError(f'{type(self).__name__} needs its class token: with_cls_token must be True')
@@ -128,9 +134,17 @@ class VisionTransformer(BaseModule):
         self.num_extra_positions = int(with_cls_token)
         self.num_extra_tokens = self.num_extra_positions + num_registers  # in front of the patches
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if with_cls_token else None
-        self.pos_embed = nn.Parameter(
-            build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=with_cls_token),
-            requires_grad=not self.fixed_positions)
+        self.rope = self.pos_embed = None
+        if rope is None:
+            self.pos_embed = nn.Parameter(
+                build_2d_sincos_position_embedding(self.patch_resolution, self.embed_dims, cls_token=with_cls_token),
+                requires_grad=not self.fixed_positions)
+        elif use_window:
+            raise ConfigError('positions are rotary (rope) or a bias of the attention (use_window=True), not both')
+        else:
+            rope = dict(rope, head_dim=head_dim(self.embed_dims, self.arch_settings['num_heads']))
+            check_arguments(RotaryPositions, rope)
+            self.rope = RotaryPositions(**rope)
         self.register_tokens = nn.Parameter(torch.zeros(1, num_registers, self.embed_dims)) if num_registers else None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if with_mask_token else None
         self.drop_after_pos = nn.Dropout(drop_rate)
@@ -207,16 +221,29 @@ class VisionTransformer(BaseModule):
                 nn.init.xavier_uniform_(part)
 
     def positions(self, grid):
-        """Position embeddings for a grid (rows, columns) of patches, the class token's first; 1 x (L + 1) x D."""
+        """Position embeddings for a grid (rows, columns) of patches, the class token's first; 1 x (L + 1) x D.
+
+        They are zeros where the positions are rotary.
+        """
+        if self.pos_embed is None:
+            return self.patch_embed.projection.weight.new_zeros(1,
+                                                                math.prod(grid) + self.num_extra_positions,
+                                                                self.embed_dims)
         if self.use_window and grid != self.patch_resolution:
             raise ConfigError(f'the relative position bias is one of {self.patch_resolution} patches, the images have '
                               f'{grid}: set img_size to the size of the images')
         return resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode,
                                 self.num_extra_positions)
 
-    def encode(self, tokens):
-        """All layers and the final norm; B x N x D."""
-        tokens = run_layers(self.layers, tokens, self.with_cp)
+    def waves(self, grid, tokens, visible=None):
+        """Rotary positions of tokens, B x N x D, for a grid of patches; None where there are none. See embed."""
+        if self.rope is None:
+            return None
+        return self.rope(grid, tokens.shape[0], tokens.device, self.num_extra_tokens, visible)
+
+    def encode(self, tokens, waves=None):
+        """All layers and the final norm; B x N x D. For `waves` see there."""
+        tokens = run_layers(self.layers, tokens, self.with_cp, waves)
         return self.ln1(tokens) if self.final_norm else tokens
 
     def embed(self, img, mask=None, visible=None):
@@ -258,7 +285,8 @@ class VisionTransformer(BaseModule):
 
     def tokens(self, img, mask=None, visible=None):
         """All tokens behind the last layer and the final norm, B x (E + L) x D or B x (E + K) x D; see embed."""
-        return self.encode(self.embed(img, mask, visible)[0])
+        tokens, grid = self.embed(img, mask, visible)
+        return self.encode(tokens, self.waves(grid, tokens, visible))
 
     def extract_feat(self, img, mask=None):
         """Images, and maybe a mask, to a tuple of (map B x D x h x w, class token B x D), or maps, by out_indices.
@@ -266,9 +294,9 @@ class VisionTransformer(BaseModule):
         See embed for the arguments.
         """
         x, grid = self.embed(img, mask)
-        outs = {}
+        outs, waves = {}, self.waves(grid, x)
         for i, layer in enumerate(self.layers[:max(self.out_indices) + 1]):
-            x = run_layers((layer, ), x, self.with_cp)
+            x = run_layers((layer, ), x, self.with_cp, waves)
             if i in self.out_indices:
                 out = self.ln1(x) if self.final_norm and i == self.num_layers - 1 else x
                 maps = out[:, self.num_extra_tokens:].transpose(1, 2).unflatten(2, grid)
@@ -292,8 +320,9 @@ class VisionTransformer(BaseModule):
         """
         layer, = self._checked_indices(layer, 'layer')
         x, grid = self.embed(img)
-        x = run_layers(self.layers[:layer], x)
-        return self.layers[layer].attn.attention_maps(self.layers[layer].ln1(x)), grid
+        waves = self.waves(grid, x)
+        x = run_layers(self.layers[:layer], x, waves=waves)
+        return self.layers[layer].attn.attention_maps(self.layers[layer].ln1(x), waves), grid
 
     def _freeze_stages(self):
         if self.frozen_stages < 0:
@@ -303,10 +332,9 @@ class VisionTransformer(BaseModule):
             parts.append(self.ln1)
         for part in parts:
             part.eval().requires_grad_(False)
-        for token in (self.cls_token, self.register_tokens, self.mask_token):
+        for token in (self.cls_token, self.register_tokens, self.mask_token, self.pos_embed):
             if token is not None:
                 token.requires_grad_(False)
-        self.pos_embed.requires_grad_(False)
 
     def train(self, mode=True):
         super().train(mode)
@@ -316,7 +344,8 @@ class VisionTransformer(BaseModule):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         key = prefix + 'pos_embed'
         found = state_dict.get(key)
-        if found is not None and found.dim() == 3 and found.shape[1] != self.pos_embed.shape[1]:
+        if self.pos_embed is not None and found is not None and found.dim() == 3 and \
+                found.shape[1] != self.pos_embed.shape[1]:
             side = math.isqrt(found.shape[1] - self.num_extra_positions)
             if side**2 == found.shape[1] - self.num_extra_positions and found.shape[2] == self.embed_dims:
                 state_dict[key] = resize_pos_embed(found, (side, side), self.patch_resolution, self.interpolate_mode,
