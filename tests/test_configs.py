@@ -574,6 +574,16 @@ TABLE.update({
          optimizer_config=dict(
              grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch')))),
 })
+MODELS.update(
+    dcl=MODELS['simclr'].replace('ContrastiveHead', 'DCLHead'),
+    supcon='type=SupCon; ' + RESNET50 + 'backbone.norm_cfg.type=SyncBN; backbone.zero_init_residual=True; '
+    'neck.type=MLPNeck; neck.channels=[2048, 2048, 128]; head.type=SupConHead; head.temperature=0.1')
+VIEWS.update(dcl=VIEWS['simclr'], supcon=VIEWS['simclr'])
+TABLE.update({
+    'dcl/dcl_resnet50_8xb32-coslr-100e': (32, 100, LARS.format(1.2), WARM_COSINE, {}),
+    'supcon/supcon_resnet50_8xb128-coslr-350e':
+    (128, 350, SGD.replace('0.03', '0.5'), WARM_COSINE.replace('ratio=0.0001', 'ratio=0.02'), {}),
+})
 
 
 def path_of(name):

@@ -104,6 +104,13 @@ TABLE.update({
      "optimizer_config.grad_clip.max_norm=0.3; optimizer_config.frozen_layers_cfg.last_layer='3 epochs'; "
      'custom_hooks.1.epochs=50; runner.max_epochs=400'),
 })
+DCL, ONE_GPU = 'dcl/dcl_resnet50_8xb32-coslr-100e', "data.samples_per_gpu=256; amp.dtype='bfloat16'; channels_last=True"
+TABLE.update({
+    'dcl/dclw_resnet50_8xb32-coslr-100e': (DCL, 'model.head.sigma=0.5'),
+    'dcl/dcl_resnet50_1xb256-coslr-100e': (DCL, ONE_GPU),
+    'supcon/supcon_resnet50_1xb256-coslr-100e':
+    ('supcon/supcon_resnet50_8xb128-coslr-350e', f'{ONE_GPU}; optimizer.lr=0.125; runner.max_epochs=100'),
+})
 
 
 def path_of(name):
@@ -173,7 +180,8 @@ def test_networks_fit_heads_and_crops(name, monkeypatch):
             torch.empty(2, 3, pipeline[0]['size'], pipeline[0]['size'])
             for number, pipeline in zip(train.num_views, train.pipelines) for _ in range(number)
         ]
-        out = model(img)
+        labels = dict(label=torch.zeros(2, dtype=torch.long)) if train.get('with_label') else {}
+        out = model(img, **labels)
     assert out['loss'].shape == ()
     followers = (*model.momentum_parts, 'neck.last_layer.weight_g')  # lengths of prototypes may be fixed
     assert all(p.requires_grad for name, p in model.named_parameters() if not name.startswith(followers))

@@ -361,6 +361,9 @@ def _check_labels(model, dataset, section, with_loss=True):
                           f'{section} have higher labels, up to {highest}{name}; labels count from 0: set '
                           f'model.head.num_classes={highest + 1} or more')
     missing = int((labels < 0).sum())
+    if with_loss and missing == len(labels):
+        raise ConfigError(
+            f'{type(model).__name__} learns labels, and none of the {missing} images of {section} has one')
     if missing and with_loss and getattr(model, 'needs_labels', False):
         mixed = 'train_cfg.augments (mixup, CutMix)' if getattr(model, 'augments', None) else 'this model'
         raise ConfigError(f'{mixed} needs a label for each sample, {missing} of {len(dataset)} have none (-1): '

@@ -17,9 +17,13 @@ class MultiViewDataset(BaseDataset):
         pipelines (list[list[dict | Callable]]): The pipelines. `num_views=[2], pipelines=[p]` gives 2 views,
             `num_views=[2, 6], pipelines=[p1, p2]` gives 8.
         prefetch (bool): See BaseDataset.
+        with_label (bool): Give the label of the image too, for what learns from views and labels.
+
+    Attributes:
+        gt_labels (ndarray): Labels of all samples, -1 = unlabelled; only `with_label`.
     """
 
-    def __init__(self, data_source, num_views, pipelines, prefetch=False):
+    def __init__(self, data_source, num_views, pipelines, prefetch=False, with_label=False):
         if not all(isinstance(arg, (list, tuple)) for arg in (num_views, pipelines)) \
                 or len(num_views) != len(pipelines) or not all(isinstance(p, (list, tuple)) for p in pipelines):
             raise ConfigError('num_views and pipelines must be lists of one length, one number and one pipeline (a list'
@@ -30,6 +34,11 @@ class MultiViewDataset(BaseDataset):
         super().__init__(data_source, pipelines[0], prefetch)
         self.num_views = list(num_views)
         self.pipelines = [self.pipeline, *map(Compose, pipelines[1:])]
+        if with_label:
+            if getattr(self.data_source, 'multi_label', False):
+                raise ConfigError(f'with_label=True gives one label an image, {type(self.data_source).__name__} has '
+                                  'several of each: set multi_label=False')
+            self.gt_labels = self.data_source.get_gt_labels()
         self._pipeline_of_view = [p for n, p in zip(num_views, self.pipelines) for _ in range(n)]
 
     def __getitem__(self, idx):
@@ -38,7 +47,7 @@ class MultiViewDataset(BaseDataset):
         for number, pipeline in enumerate(self._pipeline_of_view):
             seed_view(number)
             views.append(self.finish(pipeline(img)))
-        return dict(img=views, idx=idx)
+        return dict(img=views, idx=idx, **(dict(label=int(self.gt_labels[idx])) if hasattr(self, 'gt_labels') else {}))
 
     def evaluate(self, results, logger=None):
         """There is nothing to measure: views have no labels.

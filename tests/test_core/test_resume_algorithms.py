@@ -57,6 +57,7 @@ MODELS = dict(
         head=dict(type='SwAVHead', feat_dim=DIM, num_crops=[2, 2], num_prototypes=12)),
     SimCLRMultiCrop=dict(type='SimCLR', neck=MLP, head=CONTRAST),
     SimCLRMixedCrops=dict(type='SimCLR', neck=MLP, head=CONTRAST),
+    SupCon=dict(neck=MLP, head=dict(type='SupConHead')),
     # hard codes, and batch norm's own statistics, beyond two of the places of resuming
     SwAVMomentum=dict(
         neck=dict(type='MLPNeck', channels=[16, 16, DIM], with_l2norm=True),
@@ -209,6 +210,7 @@ LABELLED = dict(type='SingleViewDataset', pipeline=CROP)
 # data sets other than two views
 MULTI_CROP = dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SMALL_CROP])
 DATA = dict(
+    SupCon=dict(type='MultiViewDataset', num_views=[2], pipelines=[CROP], with_label=True),
     DINO=MULTI_CROP,
     LeJEPA=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,

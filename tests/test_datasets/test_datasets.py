@@ -52,6 +52,13 @@ def test_evaluate(tmp_path):
         data.evaluate(dict(head0=scores[1:]))
 
 
+def test_views_with_a_label(photo_folder):
+    source = dict(type='ImageNet', data_prefix=str(photo_folder))
+    data = MultiViewDataset(source, [2], [CROP], prefetch=True, with_label=True)
+    assert [data[idx]['label'] for idx in (11, 12)] == [0, 1] and len(data[0]['img']) == 2
+    assert sorted(MultiViewDataset(source, [2], [CROP], prefetch=True)[0]) == ['idx', 'img']
+
+
 @pytest.mark.parametrize('num_views, count', [([2], 2), ([1, 1], 2), ([2, 6], 8)])
 def test_multi_view(photo_folder, num_views, count, monkeypatch):
     pipelines = [CROP, [dict(type='RandomResizedCrop', size=16)]][:len(num_views)]

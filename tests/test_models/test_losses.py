@@ -6,8 +6,8 @@ import tiny
 import torch
 from torch.nn import functional as F
 
-from mmssl.models import (Accuracy, ContrastiveHead, LatentPredictHead, accuracy, cross_entropy, info_nce,
-                          negative_cosine, nt_xent)
+from mmssl.models import (Accuracy, ContrastiveHead, DCLHead, LatentPredictHead, SupConHead, accuracy, cross_entropy,
+                          info_nce, negative_cosine, nt_xent, pairs_of_views, supervised_contrastive)
 from mmssl.utils.errors import ConfigError
 
 
@@ -96,6 +96,93 @@ def test_nt_xent_of_several_views_takes_the_negatives_of_all_processes():
     whole = by_rank.transpose(0, 1).flatten(1, 2)  # crops x the 6 images of both ranks
     of_ranks = [nt_xent(z[first:first + 12], z, first, temperature=0.3, views=4) for first in (0, 12)]
     torch.testing.assert_close(sum(of_ranks) / 2, naive_multi_view_nt_xent(whole, 4, 0.3))
+
+
+def naive_dcl(z, views, temperature, sigma):
+    """Equations 6 to 8 of https://arxiv.org/abs/2110.06848, term by term; `z` is views x B x D."""
+    size, terms = z.shape[1], []
+    for v in range(views):
+        for step in range(1, views):
+            other = (v + step) % views
+            shares = [
+                math.e**(z[a, b].dot(z[(a + step) % views, b]).item() / (sigma or 1)) for a in range(views)
+                for b in range(size)
+            ]
+            for b in range(size):
+                similarity = z[v, b].dot(z[other, b])
+                share = math.e**(similarity.item() / (sigma or 1)) / (sum(shares) / len(shares))
+                negatives = sum(math.e**(z[v, b].dot(z[a, i]) / temperature) for a in range(views) for i in range(size)
+                                if i != b)
+                terms.append((share - 2 if sigma else -1) * similarity / temperature + torch.log(negatives))
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize('views, size, sigma', [(2, 5, None), (2, 5, 0.5), (3, 2, 0.5)])
+def test_dcl(views, size, sigma):
+    """Pitfalls: weights with a gradient, and the positive key of the other direction left in the denominator."""
+    z = unit(views * size, 6)
+    want = naive_dcl(z.unflatten(0, (views, size)), views, 0.3, sigma)
+    got = DCLHead(0.3, sigma)(*pairs_of_views(z, z, views=views))['loss']
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, z)[0] for loss in (got, want)))
+
+
+def naive_supcon(z, groups, temperature):
+    """Equation 2 of https://arxiv.org/abs/2004.11362."""
+    total = 0
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i]
+        positives = [j for j in others if groups[j] == groups[i]]
+        weights = {j: math.e**(z[i].dot(z[j]) / temperature) for j in others}
+        for j in positives:
+            total = total - torch.log(weights[j] / sum(weights.values())) / len(positives)
+    return total / len(z)
+
+
+@pytest.mark.parametrize('groups', [[0, 1, 0, 2, 0], [3, 3, 3, 3, 3], [0, 1, 2, 3, 4]])
+def test_supcon(groups):
+    """Pitfall: an anchor without a positive key divides by 0. Without any the loss is 0."""
+    z, numbers = unit(5, 6), torch.tensor(groups)
+    got, want = SupConHead(0.3)(z, numbers)['loss'], naive_supcon(z, groups, 0.3)
+    torch.testing.assert_close(got, torch.as_tensor(want, dtype=torch.float64))
+    gradient = torch.autograd.grad(got, z)[0]
+    assert gradient.isfinite().all()
+    if len(set(groups)) < 5:
+        torch.testing.assert_close(gradient, torch.autograd.grad(want, z)[0])
+    parts = [
+        supervised_contrastive(z[rows], z, numbers[rows], numbers, rows.start or 0, 0.3)
+        for rows in (slice(2), slice(2, None))
+    ]
+    # anchors of one process against the keys of all
+    torch.testing.assert_close((2 * parts[0] + 3 * parts[1]) / 5, got)
+
+
+def test_supcon_without_labels_is_simclr():
+    """The views of an image without a label belong to that image alone, whatever the others are."""
+    model, data = tiny.build('SupCon'), tiny.batch('SupCon')
+    z = model.project(data['img']).detach()
+    data['label'].fill_(-1)
+    torch.testing.assert_close(model(**data)['loss'], nt_xent(z, temperature=0.1))
+    data['label'][:3] = torch.tensor([2, 0, 2])
+    groups = [2, 0, 2, *range(3, 8)] * 2
+    groups[1::8] = [99, 99]
+    torch.testing.assert_close(model(**data)['loss'], naive_supcon(z.double(), groups, 0.1).float())
+    for label in (None, torch.zeros(8, 3)):
+        with pytest.raises(ConfigError, match='one label an image, the data gives .*with_label=True'):
+            model(**dict(data, label=label))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_dcl_and_supcon_in_half_precision(dtype):
+    z = unit(8, 6, dtype=torch.float32).detach().to(dtype)
+    groups = torch.arange(8) % 4
+    pos, neg = pairs_of_views(z, z)
+    for head, halves, wide in ((DCLHead(0.01, 0.5), (pos, neg), (pos.double(), neg.double())),
+                               (SupConHead(0.01), (z, groups), (z.double(), groups))):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            loss = head(*halves)['loss']
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, head(*wide)['loss'].float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('views', [2, 4])

@@ -16,6 +16,8 @@ TOKENIZER = dict(vocab_size=12, n_hid=8, n_blk_per_group=1)
 CONFIGS = dict(
     SimCLR=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
     SimCLRMultiCrop=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=CONTRAST),
+    DCLW=dict(type='SimCLR', backbone=BACKBONE, neck=NECK, head=dict(type='DCLHead', sigma=0.5)),
+    SupCon=dict(type='SupCon', backbone=BACKBONE, neck=NECK, head=dict(type='SupConHead')),
     MoCo=dict(
         type='MoCo',
         backbone=BACKBONE,
@@ -327,7 +329,8 @@ TARGETS = dict(
     MultiTask=dict(label=lambda idx: idx % 4),
     RelativeLoc=dict(patch_label=lambda idx: torch.arange(8).expand(len(idx), 8)),
     RotationPred=dict(rot_label=lambda idx: torch.arange(4).expand(len(idx), 4)),
-    RotationPredOne=dict(rot_label=lambda idx: idx % 3))
+    RotationPredOne=dict(rot_label=lambda idx: idx % 3),
+    SupCon=dict(label=lambda idx: idx % 4))
 # What is done to a model besides initialising it: the queue is full in the third of the batches of 8, 8 and 6,
 # and two processes take unequal shares of it
 PREPARE = dict(

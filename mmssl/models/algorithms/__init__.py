@@ -29,6 +29,7 @@ from .simclr import SimCLR
 from .simmim import SimMIM
 from .simreg import SimReg
 from .simsiam import SimSiam
+from .supcon import SupCon
 from .swav import SwAV
 from .swav_momentum import SwAVMomentum
 from .vicreg import VICReg
@@ -37,5 +38,6 @@ __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
     'DeepClusterV2', 'DenseCL', 'Distillation', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
     'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
-    'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SwAV', 'SwAVMomentum', 'VICReg'
+    'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV', 'SwAVMomentum',
+    'VICReg'
 ]

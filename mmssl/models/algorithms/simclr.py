@@ -22,10 +22,14 @@ class SimCLR(BackboneNeckHead):
 
     compares_images = True
 
-    def forward_train(self, img, **kwargs):
-        """V views (list of B x C x H x W, those of one size in a row) to the loss."""
+    def project(self, img):
+        """V views (list of B x C x H x W, those of one size in a row) to unit vectors, VB x D, view by view."""
         # all views of a size in one pass, as published: batch norm sees all of them
         maps = [self.backbone(views) for views in by_size(several_views(img))]
-        z = unit_vectors(self.neck(maps if len(maps) > 1 else maps[0])[0])  # VB x D
+        return unit_vectors(self.neck(maps if len(maps) > 1 else maps[0])[0])
+
+    def forward_train(self, img, **kwargs):
+        """V views (list of B x C x H x W, those of one size in a row) to the loss."""
+        z = self.project(img)
         keys = gather_with_grad(z)  # VBW x D, the anchors of all W processes
         return self.head(*pairs_of_views(z, keys, first=get_rank() * len(z), views=len(img)))

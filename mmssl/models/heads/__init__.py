@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .cae_head import CAEHead
 from .cls_head import ClsHead
-from .contrastive_head import ContrastiveHead
+from .contrastive_head import ContrastiveHead, DCLHead, SupConHead
 from .deepclusterv2_head import DeepClusterV2Head
 from .dino_head import DINOHead
 from .distillation_head import SEEDHead, SimRegHead
@@ -20,8 +20,8 @@ from .swav_head import SwAVHead
 from .vicreg_head import VICRegHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DINOHead', 'DeepClusterV2Head', 'LatentClsHead',
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'LatentClsHead',
     'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead',
     'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead',
-    'NNCLRHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SwAVHead', 'VICRegHead'
+    'NNCLRHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
 ]

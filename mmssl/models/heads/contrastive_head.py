@@ -2,8 +2,9 @@
 """Head of SimCLR, MoCo and their kin."""
 from mmcv.runner import BaseModule
 
+from mmssl.utils.dist import concat_all_gather, gather_with_grad, get_rank
 from ..builder import HEADS
-from ..losses import info_nce
+from ..losses import decoupled_info_nce, info_nce, supervised_contrastive, weights_of_hard_pairs
 
 
 @HEADS.register_module()
@@ -30,3 +31,54 @@ class ContrastiveHead(BaseModule):
             dict[str, Tensor]: `loss`.
         """
         return dict(loss=info_nce(pos, neg, temperature=self.temperature))
+
+
+@HEADS.register_module()
+class DCLHead(ContrastiveHead):
+    """Decoupled contrastive learning: the positive key is not among the keys that it is told from.
+
+    Wherever ContrastiveHead stands: in SimCLR, MoCo and their kin. See DCL <https://arxiv.org/abs/2110.06848>.
+
+    Args:
+        temperature (float): Divides the similarities.
+        sigma (float, optional): Weigh positive similarities as DCLW does, see weights_of_hard_pairs. None is DCL.
+
+    Raises:
+        ValueError: The temperature or sigma is not positive.
+    """
+
+    def __init__(self, temperature=0.1, sigma=None):
+        super().__init__(temperature)
+        if sigma is not None and not sigma > 0:
+            raise ValueError(f'sigma must be positive, or None for equal weights, got {sigma!r}')
+        self.sigma = sigma
+
+    def forward(self, pos, neg):
+        """See ContrastiveHead. The loss may be negative."""
+        weight = 1. if self.sigma is None else weights_of_hard_pairs(pos, self.sigma)
+        return dict(loss=decoupled_info_nce(pos, neg, self.temperature, weight))
+
+
+@HEADS.register_module()
+class SupConHead(ContrastiveHead):
+    """Images of a class are told from those of other classes (SupCon, https://arxiv.org/abs/2004.11362).
+
+    Args:
+        temperature (float): Divides the similarities.
+
+    Raises:
+        ValueError: The temperature is not positive.
+    """
+
+    def forward(self, z, groups):
+        """The loss of the views of all images.
+
+        Args:
+            z (Tensor): Unit vectors, N x D. Every process has the same N.
+            groups (Tensor): N integers, equal for what belongs together.
+
+        Returns:
+            dict[str, Tensor]: `loss`.
+        """
+        keys, key_groups, first = gather_with_grad(z), concat_all_gather(groups), get_rank() * len(z)
+        return dict(loss=supervised_contrastive(z, keys, groups, key_groups, first, self.temperature))

@@ -1,7 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .barlow_twins import cross_correlation
 from .clusters import cluster_prediction
-from .contrastive import check_several_images, info_nce, nt_xent, pairs_of_views, similarities, unit_vectors
+from .contrastive import (check_several_images, decoupled_info_nce, info_nce, nt_xent, pairs_of_views, similarities,
+                          supervised_contrastive, unit_vectors, weights_of_hard_pairs)
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
 from .distillation import similarity_distillation
@@ -18,8 +19,9 @@ from .vicreg import variance_invariance_covariance
 
 __all__ = [
     'CrossEntropyLoss', 'MultiLabelLoss', 'arc_margin', 'balanced_weights', 'check_several_images',
-    'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'gram_anchoring', 'in_float32',
-    'info_nce', 'koleo', 'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce',
+    'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'decoupled_info_nce', 'gram_anchoring',
+    'in_float32', 'info_nce', 'koleo', 'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce',
     'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics', 'sigreg', 'similarities',
-    'similarity_distillation', 'swapped_prediction', 'unit_vectors', 'variance_invariance_covariance'
+    'similarity_distillation', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
+    'variance_invariance_covariance', 'weights_of_hard_pairs'
 ]

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from mmssl.utils.dist import reduce_mean
 from mmssl.utils.errors import ConfigError
 from .precision import in_float32
 
@@ -54,6 +55,62 @@ def info_nce(pos, neg, temperature=0.1):
     # -log(e^p / (e^p + sum of e^n)) = -log sigmoid(p - log sum of e^n): the negatives are summed once for all positives
     negatives = (neg / temperature).logsumexp(1, keepdim=True)  # N x 1
     return -F.logsigmoid(pos / temperature - negatives).mean()
+
+
+@in_float32
+def decoupled_info_nce(pos, neg, temperature=0.1, weight=1.):
+    """DCL <https://arxiv.org/abs/2110.06848>: InfoNCE whose denominator holds the negative keys alone.
+
+    The gradient of an easy image does not vanish in a small batch as that of InfoNCE does. The loss may be negative.
+
+    Args:
+        pos, neg, temperature: See info_nce.
+        weight (Tensor | float): Of the positive similarities, N x P.
+
+    Returns:
+        Tensor: Mean over queries and positive keys, 0-dim.
+    """
+    return ((neg / temperature).logsumexp(1, keepdim=True) - weight * pos / temperature).mean()
+
+
+@in_float32
+def weights_of_hard_pairs(pos, sigma=0.5):
+    """Weights of DCLW <https://arxiv.org/abs/2110.06848>: 2 - e^(s / sigma) / its mean over the batch.
+
+    They are 1 on the average, more for views that are far from each other, and less, also below 0, for near ones.
+
+    Args:
+        pos (Tensor): Similarities s of the views of each image, N x P. Every process has the same N.
+        sigma (float): Divides them; the larger, the more equal the weights.
+
+    Returns:
+        Tensor: N x P, without gradient. The mean of each column is over all processes.
+    """
+    shares = (pos.detach() / sigma).exp()
+    return 2 - shares / reduce_mean(shares.mean(0))
+
+
+@in_float32
+def supervised_contrastive(z, keys, groups, key_groups, first=0, temperature=0.1):
+    """SupCon <https://arxiv.org/abs/2004.11362>, equation 2: all keys of the anchor's group are positive.
+
+    Args:
+        z (Tensor): Unit vectors of this process, the anchors, N x D.
+        keys (Tensor): Those of all processes in rank order, M x D, the anchors among them.
+        groups (Tensor): Number of each anchor's group, such as its class; N integers.
+        key_groups (Tensor): Those of the keys, M integers.
+        first (int): Row of `keys` where the anchors begin.
+        temperature (float): Divides the similarities.
+
+    Returns:
+        Tensor: Mean over the anchors, 0-dim. One without a positive key adds 0.
+    """
+    logits = z @ keys.T / temperature  # N x M
+    itself = torch.zeros_like(logits, dtype=torch.bool)
+    itself[:, first:first + len(z)].fill_diagonal_(True)
+    positive = (groups[:, None] == key_groups) & ~itself
+    log_share = logits - logits.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
+    return -(log_share.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp(min=1)).mean()
 
 
 def pairs_of_views(z, keys, first=0, views=2):
