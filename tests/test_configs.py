@@ -536,9 +536,15 @@ MODELS.update(
     'neck.type=MLPNeck; neck.channels=[1024, 512, 1024, 2048]; neck.norm_cfg.type=BN; head.type=SimRegHead; '
     'teacher.checkpoint=work_dirs/mocov2_resnet50_8xb32-coslr-800e_in1k/latest.pth; teacher.backbone.type=ResNet; '
     'teacher.backbone.depth=50; teacher.backbone.out_indices=[4]')
+MODELS['ressl'] = (
+    'type=ReSSL; queue_len=131072; feat_dim=512; momentum=0.999; backbone.type=ResNet; backbone.depth=50; '
+    'backbone.out_indices=[4]; backbone.norm_cfg.type=BN; neck.type=MLPNeck; neck.channels=[4096, 512]; '
+    'head.type=ReSSLHead; head.student_temp=0.1; head.teacher_temp=0.04')
+WEAK = 'RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomHorizontalFlip()'
 VIEWS.update(
+    ressl=('MultiViewDataset', [1, 1], WEAK + ' || ' + MOCOV2_VIEW),
     seed=('SingleViewDataset', None, MOCOV2_VIEW),
-    simreg=('SingleViewDataset', None, 'RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomHorizontalFlip()'))
+    simreg=('SingleViewDataset', None, WEAK))
 COLOURS = 'RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) + ' > ' + BLUR
 LEJEPA_VIEW = 'RandomResizedCrop(size={}, scale={}) > ' + COLOURS.format(0.5) + ' > Solarization(p=0.2)'
 DINO_VIEW = 'RandomResizedCrop(size={}, scale={}, interpolation=3) > ' + COLOURS
@@ -558,6 +564,10 @@ TABLE.update({
     (32, 200, SGD, COSINE.replace('Cosine', 'StepFixCosine') + '; by_epoch=False; warmup=linear; '
      'warmup_iters=5; warmup_ratio=0.001; warmup_by_epoch=True', {}),
     'simreg/simreg_resnet18_8xb32-coslr-130e': (32, 130, SGD.replace('0.03', '0.05'), COSINE, {}),
+    'ressl/ressl_resnet50_8xb32-coslr-200e':
+    (32, 200, SGD.replace('0.03', '0.05') + '; ' +
+     r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; paramwise_options.bias.weight_decay=0.0',
+     COSINE + '; by_epoch=False; warmup=linear; warmup_iters=5; warmup_ratio=0.0001; warmup_by_epoch=True', {}),
     'nnclr/nnclr_resnet50_8xb64-coslr-200e': (64, 200, LARS.format(0.6), WARM_COSINE, {}),
     'lejepa/lejepa_vit-small-p16_8xb64-coslr-100e': (64, 100, 'type=AdamW; lr=0.0005; weight_decay=0.05',
                                                      ADAMW_COSINE.format(5e-07), {}),
@@ -839,6 +849,10 @@ SMALL_PARTS = dict(
     nnclr=dict(QUEUE, **{'model.backbone.zero_init_residual': False}),
     seed=dict(STUDENT, **QUEUE),
     simreg=STUDENT,
+    ressl=dict(QUEUE, **{
+        'model.feat_dim': 64,
+        'model.neck.channels': [32, 64]
+    }),
     # a dynamic scale would leave the first steps out
     dino={
         **VIT, 'model.neck.out_channels': 64,

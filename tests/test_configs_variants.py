@@ -25,6 +25,10 @@ QUEUE = "custom_hooks.0.type=SwAVHook; custom_hooks.0.priority='VERY_HIGH'; cust
     'custom_hooks.0.queue_length={}'
 # recipe: the one that it varies, and every figure in which it differs
 TABLE = {
+    'ressl/ressl_resnet18_1xb256-coslr-100e':
+    ('ressl/ressl_resnet50_8xb32-coslr-200e', 'model.backbone.depth=18; model.backbone.norm_cfg.type=SplitBN; '
+     'model.backbone.norm_cfg.num_splits=8; model.neck.channels=[1024, 512]; data.samples_per_gpu=256; '
+     'data.workers_per_gpu=8; runner.max_epochs=100'),
     'simclr/vissl-simclr_resnet50_32xb128-coslr-300e': (SIMCLR, 'data.samples_per_gpu=128; runner.max_epochs=300'),
     'simclr/vissl-simclr_resnet50_64xb64-mcrop-2-4-coslr-100e_in1k-160-96':
     (SIMCLR, f'{FOUR}; {LARGE}size=160; {LARGE}scale=(0.08, 1.0); {SMALL}type=RandomResizedCrop; {SMALL}size=96; '

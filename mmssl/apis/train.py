@@ -17,12 +17,14 @@ from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, bui
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import check_broken_policy
+from mmssl.evaluation.stored_features import files_digest
 from mmssl.models import BaseModel
 from mmssl.models.utils.iteration_counter import IterationCounter
+from mmssl.models.utils.stored_teacher import StoredTeacher
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.config import config_section
 from mmssl.utils.config_names import check_seed, check_settings
-from mmssl.utils.dist import default_device, get_world_size, sync_random_seed
+from mmssl.utils.dist import broadcast_object, default_device, get_rank, get_world_size, sync_random_seed
 from mmssl.utils.errors import ConfigError, describe
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
@@ -167,6 +169,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     _fit_to_data(model, trained, workflow)
+    _check_stored_teacher(model, trained)
     _warn_of_repeated_negatives(model, len(distinct(datasets[0])), logger)
     _check_smallest_batch(model, loaders[0])
     _check_mixing(model, loaders)
@@ -278,6 +281,15 @@ def _fit_to_data(model, dataset, workflow):
         model.fit_to_data(samples=len(distinct(dataset)), views=getattr(locate(dataset, 0)[0], 'num_views', None))
 
 
+def _check_stored_teacher(model, dataset):
+    """Features that belong to images by their numbers want the same images in the same order."""
+    for part in model.modules():
+        if isinstance(part, StoredTeacher) and dataset is not None:
+            # a stat of each file: once
+            digest = files_digest(distinct(dataset)) if get_rank() == 0 else None
+            part.check_files(broadcast_object(digest, patient=True))
+
+
 def _warn_of_repeated_negatives(model, samples, logger):
     """Where more negatives are kept or drawn than there are images, an image is compared with itself."""
     for name in ('queue_len', 'neg_num'):
@@ -320,9 +332,11 @@ def _check_mixing(model, loaders):
         raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of {mixing.merges}, and a batch has '
                           f'{size}: set data.samples_per_gpu to {mixing.merges} or more')
     taken = accepted_arguments(getattr(model, 'forward_train', model.forward))[0]
-    if 'idx' in taken and getattr(model, 'memory_bank', None) is not None:
-        raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of several, and the memory bank of '
-                          f'{type(model).__name__} has an entry for each: leave data.collate out')
+    for part, what in (('memory_bank', 'memory bank'), ('teacher', 'stored teacher')):
+        found = getattr(model, part, None)
+        if 'idx' in taken and found is not None and (part == 'memory_bank' or isinstance(found, StoredTeacher)):
+            raise ConfigError(f'data.collate: {type(mixing).__name__} makes one image of several, and the {what} of '
+                              f'{type(model).__name__} has an entry for each: leave data.collate out')
     labels = [name for name in taken if name.endswith('label')]
     if labels:
         raise ConfigError(f'data.collate: {type(mixing).__name__} mixes images without their labels, and '

@@ -14,6 +14,7 @@ from mmssl.utils import dist
 from mmssl.utils.errors import ConfigError, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write, json_ready, write_json
+from mmssl.utils.stored_arrays import stored_array, stored_settings
 from .features import Features, extract_alone
 
 
@@ -189,18 +190,7 @@ def load_features(folder, split, layers=None):
         FileNotFoundError: The folder has no features of this split, or unfinished ones.
         ConfigError: It lacks a layer.
     """
-    note = Path(folder) / f'{split}.json'
-    if not note.exists():
-        unfinished = (Path(folder) / f'{split}.unfinished').exists()
-        raise FileNotFoundError(f'{folder} has no features of {split}' +
-                                (', only unfinished ones: run tools/extract_features.py again' if unfinished else ''))
-    settings = json.loads(note.read_text())
-    for layer in layers or ():
-        if layer not in settings['layers']:
-            raise ConfigError(f'{folder} has no layer {layer} of {split}; there are {", ".join(settings["layers"])}')
-
-    def read(name):
-        return np.load(Path(folder) / f'{split}_{name}.npy', mmap_mode='c')  # torch warns of arrays that are read-only
-
-    arrays = {layer: read(layer) for layer in layers or settings['layers']}
-    return Features(arrays, np.array(read('labels')), np.array(read('index')), settings.get('classes')), settings
+    settings = stored_settings(folder, split, layers)
+    arrays = {layer: stored_array(folder, split, layer) for layer in layers or settings['layers']}
+    labels, index = (np.array(stored_array(folder, split, name)) for name in ('labels', 'index'))
+    return Features(arrays, labels, index, settings.get('classes')), settings

@@ -81,6 +81,7 @@ MODELS = dict(
         head=dict(type='SimRegHead'),
         teacher=TEACHER),
     NNCLR=dict(neck=MLP, head=dict(type='NNCLRHead', predictor=PREDICTOR['predictor']), queue_len=100, feat_dim=DIM),
+    ReSSL=dict(neck=dict(type='MLPNeck', channels=[16, DIM]), head=dict(type='ReSSLHead'), queue_len=100, feat_dim=DIM),
     NPID=dict(
         neck=dict(type='LinearNeck', in_channels=32, out_channels=DIM),
         head=CONTRAST,

@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny
 import torch
+from torch.nn.functional import normalize
 
 from mmssl.models import build_algorithm, similarity_distillation
 from mmssl.utils.checkpoint import CheckpointError
@@ -43,29 +44,61 @@ def images(size=6, seed=0):
     return torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize('own', [True, False])
 @pytest.mark.parametrize('teacher_temp', [0.3, 1e-4])
-def test_seed_against_loops(teacher_temp):
+def test_seed_against_loops(teacher_temp, own):
     generator = torch.Generator().manual_seed(1)
-    student, target, queue = (torch.nn.functional.normalize(
-        torch.randn(shape, generator=generator, dtype=torch.float64), dim=dim)
+    student, target, queue = (normalize(torch.randn(shape, generator=generator, dtype=torch.float64), dim=dim)
                               for shape, dim in (((4, 5), 1), ((4, 5), 1), ((5, 7), 0)))
     student.requires_grad_()
-    terms = []
-    for s, t in zip(student, target):
-        others = [t, *queue.T]
-        p = torch.stack([(t @ other - 1) / teacher_temp for other in others]).exp()
-        q = torch.stack([s @ other / 0.2 for other in others]).exp()
-        terms.append(-(p / p.sum() * (q / q.sum()).log()).sum())
-    expected = sum(terms) / 4
-    got = similarity_distillation(student, target, queue, 0.2, teacher_temp)
+    expected = relations(student, target, queue, 0.2, teacher_temp, own)
+    got = similarity_distillation(student, target, queue, 0.2, teacher_temp, own)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (got, expected)))
 
 
+def relations(student, teacher, queue, student_temp, teacher_temp, own=False):
+    """The loss of SEED and of ReSSL image by image, without a softmax of torch's."""
+    terms = []
+    for s, t in zip(student, teacher):
+        others = torch.stack([*[t] * own, *queue.T])
+        p = ((others @ t - (others @ t).max()) / teacher_temp).exp()
+        q = (others @ s / student_temp).exp()
+        terms.append(-(p / p.sum() * (q / q.sum()).log()).sum())
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_ressl_against_loops(dtype):
+    """The first view is the teacher's, each other one is compared with it; the queue is read before it is written."""
+    model = tiny.build('ReSSL').double()
+    views = [view.double() for view in tiny.batch('ReSSL')['img']]
+    queue = model.queue.clone()
+    for parameter in model.encoder_k.parameters():  # a teacher that is not the student
+        parameter.data.mul_(1.1)
+    keys = copy.deepcopy(model.encoder_k)
+    keys.follow(model.backbone, model.neck, momentum=model.momentum)
+    with torch.no_grad():
+        teacher = normalize(keys(views[0])[0], dim=1)
+    student = [torch.cat(views[1:3]), views[3]]
+    rows = normalize(torch.cat([model.neck(model.backbone(crops))[0] for crops in student]), dim=1)
+    expected = relations(rows, torch.cat([teacher] * 3), queue, 0.1, 0.04)
+    model = model.to(dtype) if dtype == torch.float64 else model.float()
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=dtype != torch.float64):
+        loss = model([view.to(model.queue.dtype) for view in views])['loss']
+    assert loss.dtype == model.queue.dtype
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-9 if dtype == torch.float64 else 0.02, atol=0)
+    if dtype == torch.float64:
+        torch.testing.assert_close(model.queue[:, :8], teacher.T)
+        wanted = torch.autograd.grad(expected, [*model.neck.parameters(), *model.backbone.parameters()])
+        got = torch.autograd.grad(loss, [*model.neck.parameters(), *model.backbone.parameters()])
+        torch.testing.assert_close(got, wanted)
+
+
 def test_published_temperature_in_half_precision():
     """Similarities over 1e-4 are thousands apart: float32, whatever the input."""
-    x = torch.nn.functional.normalize(torch.randn(4, 8), dim=1).half()
-    queue = torch.nn.functional.normalize(torch.randn(8, 6), dim=0).half()
+    x = normalize(torch.randn(4, 8), dim=1).half()
+    queue = normalize(torch.randn(8, 6), dim=0).half()
     got = similarity_distillation(x, x, queue)
     assert got.dtype == torch.float32 and got.isfinite()
     torch.testing.assert_close(got, similarity_distillation(x.float(), x.float(), queue.float()))
@@ -97,7 +130,7 @@ def test_seed_queue_holds_teacher_features(teacher):
     model = build_algorithm(dict(copy.deepcopy(SEED), teacher=copy.deepcopy(cfg)))
     model.train_step(dict(img=images()))
     with torch.no_grad():
-        features = torch.nn.functional.normalize(network.backbone(images())[-1].mean((2, 3)))
+        features = normalize(network.backbone(images())[-1].mean((2, 3)))
     torch.testing.assert_close(model.queue[:, :6], features.T)
     assert {'queue', 'queue_ptr'} <= set(model.state_dict())
 
@@ -106,7 +139,8 @@ def test_what_is_wrong_is_said(teacher, tmp_path):
     _, cfg = teacher
     with pytest.raises(ConfigError, match='features of 128 dimensions, the neck projections of 64: set .* to 128'):
         build_algorithm(dict(copy.deepcopy(SEED), neck=dict(type='MLPNeck', channels=[32, 64]), teacher=cfg))
-    with pytest.raises(ConfigError, match='model.teacher is a dict with backbone and checkpoint, got None'):
+    with pytest.raises(
+            ConfigError, match='model.teacher is a dict with backbone and checkpoint, or with features, got None'):
         build_algorithm(copy.deepcopy(SIMREG))
     model = build_algorithm(dict(copy.deepcopy(SIMREG), teacher=dict(cfg, backbone=dict(TEACHER, depth=34))))
     with pytest.raises(CheckpointError):  # a teacher that is random in parts
@@ -131,3 +165,21 @@ def test_a_student_learns(teacher, cfg):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[3] - 0.3 * abs(losses[3])
+
+
+def test_the_teachers_own_normalisation(teacher):
+    network, cfg = teacher
+    own, data = dict(mean=[0.1, 0.2, 0.3], std=[0.5, 0.6, 0.7]), dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
+    model = build_algorithm(
+        dict(copy.deepcopy(SIMREG), teacher=dict(copy.deepcopy(cfg), img_norm_cfg=own, data_norm_cfg=data)))
+    plain = torch.rand(2, 3, 32, 32)
+
+    def normalised(norm):
+        mean, std = (torch.tensor(norm[name]).view(3, 1, 1) for name in ('mean', 'std'))
+        return (plain - mean) / std
+
+    with torch.no_grad():
+        wanted = network.backbone(normalised(own))[-1].mean((2, 3))
+    torch.testing.assert_close(model.teacher(normalised(data)), wanted)
+    with pytest.raises(ConfigError, match='img_norm_cfg is what the teacher wants, .* give both or none'):
+        build_algorithm(dict(copy.deepcopy(SIMREG), teacher=dict(copy.deepcopy(cfg), img_norm_cfg=own)))

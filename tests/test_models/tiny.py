@@ -26,6 +26,14 @@ CONFIGS = dict(
         queue_len=20,
         feat_dim=DIM,
         momentum=0.9),
+    ReSSL=dict(
+        type='ReSSL',
+        backbone=BACKBONE,
+        neck=dict(type='MLPNeck', channels=[32, DIM]),
+        head=dict(type='ReSSLHead'),
+        queue_len=20,
+        feat_dim=DIM,
+        momentum=0.9),
     BYOL=dict(type='BYOL', backbone=BACKBONE, neck=NECK, head=PREDICTOR, base_momentum=0.9),
     SimSiam=dict(type='SimSiam', backbone=BACKBONE, neck=dict(NECK, num_layers=3), head=PREDICTOR),
     Classification=dict(
@@ -304,6 +312,7 @@ VIEWS = dict(
     SwAVMomentum=5,
     DINO=5,
     LeJEPA=5,
+    ReSSL=4,
     SEED=0,
     SimReg=0,
     SimMIM=1,
@@ -315,6 +324,7 @@ SIDES = dict(
     DINO=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
     MultiTask=(32, 24),
+    ReSSL=(32, 32, 32, 24),
     SimCLRMultiCrop=(32, 32, 24, 24),
     SwAV=(32, 32, 24, 24, 24),
     SwAVMomentum=(32, 32, 24, 24, 24))

@@ -23,6 +23,7 @@ from .npid import NPID
 from .odc import ODC
 from .pirl import PIRL
 from .relative_loc import RelativeLoc
+from .ressl import ReSSL
 from .rotation_pred import RotationPred
 from .seed import SEED
 from .simclr import SimCLR
@@ -37,7 +38,7 @@ from .vicreg import VICReg
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
     'DeepClusterV2', 'DenseCL', 'Distillation', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
-    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
+    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'ReSSL',
     'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV', 'SwAVMomentum',
     'VICReg'
 ]

@@ -2,6 +2,7 @@
 """What SEED and SimReg share: a student and its frozen teacher."""
 from mmssl.utils.errors import ConfigError
 from ..utils.frozen_teacher import FrozenTeacher
+from ..utils.stored_teacher import StoredTeacher
 from .base import BackboneNeckHead
 
 
@@ -13,7 +14,7 @@ class Distillation(BackboneNeckHead):
         neck (dict): Config of its projector, which ends with the dimension of the teacher's features.
         head (dict): Config of the loss.
         teacher (dict): Arguments of FrozenTeacher: `backbone`, `checkpoint` and, where its projections are taught,
-            `neck`.
+            `neck`. Or those of StoredTeacher: `features`, a folder of features that were computed before.
         init_cfg (dict, optional): Initialisation.
 
     Raises:
@@ -22,13 +23,23 @@ class Distillation(BackboneNeckHead):
 
     def __init__(self, backbone, neck=None, head=None, teacher=None, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
-        if not isinstance(teacher, dict) or 'backbone' not in teacher:
-            raise ConfigError(f'model.teacher is a dict with backbone and checkpoint, got {teacher!r}')
-        self.teacher = FrozenTeacher(**teacher)
+        if not isinstance(teacher, dict) or 'backbone' not in teacher and 'features' not in teacher:
+            raise ConfigError('model.teacher is a dict with backbone and checkpoint, or with features, got '
+                              f'{teacher!r}')
+        self.teacher = StoredTeacher(**teacher) if 'features' in teacher else FrozenTeacher(**teacher)
+        self.check_widths()
+
+    def check_widths(self):
+        """See that student and teacher give the same dimensions, where both tell."""
         own, others = self.neck.out_channels, self.teacher.out_channels
         if None not in (own, others) and own != others:
             raise ConfigError(f'the teacher gives features of {others} dimensions, the neck projections of {own}: set '
                               f'the last width of model.neck to {others}')
 
+    def fit_to_data(self, samples, views=None):
+        """Stored features are opened, see BaseModel.fit_to_data."""
+        super().fit_to_data(samples, views)
+        self.check_widths()
+
     def compile_parts(self):
-        return [*super().compile_parts(), *self.teacher.network.values()]
+        return [*super().compile_parts(), *getattr(self.teacher, 'network', {}).values()]

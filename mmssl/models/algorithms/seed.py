@@ -27,9 +27,9 @@ class SEED(Distillation):
         self.register_buffer('queue', queue)
         self.register_buffer('queue_ptr', queue_ptr)
 
-    def forward_train(self, img, **kwargs):
-        """Images (B x C x H x W), which student and teacher both see, to the loss."""
-        teacher = unit_vectors(self.teacher(one_view(img)))  # B x D
+    def forward_train(self, img, idx=None, **kwargs):
+        """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
+        teacher = unit_vectors(self.teacher(one_view(img), idx))  # B x D
         student = unit_vectors(self.neck(self.backbone(img))[0])  # B x D
         # a copy, because the queue changes before the backward pass reads it
         losses = self.head(student, teacher, self.queue.clone())

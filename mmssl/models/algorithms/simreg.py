@@ -15,7 +15,7 @@ class SimReg(Distillation):
         backbone, neck, head, teacher, init_cfg: See Distillation; the head is a SimRegHead.
     """
 
-    def forward_train(self, img, **kwargs):
-        """Images (B x C x H x W), which student and teacher both see, to the loss."""
-        teacher = self.teacher(one_view(img))  # B x D
+    def forward_train(self, img, idx=None, **kwargs):
+        """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
+        teacher = self.teacher(one_view(img), idx)  # B x D
         return self.head(self.neck(self.backbone(img))[0], teacher)

@@ -4,7 +4,7 @@ from .cls_head import ClsHead
 from .contrastive_head import ContrastiveHead, DCLHead, SupConHead
 from .deepclusterv2_head import DeepClusterV2Head
 from .dino_head import DINOHead
-from .distillation_head import SEEDHead, SimRegHead
+from .distillation_head import ReSSLHead, SEEDHead, SimRegHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
@@ -23,5 +23,5 @@ __all__ = [
     'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'LatentClsHead',
     'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead',
     'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead',
-    'NNCLRHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
+    'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
 ]

@@ -17,6 +17,7 @@ class SEEDHead(BaseModule):
     Raises:
         ValueError: A temperature is not positive.
     """
+    own = True  # whether an image is compared with its own teacher feature as well
 
     def __init__(self, student_temp=0.2, teacher_temp=1e-4):
         super().__init__()
@@ -32,7 +33,25 @@ class SEEDHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`.
         """
-        return dict(loss=similarity_distillation(student, teacher, queue, self.student_temp, self.teacher_temp))
+        return dict(
+            loss=similarity_distillation(student, teacher, queue, self.student_temp, self.teacher_temp, self.own))
+
+
+@HEADS.register_module()
+class ReSSLHead(SEEDHead):
+    """Similarities to a queue of a momentum encoder's features alone (ReSSL, https://arxiv.org/abs/2107.09282).
+
+    Args:
+        student_temp (float): Divides the student's similarities.
+        teacher_temp (float): Divides the teacher's; it is the smaller one, so that the targets are the sharper.
+
+    Raises:
+        ValueError: A temperature is not positive.
+    """
+    own = False
+
+    def __init__(self, student_temp=0.1, teacher_temp=0.04):
+        super().__init__(student_temp, teacher_temp)
 
 
 @HEADS.register_module()

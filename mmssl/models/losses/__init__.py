@@ -5,7 +5,7 @@ from .contrastive import (check_several_images, decoupled_info_nce, info_nce, nt
                           supervised_contrastive, unit_vectors, weights_of_hard_pairs)
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
-from .distillation import similarity_distillation
+from .distillation import similarity_distillation, soft_cross_entropy
 from .gram import gram_anchoring
 from .koleo import koleo
 from .margin import arc_margin, cosine_margin
@@ -22,6 +22,6 @@ __all__ = [
     'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'decoupled_info_nce', 'gram_anchoring',
     'in_float32', 'info_nce', 'koleo', 'log_partition', 'masked_l1', 'masked_mse', 'multi_label_cross_entropy', 'nce',
     'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics', 'sigreg', 'similarities',
-    'similarity_distillation', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
+    'similarity_distillation', 'soft_cross_entropy', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
     'variance_invariance_covariance', 'weights_of_hard_pairs'
 ]

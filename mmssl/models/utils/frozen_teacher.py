@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from mmssl.utils.checkpoint import get_state_dict, load_weights, read_checkpoint
+from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from ..builder import build_backbone, build_neck
 from .channels import feature_channels
@@ -14,7 +15,7 @@ class FrozenTeacher(nn.Module):
 
     It is always in evaluation mode, gets no gradient, and is no part of checkpoints. Its weights stay in their file,
     which is read when the first batch comes: evaluating a student needs no teacher. Student and teacher see the same
-    images, normalised by the same `img_norm_cfg`.
+    images; where the teacher was trained with another normalisation, `img_norm_cfg` and `data_norm_cfg` say so.
 
     Args:
         backbone (dict): Config of any backbone.
@@ -22,10 +23,28 @@ class FrozenTeacher(nn.Module):
             that the backbone's own config loads, such as pretrained=True of a TIMMBackbone.
         neck (dict, optional): Config of the checkpoint's projector, whose output is then taught. By default that is the
             class token, or the mean over positions, of the backbone's last output.
+        img_norm_cfg (dict, optional): `mean` and `std` of the images that the teacher is used to, on the scale 0 to 1.
+        data_norm_cfg (dict, optional): Those by which the data normalises, the config's own img_norm_cfg.
+
+    Raises:
+        ConfigError: One of the two normalisations without the other.
     """
 
-    def __init__(self, backbone, checkpoint=None, neck=None):
+    def __init__(self, backbone, checkpoint=None, neck=None, img_norm_cfg=None, data_norm_cfg=None):
         super().__init__()
+        if (img_norm_cfg is None) != (data_norm_cfg is None):
+            raise ConfigError(
+                'model.teacher.img_norm_cfg is what the teacher wants, data_norm_cfg what the images come '
+                f'with: give both or none, got {img_norm_cfg!r} and {data_norm_cfg!r}')
+        scale = shift = None
+        if img_norm_cfg is not None:
+            (mean, std), (data_mean, data_std) = ([
+                torch.tensor(cfg[name], dtype=torch.float64).view(-1, 1, 1) for name in ('mean', 'std')
+            ] for cfg in (img_norm_cfg, data_norm_cfg))
+            # (x * data_std + data_mean - mean) / std
+            scale, shift = (data_std / std).float(), ((data_mean - mean) / std).float()
+        self.register_buffer('scale', scale, persistent=False)
+        self.register_buffer('shift', shift, persistent=False)
         network = nn.ModuleDict(dict(backbone=build_backbone(backbone)))
         if neck is not None:
             network['neck'] = build_neck(neck)
@@ -55,13 +74,21 @@ class FrozenTeacher(nn.Module):
         self._loaded = True
 
     @torch.no_grad()
-    def forward(self, img):
-        """Images, N x C x H x W, to features, N x D."""
+    def outputs(self, img):
+        """What the backbone gives for images, N x C x H x W."""
         self.load()
-        maps = self.network['backbone'](img)
+        return self.network['backbone'](img if self.scale is None else img * self.scale + self.shift)
+
+    @torch.no_grad()
+    def pool(self, outputs):
+        """Outputs of the backbone to features, N x D."""
         if 'neck' in self.network:
-            return self.network['neck'](maps)[0]
-        last = maps[-1]
+            return self.network['neck'](outputs)[0]
+        last = outputs[-1]
         if isinstance(last, (tuple, list)):  # a map and a class token
             return last[-1]
         return last.mean((2, 3)) if last.dim() == 4 else last
+
+    def forward(self, img, idx=None):
+        """Images, N x C x H x W, to features, N x D. Their numbers are of no use here; a StoredTeacher wants them."""
+        return self.pool(self.outputs(img))
