@@ -595,6 +595,50 @@ TABLE.update({
     (128, 350, SGD.replace('0.03', '0.5'), WARM_COSINE.replace('ratio=0.0001', 'ratio=0.02'), {}),
 })
 
+MODELS.update(
+    ijepa='type=IJEPA; base_momentum=0.996; backbone.type=IJEPAViT; backbone.arch=huge; backbone.img_size=224; '
+    'backbone.patch_size=14; neck.type=IJEPAPredictor; neck.embed_dims=384; neck.num_layers=12; neck.num_heads=16; '
+    'head.type=IJEPAHead; masks.num_targets=4; masks.target_share=(0.15, 0.2); masks.target_aspect=(0.75, 1.5); '
+    'masks.context_share=(0.85, 1.0); masks.min_keep=10',
+    msn='type=MSN; base_momentum=0.996; mask_ratio=0.15; backbone.type=DINOViT; backbone.arch=deit-small; '
+    'backbone.img_size=224; backbone.patch_size=16; neck.type=MLPNeck; neck.channels=[2048, 2048, 256]; '
+    'neck.norm_cfg.type=SyncBN; neck.act=GELU; neck.with_avg_pool=False; neck.vit_backbone=True; head.type=MSNHead; '
+    'head.num_prototypes=1024; head.student_temp=0.1; head.sharpening=0.25; head.sinkhorn_iterations=3')
+MODELS['ijepa-448'] = MODELS['ijepa'].replace('img_size=224', 'img_size=448').replace('patch_size=14', 'patch_size=16')
+MSN_COLOURS = 'RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.4, 0.1) + ' > ' + BLUR.format(0.5)
+VIEWS.update({
+    'ijepa': ('SingleViewDataset', None, 'RandomResizedCrop(size=224, scale=(0.3, 1.0))'),
+    'ijepa-448': ('SingleViewDataset', None, 'RandomResizedCrop(size=448, scale=(0.3, 1.0))'),
+    'msn': ('MultiViewDataset', [2, 10], 'RandomResizedCrop(size=224, scale=(0.3, 1.0)) > ' + MSN_COLOURS +
+            ' || RandomResizedCrop(size=96, scale=(0.05, 0.3)) > ' + MSN_COLOURS),
+})
+MODELS['msn-few'], VIEWS['msn-few'] = MODELS['msn'], (VIEWS['msn'][0], [2, 4], VIEWS['msn'][2])
+FROM_A_FIFTH = ADAMW_COSINE.replace('0.0001', '0.2').replace('iters=10', 'iters={}')
+IJEPA = 'type=AdamW; lr={}; weight_decay=0.04; paramwise_options.flat_decay_mult=0.0'
+MSN = IJEPA + '; paramwise_options.prototypes.weight_decay=0.0'
+DECAY = dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
+LINEAR = dict(hooks=[dict(type='MomentumUpdateHook', mode='linear'), DECAY])
+TABLE.update({
+    'ijepa/ijepa_vit-huge-p14_16xb128-coslr-300e': (128, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06,
+                                                                                                       40), LINEAR),
+    'ijepa/ijepa_vit-huge-p16_16xb128-coslr-300e_in1k-448':
+    (128, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06, 40), dict(LINEAR, like='ijepa-448')),
+    'ijepa/ijepa_vit-small-p16_1xb256-coslr-300e':
+    (256, 300, IJEPA.format(0.00025), FROM_A_FIFTH.format(1e-06, 40),
+     dict(
+         LINEAR,
+         model='backbone.arch=deit-small; backbone.patch_size=16; neck.embed_dims=192; neck.num_layers=6; '
+         'neck.num_heads=6')),
+    'msn/msn_vit-small-p16_16xb64-mcrop-2-10-coslr-800e':
+    (64, 800, MSN.format(0.001), FROM_A_FIFTH.format(1e-06, 15),
+     dict(
+         clip(3.),
+         hooks=[dict(type='MomentumUpdateHook', mode='linear', end_momentum=0.9992),
+                dict(DECAY, epochs=1000)])),
+    'msn/msn_vit-small-p16_1xb128-mcrop-2-4-coslr-200e': (128, 200, MSN.format(0.00025), FROM_A_FIFTH.format(1e-06, 15),
+                                                          dict(clip(3.), **LINEAR, like='msn-few')),
+})
+
 
 def path_of(name):
     """File of a recipe of ImageNet."""
@@ -860,6 +904,20 @@ SMALL_PARTS = dict(
         'data.train.pipelines.0.0.size': 64,
         'data.train.pipelines.1.0.size': 64,
         'data.train.pipelines.2.0.size': 32
+    },
+    ijepa={
+        **VIT, 'model.backbone.patch_size': 16,
+        'model.masks.min_keep': 4,
+        'model.neck.embed_dims': 16,
+        'model.neck.num_layers': 1,
+        'model.neck.num_heads': 2,
+        'data.train.pipeline.0.size': 64
+    },
+    msn={
+        **VIT, 'model.neck.channels': [32, 16],
+        'model.head.num_prototypes': 12,
+        'data.train.pipelines.0.0.size': 64,
+        'data.train.pipelines.1.0.size': 32
     },
     vicreg={
         'model.neck.out_channels': 32,

@@ -47,6 +47,17 @@ def test_momentum_by_total_steps():
     assert model.momenta == pytest.approx([1 - 0.01 * (math.cos(math.pi * k / 12) + 1) / 2 for k in range(1, 12, 2)])
 
 
+def test_momentum_along_a_line():
+    model, hook = Teacher(), MomentumUpdateHook(end_momentum=0.998, mode='linear')
+    runner = Runner(model, 4)
+    for runner.iter in range(4):
+        hook.before_train_iter(runner)
+        hook.after_train_iter(runner)
+    assert model.momenta == pytest.approx([0.99, 0.992, 0.994, 0.996])
+    with pytest.raises(ConfigError, match="MomentumUpdateHook.mode is 'cosine' or 'linear', got 'line'"):
+        MomentumUpdateHook(mode='line')
+
+
 def test_momentum_interval_must_be_the_optimizers():
     """PITFALLS: EMA runs on every iteration although gradients accumulate over k (mss #57)."""
     hook = MomentumUpdateHook()

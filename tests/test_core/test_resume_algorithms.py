@@ -75,6 +75,24 @@ MODELS = dict(
     LeJEPA=dict(neck=MLP, head=dict(type='LeJEPAHead', num_slices=8)),
     DINO=dict(
         neck=dict(type='DINONeck', channels=[16, DIM], out_channels=12), head=dict(type='DINOHead'), base_momentum=0.9),
+    IJEPA=dict(
+        backbone=dict(VIT, type='IJEPAViT'),
+        neck=dict(type='IJEPAPredictor', embed_dims=16, num_layers=1, num_heads=2),
+        head=dict(type='IJEPAHead'),
+        masks=dict(num_targets=2, min_keep=3),
+        base_momentum=0.9),
+    MSN=dict(
+        backbone=dict(VIT, type='DINOViT'),
+        neck=dict(
+            type='MLPNeck',
+            channels=[16, DIM],
+            norm_cfg=dict(type='BN'),
+            act='GELU',
+            with_avg_pool=False,
+            vit_backbone=True),
+        head=dict(type='MSNHead', num_prototypes=12),
+        mask_ratio=0.3,
+        base_momentum=0.9),
     SEED=dict(neck=dict(type='MLPNeck', channels=[16, 64]), head=dict(type='SEEDHead'), teacher=TEACHER, queue_len=100),
     SimReg=dict(
         neck=dict(type='MLPNeck', channels=[16, 64], norm_cfg=dict(type='BN')),
@@ -213,7 +231,9 @@ MULTI_CROP = dict(type='MultiViewDataset', num_views=[2, 2], pipelines=[CROP, SM
 DATA = dict(
     SupCon=dict(type='MultiViewDataset', num_views=[2], pipelines=[CROP], with_label=True),
     DINO=MULTI_CROP,
+    IJEPA=LABELLED,
     LeJEPA=MULTI_CROP,
+    MSN=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,
     SwAV=MULTI_CROP,
     SwAVMomentum=MULTI_CROP,
@@ -283,6 +303,11 @@ HOOKS = dict(
         dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07),
         dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
     ],
+    IJEPA=[
+        dict(type='MomentumUpdateHook', mode='linear'),
+        dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
+    ],
+    MSN=[dict(type='MomentumUpdateHook', mode='linear')],
     MoCoV3=[dict(type='MomentumUpdateHook')],
     SimSiam=[dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)],
     # the dense loss begins within the first epoch

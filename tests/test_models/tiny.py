@@ -208,6 +208,26 @@ CONFIGS = dict(
         neck=dict(NECK, in_channels=16, num_layers=3, with_last_bn_affine=False, vit_backbone=True),
         head=dict(type='MoCoV3Head', predictor=dict(NECK, in_channels=DIM), temperature=0.2),
         base_momentum=0.9),
+    IJEPA=dict(
+        type='IJEPA',
+        backbone=dict(VIT, type='IJEPAViT'),
+        neck=dict(type='IJEPAPredictor', embed_dims=8, num_layers=1, num_heads=2),
+        head=dict(type='IJEPAHead'),
+        masks=dict(num_targets=2, min_keep=3),
+        base_momentum=0.9),
+    MSN=dict(
+        type='MSN',
+        backbone=dict(VIT, type='DINOViT'),
+        neck=dict(
+            type='MLPNeck',
+            channels=[32, DIM],
+            norm_cfg=dict(type='SyncBN'),
+            act='GELU',
+            with_avg_pool=False,
+            vit_backbone=True),
+        head=dict(type='MSNHead', num_prototypes=12),
+        mask_ratio=0.3,
+        base_momentum=0.9),
     MAE=dict(
         type='MAE',
         backbone=dict(VIT, type='MAEViT'),
@@ -296,6 +316,7 @@ PATCHES = dict(Jigsaw=4, PIRL=4)
 VIEWS = dict(
     Classification=0,
     DeepCluster=0,
+    IJEPA=0,
     Jigsaw=0,
     MAE=0,
     MMClsImageClassifierWrapper=0,
@@ -313,6 +334,7 @@ VIEWS = dict(
     DINO=5,
     LeJEPA=5,
     ReSSL=4,
+    MSN=5,
     SEED=0,
     SimReg=0,
     SimMIM=1,
@@ -323,6 +345,7 @@ SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
     DINO=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
+    MSN=(32, 32, 32, 24, 24),
     MultiTask=(32, 24),
     ReSSL=(32, 32, 32, 24),
     SimCLRMultiCrop=(32, 32, 24, 24),
@@ -355,8 +378,8 @@ PREPARE = dict(
     SEED=give_teacher,
     SimReg=give_teacher,
     CAE=give_tokenizer)
-VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3')
-TRANSFORMERS = (*VITS, 'SimMIM')
+VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3', 'MSN')
+TRANSFORMERS = (*VITS, 'IJEPA', 'SimMIM')
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 
 

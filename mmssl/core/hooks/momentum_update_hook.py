@@ -11,19 +11,27 @@ from ..builder import HOOKS
 
 @HOOKS.register_module(name=['MomentumUpdateHook', 'BYOLHook'])
 class MomentumUpdateHook(Hook):
-    """Raise the momentum from the model's `base_momentum` to `end_momentum` along a half cosine, and update.
+    """Raise the momentum from the model's `base_momentum` to `end_momentum`, and update.
 
     In iteration k of K of the whole training the momentum is
     `end - (end - base) * (cos(pi * k / K) + 1) / 2`; with an end of 1 that is equation in section 3.3 of BYOL
-    (https://arxiv.org/abs/2006.07733). The encoder is updated whenever the optimizer has made a step, so that
-    gradients which accumulate over n iterations go with one update in n.
+    (https://arxiv.org/abs/2006.07733). With mode='linear' it is `base + (end - base) * k / K`, as in MSN and
+    I-JEPA. The encoder is updated whenever the optimizer has made a step, so that gradients which accumulate over n
+    iterations go with one update in n.
 
     Args:
         end_momentum (float): Momentum at the end of the training.
         update_interval (int): The optimizer hook's update_interval, which it must equal.
+        mode (str): 'cosine' or 'linear'.
+
+    Raises:
+        ConfigError: Another mode.
     """
 
-    def __init__(self, end_momentum=1.0, update_interval=1):
+    def __init__(self, end_momentum=1.0, update_interval=1, mode='cosine'):
+        if mode not in ('cosine', 'linear'):
+            raise ConfigError(f"{type(self).__name__}.mode is 'cosine' or 'linear', got {mode!r}")
+        self.mode = mode
         self.end_momentum = end_momentum
         self.update_interval = update_interval
 
@@ -42,7 +50,8 @@ class MomentumUpdateHook(Hook):
 
     def before_train_iter(self, runner):
         model = unwrap(runner.model)
-        falling = (math.cos(math.pi * runner.iter / runner.max_iters) + 1) / 2
+        done = runner.iter / runner.max_iters
+        falling = 1 - done if self.mode == 'linear' else (math.cos(math.pi * done) + 1) / 2
         model.momentum = self.end_momentum - (self.end_momentum - model.base_momentum) * falling
 
     def after_train_iter(self, runner):

@@ -9,6 +9,7 @@ from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .dino import DINO
 from .distillation import Distillation
+from .ijepa import IJEPA
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
 from .lejepa import LeJEPA
@@ -17,6 +18,7 @@ from .maskfeat import MaskFeat
 from .mmcls_classifier_wrapper import MMClsImageClassifierWrapper
 from .moco import MoCo
 from .mocov3 import MoCoV3
+from .msn import MSN
 from .multi_task import MultiTask
 from .nnclr import NNCLR
 from .npid import NPID
@@ -37,8 +39,8 @@ from .vicreg import VICReg
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
-    'DeepClusterV2', 'DenseCL', 'Distillation', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
-    'MMClsImageClassifierWrapper', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL', 'ReSSL',
-    'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV', 'SwAVMomentum',
-    'VICReg'
+    'DeepClusterV2', 'DenseCL', 'Distillation', 'IJEPA', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
+    'MMClsImageClassifierWrapper', 'MSN', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
+    'ReSSL', 'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV',
+    'SwAVMomentum', 'VICReg'
 ]

@@ -2,6 +2,7 @@
 from .alexnet import AlexNet
 from .cae_vit import CAEViT
 from .dino_vit import DINOViT
+from .ijepa_vit import IJEPAViT
 from .mae_vit import MAEViT
 from .maskfeat_vit import MaskFeatViT
 from .mim_cls_vit import MIMVisionTransformer
@@ -14,7 +15,7 @@ from .vision_transformer import VisionTransformer
 from .wrappers import TIMMBackbone, TorchvisionBackbone
 
 __all__ = [
-    'AlexNet', 'CAEViT', 'DINOViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt', 'ResNet',
-    'ResNetV1d', 'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone', 'TorchvisionBackbone',
-    'VisionTransformer'
+    'AlexNet', 'CAEViT', 'DINOViT', 'IJEPAViT', 'MAEViT', 'MIMVisionTransformer', 'MaskFeatViT', 'RegNet', 'ResNeXt',
+    'ResNet', 'ResNetV1d', 'ResNet_CIFAR', 'SimMIMSwinTransformer', 'SwinTransformer', 'TIMMBackbone',
+    'TorchvisionBackbone', 'VisionTransformer'
 ]

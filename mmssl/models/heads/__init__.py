@@ -6,12 +6,14 @@ from .deepclusterv2_head import DeepClusterV2Head
 from .dino_head import DINOHead
 from .distillation_head import ReSSLHead, SEEDHead, SimRegHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
+from .ijepa_head import IJEPAHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
 from .lejepa_head import LeJEPAHead
 from .mae_head import MAEPretrainHead
 from .maskfeat_head import MaskFeatPretrainHead
 from .mocov3_head import MoCoV3Head
+from .msn_head import MSNHead
 from .multi_cls_head import MultiClsHead
 from .nce_head import NCEHead
 from .nnclr_head import NNCLRHead
@@ -20,8 +22,8 @@ from .swav_head import SwAVHead
 from .vicreg_head import VICRegHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'LatentClsHead',
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'IJEPAHead', 'LatentClsHead',
     'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead',
-    'MAEPretrainHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead', 'NCEHead',
-    'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
+    'MAEPretrainHead', 'MSNHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead',
+    'NCEHead', 'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
 ]

@@ -4,18 +4,16 @@ import math
 
 import numpy as np
 import torch
-from torch import nn
 
 from mmssl.utils.dist import get_dist_info
 from mmssl.utils.errors import ConfigError
-from .drawing import keyed_integers
-from .iteration_counter import IterationCounter
+from .keyed_draws import KeyedDraws
 
 _TRIES = 10  # rectangles in a row that do not count, after which a mask stays short, as published
 _BLOCKS = 64  # rectangles that are tried for a mask; of 37 x 37 patches it takes more once in a thousand
 
 
-class BlockMasks(nn.Module):
+class BlockMasks(KeyedDraws):
     """Draws masks for the crops of a batch: some stay whole, of others a random share of the patches is hidden.
 
     A mask depends on the seed, on the number of the training iteration and on the number of the crop in the batch of
@@ -46,7 +44,7 @@ class BlockMasks(nn.Module):
                  min_patches=None,
                  aspect=0.3,
                  seed=0):
-        super().__init__()
+        super().__init__(seed)
         if len(ratio) != 2 or not 0 <= ratio[0] <= ratio[1] <= 1 or not 0 <= probability <= 1:
             raise ConfigError('masks: ratio is the least and the largest share of hidden patches, such as [0.1, 0.5], '
                               f'and probability a share; got ratio={ratio}, probability={probability}')
@@ -61,8 +59,6 @@ class BlockMasks(nn.Module):
         self.shape = shape
         self.min_patches = min_patches
         self.aspect = aspect
-        self.seed = seed
-        self.iterations = IterationCounter()
 
     def forward(self, images, views, grid):
         """Draw the masks of an iteration.
@@ -95,8 +91,7 @@ class BlockMasks(nn.Module):
 
     def _uniform(self, crops, num, part=0):
         """Numbers from 0 to 1 for each crop, len(crops) x num, float64."""
-        key = torch.tensor(2 * ((self.seed << 32) + self.iterations.done) + part)
-        return keyed_integers(key, crops, num, 2**31) / 2.**31
+        return torch.from_numpy(self.uniform(crops, num, part))
 
     def _patches(self, crops, counts, grid):
         order = self._uniform(crops, grid[0] * grid[1], part=1).argsort(1).argsort(1)

@@ -48,6 +48,34 @@ def replace_masked(tokens, mask, mask_token, grid):
     return torch.where(mask.flatten(1)[..., None].bool(), mask_token.to(tokens.dtype), tokens)
 
 
+def take_patches(tokens, numbers):
+    """Some tokens of each image.
+
+    Args:
+        tokens (Tensor): B x L x D.
+        numbers (Tensor): Which ones, B x K integers.
+
+    Returns:
+        Tensor: B x K x D.
+    """
+    return tokens.gather(1, numbers[..., None].expand(-1, -1, tokens.shape[2]))
+
+
+def check_leaves_out_patches(backbone, algorithm):
+    """See that a backbone can be given some patches of an image alone.
+
+    Args:
+        backbone (nn.Module): The backbone.
+        algorithm (nn.Module): Who needs that, named in the error.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not hasattr(backbone, 'tokens'):
+        raise ConfigError(f'{type(algorithm).__name__} needs a backbone that leaves out patches, one of our vision '
+                          f'transformers such as IJEPAViT or DINOViT; {type(backbone).__name__} cannot')
+
+
 def patchify(img, patch_size):
     """Images to patches, in row order; in a patch, pixels in row order with channels last, as in MAE's published code.
 

@@ -58,7 +58,8 @@ def resize_pos_embed(pos_embed, src_shape, dst_shape, mode='bicubic', num_extra_
                          f'{src_shape[1]} patches and {num_extra_tokens} more')
     extra, grid = pos_embed[:, :num_extra_tokens], pos_embed[:, num_extra_tokens:]
     grid = grid.transpose(1, 2).unflatten(2, tuple(src_shape))  # 1 x D x rows x columns
-    grid = F.interpolate(grid.float(), tuple(dst_shape), mode=mode, align_corners=None if mode == 'nearest' else False)
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))
+    grid = F.interpolate(grid, tuple(dst_shape), mode=mode, align_corners=None if mode == 'nearest' else False)
     return torch.cat((extra, grid.flatten(2).transpose(1, 2).to(extra.dtype)), 1)
 
 

@@ -50,6 +50,24 @@ def init_linears(module, init):
                 nn.init.zeros_(layer.bias)
 
 
+def init_by_depth(layers, init):
+    """As init_linears, with what ends a branch of the n-th layer divided by the root of 2n.
+
+    So the sum of all branches, of which a network of n layers has 2n, begins no larger than one of them (BEiT,
+    https://arxiv.org/abs/2106.08254, section 2.5).
+
+    Args:
+        layers (Sequence[TransformerEncoderLayer]): From the first on.
+        init (callable): Initialises a weight.
+    """
+    init_linears(layers, init)
+    with torch.no_grad():
+        for number, layer in enumerate(layers, 1):
+            last = [module for module in layer.ffn.modules() if isinstance(module, nn.Linear)][-1]
+            for weight in (layer.attn.proj.weight, last.weight):
+                weight.div_((2 * number)**0.5)
+
+
 def split_heads(x, num_heads):
     """B x N x D to B x heads x N x D/heads."""
     return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
