@@ -523,7 +523,12 @@ MODELS.update(
     dino='type=DINO; base_momentum=0.996; backbone.type=DINOViT; backbone.arch=deit-small; backbone.img_size=224; '
     'backbone.patch_size=16; backbone.drop_path_rate=0.1; neck.type=DINONeck; neck.out_channels=65536; '
     'neck.norm_last_layer=False; neck.with_avg_pool=False; neck.vit_backbone=True; head.type=DINOHead; '
-    'head.teacher_temp=0.04; head.student_temp=0.1')
+    'head.teacher_temp=0.04; head.student_temp=0.1',
+    ibot='type=IBOT; base_momentum=0.996; backbone.type=DINOViT; backbone.arch=deit-small; backbone.img_size=224; '
+    'backbone.patch_size=16; backbone.drop_path_rate=0.1; backbone.with_mask_token=True; neck.type=IBOTNeck; '
+    'neck.out_channels=8192; neck.norm_last_layer=False; head.type=IBOTHead; head.teacher_temp=0.04; '
+    'head.patch_teacher_temp=0.04; head.student_temp=0.1; masks.ratio=[0.1, 0.5]; masks.probability=0.5; '
+    'masks.shape=block')
 MODELS.update(
     seed='type=SEED; queue_len=65536; backbone.type=ResNet; backbone.depth=18; backbone.out_indices=[4]; '
     'backbone.norm_cfg.type=BN; neck.type=MLPNeck; neck.channels=[512, 128]; head.type=SEEDHead; '
@@ -553,10 +558,28 @@ VIEWS.update(
     nnclr=VIEWS['simclr'],
     lejepa=('MultiViewDataset', [2, 6], LEJEPA_VIEW.format(224,
                                                            (0.3, 1.0)) + ' || ' + LEJEPA_VIEW.format(96, (0.05, 0.3))),
-    dino=('MultiViewDataset', [1, 1, 8], DINO_VIEW.format(224, (0.4, 1.0), 1.0) + ' || ' +
-          DINO_VIEW.format(224,
-                           (0.4, 1.0), 0.1) + ' > Solarization(p=0.2) || ' + DINO_VIEW.format(96, (0.05, 0.4), 0.5)))
+    **{
+        name: ('MultiViewDataset', [1, 1, small], ' || '.join([
+            DINO_VIEW.format(224, (scale, 1.0), 1.0),
+            DINO_VIEW.format(224, (scale, 1.0), 0.1) + ' > Solarization(p=0.2)',
+            DINO_VIEW.format(96, (0.05, scale), 0.5)
+        ]))
+        for name, small, scale in (('dino', 8, 0.4), ('ibot', 10, 0.25))
+    })
 ADAMW_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40', 'iters=10')
+DINO_ADAMW = ('type=AdamW; lr=0.002; weight_decay=0.04; '
+              r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; '
+              'paramwise_options.bias.weight_decay=0.0')
+DINO_CLIP = dict(
+    optimizer_config=dict(grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch')))
+MOMENTUM = dict(type='MomentumUpdateHook')
+DECAY = dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
+
+
+def warmer(temperature):
+    return dict(type='ScheduleHook', target=temperature, start=0.04, end=0.07, epochs=30, by_epoch=True)
+
+
 TABLE.update({
     'vicreg/vicreg_resnet50_32xb64-coslr-1000e':
     (64, 1000, LARS.format(1.6), WARM_COSINE.replace('0.0;', '0.0016;') + '; by_epoch=False', {}),
@@ -571,18 +594,15 @@ TABLE.update({
     'nnclr/nnclr_resnet50_8xb64-coslr-200e': (64, 200, LARS.format(0.6), WARM_COSINE, {}),
     'lejepa/lejepa_vit-small-p16_8xb64-coslr-100e': (64, 100, 'type=AdamW; lr=0.0005; weight_decay=0.05',
                                                      ADAMW_COSINE.format(5e-07), {}),
-    'dino/dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e':
-    (64, 300, 'type=AdamW; lr=0.002; weight_decay=0.04; ' +
-     r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; paramwise_options.bias.weight_decay=0.0',
-     ADAMW_COSINE.format(1e-06),
-     dict(
-         hooks=[
-             dict(type='MomentumUpdateHook'),
-             dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07, epochs=30, by_epoch=True),
-             dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
-         ],
-         optimizer_config=dict(
-             grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch')))),
+    'dino/dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e': (64, 300, DINO_ADAMW, ADAMW_COSINE.format(1e-06), {
+        'hooks': [MOMENTUM, warmer('head.teacher_temp'), DECAY],
+        **DINO_CLIP
+    }),
+    'ibot/ibot_vit-small-p16_16xb64-mcrop-2-10-coslr-800e': (64, 800, DINO_ADAMW, ADAMW_COSINE.format(1e-06), {
+        'hooks': [MOMENTUM, warmer('head.teacher_temp'),
+                  warmer('head.patch_teacher_temp'), DECAY],
+        **DINO_CLIP
+    }),
 })
 MODELS.update(
     dcl=MODELS['simclr'].replace('ContrastiveHead', 'DCLHead'),
@@ -616,7 +636,6 @@ MODELS['msn-few'], VIEWS['msn-few'] = MODELS['msn'], (VIEWS['msn'][0], [2, 4], V
 FROM_A_FIFTH = ADAMW_COSINE.replace('0.0001', '0.2').replace('iters=10', 'iters={}')
 IJEPA = 'type=AdamW; lr={}; weight_decay=0.04; paramwise_options.flat_decay_mult=0.0'
 MSN = IJEPA + '; paramwise_options.prototypes.weight_decay=0.0'
-DECAY = dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
 LINEAR = dict(hooks=[dict(type='MomentumUpdateHook', mode='linear'), DECAY])
 TABLE.update({
     'ijepa/ijepa_vit-huge-p14_16xb128-coslr-300e': (128, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06,
@@ -811,7 +830,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
     frozen = cfg.optimizer_config.get('frozen_layers_cfg', ())
     for name, value in model.named_parameters():
         if any(word in name for word in frozen):
-            kept = before[name] if cfg.model.type == 'DINO' else normalize(before[name])
+            kept = before[name] if cfg.model.type in ('DINO', 'IBOT') else normalize(before[name])
             assert torch.allclose(value, kept, atol=1e-6)
         elif value.requires_grad:
             assert not torch.equal(value, before[name]), name
@@ -898,13 +917,14 @@ SMALL_PARTS = dict(
         'model.neck.channels': [32, 64]
     }),
     # a dynamic scale would leave the first steps out
-    dino={
-        **VIT, 'model.neck.out_channels': 64,
-        'amp.loss_scale': 128.,
-        'data.train.pipelines.0.0.size': 64,
-        'data.train.pipelines.1.0.size': 64,
-        'data.train.pipelines.2.0.size': 32
-    },
+    **dict.fromkeys(
+        ('dino', 'ibot'), {
+            **VIT, 'model.neck.out_channels': 64,
+            'amp.loss_scale': 128.,
+            'data.train.pipelines.0.0.size': 64,
+            'data.train.pipelines.1.0.size': 64,
+            'data.train.pipelines.2.0.size': 32
+        }),
     ijepa={
         **VIT, 'model.backbone.patch_size': 16,
         'model.masks.min_keep': 4,

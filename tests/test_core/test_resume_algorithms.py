@@ -93,6 +93,11 @@ MODELS = dict(
         head=dict(type='MSNHead', num_prototypes=12),
         mask_ratio=0.3,
         base_momentum=0.9),
+    IBOT=dict(
+        backbone=dict(VIT, type='DINOViT', with_mask_token=True),
+        neck=dict(type='IBOTNeck', channels=[16, DIM], out_channels=12),
+        head=dict(type='IBOTHead'),
+        base_momentum=0.9),
     SEED=dict(neck=dict(type='MLPNeck', channels=[16, 64]), head=dict(type='SEEDHead'), teacher=TEACHER, queue_len=100),
     SimReg=dict(
         neck=dict(type='MLPNeck', channels=[16, 64], norm_cfg=dict(type='BN')),
@@ -232,6 +237,7 @@ DATA = dict(
     SupCon=dict(type='MultiViewDataset', num_views=[2], pipelines=[CROP], with_label=True),
     DINO=MULTI_CROP,
     IJEPA=LABELLED,
+    IBOT=MULTI_CROP,
     LeJEPA=MULTI_CROP,
     MSN=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,
@@ -308,6 +314,11 @@ HOOKS = dict(
         dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
     ],
     MSN=[dict(type='MomentumUpdateHook', mode='linear')],
+    IBOT=[
+        dict(type='MomentumUpdateHook'),
+        dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07),
+        dict(type='ScheduleHook', target='head.patch_teacher_temp', start=0.04, end=0.07)
+    ],
     MoCoV3=[dict(type='MomentumUpdateHook')],
     SimSiam=[dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.05)],
     # the dense loss begins within the first epoch

@@ -97,6 +97,25 @@ def test_lejepa_pulls_views_to_the_mean_of_large_ones():
     torch.testing.assert_close(got, want)
 
 
+def lejepa_of_one_image(rank, world_size):
+    torch.manual_seed(1)
+    z = random_views(3, 2, 5)[:, rank:rank + 1].requires_grad_()
+    loss = LeJEPAHead(num_slices=8)(z, 2)['loss']
+    loss.backward()
+    return loss.detach(), z.grad / world_size
+
+
+def test_lejepa_takes_one_image_in_each_of_two_processes(run_distributed):
+    """They were refused, though it is the images of all processes that are compared."""
+    z = random_views(3, 2, 5).requires_grad_()
+    torch.manual_seed(1)
+    want = LeJEPAHead(num_slices=8)(z, 2)['loss']
+    want.backward()
+    losses, grads = zip(*run_distributed(lejepa_of_one_image))
+    torch.testing.assert_close(sum(losses) / 2, want.detach())
+    torch.testing.assert_close(torch.cat(grads, 1), z.grad)
+
+
 def test_nnclr():
     """Equation 2 of https://arxiv.org/abs/2104.14548: a neighbour against the predictions of the batch."""
     head = NNCLRHead(

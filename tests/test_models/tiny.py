@@ -124,6 +124,12 @@ CONFIGS = dict(
         neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12),
         head=dict(type='DINOHead'),
         base_momentum=0.9),
+    IBOT=dict(
+        type='IBOT',
+        backbone=dict(VIT, type='DINOViT', with_mask_token=True),
+        neck=dict(type='IBOTNeck', channels=[32, DIM], out_channels=12, patch_channels=10),
+        head=dict(type='IBOTHead', patch_channels=10),
+        base_momentum=0.9),
     SEED=dict(
         type='SEED',
         backbone=BACKBONE,
@@ -332,6 +338,7 @@ VIEWS = dict(
     SwAV=5,
     SwAVMomentum=5,
     DINO=5,
+    IBOT=5,
     LeJEPA=5,
     ReSSL=4,
     MSN=5,
@@ -344,6 +351,7 @@ VIEWS = dict(
 SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
     DINO=(32, 32, 24, 24, 24),
+    IBOT=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
     MSN=(32, 32, 32, 24, 24),
     MultiTask=(32, 24),
@@ -378,7 +386,7 @@ PREPARE = dict(
     SEED=give_teacher,
     SimReg=give_teacher,
     CAE=give_tokenizer)
-VITS = ('CAE', 'MAE', 'MaskFeat', 'MoCoV3', 'MSN')
+VITS = ('CAE', 'IBOT', 'MAE', 'MaskFeat', 'MoCoV3', 'MSN')
 TRANSFORMERS = (*VITS, 'IJEPA', 'SimMIM')
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 

@@ -9,6 +9,7 @@ from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .dino import DINO
 from .distillation import Distillation
+from .ibot import IBOT
 from .ijepa import IJEPA
 from .interclr_moco import InterCLRMoCo
 from .jigsaw import Jigsaw
@@ -39,7 +40,7 @@ from .vicreg import VICReg
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
-    'DeepClusterV2', 'DenseCL', 'Distillation', 'IJEPA', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
+    'DeepClusterV2', 'DenseCL', 'Distillation', 'IBOT', 'IJEPA', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
     'MMClsImageClassifierWrapper', 'MSN', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
     'ReSSL', 'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV',
     'SwAVMomentum', 'VICReg'

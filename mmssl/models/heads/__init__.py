@@ -6,6 +6,7 @@ from .deepclusterv2_head import DeepClusterV2Head
 from .dino_head import DINOHead
 from .distillation_head import ReSSLHead, SEEDHead, SimRegHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
+from .ibot_head import IBOTHead
 from .ijepa_head import IJEPAHead
 from .latent_cross_correlation_head import LatentCrossCorrelationHead
 from .latent_pred_head import LatentClsHead, LatentPredictHead
@@ -22,8 +23,9 @@ from .swav_head import SwAVHead
 from .vicreg_head import VICRegHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'IJEPAHead', 'LatentClsHead',
-    'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead', 'MAELinprobeHead',
-    'MAEPretrainHead', 'MSNHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head', 'MultiClsHead',
-    'NCEHead', 'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'IBOTHead', 'IJEPAHead',
+    'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead',
+    'MAELinprobeHead', 'MAEPretrainHead', 'MSNHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head',
+    'MultiClsHead', 'NCEHead', 'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead',
+    'SwAVHead', 'VICRegHead'
 ]

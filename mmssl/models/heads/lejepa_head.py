@@ -4,7 +4,7 @@ import torch
 from mmcv.runner import BaseModule
 from torch.nn import functional as F
 
-from mmssl.utils.dist import broadcast
+from mmssl.utils.dist import broadcast, get_world_size
 from ..builder import HEADS
 from ..losses import check_several_images, in_float32, sigreg
 
@@ -41,7 +41,7 @@ class LeJEPAHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`, and its terms `prediction` and `sigreg` without their weights.
         """
-        check_several_images(z.shape[1])
+        check_several_images(z.shape[1] * get_world_size())
         prediction = self.prediction(z, num_global)
         # drawn by the first process alone; the state of its generator is in the checkpoint
         directions = broadcast(F.normalize(torch.randn(z.shape[2], self.num_slices, device=z.device), dim=0))

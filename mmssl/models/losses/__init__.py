@@ -11,6 +11,7 @@ from .koleo import koleo
 from .latent import latent_smooth_l1
 from .margin import arc_margin, cosine_margin
 from .masked import masked_l1, masked_mse, patch_statistics
+from .masked_patches import masked_patch_prediction
 from .modules import CrossEntropyLoss, MultiLabelLoss
 from .msn import masked_siamese, prototype_scores
 from .nce import log_partition, nce
@@ -22,9 +23,9 @@ from .vicreg import variance_invariance_covariance
 __all__ = [
     'CrossEntropyLoss', 'MultiLabelLoss', 'arc_margin', 'balanced_weights', 'check_several_images',
     'cluster_prediction', 'cosine_margin', 'cross_correlation', 'cross_entropy', 'decoupled_info_nce', 'gram_anchoring',
-    'in_float32', 'info_nce', 'koleo', 'latent_smooth_l1', 'log_partition', 'masked_l1', 'masked_mse', 'masked_siamese',
-    'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent', 'pairs_of_views', 'patch_statistics',
-    'prototype_scores', 'sigreg', 'similarities', 'similarity_distillation', 'soft_cross_entropy',
-    'supervised_contrastive', 'swapped_prediction', 'unit_vectors', 'variance_invariance_covariance',
-    'weights_of_hard_pairs'
+    'in_float32', 'info_nce', 'koleo', 'latent_smooth_l1', 'log_partition', 'masked_l1', 'masked_mse',
+    'masked_patch_prediction', 'masked_siamese', 'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent',
+    'pairs_of_views', 'patch_statistics', 'prototype_scores', 'sigreg', 'similarities', 'similarity_distillation',
+    'soft_cross_entropy', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
+    'variance_invariance_covariance', 'weights_of_hard_pairs'
 ]

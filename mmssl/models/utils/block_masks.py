@@ -74,8 +74,9 @@ class BlockMasks(KeyedDraws):
         """
         rank, processes = get_dist_info()
         everybody = images * processes
-        own = (torch.arange(views)[:, None] * everybody + rank * images + torch.arange(images)).flatten()
-        which, rate = self._uniform(torch.arange(views * everybody) if self.stratified else own, 2).T
+        crops = torch.arange(views * everybody, device='cpu')
+        own = crops.view(views, everybody)[:, rank * images:(rank + 1) * images].flatten()
+        which, rate = self._uniform(crops if self.stratified else own, 2).T
         if self.stratified:
             place, masked = which.argsort().argsort(), int(self.probability * len(which))
             share = (self.ratio[0] + (self.ratio[1] - self.ratio[0]) * (place + rate) / max(1, masked))[own]
@@ -98,12 +99,12 @@ class BlockMasks(KeyedDraws):
         return (order < counts[:, None]).unflatten(1, grid)
 
     def _blocks(self, crops, counts, grid):
-        masks = torch.zeros(len(crops), *grid, dtype=torch.bool)
-        some = counts.nonzero()[:, 0]
-        numbers = self._uniform(crops[some], 4 * _BLOCKS, part=1).view(-1, _BLOCKS, 4)
+        counts = counts.numpy()
+        masks, some = np.zeros((len(crops), *grid), bool), np.flatnonzero(counts)
+        numbers = self._uniform(crops[torch.from_numpy(some)], 4 * _BLOCKS, part=1).view(-1, _BLOCKS, 4)
         least = self.min_patches or max(1, min(grid) // 3)**2
-        masks[some] = torch.from_numpy(draw_blocks(counts[some].numpy(), grid, numbers.numpy(), least, self.aspect))
-        return masks
+        masks[some] = draw_blocks(counts[some], grid, numbers.numpy(), least, self.aspect)
+        return torch.from_numpy(masks)
 
 
 def draw_blocks(counts, grid, numbers, least, aspect):
@@ -154,6 +155,7 @@ def masked_patches(masks):
         tuple[Tensor, Tensor]: Their numbers among all N * rows * columns patches (M, int64), and for each of them one
         by the number of hidden patches of its image (M).
     """
-    masks = masks.flatten(1)
-    weight = (1 / masks.sum(1).clamp(min=1))[:, None].expand(masks.shape)
-    return masks.flatten().nonzero()[:, 0], weight[masks]
+    masks = masks.flatten(1).numpy()
+    images, index = masks.nonzero()[0], np.flatnonzero(masks)
+    weight = 1 / masks.sum(1)[images].astype(np.float32)
+    return torch.from_numpy(index), torch.from_numpy(weight)

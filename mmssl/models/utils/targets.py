@@ -33,11 +33,14 @@ class Centering(nn.Module):
         self.register_buffer('center', torch.zeros(1, num))
 
     @torch.no_grad()
-    def forward(self, scores, temperature):
-        """Scores (N x K; each process has its own N, which may be 0) to probabilities, float32, without gradient."""
+    def forward(self, scores, temperature, seen=None):
+        """Scores (N x K; each process has its own N, which may be 0) to probabilities, float32, without gradient.
+
+        The centre moves towards the mean of the scores, or of others, `seen` (M x K).
+        """
         targets = self.probabilities(scores, self.center, temperature)
         if self.training:
-            self.update(scores)
+            self.update(scores if seen is None else seen)
         return targets
 
     @staticmethod
@@ -75,8 +78,11 @@ class SinkhornKnopp(nn.Module):
             raise ValueError(f'Sinkhorn needs at least 1 iteration, got iterations={iterations!r}')
         self.iterations = iterations
 
-    def forward(self, scores, temperature):
-        """Scores (N x K; each process has its own N, which may be 0) to probabilities, float32, without gradient."""
+    def forward(self, scores, temperature, seen=None):
+        """Scores (N x K; each process has its own N, which may be 0) to probabilities, float32, without gradient.
+
+        Other scores, `seen`, which move the centre of Centering, do not count here.
+        """
         return distributed_sinkhorn(scores, self.iterations, get_world_size(), temperature)
 
 

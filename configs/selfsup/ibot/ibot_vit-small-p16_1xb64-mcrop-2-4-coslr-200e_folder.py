@@ -1,0 +1,35 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""iBOT on any folder of photographs, on one machine.
+
+Command:  python tools/train.py configs/selfsup/ibot/ibot_vit-small-p16_1xb64-mcrop-2-4-coslr-200e_folder.py \
+              --cfg-options data.train.data_source.data_prefix=FOLDER
+Hardware: one GPU.
+Known:    a starting point for data of one's own. Of some thousand images a transformer learns little from random
+          weights, and iBOT less than DINO: begin with published ones (load_from), or take DINO's recipe for a folder.
+          If class_loss and teacher_entropy stay at ln 1024 = 6.9, all prototypes are alike: lower head.teacher_temp
+          and head.patch_teacher_temp to 0.02.
+"""
+_base_ = 'ibot_vit-small-p16_16xb64-mcrop-2-10-coslr-800e_in1k.py'
+
+model = dict(
+    # few images mean few iterations: the teacher has to follow faster than on ImageNet
+    base_momentum=0.99,
+    neck=dict(out_channels=1024, norm_last_layer=True))
+
+data = dict(
+    samples_per_gpu=64,
+    workers_per_gpu=2,
+    drop_last=True,
+    # images anywhere below the folder; no labels, no annotation file
+    train=dict(num_views=[1, 1, 4], data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
+
+optimizer = dict(lr=5e-4)
+runner = dict(max_epochs=200)
+amp = dict(dtype='bfloat16')
+
+log_config = dict(interval=10)
+custom_hooks = [
+    dict(type='MomentumUpdateHook'),
+    dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine'),
+    dict(type='CollapseMonitorHook', interval=10),
+]
