@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmssl.models.utils import transformer_blocks
 from mmssl.models.utils.patch_embed import PatchEmbed
 from mmssl.models.utils.patches import patchify
 from mmssl.models.utils.position_embedding import build_2d_sincos_position_embedding, resize_pos_embed
@@ -60,6 +61,33 @@ def test_attention(scale):
     for got, want in zip(torch.autograd.grad(out, inputs, weights), torch.autograd.grad(expected, inputs, weights)):
         torch.testing.assert_close(got, want)
     torch.testing.assert_close(attn.attention_maps(x), maps)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('scale', [None, 0.3])
+def test_attention_in_half_precision(dtype, scale, monkeypatch):
+    """Output and gradients as near to float64 as torch's, which serves without gradient, for many tokens, and for all
+    that the products of matrices do not."""
+    calls, theirs = [], F.scaled_dot_product_attention
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', lambda *a, **k: calls.append(1) or theirs(*a, **k))
+    exact = [tokens(2, 3, length, 8).requires_grad_() for length in (5, 7, 7)]
+    expected, weights = theirs(*exact, scale=scale), tokens(2, 3, 5, 8)
+    wanted = torch.autograd.grad(expected, exact, weights)
+    halves = [t.detach().to(dtype).requires_grad_() for t in exact]
+    tolerance = dict(rtol=0.05, atol=0.05) if dtype == torch.bfloat16 else dict(rtol=0.01, atol=0.01)
+    out = transformer_blocks.attend(*halves, scale=scale)
+    assert not calls and out.dtype == dtype
+    for got, want in zip((out, *torch.autograd.grad(out, halves, weights.to(dtype))), (expected, *wanted)):
+        torch.testing.assert_close(got.double(), want, **tolerance)
+    with torch.autocast('cpu', dtype):
+        assert transformer_blocks.attend(*halves, scale=scale).dtype == dtype and not calls
+    for way in (dict(drop=0.5), dict(bias=halves[0].new_zeros(3, 5, 7))):
+        transformer_blocks.attend(*halves, **way)
+    transformer_blocks.attend(*(t.detach() for t in halves))
+    transformer_blocks.attend(*exact)
+    monkeypatch.setattr(transformer_blocks, 'MANY_TOKENS', 6)
+    transformer_blocks.attend(*halves)
+    assert len(calls) == 5
 
 
 @pytest.mark.parametrize('kind', ['full', 'q and v', 'relative'])
