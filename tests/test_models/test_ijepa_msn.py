@@ -27,7 +27,7 @@ def test_blocks(grid):
     sizes, area = set(), grid[0] * grid[1]
     for _ in range(6):
         context, targets = masks(5, grid)
-        assert len(context) == 5 and targets.shape[:2] == (4, 5) and context.shape[1] >= 10
+        assert len(context) == 5 and targets.shape[:2] == (5, 4) and context.shape[1] >= 10
         assert (context.diff() > 0).all() and context.min() >= 0 and context.max() < area
         rows, columns = targets // grid[1], targets % grid[1]
         sides = {(int(r.max() - r.min()) + 1, int(c.max() - c.min()) + 1)
@@ -36,7 +36,7 @@ def test_blocks(grid):
         sizes |= sides
         assert height * width == targets.shape[2] and rows.max() < grid[0] and (targets.diff() > 0).all()
         assert 0.1 < height * width / area < 0.26 and 0.5 < height / width < 2
-        for image, blocks in zip(context.tolist(), targets.transpose(0, 1)):
+        for image, blocks in zip(context.tolist(), targets):
             assert not {*image} & {*blocks.flatten().tolist()}
     assert len(sizes) > 1 and masks.iterations.done == 6
 
@@ -65,7 +65,7 @@ def test_masks_are_those_of_one_process(monkeypatch):
         monkeypatch.setattr(multiblock_masks, 'get_dist_info', lambda: (rank, 3))  # noqa: B023
         parts.append(copy.deepcopy(masks)(2, (9, 9)))
     assert torch.cat([part[0] for part in parts]).equal(context)
-    assert torch.cat([part[1] for part in parts], 1).equal(targets)
+    assert torch.cat([part[1] for part in parts]).equal(targets)
 
 
 def test_masks_depend_on_seed_and_iteration_alone():
@@ -90,7 +90,7 @@ def test_small_grids():
     with pytest.raises(ConfigError, match=r'a grid of 2 x 2 patches has a context of 1 x 1, fewer than masks.min_keep'):
         MultiBlockMasks()(4, (2, 2))
     context, targets = MultiBlockMasks(min_keep=1)(50, (2, 2))
-    assert context.shape == (50, 1) and targets.shape == (4, 50, 1)
+    assert context.shape == (50, 1) and targets.shape == (50, 4, 1)
     # half of the context block would be left at most: targets are given up, the last one first
     context, targets = MultiBlockMasks(num_targets=3, target_share=[.5, .5], min_keep=12)(20, (5, 5))
     assert context.shape[1] >= 12
@@ -125,7 +125,7 @@ def naive_ijepa(model, img):
         context = model.backbone.encode(tokens[:, visible[i]])
         with torch.no_grad():
             whole = model.teacher(img[i:i + 1])[-1].flatten(2).transpose(1, 2)[0]
-        for block in targets[:, i]:
+        for block in targets[i]:
             queries = model.neck.mask_token[0] + model.neck.pos_embed[block]
             x = torch.cat((model.neck.embed(context)[0] + model.neck.pos_embed[visible[i]], queries))[None]
             for layer in model.neck.layers:
@@ -176,11 +176,11 @@ def test_predictor_of_other_grids():
     neck.init_weights()
     for grid in ((2, 3), (4, 4)):
         numbers = torch.arange(grid[0] * grid[1])
-        out = neck(torch.randn(2, 3, 6), numbers[:3].expand(2, -1), numbers[None, None, -2:].expand(1, 2, -1), grid)
-        assert out.shape == (1, 2, 2, 6) and neck.pos_embed.shape == (len(numbers), 8)
+        out = neck(torch.randn(2, 3, 6), numbers[:3].expand(2, -1), numbers[None, None, -2:].expand(2, 3, -1), grid)
+        assert out.shape == (2, 6, 6) and neck.pos_embed.shape == (len(numbers), 8)
     assert 'pos_embed' not in neck.state_dict()
     with pytest.raises(ConfigError, match='IJEPAPredictor takes 6 channels and gets 5'):
-        neck(torch.randn(2, 3, 5), numbers[:3].expand(2, -1), numbers[None, None, -2:].expand(1, 2, -1), grid)
+        neck(torch.randn(2, 3, 5), numbers[:3].expand(2, -1), numbers[None, None, -2:].expand(2, 3, -1), grid)
 
 
 def test_published_initialisation():

@@ -54,8 +54,7 @@ class IJEPA(BackboneNeckHead):
         visible, targets = (numbers.to(img.device, non_blocking=True) for numbers in self.masks(len(img), grid))
         with torch.no_grad():
             target = self.patches(self.teacher[0].tokens(img))  # B x L x D
-            target = take_patches(target, targets.transpose(0, 1).flatten(1))  # B x MT x D
-            target = target.unflatten(1, (len(targets), -1)).transpose(0, 1)  # M x B x T x D
+            target = take_patches(target, targets.flatten(1))  # B x MT x D
         context = self.patches(self.backbone.tokens(img, visible=visible))  # B x K x D
         return self.head(self.neck(context, visible, targets, grid), target)
 
@@ -64,5 +63,5 @@ class IJEPA(BackboneNeckHead):
         return tokens[:, self.backbone.num_extra_tokens:]
 
     def compile_parts(self):
-        # only some patches pass the layers, which are called one by one then
-        return [*super().compile_parts(), *self.backbone.layers, *self.teacher]
+        # tokens() calls layers one by one
+        return [*super().compile_parts(), *self.backbone.layers, *self.teacher[0].layers]

@@ -28,7 +28,7 @@ class IJEPAHead(BaseModule):
         """Tokens to the loss.
 
         Args:
-            pred (Tensor): Predicted ones, M x B x T x D.
+            pred (Tensor): Predicted ones, B x N x D.
             target (Tensor): Those of the teacher, of the same shape; each is normalised.
 
         Returns:

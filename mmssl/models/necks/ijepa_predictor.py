@@ -72,19 +72,20 @@ class IJEPAPredictor(BaseModule):
         Args:
             context (Tensor): The encoder's tokens of the context, B x K x D.
             visible (Tensor): Which patches these are, B x K integers.
-            targets (Tensor): The patches of M blocks, M x B x T integers. Blocks do not see each other.
+            targets (Tensor): The patches of M blocks, B x M x T integers. Blocks do not see each other.
             grid (tuple[int]): Rows and columns of patches.
 
         Returns:
-            Tensor: M x B x T x D.
+            Tensor: B x MT x D.
         """
         check_channels(context.flatten(0, 1), self.in_channels, self)
         positions = self.positions(grid)
         context = self.embed(context)
         context = context + positions[visible].to(context.dtype)  # B x K x d
-        queries = (self.mask_token + positions[targets]).to(context.dtype)  # M x B x T x d
-        x = torch.cat((context.expand(len(targets), -1, -1, -1), queries), 2).flatten(0, 1)  # MB x (K + T) x d
+        queries = (self.mask_token + positions[targets]).to(context.dtype)  # B x M x T x d
+        context = context[:, None].expand(-1, targets.shape[1], -1, -1)
+        x = torch.cat((context, queries), 2).flatten(0, 1)  # BM x (K + T) x d
         for layer in self.layers:
             x = layer(x)
-        x = self.proj(self.ln1(x[:, context.shape[1]:]))
-        return x.unflatten(0, targets.shape[:2])
+        x = self.proj(self.ln1(x[:, context.shape[2]:]))
+        return x.unflatten(0, targets.shape[:2]).flatten(1, 2)

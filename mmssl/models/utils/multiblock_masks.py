@@ -63,7 +63,7 @@ class MultiBlockMasks(KeyedDraws):
 
         Returns:
             tuple[Tensor, Tensor]: Numbers of patches, int64, on the CPU: those of the context, B x K in rising order,
-            and those of the targets, M x B x T in row order.
+            and those of the targets, B x M x T in row order.
 
         Raises:
             ConfigError: The context block has fewer patches than min_keep.
@@ -98,8 +98,7 @@ class MultiBlockMasks(KeyedDraws):
         order = np.where(context[own], self.uniform(everybody[own], context.shape[1]), 1.).argsort(1)
         if self.training:
             self.iterations.step()
-        return (torch.from_numpy(np.sort(order[:, :length], 1)),
-                torch.from_numpy(targets[own].swapaxes(0, 1).copy()))  # yapf: disable
+        return torch.from_numpy(np.sort(order[:, :length], 1)), torch.from_numpy(targets[own])
 
 
 def _between(pair, share):
