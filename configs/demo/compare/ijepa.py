@@ -1,11 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""I-JEPA on digits, in crops alone."""
+"""I-JEPA on digits, in crops alone.
+
+The weights of IJEPAViT begin too small for patches of 16 pixels: tokens would tell of their positions and little else.
+"""
 _base_ = '_vit.py'
 
 model = dict(
     type='IJEPA',
     base_momentum=0.99,
-    backbone=dict(type='IJEPAViT'),
+    backbone=dict(type='VisionTransformer', with_cls_token=False),
     neck=dict(type='IJEPAPredictor', embed_dims=32, num_layers=2, num_heads=4, mlp_ratio=2.),
     head=dict(type='IJEPAHead'))
 data = dict(

@@ -7,7 +7,7 @@ model = dict(
     type='MSN',
     base_momentum=0.99,
     backbone=dict(
-        type='DINOViT',
+        type='VisionTransformer',
         arch=dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=128),
         img_size=32,
         patch_size=4,
