@@ -2,7 +2,8 @@
 """Features of all images below a folder: one command, no lists, no labels.
 
 OUT.npy holds one row an image, in the order of the sorted file names, which OUT.json lists; OUT.parquet has the columns
-file and embedding. Images that cannot be read are left out and named, in the JSON or the metadata too.
+file and embedding. With --layer patches OUT.npy has a vector for each patch of each image, N x h x w x D. Images that
+cannot be read are left out and named, in the JSON or the metadata too.
 """
 import argparse
 
@@ -38,7 +39,9 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from mmssl.apis.embedding import embed_folder, write_embeddings
+    import numpy as np
+
+    from mmssl.apis.embedding import embed_folder, embed_patches, write_embeddings
     from mmssl.utils import dist
     from mmssl.utils.checkpoint import local_file
     from mmssl.utils.errors import printable
@@ -47,20 +50,6 @@ def main():
     dist.use_device(args.device)
     dist.init_dist(args.launcher)
     layer, = args.layer
-    found = embed_folder(
-        args.config,
-        args.checkpoint,
-        args.folder,
-        layer,
-        args.size,
-        args.broken,
-        args.batch_size,
-        args.workers,
-        args.cfg_options,
-        progress=True,
-        output=args.output)
-    if dist.get_rank() != 0:
-        return
     settings = dict(
         config=args.config,
         checkpoint=args.checkpoint,
@@ -68,10 +57,26 @@ def main():
         folder=args.folder,
         layer=layer,
         size=args.size)
-    write_embeddings(found, args.output, settings)
+    options = dict(
+        layer=layer,
+        size=args.size,
+        broken=args.broken,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        cfg_options=args.cfg_options,
+        progress=True)
+    if layer.endswith(('patches', '_map')):
+        found = embed_patches(args.config, args.checkpoint, args.folder, args.output, settings, **options)
+    else:
+        found = embed_folder(args.config, args.checkpoint, args.folder, output=args.output, **options)
+    if dist.get_rank() != 0:
+        return
+    if not isinstance(found.features, np.memmap):
+        write_embeddings(found, args.output, settings)
     for file, reason in found.broken.items():
         print(f'left out {printable(file)}: {printable(reason)}')
-    print(f'{args.output}: {len(found.files)} images, {found.features.shape[1]} dimensions; {len(found.broken)} broken')
+    shape = ' x '.join(map(str, found.features.shape[1:]))
+    print(f'{args.output}: {len(found.files)} images, {shape} dimensions; {len(found.broken)} broken')
 
 
 if __name__ == '__main__':

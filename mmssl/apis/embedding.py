@@ -1,6 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """One call from a folder of images to their features."""
+import contextlib
 import json
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +15,10 @@ from mmssl.datasets.loader import check_broken_policy
 from mmssl.datasets.pipelines.crop import CenterCrop, Resize
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
+from mmssl.evaluation.stored_features import store_features
 from mmssl.interop.export import image_channels
 from mmssl.interop.reference_models import IMAGENET
+from mmssl.utils import dist
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError, printable
 from mmssl.utils.misc import atomic_write
@@ -77,6 +82,16 @@ def embed_folder(config,
         BrokenImageError: An image cannot be read, with broken='stop'.
         ConfigError: A layer that the model lacks; every image is broken.
     """
+    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output)
+    with _told_of(layer):
+        found = extract_features(model, dataset, batch_size=batch_size, workers=workers, progress=progress, **options)
+    samples = dataset.data_source.samples
+    reasons = {samples[idx]: reason for idx, _, reason in found.broken}
+    return Embeddings([samples[idx] for idx in found.index], found[layer], reasons)
+
+
+def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output):
+    """The model, the images in the order of their names, and what extract_features has to know of them."""
     broken = check_broken_policy(broken, ('skip', 'stop'))
     cfg = load_config(config, cfg_options)
     check_sections(cfg, ['model.backbone'])
@@ -91,22 +106,85 @@ def embed_folder(config,
     sides = round(height * 8 / 7), round(width * 8 / 7)
     pipeline = [Resize(sides[0]) if height == width else _Cover(sides), CenterCrop((height, width))]
     dataset = SingleViewDataset(source, pipeline, prefetch=True)
+    return model, dataset, dict(layers=(layer, ), img_norm_cfg=cfg.get('img_norm_cfg', IMAGENET), broken=broken)
+
+
+@contextlib.contextmanager
+def _told_of(layer):
+    """Name the layer in the error of one that is not there."""
     try:
-        found = extract_features(
-            model,
-            dataset,
-            layers=(layer, ),
-            batch_size=batch_size,
-            workers=workers,
-            img_norm_cfg=cfg.get('img_norm_cfg', IMAGENET),
-            progress=progress,
-            broken=broken)
+        yield
     except (BrokenImageError, ConfigError):
         raise
     except ValueError as error:
         raise ConfigError(f'layer {layer}: {error}') from error
-    reasons = {source.samples[idx]: reason for idx, _, reason in found.broken}
-    return Embeddings([source.samples[idx] for idx in found.index], found[layer], reasons)
+
+
+def embed_patches(config,
+                  checkpoint,
+                  folder,
+                  output,
+                  settings,
+                  layer='patches',
+                  size=224,
+                  broken='skip',
+                  batch_size=64,
+                  workers=0,
+                  cfg_options=None,
+                  progress=False,
+                  part=256):
+    """Features of each patch of all images below a folder, in a file that may be larger than the memory.
+
+    Images are done in parts, which wait beside the output (OUTPUT.parts) until all are there; a run that was stopped
+    goes on behind those that are done.
+
+    Args:
+        config, checkpoint, folder, size, broken, batch_size, workers, cfg_options, progress: See embed_folder.
+        output (str | Path): NAME.npy, beside which NAME.json gets `files`, `broken` and the settings.
+        settings (dict): What the features are made with, plain values.
+        layer (str): 'patches', 'stageN_patches' or 'stageN_map' (see extract_features).
+        part (int): Images of which the features are in memory at once.
+
+    Returns:
+        Embeddings: Whose features, N x h x w x D, or N x D x h x w of maps, stay in the file until they are read.
+
+    Raises:
+        ConfigError: See embed_folder; the output is no .npy.
+    """
+    output = Path(output)
+    if output.suffix != '.npy':
+        raise ConfigError(f'{output}: features of patches are written as .npy')
+    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output)
+    parts = output.with_suffix('.parts')
+    facts = {**settings, 'size': list(np.atleast_1d(size).tolist())}
+    with _told_of(layer):
+        store_features(
+            model,
+            dataset,
+            parts,
+            'all',
+            facts,
+            part,
+            overwrite=True,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+            **options)
+    dist.barrier()  # the first process moves away what the others have just looked for
+    if dist.get_rank() == 0:
+        names = dataset.data_source.samples
+        index = np.load(parts / 'all_index.npy')
+        reasons = json.loads((parts / 'all_broken.json').read_text()) if (parts / 'all_broken.json').exists() else []
+        absent = sorted({*range(len(names))} - {*index.tolist()})
+        told = {names[idx]: entry['reason'] for idx, entry in zip(absent, reasons, strict=True)}
+        files = [names[idx] for idx in index]
+        with atomic_write(output.with_suffix('.json')) as file:
+            json.dump(dict(settings, broken=told, files=files), file, indent=1)
+        os.replace(parts / f'all_{layer}.npy', output)
+        shutil.rmtree(parts)
+    dist.barrier()
+    facts = json.loads(output.with_suffix('.json').read_text())
+    return Embeddings(facts['files'], np.load(output, mmap_mode='r'), facts['broken'])
 
 
 def write_embeddings(embeddings, path, settings):

@@ -205,7 +205,7 @@ class EvaluationRun:
             del wanted['model'], wanted['sha256']
         elif not self.args.checkpoint:
             del wanted['sha256']
-        if any(layer.startswith('stage') and not layer.endswith('_map') for layer in layers):
+        if any(layer.startswith('stage') and not layer.endswith(('_map', '_patches')) for layer in layers):
             wanted.update(pool_type=self.args.pool_type)
         try:
             wanted.update(files=files_digest(self.dataset(split)))

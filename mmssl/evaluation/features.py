@@ -28,7 +28,8 @@ class Features:
     """Features of a data set, in its order.
 
     Attributes:
-        layers (dict[str, ndarray]): For each layer asked for N x D, or N x C x H x W for one that is not pooled.
+        layers (dict[str, ndarray]): For each layer asked for N x D, or for one that is not pooled N x h x w x D
+            (patches) or N x C x H x W (maps).
         labels (ndarray): N int64, -1 where unlabelled.
         index (ndarray): N int64, the `idx` of each sample in the data set.
         classes (Sequence[str] | None): Names of the classes that `labels` counts.
@@ -79,7 +80,8 @@ def extract_features(model,
         dataset (Dataset): Its items are dicts with `img` (one image) and `idx`, and optionally `label`.
         layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'cls_token' (of a vision transformer,
             of the last layer), 'stage0'...'stage4' (the map of that index in the backbone's `out_indices`, pooled),
-            'stage3_map' (the same, not pooled), 'neck' (first output of the neck: what other toolboxes call the output
+            'stage3_map' (the same, not pooled), 'patches' (last map, a vector for each patch or position: N x h x w x
+            D), 'stage3_patches' (the same of a stage), 'neck' (first output of the neck: what other toolboxes call the output
             of the head), 'head' (scores of a classifier) or 'pixels' (the image as the model gets it, flattened).
         batch_size (int): Samples in a batch.
         workers (int): Loader processes.
@@ -186,9 +188,9 @@ def _checked_arguments(model, dataset, layers, dtype, device):
         raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
     layers = (layers, ) if isinstance(layers, str) else tuple(layers)
     for layer in layers:
-        if not re.fullmatch(r'pooled|cls_token|neck|head|pixels|stage\d+(_map)?', layer):
-            raise ValueError(
-                f'unknown layer {layer!r}; there are pooled, cls_token, neck, head, pixels, stageN and stageN_map')
+        if not re.fullmatch(r'pooled|cls_token|neck|head|pixels|patches|stage\d+(_map|_patches)?', layer):
+            raise ValueError(f'unknown layer {layer!r}; there are pooled, cls_token, neck, head, pixels, patches, '
+                             'stageN, stageN_map and stageN_patches')
     if not len(dataset):
         raise ValueError('the data set is empty')
     model = unwrap(model)
@@ -299,7 +301,7 @@ def _evaluating(model, layers, pool_type):
     modes = [(module, module.training) for module in model.modules()]
     extract = getattr(model, 'extract_feat', model)
     backbone = getattr(model, 'backbone', model)
-    stages = {int(layer[5:].removesuffix('_map')) for layer in layers if layer.startswith('stage')}
+    stages = {int(re.match(r'\d+', layer[5:])[0]) for layer in layers if layer.startswith('stage')}
     given = getattr(backbone, 'out_indices', None)
     if stages and not isinstance(given, (tuple, list)):
         raise ValueError(f'{type(backbone).__name__} has no out_indices: it gives no stages, only pooled and neck')
@@ -342,6 +344,10 @@ def _evaluating(model, layers, pool_type):
                 found[layer] = _class_token(own[-1], backbone)
             elif layer == 'pooled':
                 found[layer] = pool(own[-1])
+            elif layer == 'patches':
+                found[layer] = _patches(own[-1], backbone)
+            elif layer.endswith('_patches'):
+                found[layer] = _patches(by_stage[int(layer[5:-8])], backbone)
             elif layer.endswith('_map'):
                 found[layer] = _map(by_stage[int(layer[5:-4])])
             else:
@@ -425,6 +431,19 @@ def _class_token(output, backbone):
 def _map(output):
     """The map of a stage, without the class token that some backbones give besides."""
     return output[0] if isinstance(output, (tuple, list)) else output
+
+
+def _patches(output, backbone):
+    """A map as a vector for each of its positions, N x h x w x D.
+
+    Raises:
+        ValueError: The backbone gives no map.
+    """
+    maps = _map(output)
+    if maps.ndim != 4:
+        raise ValueError(f'{type(backbone).__name__} gives features of shape {tuple(maps.shape)}, no map with a vector '
+                         'for each patch; take the layer pooled')
+    return maps.permute(0, 2, 3, 1)
 
 
 def pool(features):

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from mmssl.apis import embed_folder
-from mmssl.apis.embedding import write_embeddings
+from mmssl.apis.embedding import embed_patches, write_embeddings
 from mmssl.datasets.data_sources.decode import BrokenImageError, decode_image
 from mmssl.datasets.pipelines import Compose
+from mmssl.evaluation import stored_features
 from mmssl.models import build_backbone
 from mmssl.utils.checkpoint import read_checkpoint, save_checkpoint
 from mmssl.utils.errors import ConfigError
@@ -101,6 +102,57 @@ def test_images_that_are_not_square(files):
             with torch.no_grad():
                 maps = model(crop.permute(2, 0, 1)[None].float())[-1]
             np.testing.assert_allclose(features, maps[0].mean((1, 2)), rtol=1e-5, atol=1e-5)
+
+
+def embed_patches_of(root, folder, output, **options):
+    return embed_patches(root / 'config.py', root / 'backbone.pth', folder, output, dict(layer='patches'),
+                         **dict(dict(size=64, part=7), **options))  # yapf: disable
+
+
+def test_patches_against_a_loop(files, tmp_path, monkeypatch):
+    """A vector for each position, part by part in a file; a run that was stopped goes on behind what is done."""
+    root, expected = files
+    shutil.copytree(root / 'images', tmp_path / "it's mine")
+    (tmp_path / "it's mine/china/04.jpg").write_bytes(b'no image')
+    seen, extract = [], stored_features.extract_alone
+
+    def stopped(model, dataset, part, **options):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(part)
+        return extract(model, dataset, part, **options)
+
+    monkeypatch.setattr(stored_features, 'extract_alone', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        embed_patches_of(root, tmp_path / "it's mine", tmp_path / 'a b.npy')
+    monkeypatch.setattr(stored_features, 'extract_alone', lambda *a, **k: seen.append(a[2]) or extract(*a, **k))
+    found = embed_patches_of(root, tmp_path / "it's mine", tmp_path / 'a b.npy')
+    assert seen == [range(0, 7), range(7, 14), range(14, 21), range(21, 24)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a b.json', 'a b.npy', "it's mine"]
+    assert isinstance(found.features, np.memmap) and found.features.shape == (23, 2, 2, 64)
+    assert found.files == [name
+                           for name in expected if name != 'china/04.jpg'] and list(found.broken) == ['china/04.jpg']
+    assert json.loads((tmp_path / 'a b.json').read_text()) == dict(
+        layer='patches', files=found.files, broken=found.broken)
+    pipeline = Compose([dict(type='Resize', size=73), dict(type='CenterCrop', size=64)])
+    model = init_backbone(root)
+    for row in (0, 12, 22):
+        name = found.files[row]
+        image = torch.from_numpy(pipeline(decode_image((root / 'images' / name).read_bytes(), 'color', 'rgb', name)))
+        image = (image.double() / 255 - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([0.2, 0.3, 0.4])
+        with torch.no_grad():
+            maps = model(image.permute(2, 0, 1)[None].float())[-1][0]
+        np.testing.assert_allclose(found.features[row], maps.permute(1, 2, 0), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match='features of patches are written as .npy'):
+        embed_patches_of(root, root / 'images', tmp_path / 'a.parquet')
+
+
+def test_patches_from_the_command_line(files, call_tool, tmp_path):
+    root, expected = files
+    done = call_tool('tools/embed.py', root / 'config.py', root / 'backbone.pth', root / 'images', tmp_path / 'a.npy',
+                     '--size', 64, '--layer', 'stage3_patches')
+    assert f'{tmp_path}/a.npy: 24 images, 4 x 4 x 32 dimensions; 0 broken' in done.stdout
+    assert np.load(tmp_path / 'a.npy', mmap_mode='r').shape == (24, 4, 4, 32)
 
 
 def test_files_and_errors(files, tmp_path):
