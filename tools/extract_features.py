@@ -15,9 +15,13 @@ def parse_args():
     parser.add_argument('--splits', nargs='+', default=['train', 'val'], help='sections of data (default: train val)')
     parser.add_argument('--out-dir', required=True, metavar='FOLDER', help='for the files')
     parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='(default: %(default)s)')
-    parser.add_argument('--shard-size', type=int, default=10000, help='images that are done at once (default: 10000)')
+    parser.add_argument(
+        '--shard-size', type=int, help='images whose features are in memory at once (default: 10000, of patches 256)')
     parser.add_argument('--overwrite', action='store_true', help='throw away features with other settings')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.shard_size is None:
+        args.shard_size = 256 if any(layer.endswith('patches') for layer in args.layers) else 10000
+    return args
 
 
 def main():

@@ -16,7 +16,9 @@ from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.pipelines.crop import CenterCrop
 from mmssl.datasets.pipelines.mask import MaskStep
 from mmssl.datasets.pipelines.resample import resize
+from mmssl.evaluation.features import features_of
 from mmssl.evaluation.views import caption_of, choose, normalisation, readable
+from mmssl.interop.export import image_channels
 from mmssl.models import SimMIM
 from mmssl.utils.config import check_sections, config_section, find_section, load_config
 from mmssl.utils.errors import ConfigError
@@ -67,8 +69,8 @@ def open_model(args, parts):
 def open_images(args, cfg, model):
     """The images that the options name, as the model gets them.
 
-    Files are scaled and cut to `size`, or to the size that the model is for. SimMIM gets the masks of its config's
-    mask generator. Samples of the config's data come out of their own pipeline.
+    Files are scaled and cut to `size`, or to the size that the model is for (224 pixels where it is for none). SimMIM
+    gets the masks of its config's mask generator. Samples of the config's data come out of their own pipeline.
 
     Args:
         args (argparse.Namespace): Of parse_picture_args.
@@ -105,6 +107,23 @@ def open_images(args, cfg, model):
     return captions, loader.prepare(collate(samples))['img'], norm
 
 
+def patch_maps(model, img, layer):
+    """Features of the patches of images, B x h x w x D; see features_of.
+
+    Raises:
+        ConfigError: A layer that the model lacks, or that has no patches.
+    """
+    if not layer.endswith('patches'):
+        raise ConfigError(f'--layer {layer} has no patches; there are patches and stageN_patches, such as '
+                          'stage3_patches')
+    try:
+        return features_of(model, img, layer)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f'--layer {layer}: {error}') from error
+
+
 def _find_files(paths, most):
     """The files among paths, and at most so many from each folder, spread evenly over it."""
     for path in map(Path, paths):
@@ -120,16 +139,16 @@ def _find_files(paths, most):
 
 
 def _dataset_of_files(files, size, cfg, model):
-    embed = model.backbone.patch_embed
-    steps = []
+    backbone, steps = model.backbone, []
     if isinstance(model, SimMIM):
         steps = [build_step(step) for step in find_section(cfg, 'data.train.pipeline')[-1:]]
         if not steps or not isinstance(steps[0], MaskStep):
             raise ConfigError('data.train.pipeline must end with the mask generator of the training')
         if size:
             raise ConfigError(f'--size {size}: the masks of the config are for the images of the training')
-        size = [side * embed.patch_size for side in steps[0].draw_mask().shape]
+        size = [side * backbone.patch_embed.patch_size for side in steps[0].draw_mask().shape]
     if not size:
-        size = [side * embed.patch_size for side in model.backbone.patch_resolution]
-    source = _Files(None, ann_file=files, color_type='grayscale' if embed.projection.in_channels == 1 else 'color')
+        grid = getattr(backbone, 'patch_resolution', None)  # a network of convolutions is for no size
+        size = [224] if grid is None else [side * backbone.patch_embed.patch_size for side in grid]
+    source = _Files(None, ann_file=files, color_type='grayscale' if image_channels(model) == 1 else 'color')
     return SingleViewDataset(source, [_Cover(size if len(size) == 2 else size[0]), *steps], prefetch=True)

@@ -81,8 +81,9 @@ def extract_features(model,
         layers (Sequence[str]): 'pooled' (last map, averaged over its positions), 'cls_token' (of a vision transformer,
             of the last layer), 'stage0'...'stage4' (the map of that index in the backbone's `out_indices`, pooled),
             'stage3_map' (the same, not pooled), 'patches' (last map, a vector for each patch or position: N x h x w x
-            D), 'stage3_patches' (the same of a stage), 'neck' (first output of the neck: what other toolboxes call the output
-            of the head), 'head' (scores of a classifier) or 'pixels' (the image as the model gets it, flattened).
+            D), 'stage3_patches' (the same of a stage), 'neck' (first output of the neck: what other toolboxes call the
+            output of the head), 'head' (scores of a classifier) or 'pixels' (the image as the model gets it,
+            flattened).
         batch_size (int): Samples in a batch.
         workers (int): Loader processes.
         device (torch.device | str, optional): Where images go; by default where the model is. The model is not moved.
@@ -141,6 +142,26 @@ def extract_features(model,
         gathered[name] = _gather(part, bounds, device)
     classes = getattr(dataset, 'CLASSES', None)
     return Features({layer: gathered[layer] for layer in layers}, gathered['label'], gathered['idx'], classes, met)
+
+
+@torch.no_grad()
+def features_of(model, img, layer):
+    """Features of a batch of images that are there already.
+
+    Args:
+        model (nn.Module): An algorithm, or a backbone alone. It is as before afterwards.
+        img (Tensor): Normalised images, B x C x H x W, on the model's device.
+        layer (str): See extract_features.
+
+    Returns:
+        ndarray: float32, B x D, or B x h x w x D of patches.
+
+    Raises:
+        ValueError: A layer that the model lacks.
+    """
+    model, layers, _ = _checked_arguments(model, img, layer, 'float32', img.device)
+    with _evaluating(model, layers, 'average') as forward:
+        return forward(img)[layer].float().cpu().numpy()
 
 
 def _tell(met, total, found, broken):

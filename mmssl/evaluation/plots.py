@@ -371,3 +371,48 @@ def plot_neighbours(queries, neighbours, path, title='Nearest neighbours: same c
                 _show(axes, image, _RIGHT if same else _WRONG)
         _head(grid[0][first], heading)
     _save(figure, path)
+
+
+def plot_matches(first, second, grids, matches, path, title='Patches that match'):
+    """Two images side by side, and lines between patches that match.
+
+    Args:
+        first, second (Tile): The images; captions stand above them.
+        grids (tuple[tuple[int, int], tuple[int, int]]): Rows and columns of patches of each.
+        matches (Sequence[tuple]): Of each pair the rows and columns of its patches, (row, column), (row, column), and
+            how the line is drawn: True for a full one, False for a dashed one.
+        path (str): PNG file.
+        title (str): Above the picture.
+    """
+    import matplotlib
+    gap, height = 0.3, 3.2  # inches
+    widths = [height * tile.image.shape[1] / tile.image.shape[0] for tile in (first, second)]
+    width = sum(widths) + 3 * gap
+    figure = _figure(width, height + 0.75, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height + 0.75, 0))
+    axes.axis('off')
+    axes.text(width / 2, 0.2, title, fontsize=11, color=_INK, ha='center', va='center')
+    corners = []
+    for tile, w in zip((first, second), widths):
+        x = gap if not corners else corners[0] + widths[0] + gap
+        corners.append(x)
+        image = tile.image[..., 0] if tile.image.shape[2] == 1 else tile.image[..., :3]
+        smooth = 'nearest' if image.shape[1] < 60 else 'antialiased'
+        axes.imshow(
+            image,
+            cmap='gray',
+            vmin=0,
+            vmax=255,
+            interpolation=smooth,
+            extent=(x, x + w, height + 0.55, 0.55),
+            aspect='auto')
+        axes.text(x, 0.5, tile.caption, fontsize=8, color=_MUTED, va='bottom')
+    for number, (*places, full) in enumerate(matches):
+        colour = matplotlib.colormaps['hsv'](number / len(matches))
+        points = []
+        for w, x, (rows, columns), (row, column) in zip(widths, corners, grids, places):
+            points.append((x + (column + 0.5) * w / columns, 0.55 + (row + 0.5) * height / rows))
+        axes.plot(*zip(*points), color=colour, linewidth=1.2, linestyle='-' if full else '--')
+        axes.scatter(*zip(*points), s=28, color=[colour], edgecolors='white', linewidths=0.8, zorder=3)
+    axes.set(xlim=(0, width), ylim=(height + 0.75, 0))
+    _save(figure, path)

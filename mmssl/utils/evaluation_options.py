@@ -130,8 +130,9 @@ def add_evaluation_options(parser,
         nargs='+',
         action=_Layers,
         default=list(layers),
-        help='pooled, cls_token, neck, head, pixels, patches, and stages: stage0, the stem of a ResNet, to stage4 (also 0 '
-        'to 4, or feat1 to feat5), with stage4_patches and stage4_map, by commas or spaces (default: ' + (','.join(layers) or 'all stages, pooled, neck') + ')')
+        help='pooled, cls_token, neck, head, pixels, patches, and stages: stage0, the stem of a ResNet, to stage4 '
+        '(also 0 to 4, or feat1 to feat5), stage4_patches, stage4_map, by commas or spaces (default: ' +
+        (','.join(layers) or 'all stages, pooled, neck') + ')')
     parser.add_argument(
         '--pool-type',
         type=pool_type,

@@ -9,11 +9,12 @@ from torch import nn
 
 from mmssl.datasets.data_sources.decode import BrokenImageError
 from mmssl.evaluation import Extractor, extract_features
-from mmssl.evaluation.features import extract_alone
+from mmssl.evaluation.features import extract_alone, features_of
 from mmssl.models.backbones.resnet import ResNet_CIFAR
 from mmssl.utils.errors import ConfigError
 
 NORM = dict(mean=[0.3, 0.4, 0.5], std=[0.2, 0.25, 0.3])
+ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -74,7 +75,7 @@ def batch_of(dataset):
 def test_every_layer_against_a_plain_forward():
     """In data-set order, by running statistics ("frozen" backbones whose batch norm moves are a known fault)."""
     model, dataset = make_model(), Pictures()
-    layers = ('pooled', 'stage0', 'stage3_map', 'stage4', 'neck', 'pixels')
+    layers = ('pooled', 'stage0', 'stage3_map', 'stage4', 'neck', 'pixels', 'patches', 'stage3_patches')
     found = extract_features(model.train(), dataset, layers=layers, batch_size=4, img_norm_cfg=NORM)
     images = batch_of(dataset)
     model.eval()
@@ -87,7 +88,9 @@ def test_every_layer_against_a_plain_forward():
             stage3_map=third,
             stage4=last.mean((2, 3)),
             neck=model.neck([last])[0],
-            pixels=images.flatten(1))
+            pixels=images.flatten(1),
+            patches=last.permute(0, 2, 3, 1),
+            stage3_patches=third.permute(0, 2, 3, 1))
     assert list(found.layers) == list(layers)
     for layer in layers:
         np.testing.assert_allclose(found[layer], expected[layer].numpy(), rtol=1e-4, atol=1e-5)
@@ -276,6 +279,29 @@ def test_stages_with_a_class_token():
     images = batch_of(Pictures())
     np.testing.assert_allclose(found['stage1_map'], 2 * images.numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found['pooled'], 2 * found['stage0'], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('backbone, size, shape', [
+    (dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8, num_registers=2), (32, 48), (4, 6, 16)),
+    (dict(type='SwinTransformer', arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8]),
+          img_size=64), (64, 64), (2, 2, 64)),
+    (dict(type='ResNet_CIFAR', depth=10, base_channels=4, stem_channels=4), (32, 24), (4, 3, 32)),
+])  # yapf: disable
+def test_patches_of_each_kind_of_network(backbone, size, shape):
+    """Behind the class token and registers of a transformer; in the place that a patch has in the image."""
+    from mmssl.models import build_backbone
+    model = build_backbone(backbone).eval()
+    img = torch.randn(2, 3, *size)
+    found = features_of(model, img, 'patches')
+    assert found.shape == (2, *shape) and found.dtype == np.float32
+    with torch.no_grad():
+        maps = model(img)[-1]
+    maps = maps[0] if isinstance(maps, (tuple, list)) else maps
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            assert np.array_equal(found[:, row, column], maps[:, :, row, column])
+    with pytest.raises(ValueError, match='no map with a vector for each patch; take the layer pooled'):
+        features_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * size[0] * size[1], 4)), img, 'patches')
 
 
 def test_scores_of_a_classifier():

@@ -1,5 +1,6 @@
 """Attention of the class token against a naive computation from what enters the layer."""
 import math
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from mmssl.apis import init_model
-from mmssl.evaluation.attention import class_attention, overlay
+from mmssl.evaluation.attention import class_attention, mass_mask, overlay
 from mmssl.models import build_backbone
 from mmssl.utils.errors import ConfigError
 
@@ -185,3 +186,19 @@ def test_networks_without_a_class_token(monkeypatch, tmp_path, photo_folder):
     files = write(tmp_path, 'resnet', dict(type='Classification', backbone=resnet))
     with pytest.raises(ConfigError, match='a ResNet has no class token that attends to patches'):
         run(monkeypatch, photo_folder, *files)
+
+
+def test_patches_of_a_share_of_the_attention(mocov3, monkeypatch, tmp_path):
+    """As few patches as have it, by a loop; the others show the image alone."""
+    attention = np.array([[0.1, 0.4, 0.1], [0.25, 0.05, 0.1]], np.float32)
+    for mass, count in ((0.3, 1), (0.6, 2), (0.7, 3), (1., 6)):
+        mask = mass_mask(attention, mass)
+        assert mask.sum() == count and attention[mask].min() >= attention[~mask].max(initial=0)
+    for wrong in (0., 1.5, float('nan')):
+        with pytest.raises(ConfigError, match='above 0 and at most 1'):
+            mass_mask(attention, wrong)
+    samples = run(monkeypatch, *mocov3, '--idx', 3, '--mass', 0.5, '--out', tmp_path / 'a.png')[str(tmp_path / 'a.png')]
+    (stored, (((mean, *_), ), )), = samples
+    grey = np.repeat(np.round(stored.image.mean(2, keepdims=True)), 3, 2)
+    plain = (np.abs(mean.image - grey) <= 1).all(2).mean()
+    assert re.fullmatch(r'mean: 50% on (\d+)% of the image', mean.caption) and 0.4 < plain < 0.95

@@ -12,11 +12,16 @@ COLUMNS = 7  # maps in a line
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--layer', type=int, default=-1, help='from 0, or from -1, the last, backwards (default: -1)')
+    parser.add_argument(
+        '--mass',
+        type=float,
+        metavar='SHARE',
+        help='colour only the patches that get this share of the attention to patches, such as 0.6; as few as possible')
     args = parse_picture_args(parser, 'attention.png')
 
     from mmssl.apis.pictures import open_images, open_model
     from mmssl.evaluation import plots
-    from mmssl.evaluation.attention import class_attention, overlay
+    from mmssl.evaluation.attention import class_attention, mass_mask, overlay
     from mmssl.evaluation.views import to_image
     from mmssl.models import VisionTransformer
     from mmssl.utils.errors import ConfigError
@@ -32,7 +37,13 @@ def main():
     for name, pixels, heads in zip(names, img, class_attention(backbone, img, args.layer)):
         image = to_image(pixels, norm)
         maps = {'mean': heads.mean(0), **{f'head {i}': head for i, head in enumerate(heads)}}
-        tiles = [plots.Tile(overlay(image, m), f'{title}: up to {m.max():.1%}') for title, m in maps.items()]
+        masks = {title: None if args.mass is None else mass_mask(m, args.mass) for title, m in maps.items()}
+        tiles = [
+            plots.Tile(
+                overlay(image, m, masks[title]), f'{title}: up to {m.max():.1%}'
+                if args.mass is None else f'{title}: {args.mass:.0%} on {masks[title].mean():.0%} of the image')
+            for title, m in maps.items()
+        ]
         rows = [tiles[i:i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
         samples.append((plots.Tile(image, name), [rows]))
     layer = args.layer % backbone.num_layers
