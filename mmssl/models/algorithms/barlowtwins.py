@@ -14,7 +14,7 @@ class BarlowTwins(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('LatentCrossCorrelationHead', )
     compares_images = True
 
     def forward_train(self, img, **kwargs):

@@ -322,13 +322,16 @@ class BackboneNeckHead(BaseModel):
 
     Attributes:
         optional_parts (tuple[str]): Which of 'neck' and 'head' the algorithm can do without.
+        heads (tuple[str]): Names of the heads of ours whose loss is that of the algorithm; empty for any. It is not for
+            subclasses, and heads of other packages are not looked at.
         online_name (str): What MMSelfSup calls the sequence of backbone and neck. It is an attribute here too, and the
             beginning of keys in MMSelfSup's checkpoints.
 
     Raises:
-        ConfigError: A part is absent that the algorithm needs.
+        ConfigError: A part is absent that the algorithm needs, or the head is that of another algorithm.
     """
     optional_parts = ()
+    heads = ()
     online_name = None
 
     def __init__(self, backbone, neck=None, head=None, init_cfg=None, with_sobel=False):
@@ -346,6 +349,10 @@ class BackboneNeckHead(BaseModel):
         elif self.neck is None:
             head = fill_map_channels(head, self.backbone, None, HEADS)
         self.head = None if head is None else build_head(self._fill_head(head, channels))
+        kind, heads = type(self.head), vars(type(self)).get('heads')
+        if heads and kind.__module__.startswith('mmssl.models.heads') and kind.__name__ not in heads:
+            raise ConfigError(f'{type(self).__name__} takes the head {" or ".join(heads)}, model.head is a '
+                              f'{kind.__name__}, the loss of another algorithm')
 
     @staticmethod
     def _fill_head(head, channels):

@@ -18,6 +18,7 @@ class BYOL(BackboneNeckHead):
         base_momentum (float): Share of the target network that stays at an update, at the start.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('LatentPredictHead', 'LatentClsHead')
     online_name = 'online_net'
     momentum_parts = ('target_net', )
 

@@ -25,6 +25,7 @@ class CAE(BackboneNeckHead):
         img_norm_cfg (dict): `mean` and `std` by which the data normalises images, on the scale 0 to 1. They are undone
             for the tokenizer.
     """
+    heads = ('CAEHead', )
     momentum_parts = ('teacher', )
 
     def __init__(self,

@@ -20,7 +20,7 @@ class DeepCluster(BackboneNeckHead):
         head (dict): Config of the classifier; its `num_classes` is the number of clusters.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('ClsHead', )
     optional_parts = ('neck', )
 
     def __init__(self, backbone, with_sobel=True, neck=None, head=None, init_cfg=None):

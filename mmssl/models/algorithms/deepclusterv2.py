@@ -27,6 +27,7 @@ class DeepClusterV2(BackboneNeckHead):
     Raises:
         ConfigError: The dimension of the memory is not that of the neck.
     """
+    heads = ('DeepClusterV2Head', )
 
     def __init__(self, backbone, neck, head, memory_bank, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)

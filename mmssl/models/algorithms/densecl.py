@@ -36,6 +36,7 @@ class DenseCL(MoCo):
         head (dict): Config of the loss, which serves images and positions.
         loss_lambda (float): Weight of the loss of positions, from 0 to 1; that of images has the rest.
     """
+    heads = ('ContrastiveHead', 'DCLHead')
     loss_names = ('loss_single', 'loss_dense')
 
     def __init__(self,

@@ -20,6 +20,7 @@ class DINO(BackboneNeckHead):
         base_momentum (float): Share of the teacher that stays at an update, at the start.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('DINOHead', )
     momentum_parts = ('teacher', )
 
     def __init__(self, backbone, neck=None, head=None, base_momentum=0.996, init_cfg=None):

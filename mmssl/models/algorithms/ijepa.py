@@ -29,6 +29,7 @@ class IJEPA(BackboneNeckHead):
     Raises:
         ConfigError: The backbone cannot leave out patches.
     """
+    heads = ('IJEPAHead', )
     momentum_parts = ('teacher', )
 
     def __init__(self, backbone, neck=None, head=None, masks=dict(), base_momentum=0.996, init_cfg=None):

@@ -73,6 +73,7 @@ class InterCLRMoCo(MoCo):
     Raises:
         ConfigError: Arguments that contradict each other, or more negatives than there are.
     """
+    heads = ('ContrastiveHead', 'DCLHead')
     loss_names = ('intra_loss', 'inter_loss')
     warming_up = False
 

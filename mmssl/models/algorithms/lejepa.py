@@ -14,7 +14,7 @@ class LeJEPA(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('LeJEPAHead', )
     compares_images = True
 
     def forward_train(self, img, **kwargs):

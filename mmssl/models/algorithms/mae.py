@@ -15,6 +15,7 @@ class MAE(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('MAEPretrainHead', )
 
     def extract_feat(self, img):
         """Images, B x C x H x W, without masks to the encoder's (map, class token) pairs."""

@@ -15,7 +15,7 @@ class MaskFeat(BackboneNeckHead):
         hog_para (dict): Arguments of HOGLayerC.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('MaskFeatPretrainHead', )
     optional_parts = ('neck', )
 
     def __init__(self, backbone, head, hog_para, init_cfg=None):

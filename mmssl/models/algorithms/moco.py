@@ -27,6 +27,7 @@ class MoCo(BackboneNeckHead):
         momentum (float): Share of the key encoder that stays at an update.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('ContrastiveHead', 'DCLHead')
     online_name = 'encoder_q'
     momentum_parts = ('encoder_k', )
 

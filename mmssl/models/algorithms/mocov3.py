@@ -18,6 +18,7 @@ class MoCoV3(BackboneNeckHead):
         base_momentum (float): Share of the key encoder that stays at an update, at the start.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('MoCoV3Head', )
     compares_images = True
     online_name = 'base_encoder'
     momentum_parts = ('momentum_encoder', )

@@ -30,6 +30,7 @@ class MSN(DINO):
     Raises:
         ConfigError: The backbone cannot leave out patches, or has no class token.
     """
+    heads = ('MSNHead', )
     compares_images = True
 
     def __init__(self,

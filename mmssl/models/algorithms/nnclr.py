@@ -27,7 +27,7 @@ class NNCLR(BackboneNeckHead):
     Raises:
         ConfigError: Projector, predictor and queue differ in width.
     """
-
+    heads = ('NNCLRHead', )
     compares_images = True
 
     def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=256, init_cfg=None):

@@ -29,6 +29,7 @@ class NPID(BackboneNeckHead):
     Raises:
         ValueError: No negatives can be drawn.
     """
+    heads = ('ContrastiveHead', 'DCLHead', 'NCEHead')
 
     def __init__(self,
                  backbone,

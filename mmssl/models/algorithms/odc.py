@@ -26,6 +26,7 @@ class ODC(BackboneNeckHead):
     Raises:
         ConfigError: Head and memory have different numbers of classes.
     """
+    heads = ('ClsHead', )
 
     def __init__(self, backbone, with_sobel=False, neck=None, head=None, memory_bank=None, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg, with_sobel)

@@ -34,6 +34,7 @@ class PIRL(BackboneNeckHead):
     Raises:
         ConfigError: A number out of range, or no neck for the patches.
     """
+    heads = ('ContrastiveHead', 'DCLHead', 'NCEHead')
     loss_names = ('loss_image', 'loss_patches')
 
     def __init__(self,

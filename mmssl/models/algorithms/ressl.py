@@ -21,6 +21,7 @@ class ReSSL(MoCo):
         backbone, neck, queue_len, feat_dim, momentum, init_cfg: See MoCo.
         head (dict): Config of the loss, a ReSSLHead.
     """
+    heads = ('ReSSLHead', )
 
     def forward_train(self, img, **kwargs):
         """V views (list of B x C x H x W: the weak one, then strong ones, those of one size in a row) to the loss."""

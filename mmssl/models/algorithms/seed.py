@@ -19,6 +19,7 @@ class SEED(Distillation):
     Attributes:
         queue (Tensor): Teacher features of unit length of all processes, D x queue_len.
     """
+    heads = ('SEEDHead', )
 
     def __init__(self, backbone, neck=None, head=None, teacher=None, queue_len=65536, init_cfg=None):
         super().__init__(backbone, neck, head, teacher, init_cfg)

@@ -19,7 +19,7 @@ class SimCLR(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('ContrastiveHead', 'DCLHead')
     compares_images = True
 
     def project(self, img):

@@ -14,6 +14,7 @@ class SimMIM(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('SimMIMHead', )
 
     def extract_feat(self, img):
         """Images, B x C x H x W, without masks to the encoder's maps."""

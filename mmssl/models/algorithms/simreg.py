@@ -14,6 +14,7 @@ class SimReg(Distillation):
     Args:
         backbone, neck, head, teacher, init_cfg: See Distillation; the head is a SimRegHead.
     """
+    heads = ('SimRegHead', )
 
     def forward_train(self, img, idx=None, **kwargs):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""

@@ -14,6 +14,7 @@ class SimSiam(BackboneNeckHead):
         head (dict): Config of the head, which holds the predictor and stops the gradient of its target.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('LatentPredictHead', 'LatentClsHead')
     online_name = 'encoder'
 
     def forward_train(self, img, **kwargs):

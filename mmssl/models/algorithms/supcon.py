@@ -22,6 +22,7 @@ class SupCon(SimCLR):
         head (dict): Config of the loss, a SupConHead.
         init_cfg (dict, optional): Initialisation.
     """
+    heads = ('SupConHead', )
 
     def forward_train(self, img, label=None, **kwargs):
         """V views (list of B x C x H x W) and labels (B integers, -1 = unlabelled) to the loss.

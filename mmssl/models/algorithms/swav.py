@@ -19,7 +19,7 @@ class SwAV(BackboneNeckHead):
             takes from the data and the neck.
         init_cfg (dict, optional): Initialisation.
     """
-
+    heads = ('SwAVHead', )
     compares_images = True
 
     def __init__(self, backbone, neck=None, head=None, init_cfg=None):

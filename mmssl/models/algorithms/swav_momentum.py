@@ -28,6 +28,7 @@ class SwAVMomentum(SwAV):
     Raises:
         ValueError: A negative number of iterations.
     """
+    heads = ('SwAVHead', )
     momentum_parts = ('target_net', )
 
     def __init__(self, backbone, neck=None, head=None, momentum=0.99, eval_mode_iters=0, init_cfg=None):

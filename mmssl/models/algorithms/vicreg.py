@@ -10,3 +10,4 @@ class VICReg(BarlowTwins):
 
     Args: see BarlowTwins.
     """
+    heads = ('VICRegHead', )
