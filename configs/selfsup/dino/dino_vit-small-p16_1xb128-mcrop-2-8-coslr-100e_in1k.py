@@ -3,8 +3,8 @@
 
 Command:  python tools/train.py configs/selfsup/dino/dino_vit-small-p16_1xb128-mcrop-2-8-coslr-100e_in1k.py
 Hardware: one GPU with 128 images, ten crops each.
-Known:    not trained with mmssl yet. lightly published 73.3 % linear evaluation on ImageNet and 67.5 % by neighbours for
-          this network, batch and length.
+Known:    not trained with mmssl yet. lightly published 73.3 % linear evaluation on ImageNet and 67.5 % by neighbours
+          for this network, batch and length.
 """
 _base_ = 'dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e_in1k.py'
 

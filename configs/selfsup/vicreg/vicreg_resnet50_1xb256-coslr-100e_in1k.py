@@ -3,8 +3,8 @@
 
 Command:  python tools/train.py configs/selfsup/vicreg/vicreg_resnet50_1xb256-coslr-100e_in1k.py
 Hardware: one GPU with 256 images.
-Known:    not trained with mmssl yet. lightly published 63.0 % linear evaluation on ImageNet and 46.3 % by neighbours for
-          this network, batch and length.
+Known:    not trained with mmssl yet. lightly published 63.0 % linear evaluation on ImageNet and 46.3 % by neighbours
+          for this network, batch and length.
 """
 _base_ = 'vicreg_resnet50_32xb64-coslr-1000e_in1k.py'
 
