@@ -640,8 +640,8 @@ LINEAR = dict(hooks=[dict(type='MomentumUpdateHook', mode='linear'), DECAY])
 TABLE.update({
     'ijepa/ijepa_vit-huge-p14_16xb128-coslr-300e': (128, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06,
                                                                                                        40), LINEAR),
-    'ijepa/ijepa_vit-huge-p16_16xb128-coslr-300e_in1k-448':
-    (128, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06, 40), dict(LINEAR, like='ijepa-448')),
+    'ijepa/ijepa_vit-huge-p16_128xb16-coslr-300e_in1k-448':
+    (16, 300, IJEPA.format(0.001), FROM_A_FIFTH.format(1e-06, 40), dict(LINEAR, like='ijepa-448')),
     'ijepa/ijepa_vit-small-p16_1xb256-coslr-300e':
     (256, 300, IJEPA.format(0.00025), FROM_A_FIFTH.format(1e-06, 40),
      dict(

@@ -7,7 +7,7 @@ _base_ = '_vit.py'
 
 model = dict(
     type='IJEPA',
-    base_momentum=0.99,
+    base_momentum=0.996,
     backbone=dict(type='VisionTransformer', with_cls_token=False),
     neck=dict(type='IJEPAPredictor', embed_dims=32, num_layers=2, num_heads=4, mlp_ratio=2.),
     head=dict(type='IJEPAHead'))
@@ -17,3 +17,4 @@ data = dict(
         dict(type='RandomResizedCrop', size=32, scale=(0.6, 1.0)),
     ]))
 custom_hooks = [dict(type='MomentumUpdateHook', mode='linear')]
+optimizer = dict(lr=1e-3)

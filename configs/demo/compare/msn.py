@@ -20,6 +20,7 @@ model = dict(
         with_avg_pool=False,
         vit_backbone=True),
     head=dict(type='MSNHead', num_prototypes=60))
+optimizer = dict(lr=1e-3)
 optimizer_config = dict(_delete_=True)
 custom_hooks = [dict(type='MomentumUpdateHook', mode='linear')]
 channels_last = False

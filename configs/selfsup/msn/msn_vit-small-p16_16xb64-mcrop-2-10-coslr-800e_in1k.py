@@ -13,7 +13,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-data = dict(samples_per_gpu=64)
+data = dict(samples_per_gpu=64, workers_per_gpu=10)
 
 # neither biases and norms nor prototypes decay
 optimizer = dict(
