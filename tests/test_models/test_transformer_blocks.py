@@ -69,6 +69,7 @@ def test_attention_in_half_precision(dtype, scale, monkeypatch):
     """Output and gradients as near to float64 as torch's, which serves without gradient, for many tokens, and for all
     that the products of matrices do not."""
     calls, theirs = [], F.scaled_dot_product_attention
+    monkeypatch.setattr(transformer_blocks, 'FAST_PRODUCTS', True)
     monkeypatch.setattr(F, 'scaled_dot_product_attention', lambda *a, **k: calls.append(1) or theirs(*a, **k))
     exact = [tokens(2, 3, length, 8).requires_grad_() for length in (5, 7, 7)]
     expected, weights = theirs(*exact, scale=scale), tokens(2, 3, 5, 8)
@@ -87,7 +88,10 @@ def test_attention_in_half_precision(dtype, scale, monkeypatch):
     transformer_blocks.attend(*exact)
     monkeypatch.setattr(transformer_blocks, 'MANY_TOKENS', 6)
     transformer_blocks.attend(*halves)
-    assert len(calls) == 5
+    monkeypatch.setattr(transformer_blocks, 'MANY_TOKENS', 7)
+    monkeypatch.setattr(transformer_blocks, 'FAST_PRODUCTS', False)
+    transformer_blocks.attend(*halves)
+    assert len(calls) == 6
 
 
 @pytest.mark.parametrize('kind', ['full', 'q and v', 'relative'])

@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from mmssl.utils.errors import ConfigError
 from .rope import turn
 
+# whether products of matrices in half precision are fast on this CPU
+FAST_PRODUCTS = torch.backends.cpu.get_cpu_capability() == 'AVX512'
 MANY_TOKENS = 1024  # up to which attention keeps its weights for the backward pass in half precision on CPUs
 SMALL_RATE = 0.1  # up to which drop_path_subset would save too little
 
@@ -89,7 +91,8 @@ def attend(q, k, v, bias=None, drop=0., scale=None):
     """Attention, by torch's scaled_dot_product_attention where that is the fastest way.
 
     Its backward pass on CPUs takes, in half precision, twice (500 tokens) to five times (50 tokens) as long as products
-    of matrices do. Those keep the weights in memory, so they are for moderate numbers of tokens.
+    of matrices do, where the CPU has AVX-512; without, it is the faster one. The products keep the weights in memory,
+    so they are for moderate numbers of tokens.
 
     Args:
         q (Tensor): Queries, B x heads x N x d.
@@ -102,8 +105,8 @@ def attend(q, k, v, bias=None, drop=0., scale=None):
     Returns:
         Tensor: B x heads x N x d.
     """
-    plain = q.device.type == 'cpu' and q.dtype in (torch.float16, torch.bfloat16) and k.shape[2] <= MANY_TOKENS
-    if not (plain and q.requires_grad and bias is None and not drop):
+    half = q.device.type == 'cpu' and q.dtype in (torch.float16, torch.bfloat16)
+    if not (half and FAST_PRODUCTS and k.shape[2] <= MANY_TOKENS and q.requires_grad and bias is None and not drop):
         return F.scaled_dot_product_attention(q, k, v, bias, drop, scale=scale)
     return (q * (scale or q.shape[3]**-0.5) @ k.transpose(2, 3)).softmax(3).to(v.dtype) @ v
 
