@@ -42,4 +42,5 @@ class WeightNormLinear(nn.Module):
 @in_float32
 def weight_norm(v, g):
     """Rows of v divided by their lengths, times g."""
-    return g * F.normalize(v, dim=1)
+    # one product of this size, where normalising first would make two
+    return v * (g / v.norm(dim=1, keepdim=True).clamp(min=1e-12))
