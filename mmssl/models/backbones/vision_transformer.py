@@ -239,7 +239,7 @@ class VisionTransformer(BaseModule):
         """Rotary positions of tokens, B x N x D, for a grid of patches; None where there are none. See embed."""
         if self.rope is None:
             return None
-        return self.rope(grid, tokens.shape[0], tokens.device, self.num_extra_tokens, visible)
+        return self.rope(grid, tokens.device, self.num_extra_tokens, visible)
 
     def encode(self, tokens, waves=None):
         """All layers and the final norm; B x N x D. For `waves` see there."""

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import nn
 
-from mmssl.utils.dist import rand_rows
 from mmssl.utils.errors import ConfigError
 
 
@@ -20,9 +19,9 @@ class RotaryPositions(nn.Module):
     Args:
         head_dim (int): Dimension of a head, a multiple of 4.
         base (float): Longest period, over the shortest.
-        rescale (float, optional): In training the coordinates of each image are multiplied by one number between 1 /
-            rescale and rescale, log-uniform, so that features hold for other sizes. As published it is one number a
-            process; one an image makes one process of many images equal to several with few.
+        rescale (float, optional): In training all coordinates are multiplied by one number between 1 / rescale and
+            rescale, log-uniform, so that features hold for other sizes. It is drawn for a pass; where processes are
+            seeded alike, it is the same one in each.
 
     Raises:
         ConfigError: A dimension or a number that makes no sense.
@@ -37,18 +36,17 @@ class RotaryPositions(nn.Module):
             raise ConfigError(f'base is positive and rescale at least 1 or None, got base={base}, rescale={rescale}')
         self.head_dim, self.base, self.rescale = head_dim, base, rescale
 
-    def forward(self, grid, batch, device, extra=0, visible=None):
+    def forward(self, grid, device, extra=0, visible=None):
         """Waves for the tokens of images.
 
         Args:
             grid (tuple[int]): Rows and columns of patches.
-            batch (int): Number of images, B.
             device (torch.device): Where.
             extra (int): Tokens in front of the patches, E.
             visible (Tensor, optional): Indices of the patches that are there, B x K; by default all L are.
 
         Returns:
-            tuple[Tensor]: Cosines and sines, B x 1 x (E + K) x head_dim / 2 or 1 x 1 x ..., float32.
+            tuple[Tensor]: Cosines and sines, 1 x 1 x (E + L) x head_dim / 2 or B x 1 x (E + K) x head_dim / 2, float32.
         """
         # no buffer, which a model in half precision would round
         frequencies = 2 * math.pi / self.base**(torch.arange(0, 1, 4 / self.head_dim, device=device))
@@ -60,7 +58,7 @@ class RotaryPositions(nn.Module):
         if visible is not None:
             angles = angles[0][visible]  # B x K x head_dim / 2
         if self.training and self.rescale is not None:
-            angles = angles * self.rescale**(2 * rand_rows(batch, 1, device) - 1)[..., None]
+            angles = angles * self.rescale**(2 * torch.rand((), device=device) - 1)
         angles = nn.functional.pad(angles, (0, 0, extra, 0))[:, None]
         return angles.cos(), angles.sin()
 
