@@ -12,7 +12,7 @@ import torch
 from mmcv.runner.hooks import Hook
 
 from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
-from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook
+from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook, UniformScoresHook
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
@@ -414,6 +414,9 @@ def _register_hooks(runner, cfg, loss_scale, distributed, trained):
     ):
         with config_section(cfg, name):
             register(section)
+    watched = getattr(getattr(unwrap(runner.model), 'head', None), 'uniform_values', None)
+    if watched and not any(isinstance(hook, UniformScoresHook) for hook in runner.hooks):
+        runner.register_hook(UniformScoresHook())
 
 
 def _register_evaluation(runner, cfg, section, distributed, trained):

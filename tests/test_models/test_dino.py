@@ -91,6 +91,20 @@ def test_collapse_shows_as_entropy():
     assert DINOHead(64)(scores, scores[:2])['teacher_entropy'] < 1e-6
 
 
+def test_values_of_uniform_scores():
+    """What heads declare, by which UniformScoresHook knows a collapse, is what equal scores give."""
+    for name in ('DINO', 'IBOT', 'MSN', 'SwAV', 'SwAVMomentum'):
+        model = tiny.build(name)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        model.eval()  # SwAV gives its prototypes the length 1 in training
+        out = model(tiny.batch(name)['img'])
+        assert model.head.uniform_values and all(hasattr(model.head, knob) for knob in model.head.sharpness)
+        for key, value in model.head.uniform_values.items():
+            assert out[key].item() == pytest.approx(value, rel=1e-5), f'{name}: {key}'
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision(dtype):
     """Softmax, entropy and centre are computed in float32, where differences of hundreds in a temperature count."""

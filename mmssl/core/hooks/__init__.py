@@ -18,10 +18,12 @@ from .schedule_hook import ScheduleHook
 from .simsiam_hook import SimSiamHook
 from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
+from .uniform_scores import UniformScoresHook
 
 __all__ = [
-    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
-    'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
-    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook',
-    'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
+    'UniformScoresHook', 'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook',
+    'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
+    'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook',
+    'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
+    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
 ]

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of DINO."""
+import math
+
 import torch
 from mmcv.runner import BaseModule
 
@@ -25,11 +27,15 @@ class DINOHead(BaseModule):
         targets (str): 'centering' or 'sinkhorn'.
 
     Attributes:
+        uniform_values (dict[str, float]): Entries of the result, and what they are where all prototypes are alike.
+        sharpness (tuple[str]): Attributes to lower then.
         targets (nn.Module): Scores and a temperature to probabilities; see Centering and SinkhornKnopp.
 
     Raises:
         ValueError: A temperature is not positive, a momentum outside 0 to 1, or targets another word.
     """
+
+    sharpness = ('teacher_temp', )
 
     def __init__(self, in_channels, teacher_temp=0.04, student_temp=0.1, center_momentum=0.9, targets='centering'):
         super().__init__()
@@ -40,6 +46,7 @@ class DINOHead(BaseModule):
         self.teacher_temp = teacher_temp
         self.student_temp = student_temp
         self.targets = build_targets(targets, in_channels, center_momentum)
+        self.uniform_values = dict.fromkeys(('loss', 'teacher_entropy'), math.log(in_channels))
 
     def forward(self, student, teacher):
         """Scores of the prototypes to the loss.

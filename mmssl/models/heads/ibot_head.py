@@ -26,6 +26,8 @@ class IBOTHead(DINOHead):
         ValueError: A temperature is not positive, or a weight negative.
     """
 
+    sharpness = ('teacher_temp', 'patch_teacher_temp')
+
     def __init__(self, in_channels, patch_channels=None, patch_teacher_temp=0.04, patch_weight=1., **kwargs):
         super().__init__(in_channels, **kwargs)
         if not (patch_teacher_temp > 0 and patch_weight >= 0):
@@ -36,6 +38,8 @@ class IBOTHead(DINOHead):
         self.patch_weight = patch_weight
         self.patch_targets = build_targets(
             kwargs.get('targets', 'centering'), self.patch_channels, kwargs.get('center_momentum', 0.9))
+
+        self.uniform_values['class_loss'] = self.uniform_values.pop('loss')
 
     def forward(self, student, teacher, patches, patch_teacher, weight, patch_mean=None):
         """Scores of the prototypes to the losses.

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of MSN."""
+import math
+
 import torch
 from mmcv.runner import BaseModule
 from torch import nn
@@ -29,11 +31,14 @@ class MSNHead(BaseModule):
         power (float): The n-th prototype shall be used like n to minus this power. 0 in MSN, 0.25 in PMSN.
 
     Attributes:
+        uniform_values, sharpness: See DINOHead.
         prototypes (Tensor): K x D. They are trained, without weight decay in the recipes.
 
     Raises:
         ValueError: A temperature is not positive, or a weight, a power or a number of iterations negative.
     """
+
+    sharpness = ('sharpening', )
 
     def __init__(self,
                  in_channels,
@@ -52,6 +57,7 @@ class MSNHead(BaseModule):
         self.sharpening = sharpening
         self.sinkhorn = SinkhornKnopp(sinkhorn_iterations) if sinkhorn_iterations else None
         self.weight = weight
+        self.uniform_values = dict.fromkeys(('cross_entropy', 'teacher_entropy'), math.log(num_prototypes))
         self.prototypes = nn.Parameter(torch.empty(num_prototypes, in_channels))
         nn.init.uniform_(self.prototypes, -in_channels**-0.5, in_channels**-0.5)
         log_prior = (-power * torch.arange(1, num_prototypes + 1, dtype=torch.float64).log()).log_softmax(0)

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of SwAV: prototypes, codes, and a queue of features that makes the codes of small batches better."""
+import math
+
 import torch
 from mmcv.runner import BaseModule
 from torch import nn
@@ -36,6 +38,7 @@ class SwAVHead(BaseModule):
             same.
 
     Attributes:
+        uniform_values, sharpness: See DINOHead.
         queue (Tensor | None): Features of earlier batches, the newest first, of all processes and the same on each:
             len(crops_for_assign) x length x feat_dim. Checkpoints hold it where there is one.
         filled (int): How many of its `length` rows hold features. The codes make use of a full queue only.
@@ -43,6 +46,8 @@ class SwAVHead(BaseModule):
     Raises:
         ValueError: Crops or prototypes of which there is no loss, or a number out of range.
     """
+
+    sharpness = ('epsilon', )
 
     def __init__(self,
                  feat_dim,
@@ -69,6 +74,7 @@ class SwAVHead(BaseModule):
         if not (temperature > 0 and epsilon > 0 and sinkhorn_iterations > 0):
             raise ValueError(f'temperature, epsilon and sinkhorn_iterations must be positive, got {temperature!r}, '
                              f'{epsilon!r} and {sinkhorn_iterations!r}')
+        self.uniform_values = dict(loss=sum(map(math.log, sets)) / len(sets))
         self.feat_dim = feat_dim
         self.sinkhorn_iterations = sinkhorn_iterations
         self.epsilon = epsilon
