@@ -450,11 +450,10 @@ def test_bfloat16(name):
 
     Many images that differ in colour: the norms over a batch of MoCo v3 enlarge the rounding of few or like ones.
     """
-    model, data = build(name), tiny.batch(name, 64)
+    plain, model, data = build(name), build(name), tiny.batch(name, 64)
     colours = 3 * torch.randn(64, 3, 1, 1)
     data['img'] = map_tensors(data['img'], lambda x: x + colours if x.dim() == 4 else x)
-    expected, wanted = loss_and_gradients(model, data)
-    model.zero_grad()
+    expected, wanted = loss_and_gradients(plain, data)
     torch.manual_seed(0)
     with torch.autocast('cpu', torch.bfloat16):  # as the runner does
         losses = model(**data)
@@ -529,7 +528,10 @@ def test_networks_compile_whole(name, switch):
         torch.testing.assert_close(loss, expected, **tolerance)
         if switch != 'bfloat16':
             assert_gradients(grads, wanted)
-        assert counter.frame_count == len(model.compile_parts()) * (1 if size == 8 else 2)
+        if name in ('IBOT', 'MSN'):  # views of two sizes, with masks and without, and any number of masked patches
+            assert counter.frame_count <= 3 * len(model.compile_parts())
+        else:
+            assert counter.frame_count == len(model.compile_parts()) * (1 if size == 8 else 2)
 
 
 @pytest.mark.slow
