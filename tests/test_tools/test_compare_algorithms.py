@@ -24,10 +24,11 @@ def test_every_algorithm_takes_part():
     published = {p.name for p in (root / 'selfsup').glob('[!_]*')}
     named = {{'interclr-moco': 'interclr'}.get(n, n).replace('-', '_') for n in configs}
     assert named >= published - {'clusterfit', 'seed', 'simreg'}
-    transformers = {'mae', 'cae', 'maskfeat', 'mocov3'}
+    transformers = {name for name, cfg in configs.items() if 'arch' in cfg.model.backbone} - {'simmim'}
+    assert transformers >= {'mae', 'cae', 'maskfeat', 'mocov3'}
     for kind in (set(configs) - transformers - {'simmim'}, transformers):
-        own = ('norm_cfg', 'type', 'mask_ratio', 'stop_grad_conv1', 'init_values', 'qkv_bias')
-        shared = [{k: v for k, v in configs[name].model.backbone.items() if k not in own} for name in kind]
+        size = ('depth', 'strides', 'stem_channels', 'base_channels', 'arch', 'img_size', 'patch_size', 'in_channels')
+        shared = [{k: v for k, v in configs[name].model.backbone.items() if k in size} for name in kind]
         assert all(backbone == shared[0] for backbone in shared) and 'in_channels' in shared[0]
     assert {configs[name].model.backbone.type for name in set(configs) - transformers - {'simmim'}} == {'ResNet_CIFAR'}
     assert len({cfg.runner.max_epochs for cfg in configs.values()}) == 1
