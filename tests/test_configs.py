@@ -564,8 +564,14 @@ VIEWS.update(
             DINO_VIEW.format(224, (scale, 1.0), 0.1) + ' > Solarization(p=0.2)',
             DINO_VIEW.format(96, (0.05, scale), 0.5)
         ]))
-        for name, small, scale in (('dino', 8, 0.4), ('ibot', 10, 0.25))
+        for name, small, scale in (('dino', 8, 0.4), ('ibot', 10, 0.25), ('dinov2', 8, 0.32))
     })
+MODELS['dinov2'] = (
+    'type=DINOv2; base_momentum=0.992; koleo_weight=0.1; backbone.type=DINOViT; backbone.arch=large; '
+    'backbone.img_size=224; backbone.patch_size=16; backbone.with_mask_token=True; backbone.init_values=1e-05; '
+    'backbone.drop_path_rate=0.3; backbone.drop_path_subset=True; neck.type=IBOTNeck; neck.out_channels=65536; '
+    'neck.norm_last_layer=False; head.type=IBOTHead; head.teacher_temp=0.04; head.patch_teacher_temp=0.04; '
+    'head.student_temp=0.1; masks.ratio=[0.1, 0.5]; masks.probability=0.5; masks.stratified=True; masks.min_patches=4')
 ADAMW_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40', 'iters=10')
 DINO_ADAMW = ('type=AdamW; lr=0.002; weight_decay=0.04; '
               r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; '
@@ -598,6 +604,17 @@ TABLE.update({
         'hooks': [MOMENTUM, warmer('head.teacher_temp'), DECAY],
         **DINO_CLIP
     }),
+    'dinov2/dinov2_vit-large-p16_32xb64-mcrop-2-8-coslr-200e':
+    (64, 200, 'type=AdamW; lr=0.005657; weight_decay=0.04; paramwise_options.flat_decay_mult=0.0; '
+     'paramwise_options.layer_decay_rate=0.9; paramwise_options.patch_embed_mult=0.2',
+     ADAMW_COSINE.format(1e-06).replace('iters=10', 'iters=20'),
+     dict(
+         hooks=[
+             MOMENTUM, *(dict(type='ScheduleHook', target=f'head.{name}', start=0.04, end=0.07, epochs=60)
+                         for name in ('teacher_temp', 'patch_teacher_temp')), DECAY
+         ],
+         optimizer_config=dict(grad_clip=dict(max_norm=3.0, per='part'),
+                               frozen_layers_cfg=dict(last_layer='2 epochs')))),
     'ibot/ibot_vit-small-p16_16xb64-mcrop-2-10-coslr-800e': (64, 800, DINO_ADAMW, ADAMW_COSINE.format(1e-06), {
         'hooks': [MOMENTUM, warmer('head.teacher_temp'),
                   warmer('head.patch_teacher_temp'), DECAY],
@@ -830,7 +847,7 @@ def test_two_iterations(path, photo_folder, tmp_path):
     frozen = cfg.optimizer_config.get('frozen_layers_cfg', ())
     for name, value in model.named_parameters():
         if any(word in name for word in frozen):
-            kept = before[name] if cfg.model.type in ('DINO', 'IBOT') else normalize(before[name])
+            kept = normalize(before[name]) if cfg.model.type.startswith('SwAV') else before[name]
             assert torch.allclose(value, kept, atol=1e-6)
         elif value.requires_grad:
             assert not torch.equal(value, before[name]), name
@@ -939,6 +956,13 @@ SMALL_PARTS = dict(
         'data.train.pipelines.0.0.size': 64,
         'data.train.pipelines.1.0.size': 32
     },
+    dinov2={
+        **VIT, 'model.neck.out_channels': 64,
+        'amp.loss_scale': 128.,
+        'data.train.pipelines.0.0.size': 64,
+        'data.train.pipelines.1.0.size': 64,
+        'data.train.pipelines.2.0.size': 32
+    },
     vicreg={
         'model.neck.out_channels': 32,
         'model.backbone.zero_init_residual': False
@@ -1017,6 +1041,26 @@ SMALL_PARTS = dict(
         'model.head.num_prototypes': 10,
         'custom_hooks.0.epoch_queue_starts': 0,
         'custom_hooks.0.queue_length': 24
+    })
+# 4 x 4 patches of 14 pixels, and 2 x 2
+DINOV2_P14 = {
+    **VIT, 'model.backbone.img_size': 56,
+    'model.neck.out_channels': 64,
+    'amp.loss_scale': 128.,
+    'lr_config.warmup_iters': 1,
+    'load_from': None,
+    **{
+        f'data.train.pipelines.{i}.0.size': size
+        for i, size in enumerate((56, 56, 28))
+    }
+}
+for stem in ('135e_in22k', '2e_in22k-518'):
+    SMALL_PARTS[f'dinov2_vit-large-p14_96xb32-mcrop-2-8-coslr-{stem}'] = dict(DINOV2_P14,
+                                                                              **{'model.patch_neck.out_channels': 48})
+SMALL_PARTS['dinov2-continued_vit-small-p14_1xb64-coslr-30e_folder'] = dict(
+    DINOV2_P14, **{
+        'model.backbone.init_cfg': None,
+        'amp': None
     })
 SMALL_PARTS['dino_resnet18_1xb64-mcrop-2-4-coslr-200e_folder'] = {'model.neck.out_channels': 64, 'amp': None}
 SMALL_PARTS['lejepa_vit-small-p16_8xb64-coslr-100e_in1k'] = {

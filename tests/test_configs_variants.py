@@ -132,6 +132,19 @@ TABLE.update({
     'supcon/supcon_resnet50_1xb256-coslr-100e':
     ('supcon/supcon_resnet50_8xb128-coslr-350e', f'{ONE_GPU}; optimizer.lr=0.125; runner.max_epochs=100'),
 })
+DINOV2 = 'dinov2/dinov2_vit-large-p16_32xb64-mcrop-2-8-coslr-200e'
+TABLE.update({
+    'dinov2/dinov2_vit-large-p16_32xb64-mcrop-2-8-gram-coslr-80e':
+    (DINOV2, f"load_from='work_dirs/{DINOV2.partition('/')[2]}_in1k/latest.pth'; model.base_momentum=0.999; "
+     'model.head.teacher_temp=0.07; model.head.patch_teacher_temp=0.07; model.gram.weight=2.0; '
+     'model.gram.interval=10000; model.gram.updates=3; optimizer.lr=0.0005657; lr_config.warmup_iters=1; '
+     'custom_hooks.0.end_momentum=0.999; runner.max_epochs=80'),
+    'dinov2/dinov2_vit-small-p16_1xb128-mcrop-2-8-coslr-100e':
+    (DINOV2, "model.base_momentum=0.998; model.backbone.arch='deit-small'; model.backbone.drop_path_rate=0.1; "
+     'model.backbone.drop_path_subset=False; model.neck.out_channels=16384; data.samples_per_gpu=128; '
+     "optimizer.lr=0.001; lr_config.warmup_iters=10; optimizer_config.frozen_layers_cfg.last_layer='1 epoch'; "
+     "custom_hooks.1.epochs=30; custom_hooks.2.epochs=30; runner.max_epochs=100; amp.dtype='bfloat16'"),
+})
 
 
 def path_of(name):
@@ -182,7 +195,8 @@ def test_figures_that_differ(name):
     assert found == expected
     # what is gone belongs to a network or a schedule that another one has replaced, or to crops that are not made
     gone = {key.rpartition('.')[0] for key in main.keys() - variant.keys()}
-    replaced = ('model.backbone', 'model.neck', 'lr_config', 'data.train.pipelines.1', 'custom_hooks')
+    replaced = ('model.backbone', 'model.neck', 'lr_config', 'data.train.pipelines.1', 'custom_hooks',
+                'optimizer_config.frozen_layers_cfg')
     assert all(part.startswith(replaced) for part in gone)
 
 
@@ -205,7 +219,7 @@ def test_networks_fit_heads_and_crops(name, monkeypatch):
         out = model(img, **labels)
     assert all(out[name].shape == () for name in model.loss_names)
     # lengths of prototypes and positions may be fixed
-    followers = (*model.momentum_parts, 'neck.last_layer.weight_g', 'backbone.pos_embed')
+    followers = (*model.momentum_parts, 'gram_teacher', 'neck.last_layer.weight_g', 'backbone.pos_embed')
     assert all(p.requires_grad for name, p in model.named_parameters() if not name.startswith(followers))
 
 

@@ -93,6 +93,15 @@ MODELS = dict(
         head=dict(type='MSNHead', num_prototypes=12),
         mask_ratio=0.3,
         base_momentum=0.9),
+    # the earlier teacher is copied before and behind each place of resuming
+    DINOv2=dict(
+        backbone=dict(
+            VIT, type='DINOViT', with_mask_token=True, num_registers=1, init_values=0.1, drop_path_subset=True),
+        neck=dict(type='DINONeck', channels=[16, DIM], out_channels=12, vit_backbone=True),
+        patch_neck=dict(type='DINONeck', channels=[16, DIM], out_channels=10),
+        head=dict(type='IBOTHead'),
+        gram=dict(start=3, interval=4),
+        base_momentum=0.9),
     IBOT=dict(
         backbone=dict(VIT, type='DINOViT', with_mask_token=True),
         neck=dict(type='IBOTNeck', channels=[16, DIM], out_channels=12),
@@ -238,6 +247,7 @@ DATA = dict(
     DINO=MULTI_CROP,
     IJEPA=LABELLED,
     IBOT=MULTI_CROP,
+    DINOv2=MULTI_CROP,
     LeJEPA=MULTI_CROP,
     MSN=MULTI_CROP,
     SimCLRMultiCrop=MULTI_CROP,
@@ -314,6 +324,10 @@ HOOKS = dict(
         dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine')
     ],
     MSN=[dict(type='MomentumUpdateHook', mode='linear')],
+    DINOv2=[
+        dict(type='MomentumUpdateHook'),
+        dict(type='ScheduleHook', target='head.patch_teacher_temp', start=0.04, end=0.07)
+    ],
     IBOT=[
         dict(type='MomentumUpdateHook'),
         dict(type='ScheduleHook', target='head.teacher_temp', start=0.04, end=0.07),
@@ -346,11 +360,13 @@ HOOKS = dict(
     InterCLRMoCoOffline=[clustering('InterCLRHook', online_labels=False, warmup_epochs=1, **UPKEEP)])
 LAYER_DECAY = dict(constructor='TransformerFinetuneConstructor', model_type='vit', layer_decay=0.7)
 OPTIMIZER = dict(
+    DINOv2=dict(paramwise_options=dict(flat_decay_mult=0., layer_decay_rate=0.9, patch_embed_mult=0.2)),
     Classification=dict(LAYER_DECAY, paramwise_options={'ln|bias|_norm': dict(weight_decay=0.)}),
     MMClsImageClassifierWrapper=LAYER_DECAY,
     SimSiam=dict(paramwise_options=dict(predictor=dict(fix_lr=True))))
 # the prototypes of SwAV stay for the first epoch and one iteration
 OPTIMIZER_CONFIG = dict(
+    DINOv2=dict(grad_clip=dict(max_norm=3.0, per='part'), frozen_layers_cfg=dict(last_layer='1 epoch')),
     SwAV=dict(frozen_layers_cfg=dict(prototypes=7)),
     SwAVMomentum=dict(frozen_layers_cfg={'head.prototypes': '1 epoch'}))
 

@@ -532,7 +532,7 @@ ONE_IMAGE = dict(
     SimCLR='compares the images', SimCLRMultiCrop='compares the images', MoCoV3='compares the images',
     DCLW='compares the images', SupCon='compares the images',
     BarlowTwins='compares the images', VICReg='compares the images', LeJEPA='compares the images',
-    MSN='compares the images',
+    MSN='compares the images', DINOv2='compares the images',
     NNCLR='compares the images', SwAV='compares the images', SwAVMomentum='compares the images',
     BYOL='neck.bn0 is a batch norm', SimSiam='neck.bn0 is a batch norm', SimReg='neck.bn0 is a batch norm',
     ODC='neck.bn0 is a batch norm', MultiTask='necks.large.bn0 is a batch norm')  # yapf: disable

@@ -124,6 +124,14 @@ CONFIGS = dict(
         neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12),
         head=dict(type='DINOHead'),
         base_momentum=0.9),
+    DINOv2=dict(
+        type='DINOv2',
+        backbone=dict(VIT, type='DINOViT', with_mask_token=True, num_registers=2, init_values=0.5),
+        neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12, vit_backbone=True),
+        patch_neck=dict(type='DINONeck', channels=[24, 8], out_channels=10),
+        head=dict(type='IBOTHead', targets='sinkhorn'),
+        gram=dict(weight=0.5, start=1, interval=2),
+        base_momentum=0.9),
     IBOT=dict(
         type='IBOT',
         backbone=dict(VIT, type='DINOViT', with_mask_token=True),
@@ -339,6 +347,7 @@ VIEWS = dict(
     SwAVMomentum=5,
     DINO=5,
     IBOT=5,
+    DINOv2=5,
     LeJEPA=5,
     ReSSL=4,
     MSN=5,
@@ -352,6 +361,7 @@ SIDES = dict(
     DeepClusterV2=(32, 32, 24, 24, 24),
     DINO=(32, 32, 24, 24, 24),
     IBOT=(32, 32, 24, 24, 24),
+    DINOv2=(32, 32, 24, 24, 24),
     LeJEPA=(32, 32, 24, 24, 24),
     MSN=(32, 32, 32, 24, 24),
     MultiTask=(32, 24),
@@ -386,7 +396,7 @@ PREPARE = dict(
     SEED=give_teacher,
     SimReg=give_teacher,
     CAE=give_tokenizer)
-VITS = ('CAE', 'IBOT', 'MAE', 'MaskFeat', 'MoCoV3', 'MSN')
+VITS = ('CAE', 'DINOv2', 'IBOT', 'MAE', 'MaskFeat', 'MoCoV3', 'MSN')
 TRANSFORMERS = (*VITS, 'IJEPA', 'SimMIM')
 TWO_VIEWS = [name for name in CONFIGS if name not in VIEWS]
 

@@ -20,7 +20,8 @@ def test_model_index_is_current_and_names_every_recipe_once(run_tool):
     found = models(ROOT)
     configs = sorted(model['Config'] for model in found)
     recipes = [*(ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')]
-    recipes += (ROOT / 'configs' / 'selfsup').glob('*/*_yfcc100m.py')
+    for data in ('yfcc100m', 'in22k*'):
+        recipes += (ROOT / 'configs' / 'selfsup').glob(f'*/*_{data}.py')
     folders = dict(mmdetection=('coco', 'voc07', 'voc0712'), mmsegmentation=('cityscapes', 'voc12aug'))
     for toolbox, parts in folders.items():
         recipes += [path for part in parts for path in (ROOT / 'configs' / 'benchmarks' / toolbox / part).glob('*.py')]

@@ -8,6 +8,7 @@ from .deepcluster import DeepCluster
 from .deepclusterv2 import DeepClusterV2
 from .densecl import DenseCL
 from .dino import DINO
+from .dinov2 import DINOv2
 from .distillation import Distillation
 from .ibot import IBOT
 from .ijepa import IJEPA
@@ -39,7 +40,7 @@ from .swav_momentum import SwAVMomentum
 from .vicreg import VICReg
 
 __all__ = [
-    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DeepCluster',
+    'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DINOv2', 'DeepCluster',
     'DeepClusterV2', 'DenseCL', 'Distillation', 'IBOT', 'IJEPA', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
     'MMClsImageClassifierWrapper', 'MSN', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
     'ReSSL', 'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV',

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """DINO."""
+from mmssl.utils.logger import get_root_logger
 from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import MomentumEncoder
 from .base import BackboneNeckHead, by_size, several_views
@@ -25,16 +26,30 @@ class DINO(BackboneNeckHead):
 
     def __init__(self, backbone, neck=None, head=None, base_momentum=0.996, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
-        self.teacher = MomentumEncoder(self.backbone, self.neck, drop_path=False)
+        self.teacher = MomentumEncoder(*self.followed, drop_path=False)
         self.base_momentum = base_momentum
         self.momentum = base_momentum
 
+    def init_weights(self):
+        """See BaseModel. A projector that is not loaded with the backbone is new to it, which the log says."""
+        super().init_weights()
+        cfg = self.backbone.init_cfg if isinstance(getattr(self.backbone, 'init_cfg', None), dict) else {}
+        if cfg.get('type') == 'Pretrained':
+            get_root_logger().info(
+                f'{type(self).__name__} begins with the backbone of {cfg["checkpoint"]}, in student and teacher; '
+                'projectors and prototypes begin at random, as published files of backbones do not hold them')
+
+    @property
+    def followed(self):
+        """tuple[nn.Module]: What the teacher is a moving average of."""
+        return self.backbone, self.neck
+
     def copy_momentum_parts(self):
-        self.teacher.copy_from(self.backbone, self.neck)
+        self.teacher.copy_from(*self.followed)
 
     def momentum_update(self):
         """Move the teacher towards the student: parameters alone, as published."""
-        self.teacher.follow(self.backbone, self.neck, momentum=self.momentum, buffers='keep')
+        self.teacher.follow(*self.followed, momentum=self.momentum, buffers='keep')
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the loss."""

@@ -46,18 +46,32 @@ class IBOT(DINO):
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the losses."""
-        sizes = by_size(several_views(img))
+        return self.predict(several_views(img))[0]
+
+    def predict(self, img):
+        """Views to the losses, the large views as one tensor, and the student's features of them."""
+        sizes = by_size(img)
         large = len(sizes[0]) // len(img[0])
         grid = patch_grid(*sizes[0].shape[-2:], self.backbone.patch_embed.patch_size)
         masks = self.masks(len(img[0]), large, grid)  # G*B x h x w
         # drawn on the host, so that their number is known there
         masks, index, weight = (x.to(img[0].device, non_blocking=True) for x in (masks, *masked_patches(masks)))
         features = [self.backbone(sizes[0], masks), *map(self.backbone, sizes[1:])]
-        student, patches = self.neck(features, patch_tokens(features[0])[index])
+        student, patches = self.project(features, patch_tokens(features[0])[index])
         with torch.no_grad():
-            backbone, neck = self.teacher
-            whole = backbone(sizes[0])
-            # the centre is that of all patches, masked or not
-            teacher, targets, mean = neck(whole, patch_tokens(whole), index)
+            teacher, targets, *mean = self.teach(sizes[0], index)
         student, teacher = student.unflatten(0, (len(img), -1)), teacher.unflatten(0, (large, -1))  # V, G x B x K
-        return self.head(student, teacher, patches, targets, weight, mean)
+        return self.head(student, teacher, patches, targets, weight, *mean), sizes[0], features[0]
+
+    def project(self, features, patches):
+        """The student's scores of class tokens and of masked patches."""
+        return self.neck(features, patches)
+
+    def teach(self, img, index):
+        """The teacher's scores of class tokens and of masked patches, and the mean of those of all patches.
+
+        The centre is that of all patches, masked or not.
+        """
+        backbone, neck = self.teacher
+        features = backbone(img)
+        return neck(features, patch_tokens(features), index)
