@@ -147,12 +147,18 @@ def test_patches_against_a_loop(files, tmp_path, monkeypatch):
         embed_patches_of(root, root / 'images', tmp_path / 'a.parquet')
 
 
+@pytest.mark.long
 def test_patches_from_the_command_line(files, call_tool, tmp_path):
     root, expected = files
     done = call_tool('tools/embed.py', root / 'config.py', root / 'backbone.pth', root / 'images', tmp_path / 'a.npy',
                      '--size', 64, '--layer', 'stage3_patches')
     assert f'{tmp_path}/a.npy: 24 images, 4 x 4 x 32 dimensions; 0 broken' in done.stdout
-    assert np.load(tmp_path / 'a.npy', mmap_mode='r').shape == (24, 4, 4, 32)
+    found = np.load(tmp_path / 'a.npy', mmap_mode='r')
+    assert found.shape == (24, 4, 4, 32)
+    call_tool('tools/embed.py', root / 'config.py', root / 'backbone.pth', root / 'images', tmp_path / 'b.npy',
+              '--size', 64, '--layer', 'stage3_patches', processes=2)  # yapf: disable
+    assert np.array_equal(np.load(tmp_path / 'b.npy'), found)
+    assert (tmp_path / 'a.json').read_text() == (tmp_path / 'b.json').read_text()
 
 
 def test_files_and_errors(files, tmp_path):
