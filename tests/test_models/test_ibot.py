@@ -7,6 +7,7 @@ import tiny
 import torch
 from torch import nn
 
+from mmssl.core.distributed import DistributedDataParallel
 from mmssl.models import IBOTHead, build_neck, masked_patch_prediction
 from mmssl.models.utils.block_masks import BlockMasks, masked_patches
 from mmssl.utils.errors import ConfigError
@@ -122,6 +123,32 @@ def test_a_batch_in_which_nothing_is_masked(targets):
     assert not unset
     assert model.backbone.mask_token.grad.abs().max() == 0
     assert all(buffer.isfinite().all() for buffer in model.head.buffers())
+
+
+def step_of_two_images(rank, world_size):
+    """Loss, gradients and centres of two images, of which the first has no masked patch in either view."""
+    model = tiny.build('IBOT', masks=dict(seed=4)).double()
+    wrapped = DistributedDataParallel(model) if world_size > 1 else model
+    size = 2 // world_size
+    data = tiny.batch('IBOT', 2, start=rank * size, stop=(rank + 1) * size)
+    data['img'] = [view.double() for view in data['img']]
+    loss = wrapped.train_step(data, None)['loss']
+    loss.backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    return loss.detach(), grads, dict(model.head.named_buffers())
+
+
+def test_a_process_without_masked_patches(run_distributed):
+    """Pitfalls: it leaves mask token and last layer without a gradient, or counts its images otherwise."""
+    hidden = BlockMasks(seed=4)(2, 2, (4, 4)).flatten(1).sum(1).view(2, 2)
+    assert hidden[:, 0].sum() == 0 and hidden[:, 1].min() > 0
+    loss, grads, centres = step_of_two_images(0, 1)
+    ranks = run_distributed(step_of_two_images)
+    torch.testing.assert_close(sum(rank[0] for rank in ranks) / 2, loss)
+    for rank in ranks:
+        torch.testing.assert_close(rank[1], grads)
+        torch.testing.assert_close(rank[2], centres)
+    assert grads['backbone.mask_token'].abs().max() > 0
 
 
 def test_mean_of_patches_without_their_scores():
