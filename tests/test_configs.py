@@ -545,10 +545,22 @@ MODELS['ressl'] = (
     'type=ReSSL; queue_len=131072; feat_dim=512; momentum=0.999; backbone.type=ResNet; backbone.depth=50; '
     'backbone.out_indices=[4]; backbone.norm_cfg.type=BN; neck.type=MLPNeck; neck.channels=[4096, 512]; '
     'head.type=ReSSLHead; head.student_temp=0.1; head.teacher_temp=0.04')
+DINOV2 = ('backbone.type=ResNet; backbone.depth=18; backbone.out_indices=[4]; backbone.norm_cfg.type=BN; '
+          'teacher.backbone.type=TIMMBackbone; teacher.backbone.model_name=vit_small_patch14_dinov2; '
+          'teacher.backbone.pretrained=True; teacher.backbone.dynamic_img_size=True; ')
+MODELS['dense_distillation'] = (
+    DINOV2 + 'type=DenseDistillation; neck.type=MapNeck; neck.channels=[768]; head.type=DenseDistillationHead; '
+    'head.kind=mse; teacher.backbone.out_indices=[-2, -1]; teacher.backbone.norm_stages=True')
+MODELS['relational_distillation'] = (
+    DINOV2 + 'type=RelationalDistillation; queue_len=8192; neck.type=MLPNeck; neck.channels=[384]; '
+    'head.type=RelationalDistillationHead; head.student_temp=0.07; head.teacher_temp=0.07; head.patch_temp=0.07; '
+    'head.patch_weight=1.0')
 WEAK = 'RandomResizedCrop(size=224, scale=(0.2, 1.0)) > RandomHorizontalFlip()'
 VIEWS.update(
     ressl=('MultiViewDataset', [1, 1], WEAK + ' || ' + MOCOV2_VIEW),
     seed=('SingleViewDataset', None, MOCOV2_VIEW),
+    dense_distillation=('SingleViewDataset', None, MOCOV2_VIEW),
+    relational_distillation=('SingleViewDataset', None, MOCOV2_VIEW),
     simreg=('SingleViewDataset', None, WEAK))
 COLOURS = 'RandomHorizontalFlip() > ' + JITTER.format(0.4, 0.2, 0.1) + ' > ' + BLUR
 LEJEPA_VIEW = 'RandomResizedCrop(size={}, scale={}) > ' + COLOURS.format(0.5) + ' > Solarization(p=0.2)'
@@ -587,12 +599,18 @@ def warmer(temperature):
 
 
 TABLE.update({
-    'vicreg/vicreg_resnet50_32xb64-coslr-1000e':
-    (64, 1000, LARS.format(1.6), WARM_COSINE.replace('0.0;', '0.0016;') + '; by_epoch=False', {}),
+    'vicreg/vicreg_resnet50_32xb64-coslr-1000e': (64, 1000, LARS.format(1.6),
+                                                  WARM_COSINE.replace('0.0;', '0.0016;') + '; by_epoch=False', {}),
     'seed/seed_resnet18_8xb32-coslr-200e':
     (32, 200, SGD, COSINE.replace('Cosine', 'StepFixCosine') + '; by_epoch=False; warmup=linear; '
      'warmup_iters=5; warmup_ratio=0.001; warmup_by_epoch=True', {}),
     'simreg/simreg_resnet18_8xb32-coslr-130e': (32, 130, SGD.replace('0.03', '0.05'), COSINE, {}),
+    'dense_distillation/dense-distill_resnet18-dinov2_1xb128-coslr-100e':
+    (128, 100, 'type=AdamW; lr=0.0005; weight_decay=0.04',
+     WARM_COSINE.replace('iters=10', 'iters=5') + '; by_epoch=False', {}),
+    'relational_distillation/relational-distill_resnet18-dinov2_1xb128-coslr-100e':
+    (128, 100, 'type=AdamW; lr=0.0005; weight_decay=0.04',
+     WARM_COSINE.replace('iters=10', 'iters=5') + '; by_epoch=False', {}),
     'ressl/ressl_resnet50_8xb32-coslr-200e':
     (32, 200, SGD.replace('0.03', '0.05') + '; ' +
      r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; paramwise_options.bias.weight_decay=0.0',
@@ -929,6 +947,8 @@ SMALL_PARTS = dict(
     nnclr=dict(QUEUE, **{'model.backbone.zero_init_residual': False}),
     seed=dict(STUDENT, **QUEUE),
     simreg=STUDENT,
+    dense_distillation=STUDENT,
+    relational_distillation=dict(STUDENT, **QUEUE),
     ressl=dict(QUEUE, **{
         'model.feat_dim': 64,
         'model.neck.channels': [32, 64]

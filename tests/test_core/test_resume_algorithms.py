@@ -108,6 +108,13 @@ MODELS = dict(
         head=dict(type='IBOTHead'),
         base_momentum=0.9),
     SEED=dict(neck=dict(type='MLPNeck', channels=[16, 64]), head=dict(type='SEEDHead'), teacher=TEACHER, queue_len=100),
+    DenseDistillation=dict(
+        neck=dict(type='MapNeck', channels=[64]), head=dict(type='DenseDistillationHead'), teacher=TEACHER),
+    RelationalDistillation=dict(
+        neck=dict(type='MLPNeck', channels=[64]),
+        head=dict(type='RelationalDistillationHead'),
+        teacher=TEACHER,
+        queue_len=100),
     SimReg=dict(
         neck=dict(type='MLPNeck', channels=[16, 64], norm_cfg=dict(type='BN')),
         head=dict(type='SimRegHead'),
@@ -257,6 +264,8 @@ DATA = dict(
     Classification=LABELLED,
     MMClsImageClassifierWrapper=LABELLED,
     NPID=LABELLED,
+    DenseDistillation=LABELLED,
+    RelationalDistillation=LABELLED,
     SEED=LABELLED,
     SimReg=LABELLED,
     NPIDWithNCE=LABELLED,
@@ -410,7 +419,7 @@ def train(name, folder, seed, resume_from=None):
     if name == 'CAE':
         torch.save(TOKENIZER, folder.parent / 'tokenizer.pth')
         model.head.tokenizer_path = folder.parent / 'tokenizer.pth'
-    if name in ('SEED', 'SimReg'):
+    if isinstance(model, algorithms.Distillation):
         torch.manual_seed(5)
         torch.save(build_backbone(TEACHER['backbone']).state_dict(), folder.parent / 'teacher.pth')
         model.teacher.checkpoint = folder.parent / 'teacher.pth'

@@ -7,7 +7,9 @@ import tiny
 import torch
 from torch.nn.functional import normalize
 
-from mmssl.models import build_algorithm, similarity_distillation
+from mmssl.models import build_algorithm, map_regression, patch_relations, similarity_distillation
+from mmssl.models.utils.frozen_teacher import FrozenTeacher
+from mmssl.models.utils.maps import spatial_maps
 from mmssl.utils.checkpoint import CheckpointError
 from mmssl.utils.errors import ConfigError
 
@@ -93,6 +95,134 @@ def test_ressl_against_loops(dtype):
         wanted = torch.autograd.grad(expected, [*model.neck.parameters(), *model.backbone.parameters()])
         got = torch.autograd.grad(loss, [*model.neck.parameters(), *model.backbone.parameters()])
         torch.testing.assert_close(got, wanted)
+
+
+def patch_relations_by_loops(student, teacher, temperature):
+    total, count = 0, 0
+    for own, other in zip(student, teacher):
+        own, other = ([x[:, i, j] / x[:, i, j].norm() for i in range(x.shape[1]) for j in range(x.shape[2])]
+                      for x in (own, other))
+        for a, b in zip(own, other):
+            p, q = (torch.stack([(x @ y / temperature).exp() for y in all_of]) for x, all_of in ((b, other), (a, own)))
+            p, q = p / p.sum(), q / q.sum()
+            total, count = total + (p * (p / q).log()).sum(), count + 1
+    return total / count
+
+
+def test_patch_relations_against_loops():
+    generator = torch.Generator().manual_seed(2)
+    student = torch.randn(2, 5, 3, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(2, 4, 3, 2, generator=generator, dtype=torch.float64)
+    got, expected = patch_relations(student, teacher, 0.3), patch_relations_by_loops(student, teacher, 0.3)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (got, expected)))
+    turned = torch.einsum('nchw,cd->ndhw', teacher, torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0])
+    assert patch_relations(3 * turned, teacher, 0.07).abs() < 1e-12  # what counts are angles between places
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_maps_in_half_precision(dtype):
+    student, teacher = (50 * torch.randn(2, 8, 3, 3, generator=torch.Generator().manual_seed(i)).to(dtype)
+                        for i in range(2))
+    for loss in (patch_relations, map_regression, lambda a, b: map_regression(a, b, 'cosine')):
+        got = loss(student, teacher)
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, loss(student.float(), teacher.float()))
+
+
+@pytest.mark.parametrize('kind', ['mse', 'cosine'])
+def test_dense_distillation_by_places(kind):
+    """All maps of the teacher as one, of the size of the last; the student's projections are brought to that size."""
+    model = tiny.build('DenseDistillation', head=dict(type='DenseDistillationHead', kind=kind)).double()
+    img = tiny.batch('DenseDistillation')['img'].double()
+    loss = model(img)['loss']
+    model.eval()  # batch norms have other statistics
+    model.neck.train(), model.backbone.train()
+    with torch.no_grad():
+        third, fourth = model.teacher.network['backbone'](img)
+        assert third.shape[1:] == (32, 2, 2) and fourth.shape[1:] == (64, 2, 2)
+        student = model.neck(model.backbone(img))[0]
+        assert student.shape == (8, 96, 1, 1)
+    terms = []
+    for n in range(8):
+        for i in range(2):
+            for j in range(2):
+                own, other = student[n, :, 0, 0], torch.cat([third[n, :, i, j], fourth[n, :, i, j]])
+                if kind == 'mse':
+                    terms.append((own - other).square().mean())
+                else:
+                    terms.append(2 - 2 * own @ other / own.norm() / other.norm())
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+    assert not any('teacher' in name for name in model.state_dict())
+
+
+def test_relational_distillation_is_seed_and_places():
+    model = tiny.build('RelationalDistillation').double()
+    data = tiny.batch('RelationalDistillation')
+    img = data['img'].double()
+    queue = model.queue.clone()
+    out = model(img)
+    with torch.no_grad():
+        teacher, student = model.teacher.network['backbone'](img)[-1], model.backbone(img)[-1]
+        rows = normalize(model.neck([student])[0], dim=1)
+        images = relations(rows, normalize(teacher.mean((2, 3)), dim=1), queue, 0.07, 0.07, own=True)
+    torch.testing.assert_close(out['loss_images'], images)
+    torch.testing.assert_close(out['loss_patches'], 0.5 * patch_relations_by_loops(student, teacher, 0.07))
+    torch.testing.assert_close(model.queue[:, :8], normalize(teacher.mean((2, 3)), dim=1).T)
+    torch.testing.assert_close(model.parse_losses(out)[0], out['loss_images'] + out['loss_patches'])
+
+
+VIT = dict(
+    type='VisionTransformer',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8)
+NETWORKS = dict(
+    resnet=SMALL,
+    registers=dict(VIT, num_registers=4),
+    no_class_token=dict(VIT, with_cls_token=False, output_cls_token=False),
+    two_layers=dict(VIT, num_registers=1, out_indices=[0, 1]),
+    timm=dict(type='TIMMBackbone', model_name='resnet10t'),
+    timm_vit=dict(type='TIMMBackbone', model_name='test_vit', dynamic_img_size=True),
+    torchvision=dict(type='TorchvisionBackbone', model_name='squeezenet1_1'))
+
+
+@pytest.mark.parametrize('kind', ['SimReg', 'SEED', 'DenseDistillation', 'RelationalDistillation'])
+@pytest.mark.parametrize('teacher, student', [('registers', 'resnet'), ('no_class_token', 'timm'),
+                                              ('timm', 'registers'), ('timm_vit', 'torchvision'),
+                                              ('torchvision', 'two_layers'), ('two_layers', 'timm_vit'),
+                                              ('resnet', 'no_class_token')])
+def test_any_teacher_and_any_student(kind, teacher, student):
+    """Widths follow from the networks, and everything but the teacher learns."""
+    cfg = copy.deepcopy(tiny.CONFIGS[kind])
+    network = FrozenTeacher(copy.deepcopy(NETWORKS[teacher]))
+    dense = kind == 'DenseDistillation'
+    width = network.map_channels if dense else network.out_channels
+    cfg['neck'] = dict(type='MapNeck', channels=[width]) if dense else dict(type='MLPNeck', channels=[width])
+    if not dense:
+        cfg['neck']['vit_backbone'] = student in ('registers', 'two_layers')
+    model = build_algorithm(dict(cfg, backbone=NETWORKS[student], teacher=dict(backbone=NETWORKS[teacher])))
+    model.init_weights()
+    model.teacher.load()
+    frozen = [p.clone() for p in model.teacher.network.parameters()]
+    loss = model.train_step(dict(img=torch.randn(2, 3, 64, 64), idx=torch.arange(2)))['loss']
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None for p in model.teacher.network.parameters())
+    unused = [name for name, p in model.named_parameters() if p.grad is None and p.requires_grad]
+    assert unused == []
+    assert all(a.equal(b) for a, b in zip(frozen, model.teacher.network.parameters()))
+
+
+@pytest.mark.parametrize('kind', ['DenseDistillation', 'RelationalDistillation'])
+def test_places_want_the_teacher_itself(kind):
+    with pytest.raises(ConfigError, match=f'{kind} compares places of a view, which stored features .*features'):
+        build_algorithm(dict(copy.deepcopy(tiny.CONFIGS[kind]), teacher=dict(features='folder')))
+
+
+def test_a_teacher_without_places():
+    with pytest.raises(ConfigError, match='output 0 of the backbone has none: it is of shape'):
+        spatial_maps([torch.zeros(2, 5)])
 
 
 def test_published_temperature_in_half_precision():

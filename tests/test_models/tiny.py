@@ -145,6 +145,19 @@ CONFIGS = dict(
         head=dict(type='SEEDHead', teacher_temp=0.05),
         teacher=dict(backbone=BACKBONE),
         queue_len=20),
+    DenseDistillation=dict(
+        type='DenseDistillation',
+        backbone=BACKBONE,
+        neck=dict(type='MapNeck', channels=[32, 96]),
+        head=dict(type='DenseDistillationHead'),
+        teacher=dict(backbone=dict(BACKBONE, strides=(1, 2, 2, 1), out_indices=[3, 4]))),
+    RelationalDistillation=dict(
+        type='RelationalDistillation',
+        backbone=dict(BACKBONE, strides=(1, 2, 2, 1)),
+        neck=dict(type='MLPNeck', channels=[64]),
+        head=dict(type='RelationalDistillationHead', patch_weight=0.5),
+        teacher=dict(backbone=dict(BACKBONE, strides=(1, 2, 2, 1))),
+        queue_len=20),
     SimReg=dict(
         type='SimReg',
         backbone=BACKBONE,
@@ -349,7 +362,9 @@ VIEWS = dict(
     IBOT=5,
     DINOv2=5,
     LeJEPA=5,
+    DenseDistillation=0,
     ReSSL=4,
+    RelationalDistillation=0,
     MSN=5,
     SEED=0,
     SimReg=0,
@@ -393,6 +408,8 @@ PREPARE = dict(
     DeepCluster=lambda model: model.set_reweight([0, 1, 1, 2, 2, 2, 2, 3]),
     MAE=lambda model: torch.manual_seed(7),  # all processes draw the masks of all
     LeJEPA=lambda model: torch.manual_seed(7),  # all processes draw the directions that the first one hands out
+    DenseDistillation=give_teacher,
+    RelationalDistillation=give_teacher,
     SEED=give_teacher,
     SimReg=give_teacher,
     CAE=give_tokenizer)

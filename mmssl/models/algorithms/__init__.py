@@ -6,6 +6,7 @@ from .cae import CAE
 from .classification import Classification
 from .deepcluster import DeepCluster
 from .deepclusterv2 import DeepClusterV2
+from .dense_distillation import DenseDistillation
 from .densecl import DenseCL
 from .dino import DINO
 from .dinov2 import DINOv2
@@ -26,6 +27,7 @@ from .nnclr import NNCLR
 from .npid import NPID
 from .odc import ODC
 from .pirl import PIRL
+from .relational_distillation import RelationalDistillation
 from .relative_loc import RelativeLoc
 from .ressl import ReSSL
 from .rotation_pred import RotationPred
@@ -41,8 +43,8 @@ from .vicreg import VICReg
 
 __all__ = [
     'BYOL', 'BackboneNeckHead', 'BarlowTwins', 'BaseModel', 'CAE', 'Classification', 'DINO', 'DINOv2', 'DeepCluster',
-    'DeepClusterV2', 'DenseCL', 'Distillation', 'IBOT', 'IJEPA', 'InterCLRMoCo', 'Jigsaw', 'LeJEPA', 'MAE',
-    'MMClsImageClassifierWrapper', 'MSN', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID', 'ODC', 'PIRL',
-    'ReSSL', 'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM', 'SimReg', 'SimSiam', 'SupCon', 'SwAV',
-    'SwAVMomentum', 'VICReg'
+    'DeepClusterV2', 'DenseCL', 'DenseDistillation', 'Distillation', 'IBOT', 'IJEPA', 'InterCLRMoCo', 'Jigsaw',
+    'LeJEPA', 'MAE', 'MMClsImageClassifierWrapper', 'MSN', 'MaskFeat', 'MoCo', 'MoCoV3', 'MultiTask', 'NNCLR', 'NPID',
+    'ODC', 'PIRL', 'ReSSL', 'RelationalDistillation', 'RelativeLoc', 'RotationPred', 'SEED', 'SimCLR', 'SimMIM',
+    'SimReg', 'SimSiam', 'SupCon', 'SwAV', 'SwAVMomentum', 'VICReg'
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""What SEED and SimReg share: a student and its frozen teacher."""
+"""What distillations share: a student and its frozen teacher."""
 from mmssl.utils.errors import ConfigError
 from ..utils.frozen_teacher import FrozenTeacher
 from ..utils.stored_teacher import StoredTeacher
@@ -29,12 +29,28 @@ class Distillation(BackboneNeckHead):
         self.teacher = StoredTeacher(**teacher) if 'features' in teacher else FrozenTeacher(**teacher)
         self.check_widths()
 
+    @property
+    def taught_channels(self):
+        """int | None: Dimensions of what the teacher teaches, where it tells."""
+        return self.teacher.out_channels
+
     def check_widths(self):
         """See that student and teacher give the same dimensions, where both tell."""
-        own, others = self.neck.out_channels, self.teacher.out_channels
+        own, others = self.neck.out_channels, self.taught_channels
         if None not in (own, others) and own != others:
             raise ConfigError(f'the teacher gives features of {others} dimensions, the neck projections of {own}: set '
                               f'the last width of model.neck to {others}')
+
+    def need_network(self):
+        """See that the teacher is there itself, whose maps belong to what is seen.
+
+        Raises:
+            ConfigError: It is a StoredTeacher.
+        """
+        if isinstance(self.teacher, StoredTeacher):
+            raise ConfigError(f'{type(self).__name__} compares places of a view, which stored features '
+                              f'(model.teacher.features={self.teacher.features!r}) have not: give model.teacher a '
+                              'backbone and a checkpoint')
 
     def fit_to_data(self, samples, views=None):
         """Stored features are opened, see BaseModel.fit_to_data."""

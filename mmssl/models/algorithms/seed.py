@@ -30,8 +30,12 @@ class SEED(Distillation):
 
     def forward_train(self, img, idx=None, **kwargs):
         """Images (B x C x H x W) and their numbers in the data set (B) to the loss."""
-        teacher = unit_vectors(self.teacher(one_view(img), idx))  # B x D
-        student = unit_vectors(self.neck(self.backbone(img))[0])  # B x D
+        return self.relate(self.backbone(one_view(img)), self.teacher(img, idx))
+
+    def relate(self, maps, teacher):
+        """Maps of the student and features of the teacher (B x D) to the loss; the queue takes the features."""
+        teacher = unit_vectors(teacher)
+        student = unit_vectors(self.neck(maps)[0])  # B x D
         # a copy, because the queue changes before the backward pass reads it
         losses = self.head(student, teacher, self.queue.clone())
         if self.training:

@@ -4,7 +4,7 @@ from .cls_head import ClsHead
 from .contrastive_head import ContrastiveHead, DCLHead, SupConHead
 from .deepclusterv2_head import DeepClusterV2Head
 from .dino_head import DINOHead
-from .distillation_head import ReSSLHead, SEEDHead, SimRegHead
+from .distillation_head import DenseDistillationHead, RelationalDistillationHead, ReSSLHead, SEEDHead, SimRegHead
 from .finetune_head import MAEFinetuneHead, MAELinprobeHead, MaskFeatFinetuneHead
 from .ibot_head import IBOTHead
 from .ijepa_head import IJEPAHead
@@ -23,9 +23,9 @@ from .swav_head import SwAVHead
 from .vicreg_head import VICRegHead
 
 __all__ = [
-    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'IBOTHead', 'IJEPAHead',
-    'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead', 'MAEFinetuneHead',
-    'MAELinprobeHead', 'MAEPretrainHead', 'MSNHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead', 'MoCoV3Head',
-    'MultiClsHead', 'NCEHead', 'NNCLRHead', 'ReSSLHead', 'SEEDHead', 'SimMIMHead', 'SimRegHead', 'SupConHead',
-    'SwAVHead', 'VICRegHead'
+    'CAEHead', 'ClsHead', 'ContrastiveHead', 'DCLHead', 'DINOHead', 'DeepClusterV2Head', 'DenseDistillationHead',
+    'IBOTHead', 'IJEPAHead', 'LatentClsHead', 'LatentCrossCorrelationHead', 'LatentPredictHead', 'LeJEPAHead',
+    'MAEFinetuneHead', 'MAELinprobeHead', 'MAEPretrainHead', 'MSNHead', 'MaskFeatFinetuneHead', 'MaskFeatPretrainHead',
+    'MoCoV3Head', 'MultiClsHead', 'NCEHead', 'NNCLRHead', 'ReSSLHead', 'RelationalDistillationHead', 'SEEDHead',
+    'SimMIMHead', 'SimRegHead', 'SupConHead', 'SwAVHead', 'VICRegHead'
 ]

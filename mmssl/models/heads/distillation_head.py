@@ -3,7 +3,7 @@
 from mmcv.runner import BaseModule
 
 from ..builder import HEADS
-from ..losses import negative_cosine, similarity_distillation
+from ..losses import map_regression, negative_cosine, patch_relations, similarity_distillation
 
 
 @HEADS.register_module()
@@ -65,3 +65,56 @@ class SimRegHead(BaseModule):
             dict[str, Tensor]: `loss`, 2 - 2 cos, which is the squared distance of the unit vectors.
         """
         return dict(loss=2 + 2 * negative_cosine(student, teacher))
+
+
+@HEADS.register_module()
+class DenseDistillationHead(BaseModule):
+    """The teacher's map is regressed.
+
+    Args:
+        kind (str): 'mse', or 'cosine' for the direction of each place alone.
+
+    Raises:
+        ValueError: Another word.
+    """
+
+    def __init__(self, kind='mse'):
+        super().__init__()
+        if kind not in ('mse', 'cosine'):
+            raise ValueError(f"kind is 'mse' or 'cosine', got {kind!r}")
+        self.kind = kind
+
+    def forward(self, student, teacher):
+        """Maps of both (N x D x H x W each) to a loss.
+
+        Returns:
+            dict[str, Tensor]: `loss`.
+        """
+        return dict(loss=map_regression(student, teacher, self.kind))
+
+
+@HEADS.register_module()
+class RelationalDistillationHead(SEEDHead):
+    """Similarities of images to a queue, and of the places of an image to each other, as the teacher has them.
+
+    Args:
+        student_temp (float): Divides the student's similarities to the queue.
+        teacher_temp (float): Divides the teacher's.
+        patch_temp (float): Divides the cosines of places, of both.
+        patch_weight (float): Weight of the places beside the images.
+
+    Raises:
+        ValueError: A temperature is not positive, or the weight is negative.
+    """
+
+    def __init__(self, student_temp=0.07, teacher_temp=0.07, patch_temp=0.07, patch_weight=1.):
+        super().__init__(student_temp, teacher_temp)
+        if patch_temp <= 0 or patch_weight < 0:
+            raise ValueError(f'patch_temp must be positive and patch_weight not negative, got {patch_temp!r} and '
+                             f'{patch_weight!r}')
+        self.patch_temp = patch_temp
+        self.patch_weight = patch_weight
+
+    def compare_places(self, student, teacher):
+        """Maps of both, N x C x H x W and N x D x H x W, to the weighted loss."""
+        return self.patch_weight * patch_relations(student, teacher, self.patch_temp)

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Losses of a student that learns from the features of a teacher."""
 import torch
+from torch.nn import functional as F
 
 from .precision import in_float32
 
@@ -48,3 +49,44 @@ def similarity_distillation(student, teacher, queue, student_temp=0.2, teacher_t
         return torch.cat([(x * teacher).sum(1, keepdim=True), to_queue], 1) if own else to_queue
 
     return soft_cross_entropy(similarities_to_all(student), similarities_to_all(teacher), student_temp, teacher_temp)
+
+
+@in_float32
+def patch_relations(student, teacher, temperature=0.07):
+    """The places of an image are to be as similar to each other as they are to the teacher.
+
+    For each place, the softmax of its cosines with all places of the image is compared with the teacher's.
+
+    Args:
+        student (Tensor): Maps, N x C x H x W.
+        teacher (Tensor): Maps of the same height and width, N x D x H x W; they get no gradient.
+        temperature (float): Divides the cosines of both.
+
+    Returns:
+        Tensor: Kullback-Leibler divergence of the student's rows from the teacher's, mean over images and places,
+        0-dim; 0 where all are equal.
+    """
+
+    def rows(x):
+        x = F.normalize(x.flatten(2), dim=1)  # N x C x HW
+        return (x.mT @ x / temperature).log_softmax(2)  # N x HW x HW
+
+    return F.kl_div(rows(student), rows(teacher.detach()), reduction='sum', log_target=True) / student[:, 0].numel()
+
+
+@in_float32
+def map_regression(student, teacher, kind='mse'):
+    """The student's map is to be the teacher's.
+
+    Args:
+        student (Tensor): Maps, N x D x H x W.
+        teacher (Tensor): Maps of the same shape; they get no gradient.
+        kind (str): 'mse' for the mean squared difference, 'cosine' for 2 - 2 cos of each place.
+
+    Returns:
+        Tensor: Mean over images and places, 0-dim.
+    """
+    teacher = teacher.detach()
+    if kind == 'mse':
+        return F.mse_loss(student, teacher)
+    return 2 - 2 * F.cosine_similarity(student, teacher, dim=1).mean()

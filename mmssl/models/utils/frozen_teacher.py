@@ -8,6 +8,7 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from ..builder import build_backbone, build_neck
 from .channels import feature_channels
+from .maps import resize_map, spatial_maps
 
 
 class FrozenTeacher(nn.Module):
@@ -78,6 +79,18 @@ class FrozenTeacher(nn.Module):
         """What the backbone gives for images, N x C x H x W."""
         self.load()
         return self.network['backbone'](img if self.scale is None else img * self.scale + self.shift)
+
+    @property
+    def map_channels(self):
+        """int | None: Channels of `join_maps`; None where the backbone does not tell those of each map."""
+        channels = getattr(self.network['backbone'], 'out_channels', None)
+        return sum(channels) if isinstance(channels, list) else channels
+
+    @staticmethod
+    def join_maps(outputs):
+        """All maps of the backbone (its `out_indices`) as one of the size of the last, N x D x H x W."""
+        maps = spatial_maps(outputs)
+        return torch.cat([resize_map(x, maps[-1].shape[-2:]) for x in maps], 1)
 
     @torch.no_grad()
     def pool(self, outputs):
