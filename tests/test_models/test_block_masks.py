@@ -110,3 +110,8 @@ def test_places_and_weights():
 def test_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         BlockMasks(**settings)
+
+
+def test_blocks_larger_than_a_crop():
+    with pytest.raises(ConfigError, match='no block of min_patches=16 patches fits in 4 x 4'):
+        BlockMasks(min_patches=16)(8, 2, (4, 4))

@@ -71,6 +71,9 @@ class BlockMasks(KeyedDraws):
         Returns:
             Tensor: V*B x rows x columns, bool, True where hidden, on the CPU: the first crops of all images, then the
             second ones, and so on.
+
+        Raises:
+            ConfigError: `min_patches` is not less than the patches of a crop.
         """
         rank, processes = get_dist_info()
         everybody = images * processes
@@ -103,6 +106,8 @@ class BlockMasks(KeyedDraws):
         masks, some = np.zeros((len(crops), *grid), bool), np.flatnonzero(counts)
         numbers = self._uniform(crops[torch.from_numpy(some)], 4 * _BLOCKS, part=1).view(-1, _BLOCKS, 4)
         least = self.min_patches or max(1, min(grid) // 3)**2
+        if least >= grid[0] * grid[1]:
+            raise ConfigError(f'masks: no block of min_patches={least} patches fits in {grid[0]} x {grid[1]} of them')
         masks[some] = draw_blocks(counts[some], grid, numbers.numpy(), least, self.aspect)
         return torch.from_numpy(masks)
 
