@@ -57,6 +57,8 @@ def main():
         folder=args.folder,
         layer=layer,
         size=args.size)
+    if args.teacher:
+        settings.update(teacher=True)
     options = dict(
         layer=layer,
         size=args.size,
@@ -64,7 +66,8 @@ def main():
         batch_size=args.batch_size,
         workers=args.workers,
         cfg_options=args.cfg_options,
-        progress=True)
+        progress=True,
+        teacher=args.teacher)
     if layer.endswith(('patches', '_map')):
         found = embed_patches(args.config, args.checkpoint, args.folder, args.output, settings, **options)
     else:

@@ -10,7 +10,7 @@ from mmssl.utils.misc import run_tool
 def parse_args():
     parser = argparse.ArgumentParser(description='Evaluate a model on data.test, or data.val where there is no test')
     parser.add_argument('config', help='config file')
-    add_checkpoint(parser, 'of the training')
+    add_checkpoint(parser, 'of the training', teacher=False)
     parser.add_argument('--work-dir', '--work_dir', help='folder for metrics.json; none is written by default')
     parser.add_argument('--out', metavar='FILE.json', help='write the metrics to this file')
     parser.add_argument(

@@ -57,7 +57,8 @@ def embed_folder(config,
                  workers=0,
                  cfg_options=None,
                  progress=False,
-                 output=None):
+                 output=None,
+                 teacher=False):
     """Features of all images below a folder, resized, cropped at the centre and normalised as the config says.
 
     Args:
@@ -73,6 +74,7 @@ def embed_folder(config,
         cfg_options (dict, optional): Settings of the config to override, by dotted keys.
         progress (bool): Show a progress bar.
         output (str | Path, optional): The file that write_embeddings is to make, to see before the work that it can.
+        teacher (bool): See pretrained_model.
 
     Returns:
         Embeddings: In the order of the sorted file names, on every process.
@@ -82,7 +84,7 @@ def embed_folder(config,
         BrokenImageError: An image cannot be read, with broken='stop'.
         ConfigError: A layer that the model lacks; every image is broken.
     """
-    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output)
+    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher)
     with _told_of(layer):
         found = extract_features(model, dataset, batch_size=batch_size, workers=workers, progress=progress, **options)
     samples = dataset.data_source.samples
@@ -90,7 +92,7 @@ def embed_folder(config,
     return Embeddings([samples[idx] for idx in found.index], found[layer], reasons)
 
 
-def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output):
+def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher):
     """The model, the images in the order of their names, and what extract_features has to know of them."""
     broken = check_broken_policy(broken, ('skip', 'stop'))
     cfg = load_config(config, cfg_options)
@@ -99,7 +101,7 @@ def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, outpu
     source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
     if output is not None:
         check_embeddings_path(output, source.samples)
-    model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]))
+    model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]), teacher=teacher)
     channels = image_channels(model)
     source.color_type = 'grayscale' if channels == 1 else 'color'
     height, width = (size, size) if isinstance(size, int) else size
@@ -132,14 +134,15 @@ def embed_patches(config,
                   workers=0,
                   cfg_options=None,
                   progress=False,
-                  part=256):
+                  part=256,
+                  teacher=False):
     """Features of each patch of all images below a folder, in a file that may be larger than the memory.
 
     Images are done in parts, which wait beside the output (OUTPUT.parts) until all are there; a run that was stopped
     goes on behind those that are done.
 
     Args:
-        config, checkpoint, folder, size, broken, batch_size, workers, cfg_options, progress: See embed_folder.
+        config, checkpoint, folder, size, broken, batch_size, workers, cfg_options, progress, teacher: See embed_folder.
         output (str | Path): NAME.npy, beside which NAME.json gets `files`, `broken` and the settings.
         settings (dict): What the features are made with, plain values.
         layer (str): 'patches', 'stageN_patches' or 'stageN_map' (see extract_features).
@@ -154,7 +157,7 @@ def embed_patches(config,
     output = Path(output)
     if output.suffix != '.npy':
         raise ConfigError(f'{output}: features of patches are written as .npy')
-    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output)
+    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher)
     parts = output.with_suffix('.parts')
     facts = {**settings, 'size': list(np.atleast_1d(size).tolist())}
     with _told_of(layer):

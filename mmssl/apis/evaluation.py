@@ -70,7 +70,7 @@ class EvaluationRun:
         """nn.Module: With the weights of the checkpoint, which must hold those of all parts that are evaluated."""
         if self._model is None:
             parts = evaluated_parts(self.args.layers)
-            self._model = pretrained_model(self.cfg, self.args.checkpoint, parts, self.logger)
+            self._model = pretrained_model(self.cfg, self.args.checkpoint, parts, self.logger, self.args.teacher)
         return self._model
 
     def dataset(self, split):
@@ -188,14 +188,16 @@ class EvaluationRun:
                 self.logger.warning(f'{split}: all of them are listed in {path}')
 
     def provenance(self, split):
-        """What features of a split depend on, as plain values: `model`, `sha256` of the checkpoint, `data` and
-        `img_norm_cfg`, with all options of the command line in their places."""
+        """What features of a split depend on, as plain values: `model`, `sha256` of the checkpoint, whether its
+        `teacher` is taken, `data` and `img_norm_cfg`, with all options of the command line in their places."""
+        teacher = dict(teacher=True) if self.args.teacher else {}
         return json_ready(
             dict(
                 model=self.cfg.model,
                 sha256=file_digest(self.args.checkpoint and local_file(self.args.checkpoint)),
                 data=self.data_cfg.data[split],
-                img_norm_cfg=self.data_cfg.get('img_norm_cfg')))[0]
+                img_norm_cfg=self.data_cfg.get('img_norm_cfg'),
+                **teacher))[0]
 
     def _stored(self, split, layers):
         """Features of the folder --features, if they are those that the other options mean."""
@@ -211,7 +213,8 @@ class EvaluationRun:
             wanted.update(files=files_digest(self.dataset(split)))
         except FileNotFoundError as error:
             self.logger.warning(f'{split}: the images are not compared: {error}')
-        differs = first_difference(settings, wanted, wanted)
+        compared = [*wanted, 'teacher'] if 'sha256' in wanted else wanted
+        differs = first_difference(settings, wanted, compared)
         if differs:
             raise ConfigError(f'--features {self.args.features}: other features of {split}: {differs}')
         self.logger.info(f'{split}: features of {len(found)} images from {self.args.features}')

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from mmssl.datasets.pipelines import Compose
 from mmssl.models import build_algorithm
-from mmssl.utils.checkpoint import CheckpointError, get_state_dict, load_weights, read_checkpoint
+from mmssl.utils.checkpoint import CheckpointError, get_state_dict, load_weights, read_checkpoint, teacher_weights
 from mmssl.utils.config import config_section, load_config
 from mmssl.utils.dist import default_device
 from mmssl.utils.logger import get_root_logger
@@ -38,7 +38,7 @@ def init_model(config, checkpoint=None, device=None, options=None):
     return model.to(default_device() if device is None else device).eval()
 
 
-def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
+def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None, teacher=False):
     """Build the model of a config for an evaluation of what it learned.
 
     Args:
@@ -47,17 +47,20 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
             Without it, and without a model.init_cfg, there is a warning that weights are random.
         parts (Sequence[str]): Parts of the model that are evaluated: the checkpoint must hold all their weights.
         logger (logging.Logger, optional): For what was loaded; default: mmssl's.
+        teacher (bool): Take the moving averages of backbone and neck, such as DINO's teacher; see teacher_weights.
 
     Returns:
         nn.Module: On the GPU where there is one.
 
     Raises:
-        CheckpointError: Weights of these parts are absent: random ones would be evaluated.
+        CheckpointError: Weights of these parts are absent: random ones would be evaluated. There is no teacher.
     """
     logger = logger or get_root_logger()
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     if not checkpoint:
+        if teacher:
+            raise CheckpointError('--teacher is a part of a checkpoint, and none is given')
         model.init_weights()
     else:  # a file that init_cfg began from plays no part any more
         weights = get_state_dict(read_checkpoint(checkpoint))
@@ -65,6 +68,12 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None):
         logger.info(f'{checkpoint}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
         if alone:
             weights = {f'backbone.{key}': value for key, value in weights.items()}
+        if teacher:
+            weights = teacher_weights(weights, checkpoint)
+        followers = [name for name in model.momentum_parts if any(key.startswith(f'{name}.') for key in weights)]
+        if followers:
+            logger.info(
+                f'evaluated is the network that was trained; --teacher takes its moving average, {followers[0]}')
         try:
             load_weights(model, weights, logger=logger, complete=parts, source=checkpoint)
         except CheckpointError as error:

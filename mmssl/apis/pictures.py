@@ -62,7 +62,7 @@ def open_model(args, parts):
     check_sections(cfg, ['model'])
     if args.device and torch.device(args.device).type == 'cuda' and not torch.cuda.is_available():
         raise ConfigError(f'--device {args.device}: there is no GPU here; leave the option out, or use cpu')
-    model = pretrained_model(cfg, args.checkpoint, parts)
+    model = pretrained_model(cfg, args.checkpoint, parts, teacher=args.teacher)
     return cfg, model.to(args.device).eval()
 
 

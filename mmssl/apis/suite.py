@@ -445,7 +445,7 @@ def _write(run, out, names, found, not_run, times, features, main):
     args = run.args
     versions = {name: importlib.metadata.version(name) for name in ('torch', 'numpy', 'scikit-learn')}
     versions.update(mmssl=mmssl.__version__, python=platform.python_version())
-    title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
+    title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}' + ', its teacher' * args.teacher
     sha = file_digest(args.checkpoint if Path(args.checkpoint).is_file() else None)
     report = dict(
         title=title,

@@ -62,7 +62,7 @@ def transfer(args, recipes):
     report = align_classes(test, train, what='data.val', logger=logger)
     num_classes = len(train.CLASSES) if train.CLASSES is not None else int(train.gt_labels.max()) + 1
 
-    pretrained = pretrained_model(source, args.checkpoint, logger=logger)
+    pretrained = pretrained_model(source, args.checkpoint, logger=logger, teacher=args.teacher)
     # an image tells the size of the features, whatever network it is; a broken one tells nothing
     features = extract_features(
         pretrained, Subset(train, range(min(4, len(train)))), img_norm_cfg=cfg.get('img_norm_cfg'))['pooled']

@@ -6,7 +6,7 @@ import torch
 
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.models.utils.infer_backbone import infer_backbone
-from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError, check_other_file
+from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError, check_other_file, teacher_weights
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import ConfigError
 from .layouts import READ_ONLY, Layout, family_of, find_layouts, from_ours, guess_layout, inside_network, knows, to_ours
@@ -122,12 +122,13 @@ def convert_weights(weights, source='auto', target='mmssl', config=None, num_hea
         left_out = left_out + [key for key in ours if key not in fitting]
         ours = fitting
 
-    for needed in targets[0].needs:
-        if needed not in ours:
-            raise CheckpointError(f'the layout {target} has no network without {needed.removeprefix("backbone.")}')
+    having = [layout for layout in targets if ours.keys() >= set(layout.needs)]
+    if not having:
+        needed = next(key for key in targets[0].needs if key not in ours)
+        raise CheckpointError(f'the layout {target} has no network without {needed.removeprefix("backbone.")}')
     if target == 'torchvision' and not isinstance(cfg.get('img_size', 0), int):
         raise CheckpointError(f'torchvision has no ViT for images that are not square, {cfg["img_size"]}')
-    made = min(((layout, from_ours(ours, layout)) for layout in targets), key=lambda pair: len(pair[1].unexpected))
+    made = min(((layout, from_ours(ours, layout)) for layout in having), key=lambda pair: len(pair[1].unexpected))
     if made[1].unexpected:
         raise CheckpointError(f'the layout {target} has no place for {_some(made[1].unexpected)} of our names')
     return Conversion(layout, same_names, weights, ours, made[0], made[1].weights, left_out + made[1].left_out, missing,
@@ -267,7 +268,8 @@ def convert_file(path,
                  skip_layers=(),
                  remove_prefix='',
                  append_prefix='',
-                 size=None):
+                 size=None,
+                 teacher=False):
     """Convert a file and print what came of each name; nothing is written where something does not fit.
 
     Args:
@@ -278,6 +280,7 @@ def convert_file(path,
         tolerance (float): Largest difference of them, over the largest output, that passes.
         state_dict_key_name (str, optional): See read_weights.
         skip_layers, remove_prefix, append_prefix: See rename_weights.
+        teacher (bool): Of a training of ours, the moving averages of backbone and neck; see teacher_weights.
 
     Raises:
         CheckpointError: Something does not fit, or outputs differ.
@@ -285,6 +288,8 @@ def convert_file(path,
     check_output(output, target)
     check_other_file(path, output)
     place, given = find_weights(path, state_dict_key_name)
+    if teacher:
+        given = teacher_weights(given, str(path))
     weights = rename_weights(given, skip_layers, remove_prefix, append_prefix)
     done = convert_weights(weights, source, target, config, num_heads, bgr2rgb, size)
     # the network of the file is run with what the file has, not with what is left of it

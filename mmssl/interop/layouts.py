@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from mmssl.utils.checkpoint import NO_WEIGHTS, CheckpointError
 from mmssl.utils.errors import nearest
@@ -22,7 +23,8 @@ RESNET_STAGES = ('layer{s}.{b}.conv{n}.{p}', 'layer{s}.{b}.bn{n}.{p}', 'layer{s}
 RESNET = ('conv1.{p}', 'bn1.{p}', *RESNET_STAGES, 'stem.{i}.conv.{p}', 'stem.{i}.bn.{p}')
 VIT_BLOCK = ('ln1.{p}', 'attn.qkv.{p}', 'attn.proj.{p}', 'ln2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')
 VIT = ('cls_token', 'pos_embed', 'patch_embed.projection.{p}', *(f'layers.{{i}}.{key}' for key in VIT_BLOCK),
-       'layers.{i}.gamma_{n}', 'ln1.{p}', 'fc_norm.{p}', 'mask_token')  # yapf: disable
+       'layers.{i}.ffn.w12.{p}', 'layers.{i}.ffn.w3.{p}', 'layers.{i}.gamma_{n}', 'ln1.{p}', 'fc_norm.{p}',
+       'mask_token', 'register_tokens')  # yapf: disable
 SWIN_BLOCK = ('norm1.{p}', 'attn.w_msa.qkv.{p}', 'attn.w_msa.proj.{p}', 'attn.w_msa.relative_position_bias_table',
               'norm2.{p}', 'ffn.layers.0.0.{p}', 'ffn.layers.1.{p}')  # yapf: disable
 SWIN = ('patch_embed.projection.{p}', 'patch_embed.norm.{p}',
@@ -55,6 +57,7 @@ class Layout:
         needs (tuple[str]): Our names of weights that every network of the library has.
         mark (str): Regular expression of what names may have in them and mean nothing; it is taken out.
         num_heads (int, optional): Attention heads, where they are not as many as is usual for a width.
+        class_position (bool): Whether the class token has a position of its own; else it is added to the token.
     """
     name: str
     family: str
@@ -64,6 +67,7 @@ class Layout:
     needs: tuple = ()
     mark: str = '(?!)'
     num_heads: int = None
+    class_position: bool = True
 
 
 class Renamed(NamedTuple):
@@ -93,6 +97,11 @@ def _same(family, prefix=''):
     return _zip('backbone.', OURS[family], OURS[family], prefix)
 
 
+def _under(prefix, rows):
+    """Rows whose names of theirs have a beginning."""
+    return tuple((row[0], prefix + row[1], *row[2:]) for row in rows)
+
+
 def _merge_to_ours(tensor):
     """Swin's patch merging: 2 x 2 neighbours are (column, row, channel) there, (channel, row, column) here."""
     return tensor.unflatten(-1, (2, 2, -1)).movedim(-1, -3).transpose(-1, -2).flatten(-3)
@@ -103,6 +112,7 @@ def _merge_to_theirs(tensor):
 
 
 _MERGE = (_merge_to_ours, _merge_to_theirs)
+_ROW = (lambda token: token[None], lambda token: token[0])  # tokens of D numbers: 1 x D there, 1 x 1 x D here
 _HEAD = (('head.fc_cls.{p}', 'head.{p}'), )
 _FC = (('head.fc_cls.{p}', 'fc.{p}'), )
 
@@ -195,6 +205,21 @@ _TIMM_VIT = (
     ('backbone.fc_norm.{p}', 'fc_norm.{p}'))  # yapf: disable
 # LayerScale: factors of both branches of a block
 _TIMM_SCALE = (('backbone.layers.{i}.gamma_{n}', 'blocks.{i}.ls{n}.gamma'), )
+# the same names of layers of another meaning: timm has both maps of a gated MLP in fc1, the gate first
+_TIMM_GATED = tuple((row[0].replace('ffn.layers.0.0', 'ffn.w12').replace('ffn.layers.1', 'ffn.w3'), row[1])
+                    for row in _TIMM_VIT)  # yapf: disable
+_TIMM_REGISTERS = (('backbone.register_tokens', 'reg_token'), )
+
+
+def _dino_head(name, neck='neck.', last='last_layer'):
+    """Rows of a head of DINO: a list of layers, without batch norms and with them, and prototypes with a length."""
+    layers = [(f'{neck}fc{i}.{{p}}', f'{name}mlp.{2 * i}.{{p}}') for i in range(5)]
+    normed = [(f'{neck}{part}{i}.{{p}}', f'{name}mlp.{3 * i + place}.{{p}}')
+              for i in range(5) for place, part in enumerate(('fc', 'bn'))]  # yapf: disable
+    prototypes = ((f'{neck}last_layer.weight_{{p}}', f'{name}{last}.weight_{{p}}'), )
+    return tuple(tuple(rows) + prototypes for rows in (layers, normed))
+
+
 _MAE_DECODER = (
     ('neck.mask_token', 'mask_token'),
     ('neck.decoder_pos_embed', 'decoder_pos_embed'),
@@ -243,7 +268,18 @@ _DINOV2_5_BLOCK = (
     ('attention.q_proj.{p}', 'attention.k_proj.{p}', 'attention.v_proj.{p}'),
     'attention.o_proj.{p}', 'norm2.{p}', 'mlp.fc1.{p}', 'mlp.fc2.{p}'
 )  # yapf: disable
-_DINOV2_SCALE = (('backbone.layers.{i}.gamma_{n}', 'encoder.layer.{i}.layer_scale{n}.lambda1'), )
+# what these have besides, and gated MLPs by the names of files and those in memory
+_DINOV2_MORE = (
+    ('backbone.layers.{i}.gamma_{n}', 'encoder.layer.{i}.layer_scale{n}.lambda1'),
+    ('backbone.register_tokens', 'embeddings.register_tokens'),
+    ('backbone.mask_token', 'embeddings.mask_token', _ROW))  # yapf: disable
+_DINOV2_GATED = (
+    ('backbone.layers.{i}.ffn.w12.{p}', 'encoder.layer.{i}.mlp.weights_in.{p}'),
+    ('backbone.layers.{i}.ffn.w3.{p}', 'encoder.layer.{i}.mlp.weights_out.{p}'))  # yapf: disable
+_DINOV2_5_GATED = (
+    ('backbone.layers.{i}.ffn.w12.{p}',
+     ('encoder.layer.{i}.mlp.gate_proj.{p}', 'encoder.layer.{i}.mlp.up_proj.{p}')),
+    ('backbone.layers.{i}.ffn.w3.{p}', 'encoder.layer.{i}.mlp.down_proj.{p}'))  # yapf: disable
 
 
 def _swin(layer, downsample):
@@ -264,7 +300,7 @@ _SWIN_TABLES = r'.*(attn_mask|relative_position_index)$'
 _BARE = {family: _same(family) for family in OURS}
 # of the same names, without what those networks do not have
 _MMCLS = {
-    family: tuple(row for row in rows if 'gamma' not in row[0])
+    family: tuple(row for row in rows if not re.search(r'gamma|ffn\.w\d|register', row[0]))
     for family, rows in _BARE.items() if family not in ('alexnet', 'regnet')
 }
 # torchvision's ResNet as nn.Sequential(*list(resnet.children())[:-2]): relu and pooling are its 2 and 3
@@ -280,12 +316,20 @@ _PREFIXED = {
 _TIMM = (
     ('resnet', _PLAIN_RESNET + _FC),
     ('resnet', _RESNETD),
-    ('vit', _TIMM_VIT + _TIMM_SCALE + _HEAD),
+    *(('vit', rows + _TIMM_SCALE + _HEAD) for rows in (_TIMM_VIT, _TIMM_GATED)),
     ('swin', _swin('layers.{i}.blocks.{j}.', 'layers.{i+1}.downsample.') + (('head.fc_cls.{p}', 'head.fc.{p}'), )),
     ('regnet', _TIMM_REGNET + (('head.fc_cls.{p}', 'head.fc.{p}'), ))
 )  # yapf: disable
 # a model of timm, and the same in a training of ours with TIMMBackbone
 _IN_TIMM = ((('', ), _SWIN_TABLES), (('backbone.timm_model.', ), r'(?!backbone\.timm_model\.)'))
+
+_DINO_MORE = (
+    ('backbone.layers.{i}.ffn.w{n}.{p}', 'blocks.{i}.mlp.w{n}.{p}'),
+    ('backbone.register_tokens', 'register_tokens'),
+    ('backbone.mask_token', 'mask_token', _ROW),
+    ('backbone.mask_token', 'masked_embed', _ROW))  # iBOT's  # yapf: disable
+_DINO = dict(vit=_TIMM_VIT + _TIMM_SCALE + _DINO_MORE, resnet=_PLAIN_RESNET)
+_CHUNKS = r'(?<=blocks\.)\d+\.(?=\d+\.)'  # of DINOv2, in which a block keeps its number
 
 _HUGGINGFACE_HEADS = r'classifier\.|pooler\.|decoder\.|.*mask_token$'
 # Where names are the same, the first layout is the one that is guessed.
@@ -295,6 +339,10 @@ LAYOUTS = (
     Layout('torchvision', 'regnet', _TORCHVISION_REGNET + _FC),
     Layout('torchvision', 'vit', _TORCHVISION_VIT, needs=('backbone.cls_token', )),
     *(Layout('timm', family, rows, prefixes, left_out) for prefixes, left_out in _IN_TIMM for family, rows in _TIMM),
+    # those with registers have no position of the class token
+    *(Layout('timm', 'vit', rows + _TIMM_SCALE + _TIMM_REGISTERS + _HEAD, prefixes, left_out,
+             needs=('backbone.cls_token', 'backbone.register_tokens'), class_position=False)
+      for prefixes, left_out in _IN_TIMM for rows in (_TIMM_VIT, _TIMM_GATED)),
     # weights of the network alone by our names
     *(Layout('backbone', family, rows) for family, rows in _BARE.items()),
     # of trainings with MMClassification, MMDetection and MMSegmentation
@@ -308,9 +356,10 @@ LAYOUTS = (
            prefixes=('', 'vit.', 'ijepa.'), left_out=_HUGGINGFACE_HEADS),
     Layout('huggingface', 'vit', _huggingface_vit('layers.{i}.', _HUGGINGFACE_5_BLOCK),
            prefixes=('', 'vit.', 'ijepa.'), left_out=_HUGGINGFACE_HEADS),
-    *(Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', block) + _DINOV2_SCALE,
-             prefixes=('', 'dinov2.'), left_out=_HUGGINGFACE_HEADS, needs=('backbone.cls_token', ))
-      for block in (_DINOV2_BLOCK, _DINOV2_5_BLOCK)),
+    *(Layout('huggingface', 'vit', _huggingface_vit('encoder.layer.{i}.', block) + _DINOV2_MORE + gated,
+             prefixes=('', 'dinov2.', 'dinov2_with_registers.'), left_out=_HUGGINGFACE_HEADS,
+             needs=('backbone.cls_token', 'backbone.layers.0.gamma_1'))
+      for block, gated in ((_DINOV2_BLOCK, _DINOV2_GATED), (_DINOV2_5_BLOCK, _DINOV2_5_GATED))),
     Layout('detectron2', 'resnet', _DETECTRON2_RESNET, prefixes=('', 'backbone.bottom_up.', 'backbone.'),
            left_out=r'backbone\.fpn_|proposal_generator\.|roi_heads\.|pixel_|anchor_generator\.'),
     Layout('classyvision', 'resnet', _CLASSYVISION_RESNET, prefixes=('', 'trunk.'),
@@ -343,11 +392,13 @@ LAYOUTS = (
     Layout('barlowtwins', 'resnet', _PLAIN_RESNET, prefixes=('backbone.', ), left_out=r'projector\.|bn\.'),
     Layout('simsiam', 'resnet', _PLAIN_RESNET, prefixes=('encoder.', ), left_out=r'encoder\.fc\.|predictor\.'),
     Layout('mae', 'vit', _TIMM_VIT + _MAE_DECODER, left_out=r'head\.', needs=('backbone.cls_token', )),
-    # of DINO and DINOv2; the second has long networks in chunks, in which a block keeps its number
-    *(Layout('dino', family, rows, prefixes=('backbone.', 'teacher.backbone.', ''),
-             left_out=r'(?!{prefix})|(dino_|ibot_)?head\.', mark=r'(?<=blocks\.)\d+\.(?=\d+\.)')
-      for family, rows in (('vit', _TIMM_VIT + _TIMM_SCALE + (('backbone.mask_token', 'mask_token'), )),
-                           ('resnet', _PLAIN_RESNET))),
+    # of DINO and DINOv2, first the network alone, then a student or teacher with heads
+    *(Layout('dino', family, rows, left_out=r'(dino_|ibot_)?head\.', mark=_CHUNKS)
+      for family, rows in _DINO.items()),
+    *(Layout('dino', family, _under('backbone.', rows) + head, prefixes=('', 'teacher.'),
+             left_out=r'(?!{prefix})|{prefix}(?!backbone\.)', mark=_CHUNKS)
+      for family, rows in _DINO.items() for name in ('head.', 'dino_head.') for head in _dino_head(name)),
+    Layout('msn', 'vit', _TIMM_VIT, left_out=r'fc\.|pred\.'),
     Layout('sequential', 'resnet', _SEQUENTIAL_RESNET, prefixes=('', 'backbone.', 'encoder.', 'features.', 'model.'),
            left_out=r'(?!{prefix})|(.*\.)?(9|10|fc)\.(weight|bias)$'),
     Layout('mocov3', 'vit', _TIMM_VIT, prefixes=('base_encoder.', ),
@@ -359,8 +410,8 @@ LAYOUTS = (
            left_out=r'decoder\.|' + _SWIN_TABLES),
 )  # yapf: disable
 # The originals of these are read only: what their training holds besides the network is not made up here.
-READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'simmim', 'vissl',
-             'rotnet', 'deepcluster')
+READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'msn', 'simmim',
+             'vissl', 'rotnet', 'deepcluster')
 
 
 def layout_names():
@@ -403,10 +454,12 @@ def guess_layout(weights, name=None):
         if name not in (None, layout.name):
             continue
         renamed = to_ours(weights, layout, check=False)
-        known = sum(key.startswith('backbone.') for key in renamed.weights)
-        if known:
+        if any(key.startswith('backbone.') for key in renamed.weights) and _gates_fit(renamed.weights):
             # what is merely left out explains less than what has a place
             scores[layout] = len(weights) - len(renamed.unexpected) - len(renamed.left_out) / 2
+            # a row for anything explains less than one that has the name
+            if '{*}' in layout.rows[-1][0]:
+                scores[layout] -= 1e-6 * sum(not key.startswith('backbone.') for key in renamed.weights)
     if not scores:
         if name is not None and name not in layout_names():
             raise CheckpointError(f'there is no layout {name!r}; {nearest(name, layout_names(), "layouts")}')
@@ -416,6 +469,15 @@ def guess_layout(weights, name=None):
     best = max(scores.values())
     layouts = [layout for layout, score in scores.items() if score == best]
     return layouts[0], [layout.name for layout in layouts[1:] if layout.name != layouts[0].name]
+
+
+def _gates_fit(weights):
+    """Whether the MLPs of a ViT are gated or not as these names, ours, say; by the shapes of the first one."""
+    for first, second, maps in (('layers.0.0', 'layers.1', 1), ('w12', 'w3', 2)):
+        pair = [weights.get(f'backbone.layers.0.ffn.{name}.weight') for name in (first, second)]
+        if all(isinstance(weight, torch.Tensor) for weight in pair):
+            return len(pair[0]) == maps * pair[1].shape[1]
+    return True
 
 
 def family_of(weights):
@@ -469,6 +531,8 @@ def to_ours(weights, layout, check=True):
         tensors = [pieces[i][1] for i in range(count)]
         tensor = torch.cat(tensors) if count > 1 else tensors[0]
         renamed[key] = change[0][0](tensor) if change else tensor
+    if not layout.class_position and {'backbone.pos_embed', 'backbone.cls_token'} <= renamed.keys():
+        renamed['backbone.pos_embed'] = F.pad(renamed['backbone.pos_embed'], (0, 0, 1, 0))
     last = _last_norm(renamed)
     return Renamed({key.replace(_LAST_NORM, last): value for key, value in renamed.items()}, left_out, unexpected)
 
@@ -528,6 +592,9 @@ def from_ours(weights, layout):
     """
     renamed, left_out, unexpected = {}, [], []
     last = _last_norm(weights)
+    if not layout.class_position:
+        token, positions = weights['backbone.cls_token'], weights['backbone.pos_embed']
+        weights = {**weights, 'backbone.cls_token': token + positions[:, :1], 'backbone.pos_embed': positions[:, 1:]}
     for key, tensor in weights.items():
         found = _find(layout, 0, key) or _find(layout, 0, key.replace(last, _LAST_NORM))
         if not found:

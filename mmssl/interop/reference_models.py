@@ -98,6 +98,11 @@ def reference_features(layout, weights, cfg, images):
     return name, forward(images)
 
 
+def _without_registers(tokens, registers):
+    """Tokens behind a number of registers, and the class token in front of these."""
+    return torch.cat((tokens[:, :1], tokens[:, 1 + registers:]), 1) if registers else tokens
+
+
 def _load(model, weights):
     _check_complete(model, model.load_state_dict(weights, strict=False).missing_keys)
     model.eval()  # mmcls's networks do not return themselves
@@ -162,7 +167,8 @@ def _timm_resnet(cfg, weights):
     return f'timm {cfg["type"]}-{cfg["depth"]}', _load(model, weights).forward_features
 
 
-_HUGGINGFACE_NAMES = dict(resnet='ResNet', vit='ViT', dinov2='Dinov2', ijepa='IJepa')
+_HUGGINGFACE_NAMES = dict(
+    resnet='ResNet', vit='ViT', dinov2='Dinov2', dinov2_with_registers='Dinov2WithRegisters', ijepa='IJepa')
 
 
 def huggingface_config(cfg):
@@ -188,21 +194,29 @@ def huggingface_config(cfg):
             hidden_act='relu')
     size = cfg['img_size']
     scaled, token = 'init_values' in cfg, cfg.get('with_cls_token', True)
+    registers, gated = cfg.get('num_registers', 0), cfg.get('ffn') == 'swiglu'
     kind = 'dinov2' if scaled else 'vit' if token else 'ijepa'
-    if cfg['type'] != 'VisionTransformer' or not cfg.get('final_norm', True) or scaled and not token:
+    if (cfg['type'] != 'VisionTransformer' or not cfg.get('final_norm', True) or scaled and not token
+            or (registers or gated) and not scaled):
         raise NoReferenceError(f'transformers has no {cfg["type"]} of this kind')
+    if registers:
+        kind = 'dinov2_with_registers'
     arch = cfg['arch']
     dims, hidden = arch['embed_dims'], arch['feedforward_channels']
     if scaled and (not isinstance(size, int) or hidden % dims):
         raise NoReferenceError('Dinov2Model of transformers is for square images and a hidden layer of a multiple of '
                                'the channels')
+    mlp = dict(intermediate_size=hidden)
+    if scaled:
+        mlp = dict(mlp_ratio=hidden // dims, use_swiglu_ffn=gated)
+        mlp.update(dict(num_register_tokens=registers) if registers else dict(use_mask_token='with_mask_token' in cfg))
     return dict(
         model_type=kind,
         architectures=[f'{_HUGGINGFACE_NAMES[kind]}Model'],
         hidden_size=dims,
         num_hidden_layers=arch['num_layers'],
         num_attention_heads=arch['num_heads'],
-        **(dict(mlp_ratio=hidden // dims, use_mask_token=False) if scaled else dict(intermediate_size=hidden)),
+        **mlp,
         image_size=size if isinstance(size, int) else list(size),
         patch_size=cfg['patch_size'],
         num_channels=cfg['in_channels'],
@@ -227,9 +241,10 @@ def _huggingface(cfg, weights):
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
-    _check_complete(model, info['missing_keys'])
+    _check_complete(model, [key for key in info['missing_keys'] if not key.endswith('mask_token')])
     model.eval()
-    return f'transformers {kind}Model', lambda images: model(images).last_hidden_state
+    registers = cfg.get('num_registers', 0)
+    return f'transformers {kind}Model', lambda images: _without_registers(model(images).last_hidden_state, registers)
 
 
 def _classyvision(cfg, weights):
@@ -243,11 +258,18 @@ def _classyvision(cfg, weights):
 
 
 def _timm_vit(cfg, weights):
+    from timm.layers import GluMlp
     from timm.models import VisionTransformer
-    arch = cfg['arch']
+    arch, registers = cfg['arch'], cfg.get('num_registers', 0)
     averages, token = 'fc_norm.weight' in weights, cfg.get('with_cls_token', True)
     if not averages and 'norm.weight' not in weights:
         raise NoReferenceError('timm has no ViT without a norm at the end')
+    mlp = dict(mlp_ratio=arch['feedforward_channels'] / arch['embed_dims'])
+    if cfg.get('ffn') == 'swiglu':
+        mlp = dict(
+            mlp_ratio=len(weights['blocks.0.mlp.fc1.weight']) / arch['embed_dims'],
+            mlp_layer=partial(GluMlp, gate_last=False),
+            act_layer=nn.SiLU)
     model = _load(
         VisionTransformer(
             img_size=cfg['img_size'],
@@ -260,10 +282,81 @@ def _timm_vit(cfg, weights):
             embed_dim=arch['embed_dims'],
             depth=arch['num_layers'],
             num_heads=arch['num_heads'],
-            mlp_ratio=arch['feedforward_channels'] / arch['embed_dims'],
             qkv_bias=cfg.get('qkv_bias', True),
-            norm_layer=partial(nn.LayerNorm, eps=1e-6)), weights)
-    return 'timm VisionTransformer', model if averages else model.forward_features
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            reg_tokens=registers,
+            no_embed_class=bool(registers),
+            **mlp), weights)
+    if averages:
+        return 'timm VisionTransformer', model
+    return 'timm VisionTransformer', lambda images: _without_registers(model.forward_features(images), registers)
+
+
+def dino_vit(cfg, weights):
+    """The ViT of DINO, iBOT and DINOv2, with registers and gated MLPs too, as a function of weights by their names.
+
+    Positions for images of another size are those of the authors: interpolated bicubically by factors, to which 0.1 of
+    a patch is added, or in networks with registers to the size itself, and smoothed before they are made fewer.
+
+    Args:
+        cfg (dict): Of infer_backbone.
+        weights (dict[str, Tensor]): By their names, with or without 'backbone.', blocks without chunks.
+
+    Returns:
+        tuple[str, Callable]: What it is, and images N x C x H x W to tokens N x (L + 1) x D.
+    """
+    weights = {key.removeprefix('backbone.'): value for key, value in weights.items()}
+    arch = cfg['arch']
+    dims, heads = arch['embed_dims'], arch['num_heads']
+    registers = weights.get('register_tokens', torch.empty(1, 0, dims))
+
+    def norm(x, name):
+        mean, var = x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
+        return (x - mean) / (var + 1e-6).sqrt() * weights[f'{name}.weight'] + weights[f'{name}.bias']
+
+    def linear(x, name):
+        return x @ weights[f'{name}.weight'].T + weights.get(f'{name}.bias', 0)
+
+    def attention(x, block):
+        q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2)
+                   for part in linear(x, f'{block}attn.qkv').chunk(3, -1))  # yapf: disable
+        x = (q @ k.mT / q.shape[-1]**.5).softmax(-1) @ v
+        return linear(x.transpose(1, 2).flatten(2), f'{block}attn.proj')
+
+    def mlp(x, block):
+        if f'{block}mlp.w3.weight' not in weights:
+            return linear(F.gelu(linear(x, f'{block}mlp.fc1')), f'{block}mlp.fc2')
+        gate, value = linear(x, f'{block}mlp.w12').chunk(2, -1)
+        return linear(gate * gate.sigmoid() * value, f'{block}mlp.w3')
+
+    def positions(rows, columns):
+        first, grid = weights['pos_embed'][:, :1], weights['pos_embed'][:, 1:]
+        side = round(grid.shape[1]**.5)
+        if (rows, columns) != (side, side):
+            size = dict(
+                size=(rows, columns), antialias=True) if registers.numel() else dict(
+                    scale_factor=((rows + .1) / side, (columns + .1) / side))
+            grid = F.interpolate(grid.mT.unflatten(2, (side, side)), mode='bicubic', **size).flatten(2).mT
+        return torch.cat((first, grid), 1)
+
+    @torch.no_grad()
+    def forward(images):
+        x = F.conv2d(images, weights['patch_embed.proj.weight'], weights['patch_embed.proj.bias'], cfg['patch_size'])
+        size = x.shape[2:]
+        x = torch.cat((weights['cls_token'].expand(len(x), -1, -1), x.flatten(2).mT), 1) + positions(*size)
+        x = torch.cat((x[:, :1], registers.expand(len(x), -1, -1), x[:, 1:]), 1)
+        for i in range(arch['num_layers']):
+            block = f'blocks.{i}.'
+            x = x + attention(norm(x, f'{block}norm1'), block) * weights.get(f'{block}ls1.gamma', 1)
+            x = x + mlp(norm(x, f'{block}norm2'), block) * weights.get(f'{block}ls2.gamma', 1)
+        return _without_registers(norm(x, 'norm'), registers.shape[1])
+
+    return 'ViT of DINO as a function', forward
+
+
+def _dino_resnet(cfg, weights):
+    return _torchvision_resnet(cfg, {key.removeprefix('backbone.'): value for key, value in weights.items()
+                                     if not key.startswith('head.')})  # yapf: disable
 
 
 def _torchvision_vit(cfg, weights):
@@ -459,7 +552,9 @@ def timm_features(cfg, weights, images):
 
 _MAKERS = {
     **dict.fromkeys([(name, 'resnet') for name in ('torchvision', 'openselfsup', 'moco', 'swav', 'barlowtwins',
-                                                   'simsiam', 'mocov3', 'vissl', 'dino')], _torchvision_resnet),
+                                                   'simsiam', 'mocov3', 'vissl')], _torchvision_resnet),
+    ('dino', 'resnet'): _dino_resnet,
+    ('dino', 'vit'): dino_vit,
     ('sequential', 'resnet'): _sequential_resnet,
     ('torchvision', 'regnet'): _torchvision_regnet,
     ('timm', 'regnet'): _timm_regnet,
@@ -469,7 +564,7 @@ _MAKERS = {
     ('deepcluster', 'alexnet'): _deepcluster,
     ('timm', 'resnet'): _timm_resnet,
     ('classyvision', 'resnet'): _classyvision,
-    **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3', 'dino')], _timm_vit),
+    **dict.fromkeys([(name, 'vit') for name in ('timm', 'mae', 'mocov3', 'msn')], _timm_vit),
     ('torchvision', 'vit'): _torchvision_vit,
     ('timm', 'swin'): _timm_swin,
     **dict.fromkeys([(name, 'swin') for name in ('swin', 'simmim')], partial(_timm_swin, original=True)),

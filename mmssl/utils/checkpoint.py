@@ -250,6 +250,32 @@ def find_state_dict(checkpoint, place=None):
                           f'; its keys are {", ".join(map(str, list(checkpoint)[:10]))}')
 
 
+def teacher_weights(weights, source='the given weights'):
+    """Put the moving averages of backbone and neck in their places: DINO's teacher, BYOL's target, MoCo's key encoder.
+
+    Args:
+        weights (dict[str, Tensor]): Of a whole training here.
+        source (str): Where they are from, for messages.
+
+    Returns:
+        dict[str, Tensor]: Without the part that was averaged, and without the neck where that has no average.
+
+    Raises:
+        CheckpointError: There is no network like the backbone.
+    """
+    inside = {key.removeprefix('backbone.') for key in weights if key.startswith('backbone.')}
+    for part in dict.fromkeys(key.partition('.')[0] for key in weights):
+        for prefix in (f'{part}.0.', f'{part}.'):  # a sequence of backbone and neck, or a backbone (CAE)
+            names = {key.removeprefix(prefix) for key in weights if key.startswith(prefix)}
+            if part != 'backbone' and inside and inside <= names:
+                return {
+                    re.sub(rf'^{re.escape(prefix)}', 'backbone.', key).replace(f'{part}.1.', 'neck.'): value
+                    for key, value in weights.items() if not key.startswith(('backbone.', 'neck.'))
+                }
+    raise CheckpointError(f'{source} has no moving average of the backbone, a teacher; its parts are '
+                          f'{", ".join(dict.fromkeys(key.partition(".")[0] for key in weights))}')
+
+
 def _flat(nested, prefix=''):
     """The tensors of nested dicts, by names joined by dots."""
     flat = {}

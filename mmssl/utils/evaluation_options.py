@@ -78,16 +78,28 @@ class _Checkpoint(argparse.Action):
         namespace.checkpoint = values
 
 
-def add_checkpoint(parser, help='of the pre-training, or extracted backbone weights'):
+def add_teacher_option(parser):
+    """Give a parser the option --teacher."""
+    parser.add_argument(
+        '--teacher',
+        action='store_true',
+        help='take the moving average that the checkpoint has of its backbone, as the authors of DINO, iBOT, DINOv2, '
+        'MSN and I-JEPA do, instead of the network that was trained')
+
+
+def add_checkpoint(parser, help='of the pre-training, or extracted backbone weights', teacher=True):
     """Give a parser `checkpoint`, as a positional argument after those that it has, or as an option.
 
     Args:
         parser (argparse.ArgumentParser): The parser.
         help (str): What is expected.
+        teacher (bool): Whether it gets the option --teacher too.
     """
     parser.add_argument(
         'checkpoint', metavar='CHECKPOINT', nargs='?', action=_Checkpoint, default=argparse.SUPPRESS, help=help)
     parser.add_argument('--checkpoint', metavar='CHECKPOINT', action=_Checkpoint, help='the same as an option')
+    if teacher:
+        add_teacher_option(parser)
 
 
 def require_checkpoint(parser, args):
@@ -106,9 +118,9 @@ def add_evaluation_options(parser,
     """Give a parser the options by which every evaluation names its model, layers, data and output.
 
     Args:
-        parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `dataset_config`, `data_root`, `layers`,
-            `pool_type`, `features`, `batch_size`, `workers`, `device`, `work_dir`, `out`, `launcher`, `broken` and
-            `cfg_options`.
+        parser (argparse.ArgumentParser): Gets `config`, `checkpoint`, `teacher`, `dataset_config`, `data_root`,
+            `layers`, `pool_type`, `features`, `batch_size`, `workers`, `device`, `work_dir`, `out`, `launcher`,
+            `broken` and `cfg_options`.
         dataset_config (str): Default of --dataset-config.
         layers (Sequence[str]): Default of --layers.
         features (bool): Whether the tool takes stored features, by --features.

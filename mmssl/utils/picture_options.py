@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from .config import add_cfg_options
-from .evaluation_options import add_broken_option
+from .evaluation_options import add_broken_option, add_teacher_option
 
 CONFIGS = ('.py', '.yml', '.yaml', '.json')
 PICTURES = ('.png', '.jpg', '.jpeg', '.pdf', '.svg')
@@ -62,8 +62,8 @@ def parse_picture_args(parser, out_file, argv=None):
         argv (list[str], optional): Instead of the command line.
 
     Returns:
-        argparse.Namespace: With `images`, `config`, `checkpoint`, `out_file`, `device`, `seed`, `size`, `samples`,
-        `idx`, `data`, `broken` and `cfg_options`.
+        argparse.Namespace: With `images`, `config`, `checkpoint`, `teacher`, `out_file`, `device`, `seed`, `size`,
+        `samples`, `idx`, `data`, `broken` and `cfg_options`.
     """
     parser.usage = '%(prog)s [IMG ...] CONFIG CHECKPOINT [OUT_FILE] [options]'
     parser.add_argument(
@@ -75,6 +75,7 @@ def parse_picture_args(parser, out_file, argv=None):
         '--checkpoint' if as_option else 'checkpoint',
         metavar='CHECKPOINT',
         help='of the training; also as an option, --checkpoint CHECKPOINT')
+    add_teacher_option(parser)
     parser.add_argument('--out-file', '--out', default=out_file, help='the picture (default: %(default)s)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU where there is one)')
     parser.add_argument('--seed', type=int, default=0, help='of masks and of random views (default: %(default)s)')

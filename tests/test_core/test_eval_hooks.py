@@ -122,6 +122,19 @@ def test_knn_hook_logs_what_evaluation_afterwards_gives():
     assert last['knn_best'] == max(line['knn_top1'] for _, line in lines) == meta['hook_msgs']['knn_best']
 
 
+def test_knn_hook_of_the_teacher():
+    """BYOL's target network, which lags behind."""
+    watch = Watch()
+    runner = train([knn_hook(teacher=True)], model=BYOL, watch=watch)
+    last = [line for _, line in watch.lines if 'knn_top1' in line][-1]
+    accuracies = []
+    for model in (runner.model.target_net[0], runner.model):
+        bank, queries = (
+            extract_features(model, build_dataset(d), img_norm_cfg=NORM) for d in (single(), single(test_mode=True)))
+        accuracies.append(knn.run(bank['pooled'], bank.labels, queries['pooled'], queries.labels, k=5)['k5_T0.07_top1'])
+    assert last['knn_top1'] == accuracies[0]
+
+
 def test_knn_hook_takes_part_of_a_large_bank():
     """Evenly spaced: the first samples of a set that is sorted by class would be of one class."""
     hook = KNNEvalHook(single(), single(test_mode=True), max_train=7, img_norm_cfg=NORM)

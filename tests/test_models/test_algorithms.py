@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmssl.core import build_runner
 from mmssl.datasets.loader import map_tensors
-from mmssl.models import BaseModel, MomentumEncoder, build_algorithm
+from mmssl.models import ALGORITHMS, BaseModel, MomentumEncoder, build_algorithm
+from mmssl.utils.checkpoint import teacher_weights
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 
@@ -595,3 +596,26 @@ def test_compiled_parts_give_the_same_loss(name):
                 torch.manual_seed(seed)  # MAE draws masks
                 losses.append(step(m, data))
             torch.testing.assert_close(*losses, rtol=5e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', [n for n in ALL if ALGORITHMS.get(tiny.CONFIGS[n]['type']).momentum_parts])
+def test_every_moving_average_is_found(name):
+    """In the weights, and in the model while it is trained."""
+    model = tiny.build(name)
+    part = getattr(model, model.momentum_parts[0])
+    with torch.no_grad():
+        for i, parameter in enumerate(part.parameters()):
+            parameter.fill_(i)
+    weights = teacher_weights(model.state_dict())
+    backbone = model.teacher_backbone().state_dict()
+    own = {key for key in model.state_dict() if key.startswith('backbone.')}
+    assert own == {key for key in weights if key.startswith('backbone.')} == {f'backbone.{key}' for key in backbone}
+    assert all(torch.equal(weights[f'backbone.{key}'], value) for key, value in backbone.items())
+    neck = part[1].state_dict() if isinstance(part, MomentumEncoder) and len(part) > 1 else {}
+    assert {key for key in weights if key.startswith('neck.')} == {f'neck.{key}' for key in neck}
+    assert all(torch.equal(weights[f'neck.{key}'], value) for key, value in neck.items())
+
+
+def test_no_moving_average():
+    with pytest.raises(ConfigError, match='SimCLR has no moving average of its backbone'):
+        tiny.build('SimCLR').teacher_backbone()

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,6 +61,8 @@ def timm_vit(**options):
         **dict(dict(img_size=32, patch_size=8, embed_dim=128, depth=2, num_heads=2, num_classes=0), **options))
 
 
+# of 2 x 344 numbers, two thirds of 512 in multiples of 8
+GATED = dict(mlp_layer=partial(timm.layers.GluMlp, gate_last=False), act_layer=nn.SiLU, mlp_ratio=2 * 344 / 128)
 LIBRARIES = {
     'torchvision resnet18': (torchvision.models.resnet18, 'torchvision', ['timm', 'mmcls', 'backbone']),
     'torchvision resnet50': (torchvision.models.resnet50, 'torchvision', []),
@@ -74,6 +77,10 @@ LIBRARIES = {
     'timm swin': (timm_swin, 'timm', ['swin', 'mmcls']),
     'timm swin, two stages': (timm_swin_of_two, 'timm', ['mmssl', 'backbone', 'mmdet', 'swin']),
     'timm vit, layer scale': (lambda: timm_vit(init_values=0.1), 'timm', ['backbone']),
+    'timm vit, registers': (lambda: timm_vit(reg_tokens=3, no_embed_class=True), 'timm', ['backbone']),
+    'timm vit, gated': (lambda: timm_vit(**GATED), 'timm', ['backbone']),
+    'timm vit, as DINOv2': (lambda: timm_vit(reg_tokens=3, no_embed_class=True, init_values=.1, **GATED), 'timm',
+                            ['backbone', 'huggingface']),
     'timm vit, no class token': (lambda: timm_vit(class_token=False, global_pool=''), 'timm', ['backbone']),
     'timm vit, wide images': (lambda: timm_vit(img_size=(32, 48)), 'timm', ['mae', 'mmcls'], (32, 48)),
     'torchvision resnet18, wide images': (torchvision.models.resnet18, 'torchvision', ['timm'], (64, 160)),
@@ -120,13 +127,19 @@ VIT = dict(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermed
     ('vit', VIT),
     ('vit', dict(VIT, image_size=[32, 48])),
     ('dinov2', dict(VIT, mlp_ratio=2)),
+    ('dinov2', dict(VIT, mlp_ratio=4, use_mask_token=False, use_swiglu_ffn=True)),
+    ('dinov2_with_registers', dict(VIT, mlp_ratio=4, num_register_tokens=3)),
+    ('dinov2_with_registers', dict(VIT, mlp_ratio=4, use_swiglu_ffn=True)),
+    ('vit_msn', VIT),
     ('ijepa', VIT),
     ('ijepa', dict(VIT, image_size=[48, 32])),
 ])  # yapf: disable
 def test_transformers(family, facts, tmp_path):
     transformers = pytest.importorskip('transformers')
-    facts = {key: value for key, value in facts.items() if (family, key) != ('dinov2', 'intermediate_size')}
-    kind = dict(resnet='ResNet', vit='ViT', dinov2='Dinov2', ijepa='IJepa')[family]
+    if 'dinov2' in family:
+        facts = {key: value for key, value in facts.items() if key != 'intermediate_size'}
+    kind = dict(resnet='ResNet', vit='ViT', vit_msn='ViTMSN', dinov2='Dinov2', ijepa='IJepa',
+                dinov2_with_registers='Dinov2WithRegisters')[family]  # yapf: disable
     size = facts.get('image_size', 32)
     options = {} if isinstance(size, int) else dict(size=size)
     model = getattr(transformers, f'{kind}Model')(getattr(transformers, f'{kind}Config')(**facts))
@@ -135,6 +148,7 @@ def test_transformers(family, facts, tmp_path):
     weights = read_weights(tmp_path / 'theirs')
     ours = convert_weights(weights, **options)
     assert ours.source.name == 'huggingface' and all('pooler' in k or 'mask_token' in k for k in ours.left_out)
+    assert 'dinov2' not in family or not ours.left_out
     kept = {key: value for key, value in weights.items() if key not in ours.left_out}
     assert_same(convert_weights(ours.weights, target='huggingface', **options).weights, kept)
     for conversion in (ours, convert_weights(ours.weights, 'mmssl', 'huggingface', **options)):
@@ -442,6 +456,28 @@ def test_images_of_the_other_order():
         assert check.scale > 1 and check.relative <= 1e-5, check
 
 
+def dino_head(norm=None):
+    """A head of DINO as its authors name it, and by our names."""
+    neck = build_neck(
+        dict(
+            type='DINONeck',
+            in_channels=8,
+            channels=[6, 6, 4],
+            out_channels=5,
+            norm_cfg=norm and dict(type=norm),
+            norm_last_layer=False))
+    ours = randomised(neck.state_dict())
+
+    def theirs(key):
+        found = re.match(r'(fc|bn)(\d)\.', key)
+        if not found:
+            return key
+        place = int(found[2]) * (3 if norm else 2) + (found[1] == 'bn')
+        return f'mlp.{place}.{key[4:]}'
+
+    return {theirs(key): value for key, value in ours.items()}, ours
+
+
 def originals():
     """Checkpoints as the original code of each method writes them, of small networks; and what our names make of them.
 
@@ -528,33 +564,52 @@ def originals():
                                         '_feature_blocks.'), heads={'0.clf.0.weight': torch.rand(2, 2)}))),
                 iteration=5), bare, {}, 1)
 
-    # a teacher, whose weights are taken, and a student; DINOv2 has long networks in chunks
-    yield ('dino',
-           dict(
-               student=under('module.backbone.', {
-                   key: value + 1
-                   for key, value in plain.items()
-               }),
-               teacher={
-                   **under('backbone.'),
-                   **under('head.', extra)
-               },
-               optimizer=dict(state={0: dict(exp_avg=torch.rand(2))}),
-               args=argparse.Namespace(arch='resnet18')), bare, {}, 4)
-    weights = randomised(timm_vit(init_values=0.1).state_dict())
-    backbone = to_ours(weights, next(row for row in LAYOUTS if (row.name, row.family) == ('timm', 'vit'))).weights
+    # a teacher, whose weights are taken, and a student; heads with batch norms and without
+    for norm in (None, 'BN1d'):
+        theirs, ours = dino_head(norm)
+        yield ('dino',
+               dict(
+                   student=under('module.backbone.', {
+                       key: value + 1
+                       for key, value in plain.items()
+                   }),
+                   teacher={
+                       **under('backbone.'),
+                       **under('head.', theirs)
+                   },
+                   optimizer=dict(state={0: dict(exp_avg=torch.rand(2))}),
+                   args=argparse.Namespace(arch='resnet18')), bare, under('neck.', ours), 0)
+    theirs, ours = dino_head()
+    # published: the network alone, that of iBOT with the token for masked patches
+    weights = randomised(timm_vit().state_dict())
+    vits = next(row for row in LAYOUTS if (row.name, row.family) == ('timm', 'vit'))
+    backbone = to_ours(weights, vits).weights
     token = torch.rand(1, 128)
+    yield 'dino', weights, backbone, {}, 0
+    yield 'dino', dict(state_dict=dict(weights, masked_embed=token)), {
+        **backbone, 'backbone.mask_token': token[None]
+    }, {}, 0
+    yield ('msn',
+           dict(
+               target_encoder={
+                   **under('module.', weights), 'module.fc.fc1.weight': token
+               },
+               encoder=under('module.', plain),
+               prototypes=token), backbone, {}, 1)
+    # DINOv2 has long networks in chunks
+    weights = randomised(timm_vit(init_values=0.1).state_dict())
+    backbone = to_ours(weights, vits).weights
     for part in ('teacher.', ''):
         chunks = {re.sub(r'blocks\.(\d)', r'blocks.\1.\1', key): value for key, value in weights.items()}
         yield ('dino',
                dict(
                    model={
                        **under(part + 'backbone.', dict(chunks, mask_token=token)),
-                       **under(part + 'dino_head.', extra),
+                       **under(part + 'dino_head.', theirs),
                        **under('student.' * bool(part) + 'ibot_head.', extra)
                    }), {
-                       **backbone, 'backbone.mask_token': token
-                   }, {}, 8)
+                       **backbone, 'backbone.mask_token': token[None]
+                   }, under('neck.', ours), 4)
     vit = timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=192, depth=2, num_heads=12, num_classes=0)
     weights = randomised(vit.state_dict())
     backbone = to_ours(weights, next(row for row in LAYOUTS if (row.name, row.family) == ('timm', 'vit'))).weights
@@ -780,7 +835,12 @@ def test_every_row_goes_both_ways():
     for layout in LAYOUTS:
         ours = [re.sub(r'{(.)}', lambda m: 'weight' if m[1] == 'p' else '1', row[0]) for row in layout.rows]
         ours = [name.replace('norm_last', 'norm1') for name in ours]  # there is a stage of the number 1
-        weights = {name: torch.rand(12, 12) for name in ours if '{' not in name}
+        weights = {
+            name: torch.rand((1, 12, 12) if 'token' in name or 'pos_embed' in name else (12, 12))
+            for name in ours if '{' not in name
+        }
+        if not layout.class_position:
+            weights['backbone.pos_embed'][:, 0] = 0
         there = from_ours(weights, layout)
         assert not there.unexpected
         assert_same(to_ours(there.weights, layout).weights, weights)

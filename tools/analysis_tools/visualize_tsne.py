@@ -110,7 +110,7 @@ def main():
         raise ConfigError(f'{len(chosen)} images are too few for t-SNE' +
                           (f' of perplexity {args.perplexity:g}' if args.perplexity else ''))
     labels = labels[chosen]
-    model = pretrained_model(cfg, args.checkpoint, evaluated_parts(args.layers), logger)
+    model = pretrained_model(cfg, args.checkpoint, evaluated_parts(args.layers), logger, args.teacher)
     start = time.time()
     try:
         features = extract_features(

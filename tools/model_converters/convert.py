@@ -19,6 +19,10 @@ def parse_args():
     parser.add_argument('--to', dest='target', required=True, help='layout of OUT, such as mmssl, torchvision or timm')
     parser.add_argument('--config', help='whose model the weights must fit; by default they tell kind and size')
     parser.add_argument('--num-heads', type=int, help='attention heads of a ViT (default: one for each 64 channels)')
+    parser.add_argument(
+        '--teacher',
+        action='store_true',
+        help='of a checkpoint of this package, the moving averages of backbone and neck')
     add_size_option(parser, 'the images in pixels; needed for a ViT whose images are not square')
     parser.add_argument('--bgr2rgb', action='store_true', help='IN takes images as BGR, as Caffe2 does; OUT takes RGB')
     parser.add_argument(

@@ -8,6 +8,7 @@ batches of several sizes, and must give what the model gives.
 import argparse
 
 from mmssl.utils.config import add_cfg_options
+from mmssl.utils.evaluation_options import add_teacher_option
 from mmssl.utils.misc import run_tool
 from mmssl.utils.picture_options import add_size_option
 
@@ -17,6 +18,7 @@ def parse_args():
     parser.add_argument('config', help='config of the training')
     parser.add_argument('checkpoint', help='of the training, or weights of the backbone alone')
     parser.add_argument('output', help='file to write: NAME.pt2 (torch.export), NAME.ts (TorchScript) or NAME.onnx')
+    add_teacher_option(parser)
     add_size_option(parser, 'the images in pixels', 224)
     parser.add_argument(
         '--normalize', action='store_true', help='put img_norm_cfg into the program: images have values from 0 to 1')
@@ -38,7 +40,7 @@ def main():
 
     cfg = load_config(args.config, args.cfg_options)
     check_sections(cfg, ['model.backbone'])
-    model = pretrained_model(cfg, args.checkpoint).cpu()
+    model = pretrained_model(cfg, args.checkpoint, teacher=args.teacher).cpu()
     norm = cfg.get('img_norm_cfg')
     if args.normalize and norm is None:
         raise ConfigError(f'--normalize: {args.config} has no img_norm_cfg with mean and std')

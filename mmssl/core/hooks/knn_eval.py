@@ -34,6 +34,7 @@ class KNNEvalHook(Hook):
         batch_size (int): Samples in a batch, per process.
         workers (int): Loader processes.
         img_norm_cfg (dict, optional): `mean` and `std`, for data sets with `prefetch=True`.
+        teacher (bool): Evaluate the moving average of the backbone, such as DINO's teacher.
     """
 
     def __init__(self,
@@ -46,7 +47,8 @@ class KNNEvalHook(Hook):
                  max_train=None,
                  batch_size=256,
                  workers=0,
-                 img_norm_cfg=None):
+                 img_norm_cfg=None,
+                 teacher=False):
         if interval < 1:
             raise ValueError(f'interval must be at least 1, got {interval}')
         self.train_dataset, self.val_dataset = (
@@ -60,6 +62,7 @@ class KNNEvalHook(Hook):
         self.k = k
         self.temperature = temperature
         self.by_epoch = by_epoch
+        self.teacher = teacher
         self.extraction = dict(batch_size=batch_size, workers=workers, img_norm_cfg=img_norm_cfg)
 
     def after_train_epoch(self, runner):
@@ -73,8 +76,9 @@ class KNNEvalHook(Hook):
     def _evaluate(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
         with averaged(runner), autocast(runner):
+            model = unwrap(runner.model).teacher_backbone() if self.teacher else runner.model
             bank, queries = (
-                extract_features(runner.model, dataset, **self.extraction)
+                extract_features(model, dataset, **self.extraction)
                 for dataset in (self.train_dataset, self.val_dataset))
         device = next(runner.model.parameters()).device
         found = knn.run(

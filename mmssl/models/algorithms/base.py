@@ -153,6 +153,20 @@ class BaseModel(BaseModule):
     def copy_momentum_parts(self):
         """Have `momentum_parts` begin as the networks that they follow are now."""
 
+    def teacher_backbone(self):
+        """The moving average of the backbone, such as DINO's teacher.
+
+        Returns:
+            nn.Module: As it is at work here.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for name in self.momentum_parts:
+            part = getattr(self, name)
+            return part[0] if isinstance(part, nn.Sequential) else part
+        raise ConfigError(f'{type(self).__name__} has no moving average of its backbone, a teacher')
+
     def fit_to_data(self, samples, views=None):
         """Take from the training data what the config leaves out, and see that the rest fits.
 

@@ -152,18 +152,26 @@ def _vit(weights, num_heads, size):
     elif any(length % patch for length in size) or math.prod(size) != positions * patch**2:
         raise CheckpointError(f'{words} of {patch} x {patch} pixels; images of {size[0]} x {size[1]} have others')
     num_heads = num_heads or (16 if dims == 1280 else max(1, dims // 64))
+    gated = 'layers.0.ffn.w3.weight' in weights
     cfg = dict(
         type='VisionTransformer',
         arch=dict(
             embed_dims=dims,
             num_layers=_count(weights, r'layers\.(\d+)\.'),
             num_heads=num_heads,
-            feedforward_channels=weights['layers.0.ffn.layers.0.0.weight'].shape[0]),
+            feedforward_channels=_mlp_of(dims, weights['layers.0.ffn.w3.weight'].shape[1])
+            if gated else weights['layers.0.ffn.layers.0.0.weight'].shape[0]),
         img_size=size[0] if size[0] == size[1] else tuple(size),
         patch_size=patch,
         in_channels=patches.shape[1])
     if not token:
         cfg.update(with_cls_token=False)
+    if 'register_tokens' in weights:
+        cfg.update(num_registers=weights['register_tokens'].shape[1])
+    if 'mask_token' in weights:
+        cfg.update(with_mask_token=True)
+    if gated:
+        cfg.update(ffn='swiglu')
     if 'layers.0.gamma_1' in weights:
         cfg.update(init_values=1.)
     if 'layers.0.attn.qkv.bias' not in weights:
@@ -173,6 +181,14 @@ def _vit(weights, num_heads, size):
     elif 'ln1.weight' not in weights:
         cfg.update(final_norm=False)
     return cfg
+
+
+def _mlp_of(dims, hidden):
+    """The hidden dimension of the MLP in whose place a gated one of this hidden dimension stands; see SwiGLUFFN."""
+    if hidden % 8:
+        raise CheckpointError(f'gated MLPs here have a hidden dimension that is a multiple of 8, not {hidden}')
+    usual = 4 * dims
+    return usual if -(-(usual * 2 // 3) // 8) * 8 == hidden else hidden * 3 // 2
 
 
 def _swin(weights, size):

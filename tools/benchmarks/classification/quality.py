@@ -35,7 +35,7 @@ def main():
     for checkpoint in [args.checkpoint, *args.others]:
         model = None
         if args.others:
-            model = pretrained_model(run.cfg, checkpoint, evaluated_parts(args.layers), run.logger)
+            model = pretrained_model(run.cfg, checkpoint, evaluated_parts(args.layers), run.logger, args.teacher)
         features = run.extract(args.split, model=model)
         for layer, by_checkpoint in metrics.items():
             found = problem = None
