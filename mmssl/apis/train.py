@@ -169,7 +169,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                                   f'{cfg.data.samples_per_gpu} and data.drop_last leaves out what does not fill one')
 
     _fit_to_data(model, trained, workflow)
-    _check_stored_teacher(model, trained)
+    _check_stored_teacher(model, trained, workflow)
     _warn_of_repeated_negatives(model, len(distinct(datasets[0])), logger)
     _check_smallest_batch(model, loaders[0])
     _check_mixing(model, loaders)
@@ -281,10 +281,13 @@ def _fit_to_data(model, dataset, workflow):
         model.fit_to_data(samples=len(distinct(dataset)), views=getattr(locate(dataset, 0)[0], 'num_views', None))
 
 
-def _check_stored_teacher(model, dataset):
+def _check_stored_teacher(model, dataset, workflow):
     """Features that belong to images by their numbers want the same images in the same order."""
     for part in model.modules():
         if isinstance(part, StoredTeacher) and dataset is not None:
+            if any(mode == 'val' for mode, _ in workflow):
+                raise ConfigError(f'workflow {workflow} has a phase "val", of whose images model.teacher.features has '
+                                  'no features: leave it out')
             # a stat of each file: once
             digest = files_digest(distinct(dataset)) if get_rank() == 0 else None
             part.check_files(broadcast_object(digest, patient=True))

@@ -48,7 +48,7 @@ def stored(tmp_path_factory):
     return folder
 
 
-def train(folder, cfg, teacher, count=SAMPLES, **changes):
+def train(folder, cfg, teacher, count=SAMPLES, workflow=(('train', 1), ), **changes):
     cfg = Config(
         dict(
             model=dict(copy.deepcopy(cfg), backbone=STUDENT, teacher=teacher),
@@ -61,13 +61,14 @@ def train(folder, cfg, teacher, count=SAMPLES, **changes):
             checkpoint_config=dict(interval=-1),
             log_config=dict(interval=1, hooks=[]),
             seed=1,
+            workflow=[list(phase) for phase in workflow],
             work_dir=str(folder)))
     cfg.data.update(changes)
     set_random_seed(0)
     model = build_algorithm(cfg.model)
     set_random_seed(0)  # a teacher that is built draws numbers too
     model.init_weights()
-    train_model(model, build_dataset(cfg.data.train), cfg)
+    train_model(model, [build_dataset(cfg.data.train) for _ in workflow], cfg)
     return model
 
 
@@ -118,6 +119,8 @@ def test_what_is_wrong_is_said(stored, tmp_path):
     with pytest.raises(
             ConfigError, match='MixupCrops makes one image of several, and the stored teacher of SimReg has'):
         train(tmp_path, SIMREG, teacher, collate=dict(type='MixupCrops'))
+    with pytest.raises(ConfigError, match='has a phase "val", of whose images model.teacher.features has no features'):
+        train(tmp_path, SIMREG, teacher, workflow=[('train', 1), ('val', 1)])
     model = build_algorithm(dict(copy.deepcopy(SIMREG), backbone=STUDENT, teacher=teacher))
     model.teacher.open()
     with pytest.raises(ConfigError, match='other names, sizes or another order than those of data.train'):
