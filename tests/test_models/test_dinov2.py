@@ -133,7 +133,8 @@ def naive_losses(model, views, masks, anchors):
     student = [[features(model.backbone, image, *([masks[v, b]] if v < 2 else [])) for b, image in enumerate(view)]
                for v, view in enumerate(views)]
     whole = [[features(teacher, image) for image in view] for view in views[:2]]
-    targets = naive_sinkhorn(torch.stack([scores(teacher_neck, token) for row in whole for _, token in row]), 0.04)
+    targets = naive_sinkhorn(
+        torch.stack([scores(teacher_neck, token) for row in whole for _, token in row]), model.head.teacher_temp)
     targets = targets.view(2, size, -1)
     local, large = [
         sum(
@@ -143,7 +144,8 @@ def naive_losses(model, views, masks, anchors):
     class_loss = (local + large) / (2 + 2 * (len(views) - 2))
     hidden = [(v, b, i) for v in range(2) for b in range(size) for i in masks[v, b].flatten().nonzero()[:, 0]]
     patch_targets = naive_sinkhorn(
-        torch.stack([scores(teacher_patch_neck, whole[v][b][0][i]) for v, b, i in hidden]), 0.04)
+        torch.stack([scores(teacher_patch_neck, whole[v][b][0][i]) for v, b, i in hidden]),
+        model.head.patch_teacher_temp)
     patch_loss = sum(
         cross_entropy(t, scores(model.patch_neck, student[v][b][0][i])) / masks[v, b].sum() / (2 * size)
         for t, (v, b, i) in zip(patch_targets, hidden))

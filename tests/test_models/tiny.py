@@ -129,7 +129,7 @@ CONFIGS = dict(
         backbone=dict(VIT, type='DINOViT', with_mask_token=True, num_registers=2, init_values=0.5),
         neck=dict(type='DINONeck', channels=[32, DIM], out_channels=12, vit_backbone=True),
         patch_neck=dict(type='DINONeck', channels=[24, 8], out_channels=10),
-        head=dict(type='IBOTHead', targets='sinkhorn'),
+        head=dict(type='IBOTHead', targets='sinkhorn', teacher_temp=0.5, patch_teacher_temp=0.4),
         gram=dict(weight=0.5, start=1, interval=2),
         base_momentum=0.9),
     IBOT=dict(
