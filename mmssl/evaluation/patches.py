@@ -134,7 +134,7 @@ class Match(NamedTuple):
     mutual: bool
 
 
-def match_patches(first, second, patches=None, count=12, seed=0):
+def match_patches(first, second, patches=None, count=12, seed=0, masks=None):
     """Nearest neighbours of patches of one image among those of another.
 
     Without `patches`, those are taken that are each other's nearest neighbours; k-means groups them by their features,
@@ -145,6 +145,8 @@ def match_patches(first, second, patches=None, count=12, seed=0):
         patches (Sequence[tuple[int, int]], optional): Row and column of patches of the first image.
         count (int): Most pairs, without `patches`.
         seed (int): Of k-means.
+        masks (tuple[ndarray, ndarray], optional): h x w booleans of each image; without `patches`, those that are false
+            have no part in it.
 
     Returns:
         list[Match]: In the order of `patches`, or the most alike first.
@@ -154,6 +156,8 @@ def match_patches(first, second, patches=None, count=12, seed=0):
     """
     (rows, columns), width = first.shape[:2], second.shape[1]
     similarity = first.reshape(-1, first.shape[-1]) @ second.reshape(-1, second.shape[-1]).T
+    if masks is not None and patches is None:
+        similarity[~np.outer(masks[0].ravel(), masks[1].ravel())] = -np.inf
     there, back = similarity.argmax(1), similarity.argmax(0)
 
     def match(i):
@@ -166,7 +170,7 @@ def match_patches(first, second, patches=None, count=12, seed=0):
                 raise ConfigError(f'there is no patch in row {row} and column {column}: the first image has '
                                   f'{rows} rows and {columns} columns, counted from 0')
         return [match(row * columns + column) for row, column in patches]
-    mutual = np.flatnonzero(back[there] == np.arange(len(there)))
+    mutual = np.flatnonzero((back[there] == np.arange(len(there))) & np.isfinite(similarity.max(1)))
     best = similarity[mutual, there[mutual]]
     if len(mutual) > count:
         vectors = torch.from_numpy(first.reshape(-1, first.shape[-1])[mutual]).float()

@@ -99,6 +99,14 @@ def test_matches():
     assert [m.similarity for m in everything] == sorted((m.similarity for m in everything), reverse=True)
     some = match_patches(first, second, count=3)
     assert len(some) == 3 and all(mutual[m.first] == m for m in some)
+    masks = np.arange(20).reshape(4, 5) % 3 > 0, np.arange(18).reshape(3, 6) % 4 > 0
+    scores = {((r, c), (s, d)): float(first[r, c] @ second[s, d]) for r, c in zip(*masks[0].nonzero())
+              for s, d in zip(*masks[1].nonzero())}  # yapf: disable
+    best = {(a, b) for (a, b), value in scores.items()
+            if value == max(v for (x, y), v in scores.items() if x == a or y == b)}  # yapf: disable
+    assert {(m.first, m.second) for m in match_patches(first, second, count=100, masks=masks)} == best
+    none = [np.zeros_like(m) for m in masks]
+    assert match_patches(first, second, masks=none) == []
     with pytest.raises(ConfigError, match='no patch in row 4 and column 0: the first image has 4 rows and 5 columns'):
         match_patches(first, second, [(4, 0)])
 

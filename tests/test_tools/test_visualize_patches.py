@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmssl.apis import init_model
 from mmssl.evaluation.features import features_of
-from mmssl.evaluation.patches import component_colours, magnified, match_patches, unit_features
+from mmssl.evaluation.patches import component_colours, foreground, magnified, match_patches, unit_features
 from mmssl.utils.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,8 @@ def test_pca(files, photo_folder, tmp_path, monkeypatch, capsys):
         Image.fromarray(image).save(tmp_path / f"it's {i}.png")
     argv = ["it's 0.png", "it's 1.png", *files, '--out-file', 'a b.png', '--size', 24, 32]
     samples = run(monkeypatch, PCA, tmp_path, *argv)[0]
-    for (stored, (((tile, ), ), )), image, picture in zip(samples, img, component_colours(maps), strict=True):
+    for (stored, (((tile, ), ), )), image, picture in zip(
+            samples, img, component_colours(unit_features(maps)), strict=True):
         assert np.array_equal(stored.image, image)
         assert np.abs(tile.image.astype(int) - magnified(picture, image)).max() <= 1
     assert Image.open(tmp_path / 'a b.png').size[0] > 200
@@ -86,6 +87,11 @@ def test_matches(files, photo_folder, tmp_path, monkeypatch, capsys):
     assert pairs == [(m.first, m.second, m.mutual) for m in match_patches(first, second, patches)]
     pairs = run(monkeypatch, MATCHES, tmp_path, *argv, '--count', 3)[3]
     assert 0 < len(pairs) <= 3 and all(mutual for _, _, mutual in pairs)
+    kept = run(monkeypatch, MATCHES, tmp_path, *argv, '--count', 99, '--foreground')[3]
+    assert kept == [(m.first, m.second, True)
+                    for m in match_patches(first, second, count=99, masks=foreground([first, second]))]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, MATCHES, tmp_path, *argv, '--foreground', '--points', '1,1')
     assert 'similarity' in capsys.readouterr().out and (tmp_path / 'm.png').exists()
     for wrong, message in ((['--points', '32,0'], '--points 32,0 is outside the first image of 32 x 24 pixels'),
                            (['--layer', 'pooled'], '--layer pooled has no patches'),

@@ -31,11 +31,19 @@ def main():
         help='points of the first image, in pixels of its picture (see --size), whose neighbours are drawn; a line '
         'is dashed where the neighbour has another one')
     parser.add_argument('--count', type=positive, default=12, help='most pairs, without --points (default: 12)')
+    parser.add_argument(
+        '--foreground',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'above', 'below'],
+        help='match only the foreground, without --points; see visualize_pca.py')
     args = parse_picture_args(parser, 'matches.png')
+    if args.points and args.foreground:
+        parser.error('--foreground chooses among all patches, --points gives them: one of the two')
 
     from mmssl.apis.pictures import open_images, open_model, patch_maps
     from mmssl.evaluation import plots
-    from mmssl.evaluation.patches import match_patches, unit_features
+    from mmssl.evaluation.patches import foreground, match_patches, unit_features
     from mmssl.evaluation.views import to_image
     from mmssl.utils.errors import ConfigError
     if not args.images and not args.idx:
@@ -54,7 +62,8 @@ def main():
             if not (0 <= x < width and 0 <= y < height):
                 raise ConfigError(f'--points {x},{y} is outside the first image of {width} x {height} pixels')
         patches = [(y * rows // height, x * columns // width) for x, y in args.points]
-    matches = match_patches(first, second, patches, args.count, args.seed)
+    masks = foreground(maps, args.foreground) if args.foreground else None
+    matches = match_patches(first, second, patches, args.count, args.seed, masks)
     tiles = [plots.Tile(image, name) for image, name in zip(images, names)]
     title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
     pairs = [(match.first, match.second, match.mutual) for match in matches]

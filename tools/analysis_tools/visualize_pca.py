@@ -30,12 +30,12 @@ def main():
 
     from mmssl.apis.pictures import open_images, open_model, patch_maps
     from mmssl.evaluation import plots
-    from mmssl.evaluation.patches import component_colours, foreground, magnified
+    from mmssl.evaluation.patches import component_colours, foreground, magnified, unit_features
     from mmssl.evaluation.views import to_image
     cfg, model = open_model(args, ('backbone', ))
     names, img, norm = open_images(args, cfg, model)
     img = img[0] if isinstance(img, list) else img  # of several views the first, of image and mask the image
-    maps = patch_maps(model, img, args.layer)
+    maps = unit_features(patch_maps(model, img, args.layer))
     masks = foreground(maps, args.foreground) if args.foreground else None
     colours = component_colours(maps, masks, common=not args.per_image)
     samples = []
