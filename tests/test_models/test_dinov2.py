@@ -83,7 +83,8 @@ def one_rank(rank, world_size):
     for size in (3, 1):
         z = random_features(2 * size, 4)[rank * size:(rank + 1) * size].requires_grad_()
         loss = koleo(z)
-        results[size] = loss.detach(), torch.autograd.grad(loss, z)[0]
+        results[size] = loss.detach(), torch.autograd.grad(loss, z)[0], koleo(
+            z.detach(), per_process=True) if size > 1 else None
     return results
 
 
@@ -96,6 +97,8 @@ def test_two_processes_equal_one(run_distributed):
         # each process has the gradient of the sum of both losses, of which DDP takes the mean
         got = torch.cat([rank[size][1] for rank in ranks]) / 2
         torch.testing.assert_close(got, torch.autograd.grad(loss, z)[0])
+    for half, rank in zip(random_features(6, 4).split(3), ranks):  # as published, each process for itself
+        torch.testing.assert_close(rank[3][2], koleo(half))
 
 
 def naive_sinkhorn(scores, temperature):
@@ -316,3 +319,12 @@ def test_a_teacher_that_is_in_the_file_stays(tmp_path):
     for key in report.matched:
         assert later.state_dict()[key].equal(state[key]), key
     assert all(a.equal(b) for a, b in zip(later.patch_neck.parameters(), later.teacher[2].parameters()))
+
+
+def test_no_patch_is_masked():
+    """The losses stay numbers, and every parameter has a gradient, which DDP waits for."""
+    model = tiny.build('DINOv2', masks=dict(probability=0.))
+    out = model.train_step(tiny.batch('DINOv2'))
+    out['loss'].backward()
+    assert out['loss'].isfinite() and out['log_vars']['patch_loss'] == 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
