@@ -278,7 +278,7 @@ def convert_file(path,
         source, target, config, num_heads, bgr2rgb, size: See convert_weights.
         check (bool): Compare the outputs of the networks first, that of the file with all its weights.
         tolerance (float): Largest difference of them, over the largest output, that passes.
-        state_dict_key_name (str, optional): See read_weights.
+        state_dict_key_name (str, optional): See read_weights. By default '' for the source 'training'.
         skip_layers, remove_prefix, append_prefix: See rename_weights.
         teacher (bool): Of a training of ours, the moving averages of backbone and neck; see teacher_weights.
 
@@ -287,6 +287,8 @@ def convert_file(path,
     """
     check_output(output, target)
     check_other_file(path, output)
+    if source == 'training' and state_dict_key_name is None:
+        state_dict_key_name = ''  # all that the file holds
     place, given = find_weights(path, state_dict_key_name)
     if teacher:
         given = teacher_weights(given, str(path))

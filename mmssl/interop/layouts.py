@@ -211,12 +211,12 @@ _TIMM_GATED = tuple((row[0].replace('ffn.layers.0.0', 'ffn.w12').replace('ffn.la
 _TIMM_REGISTERS = (('backbone.register_tokens', 'reg_token'), )
 
 
-def _dino_head(name, neck='neck.', last='last_layer'):
+def _dino_head(name, neck='neck.'):
     """Rows of a head of DINO: a list of layers, without batch norms and with them, and prototypes with a length."""
     layers = [(f'{neck}fc{i}.{{p}}', f'{name}mlp.{2 * i}.{{p}}') for i in range(5)]
     normed = [(f'{neck}{part}{i}.{{p}}', f'{name}mlp.{3 * i + place}.{{p}}')
               for i in range(5) for place, part in enumerate(('fc', 'bn'))]  # yapf: disable
-    prototypes = ((f'{neck}last_layer.weight_{{p}}', f'{name}{last}.weight_{{p}}'), )
+    prototypes = ((f'{neck}last_layer.weight_{{p}}', f'{name}last_layer.weight_{{p}}'), )
     return tuple(tuple(rows) + prototypes for rows in (layers, normed))
 
 
@@ -309,7 +309,9 @@ _SEQUENTIAL_RESNET = (
     ('backbone.bn1.{p}', '1.{p}'),
     *(('backbone.' + name, name.replace('layer{s}', '{s+3}')) for name in RESNET_STAGES))  # yapf: disable
 _PREFIXED = {
-    family: _same(family, 'backbone.') + (('neck.{*}', 'neck.{*}'), ('head.{*}', 'head.{*}'))
+    family:
+    _same(family, 'backbone.') + tuple((f'{part}.{{*}}', f'{part}.{{*}}')
+                                       for part in ('teacher', 'patch_neck', 'neck', 'head'))
     for family in OURS
 }
 
@@ -329,6 +331,35 @@ _DINO_MORE = (
     ('backbone.mask_token', 'mask_token', _ROW),
     ('backbone.mask_token', 'masked_embed', _ROW))  # iBOT's  # yapf: disable
 _DINO = dict(vit=_TIMM_VIT + _TIMM_SCALE + _DINO_MORE, resnet=_PLAIN_RESNET)
+# What trainings of DINO, iBOT and DINOv2 hold: theirs, and ours of the backbone, the projector and that of patches
+_BOTH = (('student.', 'backbone.', 'neck.', 'patch_neck.'), ('teacher.', 'teacher.0.', 'teacher.1.', 'teacher.2.'))
+_CENTRE = (lambda centre: centre[0], lambda centre: centre[None])  # of patches 1 x 1 x K there, 1 x K here
+
+
+def _dino_training(rows, normed):
+    """Rows of a student and a teacher, with heads that have batch norms or none, and of the centres."""
+    found = [('head.targets.center', f'{loss}.center') for loss in ('dino_loss', 'ibot_loss')]
+    found += [('head.patch_targets.center', name, _CENTRE) for name in ('ibot_patch_loss.center', 'ibot_loss.center2')]
+    for part, backbone, neck, patches in _BOTH:
+        found += [(row[0].replace('backbone.', backbone, 1), f'{part}backbone.{row[1]}', *row[2:]) for row in rows]
+        for name, own in (('head.', neck), ('dino_head.', neck), ('ibot_head.', patches)):
+            found += _dino_head(part + name, own)[normed]
+        found.append((f'{neck}patch_last_layer.weight_{{p}}', f'{part}head.last_layer2.weight_{{p}}'))
+    return tuple(found)
+
+
+def _jepa_training():
+    """Rows of what trainings of MSN and I-JEPA hold."""
+    found = [('head.prototypes', 'prototypes')]
+    for part, backbone, neck, _ in _BOTH:
+        theirs = dict(student='encoder.', teacher='target_encoder.')[part[:-1]]
+        found += [(row[0].replace('backbone.', backbone, 1), theirs + row[1]) for row in _TIMM_VIT]
+        found += [(f'{neck}{name}{{i}}.{{p}}', f'{theirs}fc.{name}{{i+1}}.{{p}}') for name in ('fc', 'bn')]
+    return (*found, ('neck.mask_token', 'predictor.mask_token'), ('neck.embed.{p}', 'predictor.predictor_embed.{p}'),
+            *_zip('neck.layers.{i}.', VIT_BLOCK, _TIMM_BLOCK, 'predictor.predictor_blocks.{i}.'),
+            ('neck.ln1.{p}', 'predictor.predictor_norm.{p}'), ('neck.proj.{p}', 'predictor.predictor_proj.{p}'))
+
+
 _CHUNKS = r'(?<=blocks\.)\d+\.(?=\d+\.)'  # of DINOv2, in which a block keeps its number
 
 _HUGGINGFACE_HEADS = r'classifier\.|pooler\.|decoder\.|.*mask_token$'
@@ -399,6 +430,14 @@ LAYOUTS = (
              left_out=r'(?!{prefix})|{prefix}(?!backbone\.)', mark=_CHUNKS)
       for family, rows in _DINO.items() for name in ('head.', 'dino_head.') for head in _dino_head(name)),
     Layout('msn', 'vit', _TIMM_VIT, left_out=r'fc\.|pred\.'),
+    # both networks of a training with all that ours of the same method has a place for; only where it is asked for
+    *(Layout('training', family, _dino_training(rows, normed), prefixes=('', 'model.'),
+             left_out=r'(?!{prefix}(student|teacher)\.)|{prefix}(student|teacher)\.(module\.)?(?!backbone\.)',
+             mark=_CHUNKS + r'|(?<=student\.)module\.|(?<=teacher\.)module\.')
+      for family, rows in _DINO.items() for normed in (0, 1)),
+    Layout('training', 'vit', _jepa_training(), mark=r'module\.',
+           left_out=r'(?!(target_)?encoder\.|predictor\.)|(target_)?encoder\.(module\.)?(fc|pred)\.'
+           r'|.*predictor_pos_embed$'),
     Layout('sequential', 'resnet', _SEQUENTIAL_RESNET, prefixes=('', 'backbone.', 'encoder.', 'features.', 'model.'),
            left_out=r'(?!{prefix})|(.*\.)?(9|10|fc)\.(weight|bias)$'),
     Layout('mocov3', 'vit', _TIMM_VIT, prefixes=('base_encoder.', ),
@@ -410,8 +449,8 @@ LAYOUTS = (
            left_out=r'decoder\.|' + _SWIN_TABLES),
 )  # yapf: disable
 # The originals of these are read only: what their training holds besides the network is not made up here.
-READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'msn', 'simmim',
-             'vissl', 'rotnet', 'deepcluster')
+READ_ONLY = ('openselfsup', 'dino', 'caffe2', 'moco', 'swav', 'barlowtwins', 'simsiam', 'mocov3', 'msn', 'training',
+             'simmim', 'vissl', 'rotnet', 'deepcluster')
 
 
 def layout_names():
@@ -451,7 +490,7 @@ def guess_layout(weights, name=None):
     """
     scores = {}
     for layout in LAYOUTS:
-        if name not in (None, layout.name):
+        if name not in (None, layout.name) or name is None and layout.name == 'training':
             continue
         renamed = to_ours(weights, layout, check=False)
         if any(key.startswith('backbone.') for key in renamed.weights) and _gates_fit(renamed.weights):

@@ -354,6 +354,18 @@ def dino_vit(cfg, weights):
     return 'ViT of DINO as a function', forward
 
 
+def _student(cfg, weights):
+    """The network that a training of DINO, iBOT, DINOv2, MSN or I-JEPA trains; there are others in it."""
+    part = next(part for part in ('student.backbone.', 'encoder.') if any(key.startswith(part) for key in weights))
+    weights = {key.removeprefix(part): value for key, value in weights.items() if key.startswith(part)}
+    if cfg['type'] != 'VisionTransformer':
+        return _torchvision_resnet(cfg, weights)
+    return (dino_vit if part == 'student.backbone.' else _timm_vit)(cfg, {
+        key: value
+        for key, value in weights.items() if not key.startswith('fc.')
+    })
+
+
 def _dino_resnet(cfg, weights):
     return _torchvision_resnet(cfg, {key.removeprefix('backbone.'): value for key, value in weights.items()
                                      if not key.startswith('head.')})  # yapf: disable
@@ -555,6 +567,7 @@ _MAKERS = {
                                                    'simsiam', 'mocov3', 'vissl')], _torchvision_resnet),
     ('dino', 'resnet'): _dino_resnet,
     ('dino', 'vit'): dino_vit,
+    **dict.fromkeys([('training', 'resnet'), ('training', 'vit')], _student),
     ('sequential', 'resnet'): _sequential_resnet,
     ('torchvision', 'regnet'): _torchvision_regnet,
     ('timm', 'regnet'): _timm_regnet,

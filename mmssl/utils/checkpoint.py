@@ -268,10 +268,13 @@ def teacher_weights(weights, source='the given weights'):
         for prefix in (f'{part}.0.', f'{part}.'):  # a sequence of backbone and neck, or a backbone (CAE)
             names = {key.removeprefix(prefix) for key in weights if key.startswith(prefix)}
             if part != 'backbone' and inside and inside <= names:
+                places = {prefix: 'backbone.', f'{part}.1.': 'neck.', f'{part}.2.': 'patch_neck.'}
                 return {
-                    re.sub(rf'^{re.escape(prefix)}', 'backbone.', key).replace(f'{part}.1.', 'neck.'): value
-                    for key, value in weights.items() if not key.startswith(('backbone.', 'neck.'))
-                }
+                    **{key: value for key, value in weights.items()
+                       if not key.startswith((f'{part}.', *places.values()))},
+                    **{own + key.removeprefix(place): value for place, own in places.items()
+                       for key, value in weights.items() if key.startswith(place)}
+                }  # yapf: disable
     raise CheckpointError(f'{source} has no moving average of the backbone, a teacher; its parts are '
                           f'{", ".join(dict.fromkeys(key.partition(".")[0] for key in weights))}')
 
