@@ -1,7 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """iBOT on digits: two large and four small crops, 256 prototypes; of half of the large crops some patches are hidden.
 
-As for DINO, a batch norm tells the projections of a new network apart.
+As for DINO, a batch norm tells the projections of a new network apart; it sees the patches as well, which outnumber the
+class tokens, and this one learns little.
 """
 _base_ = '_vit.py'
 
