@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A training step of MAE against the same network made of timm's blocks, and against mask ratios."""
 import contextlib
+import time
 from functools import partial
 
 import torch
@@ -109,7 +110,8 @@ def run(size='small',
         mask_ratios=(0.75, ),
         bfloat16=False,
         rounds=5,
-        decoder=(512, 8, 16)):
+        decoder=(512, 8, 16),
+        clock=time.perf_counter):
     """Time training steps by turns.
 
     Args:
@@ -120,6 +122,7 @@ def run(size='small',
         bfloat16 (bool): Autocast.
         rounds (int): Timed steps of each.
         decoder (tuple[int]): Dimension, layers and heads of the decoder.
+        clock (callable): See Stopwatch.
 
     Returns:
         dict[str, float]: Median seconds of a step, of 'timm <ratio>' and of 'mmssl <ratio>' for each ratio.
@@ -137,4 +140,4 @@ def run(size='small',
             counts = [sum(p.numel() for p in model.parameters()) for model in (ours, theirs)]
             assert counts[0] == counts[1], counts
         steps[f'mmssl {ratio}'] = training_step(ours, img, lambda model: model(img)['loss'], dtype)
-    return interleaved(steps, rounds, device)
+    return interleaved(steps, rounds, device, clock)

@@ -3,6 +3,7 @@
 of the backbone a crop."""
 import contextlib
 import copy
+import time
 from functools import partial
 
 import torch
@@ -170,7 +171,8 @@ def run(size='small',
         rounds=5,
         drop_path=0.1,
         head=HEAD,
-        variants=('plain', 'mmssl', 'pass a crop')):
+        variants=('plain', 'mmssl', 'pass a crop'),
+        clock=time.perf_counter):
     """Time training steps by turns.
 
     Args:
@@ -183,6 +185,7 @@ def run(size='small',
         drop_path (float): Of the student's last layer.
         head (dict): `hidden`, `bottleneck` and `prototypes`.
         variants (Sequence[str]): 'plain', 'mmssl' and 'pass a crop'.
+        clock (callable): See Stopwatch.
 
     Returns:
         dict[str, float]: Median seconds of a step, by variant.
@@ -207,4 +210,4 @@ def run(size='small',
                 model.__class__ = PassACrop
             steps[name] = our_step(model, crops, autocast)
     del ours
-    return interleaved(steps, rounds, device)
+    return interleaved(steps, rounds, device, clock)

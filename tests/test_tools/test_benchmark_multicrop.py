@@ -63,6 +63,7 @@ def test_all_steps_are_the_same():
 
 def test_the_tool(call_tool, tmp_path):
     args = ['--size', 'tiny', '--batch-size', 1, '--large', 2, 32, '--small', 1, 16, '--prototypes', 16, '--iters', 1]
+    args += ['--processor-time']
     done = call_tool('tools/analysis_tools/benchmark_multicrop.py', *args, '--out', tmp_path / 'out.json')
     found = json.loads((tmp_path / 'out.json').read_text())
     assert list(found['seconds']) == ['plain', 'mmssl', 'pass a crop']

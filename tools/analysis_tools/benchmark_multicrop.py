@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Time training steps of DINO with many crops on noise: ours, the same on timm's blocks, ours with a pass a crop."""
 import argparse
+import time
 
 from mmssl.utils.misc import run_tool
 
@@ -17,6 +18,8 @@ def parse_args():
     parser.add_argument('--bfloat16', action='store_true', help='under autocast')
     parser.add_argument('--iters', type=int, default=5, help='timed steps of each, 5 by default')
     parser.add_argument('--threads', type=int, help='threads of torch on the CPU')
+    parser.add_argument(
+        '--processor-time', action='store_true', help='of this program alone, where others run on the same CPU')
     parser.add_argument('--out', metavar='FILE.json', help='write the figures to this file')
     args = parser.parse_args()
     if min(args.batch_size, args.iters, args.prototypes) < 1:
@@ -30,6 +33,7 @@ def parse_args():
 
 def main():
     args = parse_args()
+    clock = time.process_time if args.processor_time else time.perf_counter
     import torch
 
     from mmssl.benchmarks import multicrop
@@ -38,7 +42,8 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     head = dict(multicrop.HEAD, prototypes=args.prototypes)
-    seconds = multicrop.run(args.size, args.batch_size, args.large, args.small, args.bfloat16, args.iters, head=head)
+    seconds = multicrop.run(
+        args.size, args.batch_size, args.large, args.small, args.bfloat16, args.iters, head=head, clock=clock)
     print(f'DINO, ViT-{args.size}/16, {args.large[0]} x {args.large[1]} px and {args.small[0]} x {args.small[1]} px, '
           f'batch {args.batch_size}, {args.prototypes} prototypes, {"bfloat16" if args.bfloat16 else "float32"}, '
           f'{default_device().type}, torch {torch.__version__}, {torch.get_num_threads()} threads\n')
