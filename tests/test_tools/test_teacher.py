@@ -5,6 +5,7 @@ import torch
 
 from mmssl.apis.inference import pretrained_model
 from mmssl.evaluation.stored_features import load_features
+from mmssl.interop.conversion import convert_file
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmssl.utils.config import load_config
@@ -80,3 +81,12 @@ def test_backbone_file_of_the_teacher(trained, tmp_path, call_tool):
     found = read_checkpoint(tmp_path / 'teacher.pth')['state_dict']
     expected = model.teacher[0].state_dict()
     assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_conversion_of_the_teacher(trained, tmp_path):
+    folder, model = trained
+    convert_file(folder / 'dino.pth', tmp_path / 'ours.pth', teacher=True)
+    found = read_checkpoint(tmp_path / 'ours.pth')['state_dict']
+    for name, part in zip(('backbone', 'neck'), model.teacher):
+        assert all(torch.equal(found[f'{name}.{key}'], value) for key, value in part.state_dict().items())
+    assert not any(key.startswith('teacher.') for key in found)
