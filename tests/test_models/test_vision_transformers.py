@@ -136,10 +136,10 @@ def test_the_giant_of_dinov2():
                 img_size=518,
                 ffn='swiglu',
                 init_values=1e-5,
-                drop_path_rate=0.4,
+                layer_cfgs=dict(drop_path_rate=0.4),
                 drop_path_subset=True))
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in theirs.parameters()) > 1.1e9
-    assert all(layer.drop_path_subset for layer in model.layers)
+    assert all(layer.drop_path_subset and layer.drop_path.drop_prob == 0.4 for layer in model.layers)
 
 
 def test_other_architectures():

@@ -19,7 +19,7 @@ model = dict(
         # positions of 37 x 37 patches, as published, which are interpolated for each crop
         img_size=518,
         patch_size=14,
-        drop_path_rate=0.1,
+        layer_cfgs=dict(drop_path_rate=0.1),
         drop_path_subset=False,
         init_cfg=dict(type='Pretrained', checkpoint='dinov2_vits14.pth')),
     neck=dict(out_channels=8192, norm_last_layer=True),

@@ -18,7 +18,7 @@ _base_ = [
 
 model = dict(
     base_momentum=0.994,
-    backbone=dict(patch_size=14, drop_path_rate=0.4),
+    backbone=dict(patch_size=14, layer_cfgs=dict(drop_path_rate=0.4)),
     # class tokens and patches have a projector each
     neck=dict(
         _delete_=True,

@@ -12,7 +12,7 @@ _base_ = 'dinov2_vit-large-p16_32xb64-mcrop-2-8-coslr-200e_in1k.py'
 model = dict(
     # a small batch moves the student more at random
     base_momentum=0.998,
-    backbone=dict(arch='deit-small', drop_path_rate=0.1, drop_path_subset=False),
+    backbone=dict(arch='deit-small', layer_cfgs=dict(drop_path_rate=0.1), drop_path_subset=False),
     neck=dict(out_channels=16384))
 
 data = dict(samples_per_gpu=128)

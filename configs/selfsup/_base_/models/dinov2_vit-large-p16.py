@@ -10,7 +10,7 @@ model = dict(
         patch_size=16,
         with_mask_token=True,
         init_values=1e-5,
-        drop_path_rate=0.3,
+        layer_cfgs=dict(drop_path_rate=0.3),  # the same in all layers, as published
         drop_path_subset=True),
     neck=dict(type='IBOTNeck', out_channels=65536, norm_last_layer=False),
     head=dict(type='IBOTHead', teacher_temp=0.04, patch_teacher_temp=0.04, student_temp=0.1),
