@@ -581,9 +581,10 @@ VIEWS.update(
 MODELS['dinov2'] = (
     'type=DINOv2; base_momentum=0.992; koleo_weight=0.1; backbone.type=DINOViT; backbone.arch=large; '
     'backbone.img_size=224; backbone.patch_size=16; backbone.with_mask_token=True; backbone.init_values=1e-05; '
-    'backbone.layer_cfgs.drop_path_rate=0.3; backbone.drop_path_subset=True; neck.type=IBOTNeck; neck.out_channels=65536; '
-    'neck.norm_last_layer=False; head.type=IBOTHead; head.teacher_temp=0.04; head.patch_teacher_temp=0.04; '
-    'head.student_temp=0.1; masks.ratio=[0.1, 0.5]; masks.probability=0.5; masks.stratified=True; masks.min_patches=4')
+    'backbone.layer_cfgs.drop_path_rate=0.3; backbone.drop_path_subset=True; neck.type=IBOTNeck; '
+    'neck.out_channels=65536; neck.norm_last_layer=False; head.type=IBOTHead; head.teacher_temp=0.04; '
+    'head.patch_teacher_temp=0.04; head.student_temp=0.1; masks.ratio=[0.1, 0.5]; '
+    'masks.probability=0.5; masks.stratified=True; masks.min_patches=4')
 ADAMW_COSINE = MAE_COSINE.replace('min_lr=0.0', 'min_lr={}').replace('iters=40', 'iters=10')
 DINO_ADAMW = ('type=AdamW; lr=0.002; weight_decay=0.04; '
               r'paramwise_options.(bn|ln|gn)(\d+)?.(weight|bias).weight_decay=0.0; '

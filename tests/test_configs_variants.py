@@ -140,8 +140,9 @@ TABLE.update({
      'model.gram.interval=10000; model.gram.updates=3; optimizer.lr=0.0005657; lr_config.warmup_iters=1; '
      'custom_hooks.0.end_momentum=0.999; runner.max_epochs=80'),
     'dinov2/dinov2_vit-small-p16_1xb128-mcrop-2-8-coslr-100e':
-    (DINOV2, "model.base_momentum=0.998; model.backbone.arch='deit-small'; model.backbone.layer_cfgs.drop_path_rate=0.1; "
-     'model.backbone.drop_path_subset=False; model.neck.out_channels=16384; data.samples_per_gpu=128; '
+    (DINOV2, "model.base_momentum=0.998; model.backbone.arch='deit-small'; "
+     'model.backbone.layer_cfgs.drop_path_rate=0.1; model.backbone.drop_path_subset=False; '
+     'model.neck.out_channels=16384; data.samples_per_gpu=128; '
      "optimizer.lr=0.001; lr_config.warmup_iters=10; optimizer_config.frozen_layers_cfg.last_layer='1 epoch'; "
      "custom_hooks.1.epochs=30; custom_hooks.2.epochs=30; runner.max_epochs=100; amp.dtype='bfloat16'"),
 })

@@ -150,6 +150,30 @@ def test_projector():
     assert 0.01 < neck.last_layer.weight_v.std() < 0.03  # others had 0.2
 
 
+def test_step_by_step():
+    """The student sees all views, the teacher, which is another network by then, the large ones."""
+    model = tiny.build(
+        'DINO',
+        backbone=dict(tiny.VIT, type='DINOViT'),
+        neck=dict(tiny.CONFIGS['DINO']['neck'], vit_backbone=True, with_avg_pool=False)).double()
+    with torch.no_grad():
+        for parameter in model.teacher.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    img = [view.double() for view in tiny.batch('DINO', 3)['img']]
+    large = sum(view.shape == img[0].shape for view in img)
+    assert 1 < large < len(img)
+    backbone, neck = model.teacher
+    student = torch.stack([model.neck(model.backbone(view))[0] for view in img])
+    teacher = torch.stack([neck(backbone(view))[0] for view in img[:large]])
+    expected = naive_loss(student, teacher.detach(), torch.zeros(1, 12), 0.04, 0.1)
+    loss = model(img)['loss']
+    torch.testing.assert_close(loss, expected)
+    parameters = [*model.backbone.parameters(), *model.neck.parameters()]
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    for got, want in zip(*(torch.autograd.grad(value, parameters) for value in (loss, expected))):
+        torch.testing.assert_close(got, want)
+
+
 def test_teacher_drops_no_paths_and_keeps_its_statistics():
     vit = build_backbone(dict(tiny.VIT, type='DINOViT', drop_path_rate=0.5))
     rates = [m.drop_prob for m in vit.modules() if type(m).__name__ == 'DropPath']
@@ -196,6 +220,20 @@ def test_no_teacher_drops_paths(cfg, size):
     x = torch.randn(4, 3, size, size)
     assert not student(x)[-1].equal(student(x)[-1])
     assert teacher(x)[-1].equal(teacher(x)[-1])
+
+
+@pytest.mark.parametrize('name', ['DINO', 'IBOT', 'DINOv2', 'MSN', 'IJEPA'])
+def test_each_teacher_is_built_without_dropped_paths(name):
+    vit = dict(tiny.CONFIGS[name]['backbone'])
+    if vit['type'] == 'ResNet':
+        vit = dict(tiny.VIT, type='DINOViT')
+    model = tiny.build(name, backbone=dict(vit, drop_path_rate=0.5))
+    rates = {
+        part: [m.drop_prob for m in module.modules() if type(m).__name__ == 'DropPath']
+        for part, module in model.named_children()
+    }
+    assert max(rates['backbone']) == 0.5 and rates['teacher'] and not any(rates['teacher'])
+    assert not any(rates.get('gram_teacher', []))
 
 
 def test_published_initialisation():
