@@ -78,6 +78,8 @@ def test_targets_by_sinkhorn():
     assert not head.state_dict()
     with pytest.raises(ValueError, match="targets is 'centering' or 'sinkhorn', got 'softmax'"):
         DINOHead(6, targets='softmax')
+    with pytest.raises(ValueError, match="'sinkhorn' has no centre: leave center_momentum out, got 0.5"):
+        DINOHead(6, targets='sinkhorn', center_momentum=0.5)
 
 
 def test_collapse_shows_as_entropy():

@@ -23,7 +23,7 @@ class DINOHead(BaseModule):
         in_channels (int): Number of prototypes.
         teacher_temp (float): Divides the teacher's scores. ScheduleHook may raise it (target='head.teacher_temp').
         student_temp (float): Divides the student's scores.
-        center_momentum (float): Share of the centre that stays in an iteration.
+        center_momentum (float): Share of the centre that stays in an iteration, with targets='centering'.
         targets (str): 'centering' or 'sinkhorn'.
 
     Attributes:

@@ -92,14 +92,16 @@ def build_targets(kind, num, center_momentum=0.9):
     Args:
         kind (str): 'centering' or 'sinkhorn'.
         num (int): Number of prototypes.
-        center_momentum (float): Of centering.
+        center_momentum (float): Of centering; Sinkhorn has no centre.
 
     Returns:
         Centering | SinkhornKnopp: Called with scores and a temperature.
 
     Raises:
-        ValueError: Another name.
+        ValueError: Another name, or another momentum than the default where there is no centre.
     """
     if kind not in ('centering', 'sinkhorn'):
         raise ValueError(f"targets is 'centering' or 'sinkhorn', got {kind!r}")
+    if kind == 'sinkhorn' and center_momentum != 0.9:
+        raise ValueError(f"targets='sinkhorn' has no centre: leave center_momentum out, got {center_momentum!r}")
     return Centering(num, center_momentum) if kind == 'centering' else SinkhornKnopp()
