@@ -101,9 +101,15 @@ TABLE.update({
     (LEJEPA, 'model.backbone.type=ResNet; model.backbone.depth=50; model.backbone.out_indices=[4]; '
      'model.backbone.norm_cfg.type=SyncBN; model.neck.with_avg_pool=True; model.neck.vit_backbone=False; '
      'optimizer.weight_decay=0.0005'),
+    'dino/dino_resnet50_8xb64-mcrop-2-8-coslr-100e':
+    (DINO, 'model.backbone.type=ResNet; model.backbone.depth=50; model.backbone.out_indices=[4]; '
+     'model.backbone.norm_cfg.type=SyncBN; model.neck.norm_last_layer=True; model.neck.with_avg_pool=True; '
+     f"model.neck.vit_backbone=False; {LARGE}scale=(0.14, 1.0); {LARGE.replace('0.0', '1.0')}scale=(0.14, 1.0); "
+     f"{LARGE.replace('0.0', '2.0')}scale=(0.05, 0.14); optimizer.type='SGD'; optimizer.lr=0.06; "
+     'optimizer.momentum=0.9; optimizer.weight_decay=0.0001; runner.max_epochs=100'),
     'dino/dino_vit-small-p16_8xb64-mcrop-2-8-coslr-100e':
     (DINO, "custom_hooks.1.target='optimizer.weight_decay'; custom_hooks.1.end=0.4; custom_hooks.1.mode='cosine'; "
-     'optimizer.lr=0.001; runner.max_epochs=100'),
+     'optimizer.lr=0.001; runner.max_epochs=100; model.neck.norm_last_layer=True'),
     'dino/dino_vit-base-p16_32xb32-mcrop-2-8-coslr-400e':
     (DINO, "model.backbone.arch='deit-base'; model.neck.norm_last_layer=True; data.samples_per_gpu=32; "
      "optimizer_config.grad_clip.max_norm=0.3; optimizer_config.frozen_layers_cfg.last_layer='3 epochs'; "

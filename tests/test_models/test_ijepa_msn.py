@@ -250,6 +250,10 @@ def test_msn_in_half_precision(dtype):
         out = head(anchors, whole)
     expected = head(anchors.float(), whole.float())
     assert all(out[name].dtype == torch.float32 and out[name].equal(expected[name]) for name in expected)
+    scores, targets = random(2, 3, 7).to(dtype), head.targets(whole[:3])
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        got = masked_siamese(scores, targets, head.log_prior)
+    assert all(a.equal(b) for a, b in zip(got, masked_siamese(scores.float(), targets, head.log_prior)))
 
 
 def test_msn_step_by_step():

@@ -8,7 +8,8 @@ Known:    not trained with mmssl yet; the authors published for such a training 
 """
 _base_ = 'dino_vit-small-p16_16xb64-mcrop-2-8-coslr-300e_in1k.py'
 
-# the temperature of the teacher stays, which is the authors' default
+# the lengths of the prototypes and the temperature of the teacher stay, which is the authors' default
+model = dict(neck=dict(norm_last_layer=True))
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
     dict(type='ScheduleHook', target='optimizer.weight_decay', start=0.04, end=0.4, mode='cosine'),
