@@ -137,6 +137,33 @@ def test_nnclr():
     torch.testing.assert_close(*(torch.autograd.grad(value, z, retain_graph=True)[0] for value in (got, want)))
 
 
+def test_nnclr_step_by_step():
+    """The neighbour of one view is told by the prediction of the other one, both ways."""
+    model, data = tiny.build('NNCLR').double(), [view.double() for view in tiny.batch('NNCLR')['img']]
+    z = [model.neck(model.backbone(view))[0] for view in data]
+    neighbours = [nearest_keys(torch.nn.functional.normalize(x.detach(), dim=1), model.queue) for x in z]
+    expected = (model.head(z[1], neighbours[0]) + model.head(z[0], neighbours[1])) / 2
+    loss = model(data)['loss']
+    torch.testing.assert_close(loss, expected)
+    parameters = list(model.parameters())
+    for got, want in zip(*(torch.autograd.grad(value, parameters) for value in (loss, expected))):
+        torch.testing.assert_close(got, want)
+
+
+def test_lejepa_step_by_step():
+    """All views go through the network; the mean is that of the large ones."""
+    model, img = tiny.build('LeJEPA').double().eval(), [view.double() for view in tiny.batch('LeJEPA')['img']]
+    large = sum(view.shape == img[0].shape for view in img)
+    assert 1 < large < len(img)
+    z = torch.stack([model.neck(model.backbone(view))[0] for view in img])
+    torch.manual_seed(1)
+    expected = model.head(z, large)
+    torch.manual_seed(1)
+    out = model(img)
+    for name in expected:
+        torch.testing.assert_close(out[name], expected[name])
+
+
 def test_nnclr_queue_holds_unit_vectors_of_first_views():
     """Pitfalls: a queue that is not normalised collapses, one that is no buffer is lost with the checkpoint."""
     model, data = tiny.build('NNCLR'), tiny.batch('NNCLR')
