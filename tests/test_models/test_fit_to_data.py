@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import tiny
 import torch
 
 from mmssl.models import build_algorithm
@@ -139,3 +140,15 @@ def test_a_head_behind_pooling_has_the_width_of_the_trunk():
     # a default stays where the config says nothing, as in MMSelfSup
     del cfg['head']['in_channels']
     assert build_algorithm(cfg).head.fc_cls.in_features == 2048
+
+
+@pytest.mark.parametrize('name', ['MoCo', 'SEED', 'NNCLR', 'ReSSL', 'SimCLR'])
+def test_a_queue_as_long_as_the_data_is_named(name, warnings_of_data):
+    """Pitfall of distillation (LightlyTrain): the queue holds the images that are compared with it."""
+    model = tiny.build(name)
+    for samples in (21, 20):
+        model.fit_to_data(samples=samples, views=None)
+        said = [text for text in warnings_of_data if 'queue_len' in text]
+        assert len(said) == (samples == 20 and name != 'SimCLR')
+    if said:
+        assert said[0].startswith('model.queue_len=20 is not less than the 20 training images') and '5' in said[0]

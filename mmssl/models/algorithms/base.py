@@ -8,6 +8,7 @@ from mmcv.runner import BaseModule
 from torch import nn
 
 from mmssl.utils.errors import Completed, ConfigError, NotOfferedError
+from mmssl.utils.logger import get_root_logger
 from ..builder import HEADS, NECKS, build_backbone, build_head, build_neck
 from ..utils.channels import feature_channels, fill_in_channels, fill_map_channels
 from ..utils.patches import check_mask, patch_grid
@@ -170,7 +171,8 @@ class BaseModel(BaseModule):
     def fit_to_data(self, samples, views=None):
         """Take from the training data what the config leaves out, and see that the rest fits.
 
-        Each part that has a method of this name is asked; so a memory gets its length.
+        Each part that has a method of this name is asked; so a memory gets its length. A queue that is not shorter than
+        the data is warned of.
 
         Args:
             samples (int): Number of distinct training samples.
@@ -180,6 +182,11 @@ class BaseModel(BaseModule):
         Raises:
             ConfigError: The config says something else than the data.
         """
+        length = getattr(self, 'queue_len', None) or 0
+        if length >= samples:
+            get_root_logger().warning(
+                f'model.queue_len={length} is not less than the {samples} training images: an image is compared with '
+                f'its own earlier features. Set a shorter one, such as {max(1, samples // 4)}')
         # memories first: a head may have its length from one, where a wrong number then belongs to the memory
         parts = sorted(list(self.named_modules())[1:], key=lambda item: not item[0].startswith('memory_bank'))
         for name, part in parts:
