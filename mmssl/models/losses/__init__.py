@@ -5,7 +5,7 @@ from .contrastive import (check_several_images, decoupled_info_nce, info_nce, nt
                           supervised_contrastive, unit_vectors, weights_of_hard_pairs)
 from .cosine import negative_cosine
 from .cross_entropy import balanced_weights, cross_entropy, multi_label_cross_entropy
-from .distillation import map_regression, patch_relations, similarity_distillation, soft_cross_entropy
+from .distillation import map_regression, patch_relations, similarity_distillation
 from .gram import gram_anchoring
 from .koleo import koleo
 from .latent import latent_smooth_l1
@@ -26,6 +26,6 @@ __all__ = [
     'in_float32', 'info_nce', 'koleo', 'latent_smooth_l1', 'log_partition', 'map_regression', 'masked_l1', 'masked_mse',
     'masked_patch_prediction', 'masked_siamese', 'multi_label_cross_entropy', 'nce', 'negative_cosine', 'nt_xent',
     'pairs_of_views', 'patch_relations', 'patch_statistics', 'prototype_scores', 'sigreg', 'similarities',
-    'similarity_distillation', 'soft_cross_entropy', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
+    'similarity_distillation', 'supervised_contrastive', 'swapped_prediction', 'unit_vectors',
     'variance_invariance_covariance', 'weights_of_hard_pairs'
 ]

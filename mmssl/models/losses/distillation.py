@@ -7,23 +7,6 @@ from .precision import in_float32
 
 
 @in_float32
-def soft_cross_entropy(student, teacher, student_temp, teacher_temp):
-    """The softmax of the student's similarities is to be that of the teacher's.
-
-    Args:
-        student (Tensor): Similarities, N x K.
-        teacher (Tensor): As many of the teacher; they get no gradient.
-        student_temp (float): Divides the student's similarities.
-        teacher_temp (float): Divides the teacher's.
-
-    Returns:
-        Tensor: Mean cross-entropy over rows, 0-dim.
-    """
-    targets = (teacher.detach() / teacher_temp).softmax(1)
-    return -(targets * (student / student_temp).log_softmax(1)).sum(1).mean()
-
-
-@in_float32
 def similarity_distillation(student, teacher, queue, student_temp=0.2, teacher_temp=1e-4, own=True):
     """The student is to find the same images similar as the teacher (SEED, https://arxiv.org/abs/2101.04731).
 
@@ -48,7 +31,8 @@ def similarity_distillation(student, teacher, queue, student_temp=0.2, teacher_t
         to_queue = x @ queue  # N x K
         return torch.cat([(x * teacher).sum(1, keepdim=True), to_queue], 1) if own else to_queue
 
-    return soft_cross_entropy(similarities_to_all(student), similarities_to_all(teacher), student_temp, teacher_temp)
+    targets = (similarities_to_all(teacher) / teacher_temp).softmax(1)
+    return -(targets * (similarities_to_all(student) / student_temp).log_softmax(1)).sum(1).mean()
 
 
 @in_float32
