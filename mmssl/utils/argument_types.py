@@ -65,7 +65,8 @@ def _fits_one(value, kind):
     if isinstance(value, bool) or name == 'bool':
         return isinstance(value, bool) and name == 'bool'
     if name in ('int', 'float'):
-        return isinstance(value, int) or name == 'float' and isinstance(value, float)
+        # what is no number is unlike itself
+        return isinstance(value, int) or name == 'float' and isinstance(value, float) and value == value
     if name in ('str', 'string', 'dict'):
         return isinstance(value, dict if name == 'dict' else str)
     if name == 'optional':

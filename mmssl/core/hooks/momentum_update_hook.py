@@ -41,6 +41,12 @@ class MomentumUpdateHook(Hook):
             if not hasattr(model, name):
                 raise ConfigError(f'{type(self).__name__} drives a momentum encoder, and {type(model).__name__} has '
                                   f'no {name!r}; take the hook out of custom_hooks')
+        for place, value in {
+                'model.base_momentum': model.base_momentum,
+                f'{type(self).__name__}.end_momentum': self.end_momentum
+        }.items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f'{place} is a share of the momentum encoder, 0 to 1, got {value!r}')
         for hook in runner.hooks:
             interval = getattr(hook, 'update_interval', None)
             if hasattr(hook, 'grad_clip') and interval not in (None, self.update_interval):

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What every algorithm shares."""
 import itertools
+import math
 import re
 
 import torch
@@ -40,6 +41,21 @@ def several_views(img):
         given = f'{len(img)} view' if isinstance(img, (list, tuple)) else 'one tensor'
         raise ConfigError(f'this algorithm compares 2 views of each image or more, the data gives {given}; '
                           'use MultiViewDataset with num_views such as [2], [1, 1] or [2, 4]')
+    return img
+
+
+def large_first(img):
+    """The views of a batch, two or more, of which none is larger than the first: a teacher sees that one.
+
+    Raises:
+        ConfigError: The batch has one view, or small views come first.
+    """
+    sizes = [tuple(view.shape[2:]) for view in several_views(img)]
+    largest = max(sizes, key=math.prod)
+    if math.prod(largest) > math.prod(sizes[0]):
+        first, largest = (' x '.join(map(str, size)) for size in (sizes[0], largest))
+        raise ConfigError(f'large views come first, which a teacher sees: the data gives {first} pixels before '
+                          f'{largest}; change the order of num_views and pipelines')
     return img
 
 

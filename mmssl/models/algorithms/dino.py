@@ -3,7 +3,7 @@
 from mmssl.utils.logger import get_root_logger
 from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import MomentumEncoder
-from .base import BackboneNeckHead, by_size, several_views
+from .base import BackboneNeckHead, by_size, large_first
 
 
 @ALGORITHMS.register_module()
@@ -53,7 +53,7 @@ class DINO(BackboneNeckHead):
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the loss."""
-        sizes = by_size(several_views(img))
+        sizes = by_size(large_first(img))
         # one pass for all views of a size, and one of the projector for all
         student = self.neck([self.backbone(views) for views in sizes])[0].unflatten(0, (len(img), -1))  # V x B x K
         large = len(sizes[0]) // len(img[0])

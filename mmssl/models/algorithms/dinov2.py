@@ -34,8 +34,9 @@ class DINOv2(IBOT):
         init_cfg (dict, optional): Initialisation.
 
     Raises:
-        ConfigError: A negative weight, or an eps that is not positive.
+        ConfigError: A negative weight, an eps that is not positive, or a projector that does not fit.
     """
+    heads = ('IBOTHead', )
     compares_images = True
 
     def __init__(self,
@@ -57,8 +58,15 @@ class DINOv2(IBOT):
             head = Completed(head, patch_channels=patch_neck.get('out_channels'))
         super().__init__(backbone, neck, head, masks, base_momentum, init_cfg)
         self.patch_neck = None
-        if patch_neck is not None:
+        if patch_neck is None:
+            super().check_neck()
+        else:
             self.patch_neck = build_neck(fill_in_channels(patch_neck, feature_channels(self.backbone), NECKS))
+            if getattr(self.neck, 'patch_last_layer', None) is not None:
+                raise ConfigError('model.patch_neck has the prototypes of patches: leave out model.neck.patch_channels')
+            if getattr(self.patch_neck, 'vit_backbone', False):
+                raise ConfigError(
+                    'model.patch_neck takes the vectors of patches as they are: leave out its vit_backbone')
             self.teacher = MomentumEncoder(*self.followed, drop_path=False)
         self.koleo_weight = koleo_weight
         self.koleo_eps = koleo_eps
@@ -73,6 +81,9 @@ class DINOv2(IBOT):
     def followed(self):
         parts = super().followed
         return parts if getattr(self, 'patch_neck', None) is None else (*parts, self.patch_neck)
+
+    def check_neck(self):
+        """Looked at where it is known whether patches have a projector of their own."""
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the losses."""

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What distillations share: a student and its frozen teacher."""
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.registry import check_arguments
 from ..utils.frozen_teacher import FrozenTeacher
 from ..utils.stored_teacher import StoredTeacher
 from .base import BackboneNeckHead
@@ -26,7 +27,9 @@ class Distillation(BackboneNeckHead):
         if not isinstance(teacher, dict) or 'backbone' not in teacher and 'features' not in teacher:
             raise ConfigError('model.teacher is a dict with backbone and checkpoint, or with features, got '
                               f'{teacher!r}')
-        self.teacher = StoredTeacher(**teacher) if 'features' in teacher else FrozenTeacher(**teacher)
+        kind = StoredTeacher if 'features' in teacher else FrozenTeacher
+        check_arguments(kind, teacher, teacher)
+        self.teacher = kind(**teacher)
         self.check_widths()
 
     @property

@@ -3,11 +3,11 @@
 import torch
 
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.registry import check_arguments
+from mmssl.utils.registry import accepted_arguments, check_arguments
 from ..builder import ALGORITHMS
 from ..utils.block_masks import BlockMasks, masked_patches
 from ..utils.patches import patch_grid
-from .base import by_size, several_views
+from .base import by_size, large_first
 from .dino import DINO
 
 
@@ -32,8 +32,9 @@ class IBOT(DINO):
         init_cfg (dict, optional): Initialisation.
 
     Raises:
-        ConfigError: A backbone that cannot mask patches.
+        ConfigError: A backbone that cannot mask patches, or a projector that takes none.
     """
+    heads = ('IBOTHead', )
     loss_names = ('class_loss', 'patch_loss')
 
     def __init__(self, backbone, neck=None, head=None, masks=dict(), base_momentum=0.996, init_cfg=None):
@@ -41,16 +42,23 @@ class IBOT(DINO):
         if getattr(self.backbone, 'mask_token', None) is None:
             raise ConfigError(f'{type(self).__name__} masks patches: model.backbone must be a VisionTransformer with '
                               f'with_mask_token=True, got {type(self.backbone).__name__} without it')
+        self.check_neck()
         check_arguments(BlockMasks, masks)
         self.masks = BlockMasks(**masks)
 
+    def check_neck(self):
+        """See that the projector takes patches besides class tokens."""
+        if 'patches' not in accepted_arguments(self.neck.forward)[0]:
+            raise ConfigError(f'{type(self).__name__}: model.neck projects class tokens and patches, as an IBOTNeck '
+                              f'does; a {type(self.neck).__name__} takes no patches')
+
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the losses."""
-        return self.predict(several_views(img))[0]
+        return self.predict(img)[0]
 
     def predict(self, img):
         """Views to the losses, the large views as one tensor, and the student's features of them."""
-        sizes = by_size(img)
+        sizes = by_size(large_first(img))
         large = len(sizes[0]) // len(img[0])
         grid = patch_grid(*sizes[0].shape[-2:], self.backbone.patch_embed.patch_size)
         masks = self.masks(len(img[0]), large, grid)  # G*B x h x w

@@ -2,7 +2,8 @@
 """I-JEPA."""
 import torch
 
-from mmssl.utils.registry import check_arguments
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.registry import accepted_arguments, check_arguments
 from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import MomentumEncoder
 from ..utils.multiblock_masks import MultiBlockMasks
@@ -27,7 +28,7 @@ class IJEPA(BackboneNeckHead):
         init_cfg (dict, optional): Initialisation.
 
     Raises:
-        ConfigError: The backbone cannot leave out patches.
+        ConfigError: The backbone cannot leave out patches, or the neck is no predictor.
     """
     heads = ('IJEPAHead', )
     momentum_parts = ('teacher', )
@@ -35,6 +36,9 @@ class IJEPA(BackboneNeckHead):
     def __init__(self, backbone, neck=None, head=None, masks=dict(), base_momentum=0.996, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
         check_leaves_out_patches(self.backbone, self)
+        if 'visible' not in accepted_arguments(self.neck.forward)[0]:
+            raise ConfigError('IJEPA: model.neck predicts patches from others, as an IJEPAPredictor does; a '
+                              f'{type(self.neck).__name__} does not')
         check_arguments(MultiBlockMasks, masks)
         self.masks = MultiBlockMasks(**masks)
         self.teacher = MomentumEncoder(self.backbone, drop_path=False)

@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """LeJEPA."""
 from ..builder import ALGORITHMS
-from .base import BackboneNeckHead, by_size, several_views
+from .base import BackboneNeckHead, by_size, large_first
 
 
 @ALGORITHMS.register_module()
@@ -19,7 +19,7 @@ class LeJEPA(BackboneNeckHead):
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W, large ones first, those of one size in a row) to the loss and its terms."""
-        sizes = by_size(several_views(img))
+        sizes = by_size(large_first(img))
         # one pass for all views of a size; the projector's batch norm sees all of them
         z = self.neck([self.backbone(views) for views in sizes])[0]  # VB x D
         return self.head(z.unflatten(0, (len(img), -1)), num_global=len(sizes[0]) // len(img[0]))

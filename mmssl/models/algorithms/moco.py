@@ -3,9 +3,11 @@
 import torch
 
 from mmssl.utils.dist import batch_shuffle_ddp, batch_unshuffle_ddp, concat_all_gather, get_world_size
+from mmssl.utils.errors import ConfigError
 from ..builder import ALGORITHMS
 from ..losses import similarities, unit_vectors
 from ..memories import enqueue, new_queue
+from ..utils.channels import feature_channels
 from ..utils.momentum_encoder import MomentumEncoder
 from ..utils.norm import SplitBatchNorm
 from .base import BackboneNeckHead, two_views
@@ -26,6 +28,9 @@ class MoCo(BackboneNeckHead):
         feat_dim (int): Dimension of the projection.
         momentum (float): Share of the key encoder that stays at an update.
         init_cfg (dict, optional): Initialisation.
+
+    Raises:
+        ConfigError: `feat_dim` is not what the neck gives.
     """
     heads = ('ContrastiveHead', 'DCLHead')
     online_name = 'encoder_q'
@@ -33,6 +38,10 @@ class MoCo(BackboneNeckHead):
 
     def __init__(self, backbone, neck=None, head=None, queue_len=65536, feat_dim=128, momentum=0.999, init_cfg=None):
         super().__init__(backbone, neck, head, init_cfg)
+        own = feature_channels(self.neck)
+        if own not in (None, feat_dim):
+            raise ConfigError(f'the neck gives projections of {own} dimensions, the queue has those of {feat_dim}: set '
+                              f'model.feat_dim={own}')
         self.encoder_k = MomentumEncoder(self.backbone, self.neck)
         self.queue_len = queue_len
         self.momentum = momentum

@@ -2,10 +2,11 @@
 """MSN."""
 from mmssl.utils.errors import ConfigError
 from ..backbones.cae_vit import split_patches
+from ..backbones.vision_transformer import VisionTransformer
 from ..builder import ALGORITHMS
 from ..utils.block_masks import BlockMasks
 from ..utils.patches import check_leaves_out_patches, patch_grid
-from .base import by_size, several_views
+from .base import by_size, large_first
 from .dino import DINO
 
 
@@ -28,7 +29,8 @@ class MSN(DINO):
         init_cfg (dict, optional): Initialisation.
 
     Raises:
-        ConfigError: The backbone cannot leave out patches, or has no class token.
+        ConfigError: The backbone cannot leave out patches, has no class token or masks by itself; or a
+            ratio that is none.
     """
     heads = ('MSNHead', )
     compares_images = True
@@ -45,11 +47,17 @@ class MSN(DINO):
         check_leaves_out_patches(self.backbone, self)
         if self.backbone.cls_token is None:
             raise ConfigError('MSN projects the class token: backbone.with_cls_token must be True')
+        if type(self.backbone).forward is not VisionTransformer.forward:
+            raise ConfigError('MSN leaves out patches by itself and sees small views whole: model.backbone must be a '
+                              f'VisionTransformer or a DINOViT, got {type(self.backbone).__name__}')
+        if not 0 <= mask_ratio < 1:
+            raise ConfigError(
+                f'mask_ratio is the share of patches that is left out, from 0 to below 1, got {mask_ratio}')
         self.masks = BlockMasks([mask_ratio, mask_ratio], probability=1., shape='random', seed=mask_seed)
 
     def forward_train(self, img, **kwargs):
         """Views (list of B x C x H x W: the whole one, masked ones of its size, small ones) to the loss."""
-        whole, *anchors = several_views(img)
+        whole, *anchors = large_first(img)
         # one pass for all views of a size, and one of the projector for all
         features = [self.masked(views, len(whole)) if views.shape[2:] == whole.shape[2:] else self.backbone(views)
                     for views in by_size(anchors)]  # yapf: disable

@@ -121,6 +121,9 @@ class VisionTransformer(BaseModule):
         super().__init__(init_cfg)
         if self.needs_cls_token and not with_cls_token:
             raise ConfigError(f'{type(self).__name__} needs its class token: with_cls_token must be True')
+        if use_window and not with_cls_token:
+            raise ConfigError('a relative position bias is one of the class token too: set use_window=False, or '
+                              'with_cls_token=True')
         if num_registers < 0 or num_registers and use_window:
             raise ConfigError(f'num_registers is 0 or more, and 0 with use_window=True, got {num_registers}')
         self.arch_settings = self._settings(arch)
@@ -142,6 +145,8 @@ class VisionTransformer(BaseModule):
         elif use_window:
             raise ConfigError('positions are rotary (rope) or a bias of the attention (use_window=True), not both')
         else:
+            if 'head_dim' in rope:
+                raise ConfigError(f"rope takes no head_dim, which arch gives; got {rope['head_dim']!r}")
             rope = dict(rope, head_dim=head_dim(self.embed_dims, self.arch_settings['num_heads']))
             check_arguments(RotaryPositions, rope)
             self.rope = RotaryPositions(**rope)
@@ -260,11 +265,15 @@ class VisionTransformer(BaseModule):
             and the grid of patches.
 
         Raises:
-            ConfigError: A mask of other patches, a mask without a mask token, or a mask and visible patches.
+            ConfigError: A mask of other patches, a mask without a mask token, or a mask and visible patches; or visible
+                patches with use_window=True.
         """
         if mask is not None and (self.mask_token is None or visible is not None):
             raise ConfigError('a mask needs with_mask_token=True of the backbone' if visible is
                               None else 'patches are masked or left out, give one of mask and visible')
+        if visible is not None and self.use_window:
+            raise ConfigError('the relative position bias (use_window=True) is one of all patches, and here some are '
+                              'left out: set use_window=False')
         if visible is None:
             tokens, grid = self.patch_embed(img)
         else:

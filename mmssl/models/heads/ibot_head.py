@@ -33,7 +33,7 @@ class IBOTHead(DINOHead):
         if not (patch_teacher_temp > 0 and patch_weight >= 0):
             raise ValueError('patch_teacher_temp must be positive and patch_weight not negative, got '
                              f'patch_teacher_temp={patch_teacher_temp!r}, patch_weight={patch_weight!r}')
-        self.patch_channels = patch_channels or in_channels
+        self.patch_channels = in_channels if patch_channels is None else patch_channels
         self.patch_teacher_temp = patch_teacher_temp
         self.patch_weight = patch_weight
         self.patch_targets = build_targets(

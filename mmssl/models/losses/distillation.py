@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from mmssl.utils.errors import ConfigError
 from .precision import in_float32
 
 
@@ -49,7 +50,13 @@ def patch_relations(student, teacher, temperature=0.07):
     Returns:
         Tensor: Kullback-Leibler divergence of the student's rows from the teacher's, mean over images and places,
         0-dim; 0 where all are equal.
+
+    Raises:
+        ConfigError: There is one place, which has no other to be compared with.
     """
+    if student.shape[2:].numel() < 2:
+        raise ConfigError('the places of an image are compared with each other, and the maps have one place, of '
+                          f'{" x ".join(map(str, student.shape[2:]))}: take larger images or smaller strides')
 
     def rows(x):
         x = F.normalize(x.flatten(2), dim=1)  # N x C x HW

@@ -7,7 +7,7 @@ from mmcv.cnn import build_norm_layer
 from mmcv.runner import BaseModule
 from torch import nn
 
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 from ..builder import NECKS
 from ..utils.channels import check_channels
 from ..utils.position_embedding import build_2d_sincos_position_embedding
@@ -27,6 +27,9 @@ class IJEPAPredictor(BaseModule):
         mlp_ratio (float): Hidden dimension of the MLPs, over embed_dims.
         norm_cfg (dict): Norm.
         init_cfg (dict, optional): Initialisation.
+
+    Raises:
+        ConfigError: A number that makes no network.
     """
     rebuilds = True  # what it gives are no features of the image
 
@@ -41,6 +44,11 @@ class IJEPAPredictor(BaseModule):
         super().__init__(init_cfg)
         if in_channels is None:
             raise ConfigError('IJEPAPredictor: nothing before it tells the dimension of its tokens; set in_channels')
+        for name, value in dict(in_channels=in_channels, num_layers=num_layers, num_heads=num_heads).items():
+            check_integer(value, f'IJEPAPredictor.{name}', 1)
+        if embed_dims < 4 or embed_dims % 4 or mlp_ratio * embed_dims < 1:
+            raise ConfigError('IJEPAPredictor: embed_dims is a multiple of 4 and mlp_ratio above 0, got '
+                              f'embed_dims={embed_dims}, mlp_ratio={mlp_ratio}')
         self.in_channels = self.out_channels = in_channels
         self.embed = nn.Linear(in_channels, embed_dims)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))

@@ -56,6 +56,11 @@ class ProjectionNeck(BaseModule):
     def _vectors(self, x):
         """The maps of a backbone to vectors."""
         x = x[-1]
+        token = isinstance(x, (tuple, list)) and x[-1].dim() == 2
+        if not (token if self.vit_backbone else isinstance(x, torch.Tensor)):
+            wanted = 'pairs of a map and a class token' if self.vit_backbone else 'maps'
+            raise ConfigError(f'{type(self).__name__} with vit_backbone={self.vit_backbone} takes {wanted}, which the '
+                              f'backbone does not give: set vit_backbone={not self.vit_backbone}')
         if self.vit_backbone:
             x = x[-1]
         if self.with_avg_pool and x.dim() == 4:

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A network that others learn from and that does not learn itself."""
+import math
+
 import torch
 from torch import nn
 
@@ -28,7 +30,7 @@ class FrozenTeacher(nn.Module):
         data_norm_cfg (dict, optional): Those by which the data normalises, the config's own img_norm_cfg.
 
     Raises:
-        ConfigError: One of the two normalisations without the other.
+        ConfigError: One of the two normalisations without the other, or one that is none.
     """
 
     def __init__(self, backbone, checkpoint=None, neck=None, img_norm_cfg=None, data_norm_cfg=None):
@@ -39,9 +41,10 @@ class FrozenTeacher(nn.Module):
                 f'with: give both or none, got {img_norm_cfg!r} and {data_norm_cfg!r}')
         scale = shift = None
         if img_norm_cfg is not None:
-            (mean, std), (data_mean, data_std) = ([
-                torch.tensor(cfg[name], dtype=torch.float64).view(-1, 1, 1) for name in ('mean', 'std')
-            ] for cfg in (img_norm_cfg, data_norm_cfg))
+            (mean,
+             std), (data_mean,
+                    data_std) = (_mean_and_std(cfg, f'model.teacher.{name}', len(data_norm_cfg.get('mean') or ()))
+                                 for name, cfg in dict(img_norm_cfg=img_norm_cfg, data_norm_cfg=data_norm_cfg).items())
             # (x * data_std + data_mean - mean) / std
             scale, shift = (data_std / std).float(), ((data_mean - mean) / std).float()
         self.register_buffer('scale', scale, persistent=False)
@@ -105,3 +108,15 @@ class FrozenTeacher(nn.Module):
     def forward(self, img, idx=None):
         """Images, N x C x H x W, to features, N x D. Their numbers are of no use here; a StoredTeacher wants them."""
         return self.pool(self.outputs(img))
+
+
+def _mean_and_std(cfg, name, channels):
+    """Both as C x 1 x 1 float64, of as many channels as the data's."""
+    numbers = [cfg.get(key) for key in ('mean', 'std')]
+    if set(cfg) - {'mean', 'std'} or not all(
+            isinstance(part, (list, tuple)) and len(part) == channels > 0 and all(
+                isinstance(number, (int, float)) and math.isfinite(number) for number in part)
+            for part in numbers) or max(numbers[0]) > 1 or min(numbers[1]) <= 0:
+        raise ConfigError(f'{name} has a mean and a std, lists of a number for each channel on the scale 0 to 1 (means '
+                          f'up to 1, std above 0), got {cfg}')
+    return [torch.tensor(part, dtype=torch.float64).view(-1, 1, 1) for part in numbers]

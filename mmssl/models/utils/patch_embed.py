@@ -4,6 +4,7 @@ from mmcv.cnn import build_norm_layer
 from torch import nn
 from torch.nn import functional as F
 
+from mmssl.utils.errors import ConfigError, check_integer
 from .channels import check_image_channels
 from .patches import patch_grid
 
@@ -29,12 +30,17 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels=3, embed_dims=768, input_size=224, patch_size=16, bias=True, norm_cfg=None):
         super().__init__()
+        for name, value in dict(in_channels=in_channels, patch_size=patch_size).items():
+            check_integer(value, name, 1)
+        size = (input_size, ) * 2 if isinstance(input_size, int) else input_size
+        if len(size) != 2 or min(size) < 1:
+            raise ConfigError(
+                f'img_size is the side of the images or their height and width, in pixels, got {input_size!r}')
         self.in_channels = in_channels
         self.patch_size = patch_size
         self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, patch_size, bias=bias)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg else None
-        self.init_out_size = patch_grid(*((input_size, ) * 2 if isinstance(input_size, int) else input_size),
-                                        patch_size)
+        self.init_out_size = patch_grid(*size, patch_size)
 
     def forward(self, img):
         """Images, B x C x H x W, to tokens in row order, B x L x embed_dims, and the grid (rows, columns)."""

@@ -32,7 +32,7 @@ class RotaryPositions(nn.Module):
         if head_dim % 4:
             raise ConfigError(f'rotary positions turn pairs of channels by rows and by columns: embed_dims / num_heads '
                               f'must be a multiple of 4, got {head_dim}')
-        if base <= 0 or rescale is not None and rescale < 1:
+        if not 0 < base < math.inf or rescale is not None and not 1 <= rescale < math.inf:
             raise ConfigError(f'base is positive and rescale at least 1 or None, got base={base}, rescale={rescale}')
         self.head_dim, self.base, self.rescale = head_dim, base, rescale
 

@@ -28,7 +28,13 @@ def run_layers(layers, x, with_cp=False, waves=None):
 
 
 def rising_rates(last, count):
-    """One rate for each of `count` layers, linearly from 0 to `last`; for dropped paths."""
+    """One rate for each of `count` layers, linearly from 0 to `last`; for dropped paths.
+
+    Raises:
+        ConfigError: `last` is not from 0 to below 1.
+    """
+    if not 0 <= last < 1:
+        raise ConfigError(f'drop_path_rate is a probability from 0 to below 1, got {last!r}')
     return [last * i / max(1, count - 1) for i in range(count)]
 
 
