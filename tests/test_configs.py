@@ -949,7 +949,12 @@ SMALL_PARTS = dict(
     seed=dict(STUDENT, **QUEUE),
     simreg=STUDENT,
     dense_distillation=STUDENT,
-    relational_distillation=dict(STUDENT, **QUEUE),
+    # maps of 2 x 2 places, which are compared
+    relational_distillation=dict(
+        STUDENT, **QUEUE, **{
+            'model.backbone.strides': [1, 2, 2, 1],
+            'model.teacher.backbone.strides': [1, 2, 2, 1]
+        }),
     ressl=dict(QUEUE, **{
         'model.feat_dim': 64,
         'model.neck.channels': [32, 64]
