@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Command-line options of the tools that draw what a model makes of images. Imports nothing heavy."""
 import argparse
+import os
 import sys
 
 from .config import add_cfg_options
@@ -53,6 +54,12 @@ def add_sample_options(parser):
     parser.add_argument('--data', default='data.train', metavar='SECTION', help='of the config (default: %(default)s)')
 
 
+def _drawn(path):
+    """Whether a file is a picture of ours, as matplotlib says in the head of those that it writes (not in a JPEG)."""
+    with open(path, 'rb') as file:
+        return b'atplotlib' in file.read(4096)
+
+
 def parse_picture_args(parser, out_file, argv=None):
     """Parse [IMG ...] CONFIG CHECKPOINT [OUT_FILE] and the options that go with them.
 
@@ -92,8 +99,14 @@ def parse_picture_args(parser, out_file, argv=None):
     if not as_option and args.images and args.images[-1].endswith(CONFIGS) and not args.config.endswith(CONFIGS):
         # IMG CONFIG CHECKPOINT OUT_FILE, as MMSelfSup has it
         *args.images, args.config, args.checkpoint, args.out_file = (*args.images, args.config, args.checkpoint)
+        if os.path.isfile(args.out_file) and not _drawn(args.out_file):
+            parser.error(f'{args.out_file} would be written over: what stands behind CONFIG CHECKPOINT is the '
+                         f'picture to write. Images stand before CONFIG; --out-file {args.out_file} replaces it')
     if not args.out_file.lower().endswith(PICTURES):
         parser.error(f'a picture ends with {", ".join(PICTURES)}; got {args.out_file}')
+    if any(os.path.isfile(name) and os.path.exists(args.out_file) and os.path.samefile(name, args.out_file)
+           for name in args.images):  # yapf: disable
+        parser.error(f'{args.out_file} is an image to be drawn, and would be written over by the picture')
     if args.size and (len(args.size) > 2 or not args.images):
         parser.error(f'--size is one or two numbers, and for image files; got {args.size} with '
                      f'{len(args.images)} image files')

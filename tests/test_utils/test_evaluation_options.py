@@ -32,3 +32,24 @@ def test_names_of_layers():
     """One name a layer, the others are short for it."""
     assert layer_names('stage4,4 feat5') == ['stage4'] * 3 and layer_names('stem,0,feat1') == ['stage0'] * 3
     assert parse('c.py', '--layers', '4,neck', 'feat5', 'stage4').layers == ['stage4', 'neck']
+
+
+def test_pictures_replace_no_images(tmp_path, capsys):
+    """An image behind CONFIG CHECKPOINT was taken for the picture to write, and written over."""
+    from mmssl.evaluation.plots import _figure, _save
+    image, picture = tmp_path / 'image.png', tmp_path / 'picture.png'
+    image.write_bytes(b'an image')
+    _save(_figure(1, 1), picture)
+
+    def parse(*argv):
+        return parse_picture_args(argparse.ArgumentParser(), 'out.png', [*map(str, argv)])
+
+    for argv, message in {
+        ('a.py', 'a.pth', image): 'Images stand before CONFIG',
+        (image, 'a.py', 'a.pth', '--out-file', image): 'an image to be drawn',
+    }.items():  # yapf: disable
+        with pytest.raises(SystemExit):
+            parse(*argv)
+        assert message in capsys.readouterr().err
+    assert parse('b.png', 'a.py', 'a.pth', picture).out_file == str(picture)  # drawn again
+    assert parse('a.py', 'a.pth', '--out-file', image).out_file == str(image)
