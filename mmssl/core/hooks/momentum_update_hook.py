@@ -17,8 +17,8 @@ class MomentumUpdateHook(Hook):
     `end - (end - base) * (cos(pi * k / K) + 1) / 2`; with an end of 1 that is equation in section 3.3 of BYOL
     (https://arxiv.org/abs/2006.07733). With mode='linear' it is `base + (end - base) * k / K`, as in MSN and
     I-JEPA. The encoder is updated whenever the optimizer's turn was, so that gradients which accumulate over n
-    iterations go with one update in n. A step that the loss scale of float16 leaves out has its update too, as in DINO's
-    code: to know of it, the host would have to wait for the device.
+    iterations go with one update in n. A step that the loss scale of float16 leaves out has its update too, as in the
+    code of DINO: to know of it, the host would have to wait for the device.
 
     Args:
         end_momentum (float): Momentum at the end of the training.
