@@ -68,10 +68,12 @@ def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None, te
         logger.info(f'{checkpoint}: {"weights of the backbone alone" if alone else "checkpoint of the whole model"}')
         if alone:
             weights = {f'backbone.{key}': value for key, value in weights.items()}
-        if teacher:
-            weights = teacher_weights(weights, checkpoint)
         followers = [name for name in model.momentum_parts if any(key.startswith(f'{name}.') for key in weights)]
-        if followers:
+        if teacher:
+            averaged = {key: value for key, value in weights.items() if key.partition('.')[0] in followers}
+            weights = {**averaged, **teacher_weights(weights, checkpoint)}
+            logger.info(f'evaluated is the moving average, {", ".join(followers)}')
+        elif followers:
             logger.info(
                 f'evaluated is the network that was trained; --teacher takes its moving average, {followers[0]}')
         try:

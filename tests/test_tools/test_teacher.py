@@ -1,4 +1,6 @@
 """--teacher: evaluations of the moving average that a training keeps, such as DINO's teacher."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,16 @@ def test_features_of_the_teacher(trained, call_tool):
         with pytest.raises(AssertionError, match="teacher is (True|None) there, (True|None) here"):
             call_tool('tools/benchmarks/small_models/knn.py', folder / 'dino.py', folder / 'dino.pth', *option,
                       '--dataset-config', DATA, '--layers', 'pooled', '--features', folder / stored)  # yapf: disable
+
+
+def test_log_says_whose_weights_are_evaluated(trained):
+    folder, _ = trained
+    cfg, lines = load_config(folder / 'dino.py'), []
+    logger = SimpleNamespace(info=lines.append, warning=lines.append, debug=lambda *args: None)
+    pretrained_model(cfg, str(folder / 'dino.pth'), teacher=True, logger=logger)
+    assert 'evaluated is the moving average, teacher' in lines
+    # nothing that sounds as if the teacher had random weights
+    assert any(' 0 missing' in line for line in lines) and not any('initial values' in line for line in lines)
 
 
 def test_what_has_no_teacher(trained, tmp_path):

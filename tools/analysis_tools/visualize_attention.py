@@ -30,7 +30,7 @@ def main():
     if not isinstance(backbone, VisionTransformer):
         raise ConfigError(
             f'{args.config}: a {type(backbone).__name__} has no class token that attends to patches; this '
-            'picture is for vision transformers, such as those of MoCo v3, MAE, CAE and MaskFeat')
+            'picture is for vision transformers, such as those of DINO, iBOT, DINOv2, MoCo v3 and MAE')
     names, img, norm = open_images(args, cfg, model)
     img = img[0] if isinstance(img, list) else img  # of several views the first, of image and mask the image
     samples = []
