@@ -1,11 +1,13 @@
 """Hooks that look at features while training: what they log, and that training does not notice them."""
 import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmcv import Config
+from torch import nn
 
 from mmssl.apis.train import build_loader
 from mmssl.core import collect_outputs
@@ -15,7 +17,7 @@ from mmssl.core.runner import EpochBasedRunner
 from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.evaluation import extract_features, knn, representation
-from mmssl.models import build_algorithm
+from mmssl.models import build_algorithm, build_backbone
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
 NORM = dict(mean=[0.3], std=[0.35])
@@ -186,6 +188,18 @@ def test_collapse_monitor_of_the_backbone():
     assert 1 < line['effective_rank'] <= 10
     with pytest.raises(ValueError, match="part must be 'neck' or 'backbone', got 'head'"):
         CollapseMonitorHook(part='head')
+
+
+def test_collapse_monitor_of_a_transformer():
+    """Its backbone gives pairs of a map and a class token for each layer; the map of the last one is looked at."""
+    torch.manual_seed(0)
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    vit = build_backbone(dict(type='VisionTransformer', arch=arch, img_size=32, patch_size=8, out_indices=[0, 1]))
+    hook = CollapseMonitorHook(part='backbone')
+    hook.before_run(SimpleNamespace(model=nn.ModuleDict(dict(backbone=vit))))
+    hook.views = []
+    last = vit(torch.randn(3, 3, 32, 32))[-1][0]
+    torch.testing.assert_close(hook.views[0], last.mean((2, 3)).detach())
 
 
 def train_on_rank(rank, world_size):

@@ -45,7 +45,7 @@ optimizer_config = dict(frozen_layers_cfg=dict(_delete_=True, backbone='2 epochs
 
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
-    dict(type='CollapseMonitorHook', interval=10),
+    dict(type='CollapseMonitorHook', interval=10, part='backbone'),
 ]
 
 runner = dict(max_epochs=30)

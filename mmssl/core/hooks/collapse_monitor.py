@@ -43,9 +43,12 @@ class CollapseMonitorHook(Hook):
             return
         model = unwrap(runner.model)
         parts = [self.part] if self.part else ['neck', 'backbone']
-        watched = next((m for m in (getattr(model, p, None) for p in parts) if m is not None), None)
-        if watched is None:
+        parts_here = [p for p in parts if getattr(model, p, None) is not None]
+        if not parts_here:
             raise ValueError(f'CollapseMonitorHook: {type(model).__name__} has no {" and no ".join(parts)}')
+        # the features of a neck come before what else it gives, those of a backbone are of its last stage
+        self.place = 0 if parts_here[0] == 'neck' else -1
+        watched = getattr(model, parts_here[0])
         # stays for the whole run: a compiled module does not notice hooks that come later
         self.handle = watched.register_forward_hook(torch.compiler.disable(self._capture))
 
@@ -55,8 +58,9 @@ class CollapseMonitorHook(Hook):
 
     def _capture(self, module, inputs, output):
         if self.views is not None:
-            output = output[0] if isinstance(output, (tuple, list)) else output
-            self.views.append(pool(output.detach()))
+            if isinstance(output, (tuple, list)):
+                output = output[self.place]
+            self.views.append(pool(output).detach())
 
     def before_train_iter(self, runner):
         if dist.get_rank() == 0 and self.every_n_iters(runner, self.interval):
