@@ -5,7 +5,7 @@ _base_ = '_vit.py'
 model = dict(
     type='DINOv2',
     base_momentum=0.99,
-    backbone=dict(type='DINOViT', with_mask_token=True),
+    backbone=dict(type='VisionTransformer', with_mask_token=True),
     neck=dict(type='DINONeck', channels=[256, 64], out_channels=256, norm_cfg=dict(type='BN'), vit_backbone=True),
     patch_neck=dict(type='DINONeck', channels=[256, 64], out_channels=256, norm_cfg=dict(type='BN')),
     head=dict(type='IBOTHead', targets='sinkhorn', teacher_temp=0.02, patch_teacher_temp=0.02))

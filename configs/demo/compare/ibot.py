@@ -1,8 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """iBOT on digits: two large and four small crops, 256 prototypes; of half of the large crops some patches are hidden.
 
-As for DINO, a batch norm tells the projections of a new network apart; it sees the patches as well, which outnumber the
-class tokens, and this one learns little.
+As for DINO, a batch norm tells the projections of a new network apart. It sees the patches as well, which outnumber the
+class tokens, and with a centre the targets of these became all alike: Sinkhorn keeps them apart.
 """
 _base_ = '_vit.py'
 
@@ -13,9 +13,9 @@ small_pipeline = [
 model = dict(
     type='IBOT',
     base_momentum=0.99,
-    backbone=dict(type='DINOViT', with_mask_token=True),
+    backbone=dict(type='VisionTransformer', with_mask_token=True),
     neck=dict(type='IBOTNeck', channels=[256, 64], out_channels=256, norm_cfg=dict(type='BN')),
-    head=dict(type='IBOTHead', teacher_temp=0.02, patch_teacher_temp=0.02))
+    head=dict(type='IBOTHead', teacher_temp=0.02, patch_teacher_temp=0.02, targets='sinkhorn'))
 data = dict(
     train=dict(
         _delete_=True,
