@@ -97,6 +97,7 @@ def check_types(cls, args, parameters):
             text = 'bool' if isinstance(default, bool) else 'float'  # torch has 0 where a fraction may stand
         if not fits(value, text):
             hint = ', a text in quotes' if isinstance(value, str) and 'str' not in text else ''
+            hint = ', which is no number' if isinstance(value, float) and value != value else hint
             return f'{cls.__name__}: {name} must be {text}, got {short(value)}{hint}'
     return None
 
