@@ -21,9 +21,9 @@ from .text_logger import TextLoggerHook
 from .uniform_scores import UniformScoresHook
 
 __all__ = [
-    'UniformScoresHook', 'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook',
-    'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
-    'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook',
-    'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook'
+    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
+    'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
+    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook',
+    'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook',
+    'UniformScoresHook'
 ]

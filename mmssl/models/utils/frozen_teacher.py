@@ -41,10 +41,9 @@ class FrozenTeacher(nn.Module):
                 f'with: give both or none, got {img_norm_cfg!r} and {data_norm_cfg!r}')
         scale = shift = None
         if img_norm_cfg is not None:
-            (mean,
-             std), (data_mean,
-                    data_std) = (_mean_and_std(cfg, f'model.teacher.{name}', len(data_norm_cfg.get('mean') or ()))
-                                 for name, cfg in dict(img_norm_cfg=img_norm_cfg, data_norm_cfg=data_norm_cfg).items())
+            channels = len(data_norm_cfg.get('mean') or ())
+            mean, std = _mean_and_std(img_norm_cfg, 'model.teacher.img_norm_cfg', channels)
+            data_mean, data_std = _mean_and_std(data_norm_cfg, 'model.teacher.data_norm_cfg', channels)
             # (x * data_std + data_mean - mean) / std
             scale, shift = (data_std / std).float(), ((data_mean - mean) / std).float()
         self.register_buffer('scale', scale, persistent=False)
