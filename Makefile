@@ -60,9 +60,9 @@ $(STAMP): $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 
-# what the tests compare conversions and exports with, and the demo does without
-$(INTEROP_STAMP): $(STAMP) requirements/interop.txt
-	$(BIN)/python -m pip install --quiet -r requirements/interop.txt
+# what the tests compare with and read, and the demo does without
+$(INTEROP_STAMP): $(STAMP) requirements/interop.txt requirements/data.txt
+	$(BIN)/python -m pip install --quiet -r requirements/interop.txt -r requirements/data.txt
 	touch $@
 
 downstream: $(DOWNSTREAM_STAMP)

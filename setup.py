@@ -86,6 +86,7 @@ setup(
     extras_require={
         'all': read_requirements('runtime', 'optional', 'tests', 'mminstall'),
         'tests': read_requirements('tests'),
+        'data': read_requirements('data'),
         'optional': read_requirements('optional'),
         'mim': read_requirements('mminstall'),
     },

@@ -256,7 +256,8 @@ class BaseDataSource(metaclass=ABCMeta):
     def _check_files(self):
         """Where a list and a folder do not fit together, all files are absent; three of them tell."""
         kind, own = type(self), BaseDataSource
-        ours = all(getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_filename'))
+        ours = all(
+            getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_bytes', 'get_filename'))
         if self.ann_file is None or not ours or self.file_client_args.get('backend', 'disk') != 'disk':
             return
         files = [self.get_filename(i) for i in sorted({0, len(self) // 2, len(self) - 1})]
@@ -315,16 +316,29 @@ class BaseDataSource(metaclass=ABCMeta):
             return self.read(idx)
         return to_array(self.get_img(idx))
 
-    def read(self, idx):
-        """What `get_img` and `get_array` return, as an array; sources that store images in another way override it."""
+    def get_bytes(self, idx):
+        """The file of one image, before it is decoded. Sources that keep files elsewhere than on disk override it.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            bytes: The file.
+
+        Raises:
+            BrokenImageError: It cannot be read.
+        """
         if self.file_client is None:
             self.file_client = mmcv.FileClient(**self.file_client_args)
         filename = self.get_filename(idx)
         try:
-            data = bytes(self.file_client.get(filename))
+            return bytes(self.file_client.get(filename))
         except OSError as error:
             raise BrokenImageError(filename, f'{type(error).__name__}: {error}') from error
-        return decode_image(data, self.color_type, self.channel_order, filename)
+
+    def read(self, idx):
+        """What `get_img` and `get_array` return, as an array; sources of images that are no files override it."""
+        return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, self.get_filename(idx))
 
     def get_cat_ids(self, idx):
         """Label of one sample, -1 = unlabelled; where there are several, the list of the classes that are there."""

@@ -6,6 +6,7 @@ import os.path as osp
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.mapped import map_array
 
 _BLOCK = 2**22  # labels that are looked at in one go, so that a mapped file is never in memory as a whole
 
@@ -34,7 +35,7 @@ def read_labels(labels, length, name='labels', mmap=False):
         if not osp.isfile(path):
             raise FileNotFoundError(f'{name}: no such file: {osp.abspath(path)}')
         try:
-            labels = np.load(path, mmap_mode='r', allow_pickle=False)
+            labels = map_array(path)
         except (ValueError, EOFError) as error:
             raise ConfigError(
                 f'{place} is no .npy file of numbers: {error}; np.save(path, labels) writes one') from error
