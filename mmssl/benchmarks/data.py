@@ -176,7 +176,7 @@ def one_thread():
         cv2.setNumThreads(threads[1])
 
 
-def _fastest(functions, num):
+def fastest(functions, num, repetitions=REPETITIONS):
     """Mean over samples of the fastest of several repetitions.
 
     The functions take turns, so that what else the machine does hits all of them; each works on all samples in a
@@ -186,12 +186,13 @@ def _fastest(functions, num):
     Args:
         functions (list[Callable]): Each takes an index and returns a list of seconds; of any other the call counts.
         num (int): Number of samples.
+        repetitions (int): How often each sample is timed.
 
     Returns:
         list: Of each function, seconds a sample, or a list of them.
     """
     best = [None] * len(functions)
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         for k, function in enumerate(functions):
             times = []
             for i in range(num):
@@ -295,10 +296,10 @@ def benchmark_dataset(cfg, data_prefix=None, num=100):
                 to_array(out)  # what the loader collates
 
     with one_thread():
-        seconds = _fastest([our_sample, their_sample, read], num)
+        seconds = fastest([our_sample, their_sample, read], num)
         steps = []
         for number, ((_, configs), other_steps) in enumerate(zip(views, their_steps)):
-            times = _fastest([_by_step([build([c]) for c in configs], read), _by_step(other_steps, read_pillow)], num)
+            times = fastest([_by_step([build([c]) for c in configs], read), _by_step(other_steps, read_pillow)], num)
             steps += [
                 dict(
                     pipeline=number,

@@ -1,0 +1,90 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Photographs of 12 megapixels: views of them as they are, and of a copy with a shorter side of 256 pixels."""
+import io
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from mmssl.datasets.data_sources import decode_image
+from mmssl.datasets.pipelines.compose import Compose
+from mmssl.datasets.pipelines.rng import reseed, seed_view
+from .data import dataset_views, folder_images
+from .data_cases import compare
+
+FILES = 4
+
+
+def large_photographs(count=FILES, height=3000, width=4000):
+    """JPEG files of 12 megapixels and about 4 MB, made of the two photographs that scikit-learn carries.
+
+    These have 427 x 640 pixels: they are enlarged, and noise stands for the detail that is not there, so that a file
+    has as many bytes, and takes as long to decode, as one from a camera.
+
+    Args:
+        count (int): Number of files.
+        height (int): In pixels.
+        width (int): In pixels.
+
+    Returns:
+        list[bytes]: The files.
+    """
+    from sklearn.datasets import load_sample_images
+    rng, files = np.random.default_rng(0), []
+    for i in range(count):
+        photo = Image.fromarray(load_sample_images().images[i % 2]).crop((20 * i, 10 * i, 540 + 20 * i, 390 + 10 * i))
+        pixels = np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+        pixels += rng.normal(0, 6, pixels.shape).astype(np.int16)
+        files.append(encode(pixels.clip(0, 255).astype(np.uint8), 93))
+    return files
+
+
+def encode(img, quality):
+    """uint8 H x W x C array -> JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(img if img.shape[2] > 1 else img[..., 0]).save(file, 'JPEG', quality=quality)
+    return file.getvalue()
+
+
+def packed(file, shorter_side=256, quality=90):
+    """A file as a packed copy of the data set has it."""
+    resize = Compose([dict(type='Resize', size=shorter_side, interpolation='bicubic')])
+    return encode(resize(decode_image(file)), quality)
+
+
+def run(cfg, data_prefix=None, num=20):
+    """See data_cases: all views of an image, decoding included."""
+    views, _ = dataset_views(cfg)
+    pipelines = [pipeline for n, steps in views for pipeline in [Compose(steps)] * n]
+    files = large_photographs() if data_prefix is None else folder_images(data_prefix, num)
+    small = [packed(file) for file in files]
+
+    def views_of(files):
+
+        def sample(i):
+            img = decode_image(files[i % len(files)])
+            for view, pipeline in enumerate(pipelines):
+                seed_view(view)
+                pipeline(img)
+
+        return sample
+
+    rows = compare(
+        {
+            f'all {len(pipelines)} views, full decode': views_of(files),
+            'full decode alone': lambda i: decode_image(files[i % len(files)]),
+            'decode at an eighth, the floor: entropy decoding': lambda i: _eighth(files[i % len(files)]),
+            'all views, copy with a shorter side of 256': views_of(small)
+        },
+        min(num, 20),
+        repetitions=3)
+    reseed()
+    return dict(
+        rows=rows,
+        megabytes_a_file=sum(map(len, files)) / len(files) / 1e6,
+        kilobytes_of_its_copy=sum(map(len, small)) / len(small) / 1e3)
+
+
+def _eighth(file):
+    height, width = simplejpeg.decode_jpeg_header(file)[:2]
+    return simplejpeg.decode_jpeg(file, min_height=-(-height // 8), min_width=-(-width // 8))
