@@ -48,6 +48,8 @@ TABLE = {
     # several labels an image
     'voc07/resnet50_8xb32-steplr-105e_voc07': (20, SINGLE, -1, 32, 'SGD', 0.01, 0., 105, 'step', [30, 60, 90, 100]),
     'voc07/resnet50_bn-linear-8xb32-steplr-28e_voc07': (20, SINGLE, 4, 32, 'SGD', 0.01, 5e-4, 28, 'step', [8, 16, 24]),
+    'coco2014/resnet50_bn-linear-8xb32-steplr-28e_coco2014': (80, SINGLE, 4, 32, 'SGD', 0.01, 5e-4, 28, 'step',
+                                                              [8, 16, 24]),
     'openimages/resnet50_bn-linear-8xb16-steplr-16e_openimages': (9605, SINGLE, 4, 16, 'SGD', 0.003, 1e-4, 16, 'step',
                                                                   [2, 4, 6]),
 }
@@ -92,7 +94,7 @@ def test_figures(name):
         ]
     if kind is SIX or 'bn-linear' in name:  # with weights and biases, which do not decay
         assert model.head.norm_cfg == dict(type='SyncBN') and cfg.optimizer.paramwise_options.norm_decay_mult == 0
-    if name.startswith(('voc07', 'openimages')):
+    if name.startswith(('voc07', 'coco2014', 'openimages')):
         assert model.head.loss == dict(type='MultiLabelLoss') and 'topk' not in cfg.evaluation
         assert cfg.evaluation.metric == 'mean_average_precision'
         assert cfg.data.train.data_source.multi_label and cfg.data.val.data_source.multi_label

@@ -2,18 +2,20 @@
 from .base import ArraySource, BaseDataSource, CompactStrings
 from .caltech101 import Caltech101
 from .cifar import CIFAR10, CIFAR100
+from .coco import COCO
 from .decode import BrokenImageError, decode_image
 from .folder import Folder
 from .image_list import ImageList
 from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
+from .parquet import Parquet
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .small import Digits, FashionMNIST
 from .static_views import StaticViews
 from .voc import VOC
 
 __all__ = [
-    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'Caltech101', 'CompactStrings',
+    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
-    'Oxford5k', 'Paris6k', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'VOC', 'decode_image'
+    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'VOC', 'decode_image'
 ]
