@@ -8,6 +8,7 @@ from torch.utils.data import ConcatDataset as _ConcatDataset
 from torch.utils.data import Dataset, Subset
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.indices import rows_by_value
 from .classes import join_classes
 from .registry import DATASETS, build_dataset
 from .single_view import top_k_accuracies
@@ -142,8 +143,9 @@ class ClassBalancedSubset(Subset):
             raise ConfigError(f'per_class must be a positive integer, got {per_class!r}')
         labels = np.asarray(dataset.gt_labels)
         chosen = []
-        for label in np.unique(labels[labels >= 0]):
-            members = np.flatnonzero(labels == label)
+        for label, members in zip(*rows_by_value(labels)):
+            if label < 0:
+                continue
             count = per_class or int(np.ceil(fraction * len(members) - 1e-9))
             if count > len(members):
                 name = label if getattr(dataset, 'CLASSES', None) is None else dataset.CLASSES[label]

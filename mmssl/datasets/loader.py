@@ -17,11 +17,12 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
-from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct
+from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, locate
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
 from .registry import build_collator
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
+_MAX_BLIND_DRAWS = 100  # of replacements; where half of the images are free, so many never hit taken ones alone
 _ABSENT = object()  # in the place of a sample that is left out
 _MIN_SEEN = 100  # samples before which a share of broken ones says nothing
 
@@ -109,8 +110,8 @@ class KeyedDataset(Dataset):
     Args:
         dataset (Dataset): Any dataset; it is asked for plain integers.
         seed (int): The seed of the run.
-        broken (str): What is done about a broken image: 'replace' takes another sample, 'skip' leaves it out, 'stop'
-            lets its error go on.
+        broken (str): What is done about a broken image: 'replace' takes a sample that is not in the batch, 'skip'
+            leaves it out, 'stop' lets its error go on.
     """
 
     def __init__(self, dataset, seed, broken='stop'):
@@ -129,9 +130,9 @@ class KeyedDataset(Dataset):
         Returns:
             tuple[list, list]: The samples, and (index, file name, reason) of each broken image that was met.
         """
-        broken = []
+        broken, taken = [], set()
         try:
-            samples = [self._get(epoch, idx, broken) for epoch, idx in keys]
+            samples = [self._get(epoch, idx, broken, taken, keys) for epoch, idx in keys]
             batch = _Batch(sample for sample in samples if sample is not _ABSENT)
             batch.key = self.seed, *getattr(keys, 'key', batch.key)[1:]
             return batch, broken
@@ -145,7 +146,7 @@ class KeyedDataset(Dataset):
         with self._generators():
             return self.dataset[idx]
 
-    def _get(self, epoch, idx, broken):
+    def _get(self, epoch, idx, broken, taken, keys):
         try:
             return self._read(epoch, idx, idx)
         except BrokenImageError as error:
@@ -154,14 +155,41 @@ class KeyedDataset(Dataset):
             broken.append((idx, error.filename, error.reason))
             if self.broken == 'skip':
                 return _ABSENT
-        rng = np.random.default_rng((self.seed, epoch, idx))
-        for _ in range(_MAX_DRAWS):
-            other = int(rng.integers(len(self.dataset)))
+        if not taken:  # the first broken image of this batch
+            taken.update(self._image(planned) for _, planned in keys)
+        tried = 0
+        for other in self._others(np.random.default_rng((self.seed, epoch, idx)), taken):
             try:
                 return self._read(epoch, idx, other)
             except BrokenImageError as error:
                 broken.append((other, error.filename, error.reason))
-        raise ConfigError(f'{_MAX_DRAWS + 1} broken images in a row; the last: ' + _words(broken[-3:]))
+            tried += 1
+            if tried == _MAX_DRAWS:
+                raise ConfigError(f'{tried + 1} broken images in a row; the last: ' + _words(broken[-3:]))
+        raise ConfigError(
+            f'no image is left to stand in for {_words(broken[-tried - 1:][:1])}: the other ones of '
+            f'{len(self.dataset)} samples are in its batch of {len(keys)} already'
+            f'{", or are broken as well" if tried else ""}. Take smaller batches (data.samples_per_gpu), or take '
+            'the broken images out of the data; tools/analysis_tools/find_broken_images.py lists them all')
+
+    def _image(self, idx):
+        """What two indices of one image have in common, whatever repeats or joins data sets."""
+        dataset, idx = locate(self.dataset, idx)
+        return id(dataset), idx
+
+    def _others(self, rng, taken):
+        """Random indices of images that are not taken, which are taken from then on."""
+        length = len(self.dataset)
+        for draw in range(_MAX_BLIND_DRAWS + 1):
+            if draw < _MAX_BLIND_DRAWS:
+                found = [int(rng.integers(length))]
+            else:  # nearly all are taken, so there are few: a look at each
+                found = rng.permutation(length).tolist()
+            for other in found:
+                image = self._image(other)
+                if image not in taken:
+                    taken.add(image)
+                    yield other
 
 
 def _words(broken):
@@ -239,9 +267,9 @@ class EpochLoader:
         batch_size (int): Samples of this process in a batch.
         drop_last (bool): Leave out a last batch that is not full.
         seed (int): With epoch, index and view it determines every random choice.
-        broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key), 'skip' (batches
-            become smaller) or 'stop'; `max_share`, the share of replaced images beyond which training stops. Default:
-            replace, 0.01.
+        broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key, that is not in
+            this batch of this process), 'skip' (batches become smaller) or 'stop'; `max_share`, the share of replaced
+            images beyond which training stops. Default: replace, 0.01.
         collate (dict | Callable, optional): What puts the samples of a batch together, see build_collator.
         kwargs: Arguments of torch.utils.data.DataLoader.
 

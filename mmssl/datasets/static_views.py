@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.indices import rows_by_value
 from mmssl.utils.misc import atomic_write
 from .data_sources.base import ArraySource
 from .data_sources.static_views import MANIFEST
@@ -108,8 +109,7 @@ def _draw(labels, images_per_class, seed):
     if images_per_class is None:
         return np.arange(len(labels))
     chosen = []
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
+    for label, own in zip(*rows_by_value(labels)):
         if label >= 0 and len(own) > images_per_class:
             own = np.random.default_rng([seed, int(label)]).choice(own, images_per_class, replace=False)
         chosen.append(own)

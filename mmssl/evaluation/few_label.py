@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from mmssl.utils.indices import rows_by_value
 from .checks import check_features, labelled
 
 
@@ -50,10 +51,10 @@ def run(train_features, train_labels, test_features, test_labels, labels_per_cla
     mean, std = everything.mean(0).cpu().numpy(), everything.std(0, correction=0).cpu().numpy()
     std[std == 0] = 1  # a constant dimension tells nothing
     x, x_test = (x - mean) / std, (x_test - mean) / std
-    accuracies = []
+    accuracies, members = [], rows_by_value(y)[1]
     for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
-        chosen = np.concatenate([rng.choice(np.flatnonzero(y == c), labels_per_class, replace=False) for c in classes])
+        chosen = np.concatenate([rng.choice(own, labels_per_class, replace=False) for own in members])
         with warnings.catch_warnings():
             # a step from the optimum moves the accuracy by less than the next draw does
             warnings.simplefilter('ignore', ConvergenceWarning)

@@ -18,6 +18,7 @@ _HOMES = {
     ('batch_shuffle_ddp', 'batch_unshuffle_ddp', 'concat_all_gather', 'get_dist_info', 'init_dist', 'sync_random_seed'),
     'errors': ('ConfigError', ),
     'gather': ('gather_tensors', 'gather_tensors_batch'),
+    'indices': ('get_indices_sparse', ),
     'logger': ('get_root_logger', ),
     'misc': ('atomic_write', 'run_tool', 'tensor2imgs'),
     'registry': ('Registry', ),

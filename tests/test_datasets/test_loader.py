@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from mmssl.datasets import (ConcatDataset, DistributedSampler, Folder, MultiViewDataset, PrefetchLoader, RepeatDataset,
                             SingleViewDataset, build_dataloader)
 from mmssl.datasets.collators import collate
-from mmssl.datasets.loader import EpochLoader, left_out
-from mmssl.utils.errors import ConfigError
+from mmssl.datasets.loader import EpochLoader, KeyedDataset, left_out
+from mmssl.utils.errors import BrokenImageError, ConfigError
 
 VIEW = [
     dict(type='RandomResizedCrop', size=24),
@@ -236,13 +236,71 @@ def test_chance_alone_does_not_end_the_first_pass():
         loader._count(10, [(i, str(i), 'torn') for i in range(10)])
 
 
-@pytest.mark.parametrize('workers', [0, 1])
-def test_nothing_but_broken_images(tmp_path, workers):
-    for i in range(4):
+def test_nothing_but_broken_images(tmp_path):
+    for i in range(30):
         (tmp_path / f'{i}.jpg').write_text('no')
     data = SingleViewDataset(Folder(str(tmp_path)), [], prefetch=True)
-    with pytest.raises(ConfigError, match=r'21 broken images in a row; the last: .*\d\.jpg'):
-        list(loader_of(data, workers))
+    for workers in (0, 1):
+        with pytest.raises(ConfigError, match=r'21 broken images in a row; the last: .*\d\.jpg'):
+            list(loader_of(data, workers))
+
+
+class PartlyBroken(Dataset):
+    """24 samples; 3, 10 and 17 cannot be read."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, idx):
+        if idx in (3, 10, 17):
+            raise BrokenImageError(f'{idx}.jpg', 'torn')
+        return dict(img=np.zeros((1, 1, 3), np.uint8), idx=idx)
+
+
+def test_no_image_is_twice_in_a_batch_with_broken_ones():
+    """Pitfall: an image stands in for a broken one beside itself, as a negative of its own."""
+    one = PartlyBroken()
+    for data in (one, RepeatDataset(one, 3), ConcatDataset([RepeatDataset(one, 2), PartlyBroken()])):
+        reference, replaced = None, 0
+        for workers in (0, 2) if data is one else (0, ):
+            loader = loader_of(data, workers, size=8, broken_images=dict(max_share=1))
+            seen = []
+            for epoch in range(10):
+                loader.set_epoch(epoch)
+                plan = [[idx for _, idx in keys] for keys in loader.batch_sampler]
+                for planned, batch in zip(plan, loader, strict=True):
+                    # what an index stands for: a second part's images are others
+                    images = [
+                        i % 24 + 100 * (i >= 48 and data is not one and isinstance(data, ConcatDataset))
+                        for i in [*planned, *batch['idx'].tolist()]
+                    ]
+                    wanted, got = images[:8], images[8:]
+                    stand_in = [g for w, g in zip(wanted, got) if w % 100 in (3, 10, 17)]
+                    assert not {3, 10, 17} & {g % 100 for g in got}
+                    assert all((w == g) == (w % 100 not in (3, 10, 17)) for w, g in zip(wanted, got))
+                    assert len(set(stand_in)) == len(stand_in) and not {*stand_in} & {*wanted}
+                    seen.append(got)
+                    replaced += len(stand_in)
+            reference = reference or seen
+            assert seen == reference
+        assert replaced >= 30
+    # a draw that is in no batch already is what it always was
+    loader = loader_of(one, size=1, shuffle=False, broken_images=dict(max_share=1))
+    drawn = np.random.default_rng((11, 0, 3))
+    expected = next(i for i in (int(drawn.integers(24)) for _ in range(9)) if i not in (3, 10, 17))
+    assert [batch['idx'].item() for batch in loader][3] == expected
+
+
+def test_a_batch_of_all_images_has_no_replacement():
+    one = PartlyBroken()
+    with pytest.raises(ConfigError, match=r'stand in for (3|10|17).jpg.* of 24 samples are in its batch of 24 already'):
+        list(loader_of(one, size=24))
+    # one is free, and found, however few these are
+    keys = [(0, idx) for idx in range(24) if idx not in (10, 12, 17)]
+    samples, broken = KeyedDataset(one, 0, 'replace').__getitems__(keys)
+    assert samples[3]['idx'] == 12 and {name for _, name, _ in broken} <= {'3.jpg', '10.jpg', '17.jpg'}
+    with pytest.raises(ConfigError, match='stand in for 3.jpg .* already, or are broken as well'):
+        KeyedDataset(one, 0, 'replace').__getitems__([*keys, (0, 12)])
 
 
 @pytest.mark.parametrize('options, message', [

@@ -12,10 +12,12 @@ from .parquet import Parquet
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .small import Digits, FashionMNIST
 from .static_views import StaticViews
+from .synthetic import Synthetic
 from .voc import VOC
 
 __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
-    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'VOC', 'decode_image'
+    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'Synthetic', 'VOC',
+    'decode_image'
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.indices import rows_by_value
 from .distributed_sampler import EpochSampler
 
 
@@ -27,8 +28,8 @@ class DistributedGroupSampler(EpochSampler):
 
     def global_indices(self):
         rng, batches = self.rng(), []
-        for group in np.unique(self.flag):
-            members = rng.permutation(np.flatnonzero(self.flag == group))
+        for members in rows_by_value(self.flag)[1]:
+            members = rng.permutation(members)
             batches.append(np.resize(members, -(-len(members) // self._step) * self._step).reshape(-1, self._step))
         return rng.permutation(np.concatenate(batches)).reshape(-1)
 
