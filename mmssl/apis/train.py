@@ -100,7 +100,7 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         PrefetchLoader: The loader.
     """
     sets = ('train', 'val', 'test')
-    settings = ('broken_images', 'collate')  # which are dicts; those of other names are data sets
+    settings = ('broken_images', 'collate', 'sampler')  # which are dicts; those of other names are data sets
     own = {
         key: value
         for key, value in cfg.data.items() if key not in sets and (key in settings or not hasattr(value, 'get'))
@@ -115,6 +115,8 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         **(dict(shuffle=False, drop_last=False) if testing else {}),
         **changes
     }
+    if not arguments.get('shuffle', True) and (testing or 'shuffle' in changes):
+        arguments.pop('sampler', None)  # that of the training
     broken = dict(arguments['broken_images'] or {})
     policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])
     arguments['broken_images'] = dict(broken, policy='skip' if testing and policy == 'replace' else policy)

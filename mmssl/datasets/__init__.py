@@ -1,8 +1,8 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from . import pipelines
 from .base import BaseDataset
-from .builder import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, build_collator, build_dataloader, build_dataset,
-                      build_datasource)
+from .builder import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, SAMPLERS, build_collator, build_dataloader,
+                      build_dataset, build_datasource)
 from .collators import DefaultCollator, MixupCrops, MultiHotLabels
 from .data_sources import *  # noqa: F401,F403
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, sample_name

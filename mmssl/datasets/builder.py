@@ -13,12 +13,13 @@ from mmssl.utils.dist import get_dist_info, sync_random_seed
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.launch import die_with_parent
 from .loader import EpochLoader, PrefetchLoader
-from .registry import COLLATORS, DATASETS, DATASOURCES, PIPELINES, build_collator, build_dataset, build_datasource
+from .registry import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, SAMPLERS, build_collator, build_dataset,
+                       build_datasource, build_sampler)
 from .samplers import DistributedSampler
 
 __all__ = [
-    'COLLATORS', 'DATASETS', 'DATASOURCES', 'PIPELINES', 'build_collator', 'build_dataloader', 'build_dataset',
-    'build_datasource', 'worker_init_fn'
+    'COLLATORS', 'DATASETS', 'DATASOURCES', 'PIPELINES', 'SAMPLERS', 'build_collator', 'build_dataloader',
+    'build_dataset', 'build_datasource', 'build_sampler', 'worker_init_fn'
 ]
 
 
@@ -58,7 +59,9 @@ def build_dataloader(dataset,
         persistent_workers (bool): Keep the workers from epoch to epoch.
         drop_last (bool): Leave out a last batch that is not full.
         broken_images (dict, optional): `policy` and `max_share`; see EpochLoader.
-        sampler (Sampler, optional): Takes the place of the one that `dist`, `shuffle` and `replace` describe.
+        sampler (dict | Sampler, optional): Takes the place of the one that `shuffle` and `replace` describe. The class
+            of a config gets the arguments `dataset`, `num_replicas`, `rank`, `seed`, `batch_size` and `drop_last`, as
+            far as it takes them and the config does not give them.
         prefetch (bool): Wrap the loader in PrefetchLoader.
         img_norm_cfg (dict, optional): `mean` and `std` for PrefetchLoader.
         collate (dict | Callable, optional): A collator, such as dict(type='MixupCrops'); see build_collator.
@@ -84,6 +87,18 @@ def build_dataloader(dataset,
         workers_per_gpu *= num_gpus
     if sampler is None:
         sampler = DistributedSampler(dataset, world_size, rank, shuffle, replace, seed, samples_per_gpu, drop_last)
+    elif not shuffle or replace:
+        raise ConfigError('a sampler takes the place of shuffle and replace: leave them out (DistributedSampler takes '
+                          'them as arguments)')
+    sampler = build_sampler(
+        sampler,
+        dataset=dataset,
+        num_replicas=world_size,
+        rank=rank,
+        seed=seed,
+        batch_size=samples_per_gpu,
+        samples_per_gpu=samples_per_gpu,
+        drop_last=drop_last)
     loader = EpochLoader(
         dataset,
         sampler,

@@ -40,7 +40,8 @@ class EpochBatchSampler(Sampler):
     """Batches of (epoch, index) keys, beginning at any batch of an epoch.
 
     Args:
-        sampler (Sampler): Yields indices; its `set_epoch` is called where it has one.
+        sampler (Sampler): Yields indices; its `set_epoch` is called where it has one. One with `iterate(start)` begins
+            at an index in the middle at once, of others those before it are passed over.
         batch_size (int): Samples in a batch.
         drop_last (bool): Leave out a last batch that is not full.
     """
@@ -82,7 +83,8 @@ class EpochBatchSampler(Sampler):
 
     def __iter__(self):
         epoch, size = self.epoch, self.batch_size
-        indices, number = islice(self.sampler, self.start * size, None), self.start
+        start, number = self.start * size, self.start
+        indices = self.sampler.iterate(start) if hasattr(self.sampler, 'iterate') else islice(self.sampler, start, None)
         while batch := _Batch((epoch, idx) for idx in islice(indices, size)):
             if len(batch) == size or not self.drop_last:
                 batch.key = 0, epoch, number

@@ -1,10 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Registries of the data path, and what builds data sources, data sets and collators from configs."""
-from mmssl.utils.registry import Registry
+"""Registries of the data path, and what builds data sources, data sets, collators and samplers from configs."""
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.registry import Registry, accepted_arguments
 
 DATASOURCES = Registry('data source')
 DATASETS = Registry('dataset')
 COLLATORS = Registry('collator')
+SAMPLERS = Registry('sampler')
 
 
 class _Steps(Registry):
@@ -49,6 +51,30 @@ def build_collator(cfg=None):
     """
     cfg = dict(type='DefaultCollator') if cfg is None else cfg
     return COLLATORS.build(cfg) if isinstance(cfg, dict) else cfg
+
+
+def build_sampler(cfg, **known):
+    """Build a sampler.
+
+    Args:
+        cfg (dict | Sampler): Its config; a built one is returned as it is.
+        known: Arguments that it gets where it takes them and `cfg` has none, such as `dataset`, `rank` and `seed`.
+
+    Returns:
+        Sampler: Yields the indices of this process.
+
+    Raises:
+        ConfigError: It has no length, or cannot be iterated over.
+    """
+    if not isinstance(cfg, dict):
+        return cfg
+    kind = cfg.get('type')
+    cls = SAMPLERS.get(kind) if isinstance(kind, str) else kind
+    taken = accepted_arguments(cls)[0] if callable(cls) else ()  # what is no class is told by what builds it
+    sampler = SAMPLERS.build(cfg, default_args={name: value for name, value in known.items() if name in taken})
+    if not (hasattr(sampler, '__iter__') and hasattr(sampler, '__len__')):
+        raise ConfigError(f'{kind} is no sampler: it has no __iter__ or no __len__', cfg)
+    return sampler
 
 
 def build_dataset(cfg, default_args=None):

@@ -74,7 +74,7 @@ SECTIONS = {
         drop_last='bool',
         collate='dict',
         broken_images='dict',
-        sampler='Sampler',
+        sampler='dict | Sampler',
         prefetch_factor='int',
         timeout='float',
         multiprocessing_context='str',
@@ -133,7 +133,7 @@ _RENAMED_IN = {
         collate_fn='collate',
         worker_init_fn='seed at the top level',
         generator='seed at the top level',
-        batch_sampler='shuffle, replace and drop_last',
+        batch_sampler='sampler, shuffle, replace and drop_last',
         train_dataloader='samples_per_gpu and workers_per_gpu',
         seed='seed at the top level')
 }
@@ -229,8 +229,7 @@ def _is_data_set(name, value):
 def _check_type(name, value, kind):
     if value is not None and not fits(value, kind):
         words = 'True or False' if kind == 'bool' else kind
-        hint = ': it is made by data.shuffle, data.replace and data.drop_last' if kind == 'Sampler' else ''
-        raise ConfigError(f'{name} must be {words}, got {short(value)}{hint}')
+        raise ConfigError(f'{name} must be {words}, got {short(value)}')
 
 
 def check_settings(cfg):

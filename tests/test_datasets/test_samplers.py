@@ -3,6 +3,8 @@ import pytest
 
 from mmssl.datasets import DistributedGivenIterationSampler, DistributedGroupSampler, DistributedSampler, GroupSampler
 from mmssl.datasets.loader import EpochBatchSampler
+from mmssl.datasets.registry import build_sampler
+from mmssl.datasets.samplers import distributed_sampler
 from mmssl.utils.errors import ConfigError
 
 
@@ -39,6 +41,33 @@ def test_several_processes_see_the_global_order(n, world, size, drop_last):
         assert sorted(order) == list(range(n)) and len(flat) == -(-n // world) * world
         assert flat == np.resize(order, len(flat)).tolist()
         assert joined[:len(whole) - 1] == whole[:-1]
+
+
+@pytest.mark.parametrize('options', [{}, dict(shuffle=False), dict(replace=True)])
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_an_order_computed_by_index(options, drop_last, monkeypatch):
+    """Orders above a size are not listed; they begin anywhere, and processes share them as they do listed ones."""
+    monkeypatch.setattr(distributed_sampler, 'LISTED', 100)
+    monkeypatch.setattr(distributed_sampler, '_PIECE', 64)
+    n, world, size = 1001, 3, 4
+    one = DistributedSampler(range(n), 1, 0, seed=3, batch_size=world * size, drop_last=drop_last, **options)
+    assert not isinstance(one.global_indices(), np.ndarray)
+    many = [
+        DistributedSampler(range(n), world, r, seed=3, batch_size=size, drop_last=drop_last, **options)
+        for r in range(world)
+    ]
+    whole = list(one)
+    if not options:
+        assert sorted(whole) == list(range(n))
+    elif 'replace' in options:
+        assert 580 < len(set(whole)) < 690 and set(whole) < set(range(n))  # 633 expected
+    joined = [sum(step, []) for step in zip(*(batches(s, size) for s in many))]
+    full = n // (world * size) * world * size
+    assert sum(joined, [])[:full] == whole[:full]
+    for start in (0, 3, 63, 64, 65, 200, len(many[1])):
+        assert list(many[1].iterate(start)) == list(many[1])[start:]
+    one.set_epoch(1)
+    assert (list(one) == whole) == ('shuffle' in options)
 
 
 def test_batch_size_one_is_torchs_order():
@@ -151,3 +180,16 @@ def test_batch_sampler_begins_anywhere():
     assert [key for key, _ in sum(sampler, [])] == [9] * 23
     with pytest.raises(ValueError, match='start must be 0 to 6'):
         sampler.set_epoch(0, 7)
+
+
+def test_a_sampler_of_a_config():
+    known = dict(dataset=range(10), num_replicas=2, rank=1, seed=4, batch_size=3, samples_per_gpu=3, drop_last=True)
+    built = build_sampler(dict(type='DistributedSampler', replace=True), **known)
+    assert list(built) == list(DistributedSampler(range(10), 2, 1, True, True, 4, 3, True))
+    grouped = build_sampler(dict(type='DistributedGroupSampler', seed=5), **dict(known, dataset=Grouped()))
+    assert list(grouped) == list(DistributedGroupSampler(Grouped(), 3, 2, 1, seed=5))
+    for cfg, words in [(dict(type='DistributedSample'), "'DistributedSampler'"), (dict(replace=True), 'no "type"'),
+                       (dict(type='DistributedSampler', windows=3), "no argument 'windows'"),
+                       (dict(type='DistributedGroupSampler'), 'attribute "flag"'), (dict(type=object), 'no sampler')]:
+        with pytest.raises(ConfigError, match=words):
+            build_sampler(cfg, **known)

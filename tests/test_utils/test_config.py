@@ -210,7 +210,7 @@ def test_variables_are_no_settings(tmp_path):
     ('data', dict(collate_fn='a'), 'here it is collate'),
     ('data', dict(num_workers=2), 'here it is workers_per_gpu'),
     ('data', dict(trian=dict(type='SingleViewDataset')), "did you mean 'train'"),
-    ('data', dict(sampler=dict(type='DistributedSampler')), 'is made by data.shuffle'),
+    ('data', dict(sampler='DistributedSampler'), 'sampler must be dict'),
     ('log_config', dict(intervall=2), "did you mean 'interval'"),
     ('dist_params', dict(backand='nccl'), "did you mean 'backend'"),
     ('amp', dict(dtyp='bfloat16'), "did you mean 'dtype'"),

@@ -160,6 +160,11 @@ class DeepClusterHook(ClusteringHook):
         if not hasattr(getattr(model, 'head', None), 'reset'):
             raise ConfigError('DeepClusterHook trains a classifier of clusters, a ClsHead, which '
                               f'{type(model).__name__} does not have here; take the hook out of custom_hooks')
+        sampler = self.train_loader(runner).sampler
+        if self.unif_sampling and not hasattr(sampler, 'set_uniform_indices'):
+            raise ConfigError(
+                f'DeepClusterHook: unif_sampling=True asks the sampler, and {type(sampler).__name__} cannot '
+                'draw classes equally often: leave data.sampler out')
         if self.init_memory and not hasattr(model, 'memory_bank'):
             raise ConfigError(f'DeepClusterHook: {type(model).__name__} has no memory bank: set init_memory=False')
         classes, k = model.head.num_classes, getattr(self.clustering, 'k', 0)

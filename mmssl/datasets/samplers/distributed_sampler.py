@@ -1,10 +1,48 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Samplers: which sample comes when, and on which process."""
+from functools import partial
+
 import numpy as np
 from torch.utils.data import Sampler
 
 from mmssl.utils.dist import get_dist_info
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.permutation import KeyedPermutation, keyed_below
+from ..registry import SAMPLERS
+
+LISTED = 2**24  # an order of so many samples is shuffled as a list; a longer one is computed where it is looked at
+_PIECE = 2**16  # indices that are made in one go
+
+
+def random_order(n, key):
+    """The numbers 0..n-1 in random order.
+
+    Args:
+        n (int): How many.
+        key (Sequence[int]): Numbers of 0 or more; each key has its own order.
+
+    Returns:
+        ndarray | KeyedPermutation: What gives the entries at an array of places; of up to 2^24 an array.
+    """
+    if n > LISTED:
+        return KeyedPermutation(n, key)
+    order = np.arange(n, dtype=np.int32)
+    np.random.default_rng(key).shuffle(order)
+    return order
+
+
+class _Computed:
+    """An order whose entries a function computes from their places."""
+
+    def __init__(self, n, function):
+        self.n = n
+        self.function = function
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, places):
+        return self.function(places)
 
 
 class EpochSampler(Sampler):
@@ -15,7 +53,7 @@ class EpochSampler(Sampler):
     with batches of W * B sees.
 
     Args:
-        dataset (Dataset): Its length counts.
+        dataset (Dataset | Sequence): Its length counts.
         num_replicas (int, optional): Number of processes; None: of the process group.
         rank (int, optional): This process; None: its rank in the process group.
         seed (int): Every (seed, epoch) has its own order.
@@ -46,32 +84,58 @@ class EpochSampler(Sampler):
         return np.random.default_rng((self.seed, self.epoch))
 
     def global_indices(self):
-        """ndarray: The order of this epoch over all processes, before it is padded or cut."""
+        """ndarray | KeyedPermutation: The order of this epoch over all processes, before it is padded or cut.
+
+        Anything that has a length and gives the indices at an array of places will do.
+        """
         raise NotImplementedError
 
     def local_indices(self):
         """ndarray: The indices of this process in this epoch."""
-        order, world = self.global_indices(), self.num_replicas
-        total = len(self) * world
-        if total > len(order):
-            order = np.resize(order, total)  # repeats it from its start
-        whole = total - total % (world * self.batch_size)
-        head = order[:whole].reshape(-1, world, self.batch_size)[:, self.rank].reshape(-1)
-        tail = order[whole:total].reshape(world, -1)[self.rank]
-        return np.concatenate([head, tail]) if len(tail) else head
+        return np.concatenate(list(self._pieces(0)) or [np.zeros(0, np.int64)])
+
+    def iterate(self, start=0):
+        """Yield the indices of this process in this epoch from one of them on; to begin late takes no longer.
+
+        Args:
+            start (int): Number of indices to leave out.
+
+        Yields:
+            int: Index in the data set.
+        """
+        for piece in self._pieces(start):
+            yield from piece.tolist()  # as one list they would take five times the memory of an array
+
+    def _pieces(self, start):
+        order, length = self.global_indices(), len(self)
+        for begin in range(start, length, _PIECE):
+            places = self._places(np.arange(begin, min(begin + _PIECE, length)))
+            # behind its end the order is repeated from its start
+            yield order[places % len(order) if places[-1] >= len(order) else places]
+
+    def _places(self, positions):
+        """Where in the order of all processes the indices of this one stand, counted in its own."""
+        world, size = self.num_replicas, self.batch_size
+        own = len(self)
+        whole = own - own * world % (world * size) // world  # of batches that are full in all processes
+        batches, offsets = np.divmod(positions, size)
+        places = (batches * world + self.rank) * size + offsets
+        return np.where(positions < whole, places, whole * world + self.rank * (own - whole) + positions - whole)
 
     def __iter__(self):
-        indices = self.local_indices()
-        for start in range(0, len(indices), 1 << 16):  # as a list they would take five times the memory
-            yield from indices[start:start + (1 << 16)].tolist()
+        return self.iterate()
 
     def __len__(self):
         n, world = len(self.dataset), self.num_replicas
         return n // world if self.drop_last else -(-n // world)
 
 
+@SAMPLERS.register_module()
 class DistributedSampler(EpochSampler):
     """Every sample once an epoch, in random order or as they are.
+
+    The order of more than 2^24 samples is no list that is shuffled: its entries are computed as they are needed (see
+    KeyedPermutation), so that memory and start do not grow with the data.
 
     Args:
         dataset, num_replicas, rank, seed, batch_size, drop_last: See EpochSampler.
@@ -114,14 +178,13 @@ class DistributedSampler(EpochSampler):
     def global_indices(self):
         n = len(self.dataset)
         if not self.shuffle:
-            return np.arange(n)
+            return np.arange(n) if n <= LISTED else _Computed(n, lambda places: places)
         if self.labels is not None:
             return self._uniform_indices()
-        if self.replace:
-            return self.rng().integers(n, size=n)
-        order = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)  # half the memory
-        self.rng().shuffle(order)
-        return order
+        key = self.seed, self.epoch
+        if not self.replace:
+            return random_order(n, key)
+        return self.rng().integers(n, size=n) if n <= LISTED else _Computed(n, partial(keyed_below, n, key))
 
     generate_new_list = global_indices  # its name in MMSelfSup
 
@@ -154,14 +217,15 @@ class DistributedGivenIterationSampler(DistributedSampler):
     def gen_new_list(self):
         """Yield the indices of this process."""
         n, world, size = len(self.dataset), self.num_replicas, self.batch_size
-        number = None
+        order = number = None
         for it in range(self.last_iter + 1, self.total_iter):
             start = (it * world + self.rank) * size
-            for at in range(start, start + size):
-                if at // n != number:
-                    self.epoch = number = at // n
+            passes, places = np.divmod(np.arange(start, start + size), n)
+            for each in np.unique(passes).tolist():
+                if each != number:
+                    self.epoch = number = each
                     order = self.global_indices()
-                yield int(order[at % n])
+                yield from order[places[passes == each]].tolist()
 
     def set_epoch(self, epoch):
         """Nothing: the run has no epochs."""

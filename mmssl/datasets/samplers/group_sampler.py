@@ -4,9 +4,11 @@ import numpy as np
 
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.indices import rows_by_value
+from ..registry import SAMPLERS
 from .distributed_sampler import EpochSampler
 
 
+@SAMPLERS.register_module()
 class DistributedGroupSampler(EpochSampler):
     """Random order in which all samples of a global batch come from one group.
 
