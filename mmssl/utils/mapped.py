@@ -37,3 +37,26 @@ def map_array(path):
     array = np.load(path, mmap_mode='r', allow_pickle=False).view(MappedArray)
     array.path = path
     return array
+
+
+class ConstantArray(np.ndarray):
+    """One value many times, in the memory of one. A pickle of it holds the value alone."""
+    length = None
+
+    def __reduce__(self):
+        return super().__reduce__() if self.length is None else (constant_array, (int(self[0]), self.length))
+
+
+def constant_array(value, length):
+    """An int32 array of one value that takes no memory.
+
+    Args:
+        value (int): The value.
+        length (int): How often it stands there, once at least.
+
+    Returns:
+        ConstantArray: Read-only.
+    """
+    array = np.broadcast_to(np.int32(value), length).view(ConstantArray)
+    array.length = length
+    return array

@@ -10,6 +10,7 @@ from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
 from .parquet import Parquet
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
+from .shards import Shards
 from .small import Digits, FashionMNIST
 from .static_views import StaticViews
 from .synthetic import Synthetic
@@ -18,6 +19,6 @@ from .voc import VOC
 __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
-    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'StaticViews', 'Synthetic', 'VOC',
-    'decode_image'
+    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'Shards', 'StaticViews', 'Synthetic',
+    'VOC', 'decode_image'
 ]

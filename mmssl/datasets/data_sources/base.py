@@ -43,6 +43,21 @@ class CompactStrings(Sequence):
         self.block = np.frombuffer(block, np.uint8)
         self.ends = np.frombuffer(ends, np.int64)
 
+    @classmethod
+    def of(cls, block, ends):
+        """The strings whose UTF-8 lies in an array of bytes.
+
+        Args:
+            block (ndarray): uint8.
+            ends (ndarray): Where each ends, behind a 0.
+
+        Returns:
+            CompactStrings: Of these very arrays, which may be mapped files.
+        """
+        strings = cls.__new__(cls)
+        strings.block, strings.ends = block, ends
+        return strings
+
     def __len__(self):
         return len(self.ends) - 1
 
@@ -52,6 +67,10 @@ class CompactStrings(Sequence):
         if not 0 <= idx < len(self):
             raise IndexError(f'index {idx} of {len(self)} strings')
         return self.block[self.ends[idx]:self.ends[idx + 1]].tobytes().decode('utf-8', 'surrogateescape')
+
+    def take(self, kept):
+        """CompactStrings: Those of some numbers (ndarray), in that order."""
+        return CompactStrings(self[i] for i in kept)
 
     @property
     def nbytes(self):
@@ -206,8 +225,8 @@ class BaseDataSource(metaclass=ABCMeta):
             raise ConfigError('mmap_labels=True is for labels in a .npy file, and labels is None')
         elif self.found_classes is not None:
             self._select_classes()
-        if self.CLASSES is not None and len(self.labels) and self.labels.max() >= len(self.CLASSES):
-            raise ConfigError(f'{type(self).__name__}: label {self.labels.max()} is there, but only '
+        if self.CLASSES is not None and len(self.labels) and self.largest_label() >= len(self.CLASSES):
+            raise ConfigError(f'{type(self).__name__}: label {self.largest_label()} is there, but only '
                               f'{len(self.CLASSES)} classes are named (labels count from 0)')
 
     def _replace_labels(self, labels, mmap, classes):
@@ -239,8 +258,8 @@ class BaseDataSource(metaclass=ABCMeta):
         self.labels = translate(self.labels, translation(own, wanted, 'classes')).astype(np.int32)
         kept = np.flatnonzero(self.labels >= 0)
         if len(kept) < len(self.labels):
-            self.samples = self.samples[kept] if isinstance(self.samples, np.ndarray) else CompactStrings(
-                self.samples[i] for i in kept)
+            self.samples = self.samples.take(kept, 0) if isinstance(self.samples, np.ndarray) else \
+                self.samples.take(kept)
             self.labels = self.labels[kept]
 
     @abstractmethod
@@ -252,6 +271,10 @@ class BaseDataSource(metaclass=ABCMeta):
                 array of labels; or, as in MMSelfSup, a list of dicts with img_prefix, img_info=dict(filename=...)
                 and gt_label.
         """
+
+    def largest_label(self):
+        """int: The largest label there is."""
+        return self.labels.max()
 
     def _check_files(self):
         """Where a list and a folder do not fit together, all files are absent; three of them tell."""
