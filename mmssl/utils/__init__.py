@@ -14,6 +14,7 @@ _HOMES = {
     'collect_env': ('collect_env', ),
     'distributed_sinkhorn': ('distributed_sinkhorn', ),
     'config': ('DictAction', 'load_config'),
+    'data_files': ('load_file', 'save_file'),
     'dist':
     ('batch_shuffle_ddp', 'batch_unshuffle_ddp', 'concat_all_gather', 'get_dist_info', 'init_dist', 'sync_random_seed'),
     'errors': ('ConfigError', ),
