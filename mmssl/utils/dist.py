@@ -4,6 +4,7 @@ import atexit
 import datetime
 import functools
 import os
+import platform
 import re
 
 import torch
@@ -202,6 +203,24 @@ def all_gather_object(obj):
     out = [None] * get_world_size()
     dist.all_gather_object(out, obj)
     return out
+
+
+def processes_of_a_node(world_size):
+    """Number of processes on each machine. A collective call.
+
+    Args:
+        world_size (int): Number of all processes.
+
+    Raises:
+        ConfigError: The machines have unlike numbers of them, or their ranks do not follow each other.
+    """
+    hosts = all_gather_object(platform.node()) if is_distributed() else [platform.node()] * world_size
+    size = hosts.count(hosts[0])
+    groups = [hosts[i:i + size] for i in range(0, len(hosts), size)]
+    if any(group != [group[0]] * size for group in groups) or len({group[0] for group in groups}) < len(groups):
+        raise ConfigError(f'each machine needs equally many processes, with ranks that follow each other; they are on '
+                          f'{hosts}')
+    return size
 
 
 def all_reduce_sum(tensor):

@@ -31,6 +31,25 @@ def random_order(n, key):
     return order
 
 
+def share_out(positions, own, rank, world, size):
+    """Where in an order that several processes share the indices of one of them stand.
+
+    Args:
+        positions (ndarray): Numbers of the indices, counted in the process's own.
+        own (int): Number of indices of each process.
+        rank (int): Number of the process.
+        world (int): Number of processes.
+        size (int): Samples of one process in a batch.
+
+    Returns:
+        ndarray: Places in the order.
+    """
+    whole = own - own * world % (world * size) // world  # of batches that are full in all processes
+    batches, offsets = np.divmod(positions, size)
+    places = (batches * world + rank) * size + offsets
+    return np.where(positions < whole, places, whole * world + rank * (own - whole) + positions - whole)
+
+
 class _Computed:
     """An order whose entries a function computes from their places."""
 
@@ -115,12 +134,7 @@ class EpochSampler(Sampler):
 
     def _places(self, positions):
         """Where in the order of all processes the indices of this one stand, counted in its own."""
-        world, size = self.num_replicas, self.batch_size
-        own = len(self)
-        whole = own - own * world % (world * size) // world  # of batches that are full in all processes
-        batches, offsets = np.divmod(positions, size)
-        places = (batches * world + self.rank) * size + offsets
-        return np.where(positions < whole, places, whole * world + self.rank * (own - whole) + positions - whole)
+        return share_out(positions, len(self), self.rank, self.num_replicas, self.batch_size)
 
     def __iter__(self):
         return self.iterate()
