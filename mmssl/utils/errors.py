@@ -56,6 +56,10 @@ class AbsentFileError(ConfigError, FileNotFoundError):
     """A file or folder that a config names and that is not there."""
 
 
+class RemoteFileError(ConfigError, ConnectionError):
+    """A file on a server that cannot be read: no fault of the file, so that nothing else takes its place."""
+
+
 class NotOfferedError(ConfigError, NotImplementedError):
     """Something that a model or a data set does not do."""
 

@@ -1,0 +1,204 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Pieces of remote files on the local disk, within a bound, shared by all processes of a node."""
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import os.path as osp
+import shutil
+import struct
+import tempfile
+import time
+
+from .errors import ConfigError, printable
+from .misc import TEMPORARY, atomic_write
+
+_STRIPES = 256  # files to lock, instead of one for each chunk
+_RESERVE = 2**30  # bytes that the cache leaves free on the disk for everyone else, such as checkpoints
+_SHARE_KEPT = 0.9  # what is left after the oldest chunks are removed, so that this is not done for each new one
+_RECENT = 30  # seconds within which a chunk counts as just used
+_ABANDONED = 600  # seconds after which an unfinished file is one of a process that was killed
+
+
+def default_folder():
+    """str: Of this user, below $TMPDIR (or /tmp), which is a disk of the node itself in most clusters."""
+    return osp.join(tempfile.gettempdir(), f'mmssl-cache-{os.getuid()}')
+
+
+class ChunkCache:
+    """Files of a few MB in a folder; the ones that were not used for longest make way.
+
+    Every process reads and writes by itself. A chunk appears under its name only when it is complete, one process at a
+    time fetches it (`hold`), and what a killed one leaves behind is swept.
+
+    Args:
+        folder (str): On a disk of this node. It belongs to this user alone.
+        limit (int): Bytes that all chunks in it may take, those of other sets included.
+
+    Attributes:
+        full (bool): Nothing more can be written: the disk is full. Said once.
+    """
+
+    def __init__(self, folder, limit):
+        self.folder, self.limit, self.full = osp.abspath(osp.expanduser(folder)), int(limit), False
+        try:
+            os.makedirs(osp.join(self.folder, 'locks'), 0o700, exist_ok=True)
+            owner = os.stat(self.folder).st_uid
+        except OSError as error:
+            raise ConfigError(f'cache_dir {printable(self.folder)} cannot be made: {error.strerror}') from error
+        if owner != os.getuid():
+            raise ConfigError(f'cache_dir {printable(self.folder)} belongs to another user; name one of your own')
+        self.trim()
+
+    def path(self, name):
+        return osp.join(self.folder, name)
+
+    def read(self, name, length, start, stop):
+        """Bytes of a chunk.
+
+        Args:
+            name (str): Of the chunk.
+            length (int): Of the whole chunk; one of another length is none.
+            start (int): First byte.
+            stop (int): The byte behind the last one.
+
+        Returns:
+            bytes | None: None where it is not there.
+        """
+        try:
+            handle = os.open(self.path(name), os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            state = os.fstat(handle)
+            if state.st_size != length:
+                return None
+            if time.time() - state.st_mtime > _RECENT:
+                os.utime(handle)
+            data = os.pread(handle, stop - start, start)
+            return data if len(data) == stop - start else None
+        except OSError:  # the disk is at fault; the server has it as well
+            return None
+        finally:
+            os.close(handle)
+
+    def has(self, name, length):
+        """Whether a chunk is there, which then counts as just used."""
+        return self.read(name, length, 0, 0) is not None
+
+    @contextlib.contextmanager
+    def hold(self, name, wait=True):
+        """Keep other processes and threads from fetching the same chunk.
+
+        Args:
+            name (str): Of the chunk.
+            wait (bool): Until another one is done.
+
+        Yields:
+            bool: Whether it is held; always with `wait`.
+        """
+        stripe = hashlib.sha256(name.encode()).digest()[0] % _STRIPES
+        handle = os.open(osp.join(self.folder, 'locks', f'{stripe:03d}'), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            with _locked(handle, wait) as held:
+                yield held
+        finally:
+            os.close(handle)
+
+    def write(self, name, data):
+        """Keep a chunk, where there is room.
+
+        Args:
+            name (str): Of the chunk; a folder in it is made.
+            data (bytes): The chunk.
+
+        Returns:
+            bool: Whether it is kept.
+        """
+        if self.full:
+            return False
+        try:
+            if self._added(len(data)) > self.limit or self._free() < len(data):
+                self.trim(len(data))
+                if self._free() < len(data):
+                    raise OSError(f'less than {_RESERVE / 2**30:.0f} GiB would be left free')
+            with atomic_write(self.path(name), 'wb') as file:
+                file.write(data)
+        except OSError as error:
+            self.full = True
+            logging.getLogger('mmssl.data').warning(
+                'nothing more is kept in cache_dir %s: %s. The training goes on, and asks the server for every image',
+                printable(self.folder), error)
+            return False
+        return True
+
+    def _free(self):
+        return shutil.disk_usage(self.folder).free - min(_RESERVE, self.limit)
+
+    @contextlib.contextmanager
+    def _usage(self):
+        """The file with the number of bytes that chunks take, locked."""
+        with open(osp.join(self.folder, 'locks', 'usage'), 'a+b') as file, _locked(file.fileno()):
+            yield file
+
+    def _added(self, size):
+        """Count a chunk; the number of bytes with it."""
+        with self._usage() as file:
+            file.seek(0)
+            stored = file.read(8)
+            total = size + (struct.unpack('<q', stored)[0] if len(stored) == 8 else 0)
+            _store(file, total)
+        return total
+
+    def trim(self, coming=0):
+        """Count anew what is there, and remove what was not used for longest where that is more than the limit.
+
+        Args:
+            coming (int): Bytes that are to be written.
+        """
+        with self._usage() as file:
+            chunks, total = [], coming
+            for entry in self._entries():
+                with contextlib.suppress(OSError):  # another process has removed it
+                    state = entry.stat()
+                    if TEMPORARY.search(entry.name):
+                        if time.time() - state.st_mtime > _ABANDONED:
+                            os.unlink(entry.path)
+                    elif entry.name.endswith('.chunk'):
+                        chunks.append((state.st_mtime_ns, state.st_size, entry.path))
+                        total += state.st_size
+            limit = min(self.limit, total + self._free() - coming)
+            if total > limit:
+                for _, size, path in sorted(chunks):
+                    if total <= _SHARE_KEPT * limit:
+                        break
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)
+                        total -= size
+            _store(file, total)
+
+    def _entries(self):
+        for folder in os.scandir(self.folder):
+            if folder.is_dir(follow_symlinks=False):
+                with contextlib.suppress(OSError), os.scandir(folder.path) as entries:
+                    yield from entries
+
+
+@contextlib.contextmanager
+def _locked(handle, wait=True):
+    held = False
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        yield held
+    finally:
+        if held:  # a process that was forked meanwhile has the file open as well: to close it does not suffice
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _store(file, total):
+    file.truncate(0)
+    file.write(struct.pack('<q', total))
+    file.flush()
