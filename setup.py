@@ -81,6 +81,7 @@ setup(
         'Programming Language :: Python :: 3.12',
     ],
     packages=find_packages(include=['mmssl', 'mmssl.*']),
+    package_data={'mmssl.datasets': ['catalog.yml']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={

@@ -120,10 +120,11 @@ def test_wheel_holds_what_mim_looks_for(clone, tmp_path):
         assert {f'mmssl/.mim/{part}/{name}' for name in files_under(clone / part)} <= names
     assert 'mmssl/.mim/model-index.yml' in names
     assert any(name.endswith('LICENSE') for name in names)
+    assert 'mmssl/datasets/catalog.yml' in names
     assert {f'mmssl/{n}'
             for n in files_under(clone / 'mmssl') if n.endswith('.py') and not n.startswith('.mim')} <= names
     extras = re.findall(r'^Provides-Extra: (\w+)', metadata, re.M)
-    assert sorted(extras) == ['all', 'mim', 'optional', 'tests']
+    assert sorted(extras) == ['all', 'data', 'mim', 'optional', 'tests']
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@ from . import pipelines
 from .base import BaseDataset
 from .builder import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, SAMPLERS, build_collator, build_dataloader,
                       build_dataset, build_datasource)
+from .catalog import CATALOG
 from .collators import DefaultCollator, MixupCrops, MultiHotLabels
 from .data_sources import *  # noqa: F401,F403
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, sample_name

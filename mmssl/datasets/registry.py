@@ -2,6 +2,7 @@
 """Registries of the data path, and what builds data sources, data sets, collators and samplers from configs."""
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import Registry, accepted_arguments
+from .catalog import build_from_catalog
 
 DATASOURCES = Registry('data source')
 DATASETS = Registry('dataset')
@@ -30,13 +31,18 @@ def build_datasource(cfg, default_args=None):
     """Build a data source.
 
     Args:
-        cfg (dict | BaseDataSource): Its config; a built one is returned as it is.
+        cfg (dict | BaseDataSource): Its config, of the type 'Catalog' for one by name; a built one is returned as it
+            is.
         default_args (dict, optional): Arguments used where `cfg` has none.
 
     Returns:
         BaseDataSource: The source.
     """
-    return DATASOURCES.build(cfg, default_args=default_args) if isinstance(cfg, dict) else cfg
+    if not isinstance(cfg, dict):
+        return cfg
+    if cfg.get('type') == 'Catalog':
+        return build_from_catalog(cfg, build_datasource, default_args)
+    return DATASOURCES.build(cfg, default_args=default_args)
 
 
 def build_collator(cfg=None):

@@ -148,8 +148,9 @@ class Parquet(BaseDataSource):
         return {**super().__getstate__(), '_files': OrderedDict(), '_groups': OrderedDict()}
 
     def load_annotations(self):
-        if not isinstance(self.data_prefix, (str, os.PathLike)):
-            raise ConfigError(f'Parquet needs data_prefix, got {self.data_prefix!r}')
+        if self.data_prefix is None or self.ann_file is not None:
+            raise ConfigError('Parquet takes the files of data_prefix and no list: set ann_file=None; got data_prefix='
+                              f'{self.data_prefix!r}, ann_file={self.ann_file!r}')
         self.paths = find_parquet_files(os.fspath(self.data_prefix), self.split)
         ends, firsts, labels, schema = [0], [0], [], None
         for path in self.paths:
