@@ -52,21 +52,23 @@ def load_file(path, mmap_mode=None):
     if not osp.isfile(path):
         raise FileNotFoundError(f'no such file: {osp.abspath(path)}')
     try:
-        if mmap_mode:
-            try:
-                return map_array(path)
-            except (OSError, ValueError) as error:
-                found = _read(path, end)  # a damaged file is an error here
-                logging.getLogger('mmssl').warning('%s cannot be mapped (%s): it is read as a whole, %.0f MB', path,
-                                                   error,
-                                                   osp.getsize(path) / 1e6)
-                return found
-        return _read(path, end)
+        return map_or_read(path) if mmap_mode else _read(path, end)
     except (FileNotFoundError, PermissionError):
         raise
     # a pickle fails with whatever its damaged bytes ask for
     except Exception as error:
         raise ConfigError(f'{path} cannot be read as {end}: {describe(error)}') from error
+
+
+def map_or_read(path):
+    """The array of a .npy file, mapped where that is possible; see load_file, which tells what is wrong with a file."""
+    try:
+        return map_array(path)
+    except (OSError, ValueError) as error:
+        found = _read(path, '.npy')  # a damaged file is an error here
+        logging.getLogger('mmssl').warning('%s cannot be mapped (%s): it is read as a whole, %.0f MB', path, error,
+                                           osp.getsize(path) / 1e6)
+        return found
 
 
 def _read(path, end):

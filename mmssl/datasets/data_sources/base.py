@@ -15,7 +15,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
-from .labels import read_labels
+from .labels import read_labels_and_names
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
 
@@ -166,8 +166,8 @@ class BaseDataSource(metaclass=ABCMeta):
         file_client_args (dict): Arguments of mmcv.FileClient, by which images are read.
         labels (str | list, optional): Labels in place of those that the source finds, such as clusters: a .npy
             file of N integers in the order of the samples, or these themselves, -1 = unlabelled; or N x C values of 1
-            (the class is there), 0 (it is not) and -1 (unknown), where an image has several. `classes` then names
-            these labels and selects nothing.
+            (the class is there), 0 (it is not) and -1 (unknown), where an image has several; or N words. `classes`
+            then names these labels (of words, it gives the order) and selects nothing.
         mmap_labels (bool): Leave the labels in their file and read those that are asked for.
 
     Attributes:
@@ -235,7 +235,14 @@ class BaseDataSource(metaclass=ABCMeta):
             raise ConfigError(
                 'either labels or multi_label=True says which classes an image has: leave one of them out')
         self.CLASSES = None if classes is None else self.CLASSES
-        labels = read_labels(labels, len(self), mmap=mmap)
+        labels, words = read_labels_and_names(labels, len(self), mmap=mmap)
+        if words is not None:
+            self.CLASSES = words if classes is None else tuple(map(str, self.CLASSES))
+            unknown = [word for word in words if word not in self.CLASSES]
+            if unknown:
+                raise ConfigError(f'labels has the word {unknown[0]!r}, which is none of classes; '
+                                  f'{nearest(unknown[0], self.CLASSES, "classes")}')
+            labels = translate(labels, translation(words, self.CLASSES, 'labels')).astype(np.int32)
         if labels.ndim == 1:
             self.labels = labels
             return

@@ -10,6 +10,7 @@ from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings, has_file_allowed_extension, read_lines, split_label
 from .folder import asked, find_images, sorted_entries, tell_passed_over
+from .lists import is_array_list, read_array_list
 
 __all__ = ['ImageNet', 'find_folders', 'get_samples', 'has_file_allowed_extension']
 
@@ -62,7 +63,8 @@ class ImageNet(BaseDataSource):
     """Images in class folders, or listed in an annotation file.
 
     With `ann_file`, each of its lines is a file name relative to `data_prefix`, a space or tab and a class id, such as
-    `n01440764/n01440764_10026.JPEG 0`. Without, each folder in `data_prefix` is a class, counted by name.
+    `n01440764/n01440764_10026.JPEG 0`; or it is a .npy, .npz, .pkl or .json file, see ImageList. Without, each folder
+    in `data_prefix` is a class, counted by name.
 
     Args: see BaseDataSource.
     """
@@ -74,8 +76,17 @@ class ImageNet(BaseDataSource):
             return self._load_folders()
         if not isinstance(self.ann_file, str):
             raise ConfigError(f'ann_file of {type(self).__name__} must be one file name, got {self.ann_file!r}')
+        if is_array_list(self.ann_file):
+            return self._load_array_list()
         return compact(
             self._read_line(f'{self.ann_file}, line {number}', line) for number, line in read_lines(self.ann_file))
+
+    def _load_array_list(self):
+        names, labels, self.found_classes = read_array_list(self.ann_file)
+        if labels is None or labels.ndim == 2 or labels.min() < 0:
+            raise ConfigError(f'{self.ann_file}: {type(self).__name__} needs one label an image; lists of images '
+                              'without labels, or with several, are read by the data source ImageList')
+        return names, labels
 
     def _load_folders(self):
         root, passed_over = osp.abspath(self.data_prefix), {}
@@ -99,7 +110,7 @@ class ImageNet(BaseDataSource):
     @property
     def folder_to_idx(self):
         """dict[str, int]: Label by name of the class folder; empty for a list."""
-        return {} if self.found_classes is None else self.class_to_idx
+        return {} if self.found_classes is None or self.ann_file is not None else self.class_to_idx
 
     def _read_line(self, place, line):
         name, label = split_label(line, place)

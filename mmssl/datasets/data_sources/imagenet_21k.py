@@ -8,6 +8,7 @@ import numpy as np
 from mmssl.utils.errors import ConfigError
 from ..registry import DATASOURCES
 from .imagenet import ImageNet
+from .lists import is_array_list
 
 
 @DATASOURCES.register_module()
@@ -37,6 +38,10 @@ class ImageNet21k(ImageNet):
                  **kwargs):
         if multi_label and ann_file is None:
             raise ConfigError('multi_label=True needs an ann_file: folders give one label an image')
+        if multi_label and is_array_list(ann_file):
+            raise ConfigError(
+                f'the lists of multi_label=True are texts, got {ann_file!r}; ImageList takes N x C values '
+                'of 1, 0 and -1 as labels')
         self.multi_label = multi_label
         self.recursion_subdir = recursion_subdir
         super().__init__(data_prefix, classes, ann_file, test_mode, color_type, channel_order, file_client_args,

@@ -2,11 +2,13 @@
 """Labels that lie in a file of their own, such as those of a clustering."""
 import os
 import os.path as osp
+import pickle
 
 import numpy as np
 
+from mmssl.utils.data_files import PICKLES, load_file, map_or_read
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.mapped import map_array
+from mmssl.utils.logger import get_root_logger
 
 _BLOCK = 2**22  # labels that are looked at in one go, so that a mapped file is never in memory as a whole
 
@@ -15,18 +17,30 @@ def read_labels(labels, length, name='labels', mmap=False):
     """The labels of N samples, looked through.
 
     Args:
-        labels (str | Path | Sequence[int] | ndarray): A .npy file with N integers in the order of the samples, or these
-            themselves; -1 = unlabelled. Or N x C values of 1 (the class is there), 0 (it is not) and -1 (unknown).
+        labels (str | Path | Sequence[int | str | None] | ndarray): A .npy, .pkl or .json file with N integers in the
+            order of the samples, or these themselves; -1 = unlabelled. Or N x C values of 1 (the class is
+            there), 0 (it is not) and -1 (unknown). Or N words, which are numbered in their order; None, or an empty
+            one, = unlabelled.
         length (int): N.
         name (str): What messages call them.
-        mmap (bool): Leave them in the file, in its integer type, and read only what is asked for.
+        mmap (bool): Leave integers in the file, in their type, and read only what is asked for.
 
     Returns:
         ndarray: N labels, int32, or N x C, int8; with `mmap` a read-only map of the file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ConfigError: It is no .npy file; the labels are no integers, are not N, or are not within -1..2^31 - 1.
+        ConfigError: It cannot be read; the labels are neither integers nor words, are not N, or are not within
+            -1..2^31 - 1.
+    """
+    return read_labels_and_names(labels, length, name, mmap)[0]
+
+
+def read_labels_and_names(labels, length, name='labels', mmap=False):
+    """As read_labels, and what words the labels were.
+
+    Returns:
+        tuple[ndarray, tuple[str] | None]: The labels, and, where they were words, the word of each number.
     """
     place = name
     if isinstance(labels, (str, os.PathLike)):
@@ -34,17 +48,26 @@ def read_labels(labels, length, name='labels', mmap=False):
         place = f'{name} ({path})'
         if not osp.isfile(path):
             raise FileNotFoundError(f'{name}: no such file: {osp.abspath(path)}')
-        try:
-            labels = map_array(path)
-        except (ValueError, EOFError) as error:
-            raise ConfigError(
-                f'{place} is no .npy file of numbers: {error}; np.save(path, labels) writes one') from error
+        if osp.splitext(path)[1].lower() in (*PICKLES, '.json'):
+            labels, mmap_is_possible = load_file(path), False
+        else:
+            try:
+                labels, mmap_is_possible = map_or_read(path), True
+            except (ValueError, EOFError, pickle.UnpicklingError) as error:
+                raise ConfigError(
+                    f'{place} is no .npy file of numbers: {error}; np.save(path, labels) writes one') from error
+        if mmap and not mmap_is_possible:
+            raise ConfigError(f'{place}: only the labels of a .npy file can be mapped')
     elif mmap:
         raise ConfigError(f'{name}: only the labels of a .npy file can be mapped, got {type(labels).__name__}')
     try:
-        labels = np.asanyarray(labels)
+        # numpy would write numbers among words as words
+        words = isinstance(labels, (list, tuple)) and any(isinstance(label, (str, bytes)) for label in labels)
+        labels = np.asanyarray(labels, object if words else None)
     except ValueError as error:
         raise ConfigError(f'{place} must be {length} integers: {error}') from error
+    if labels.dtype.kind in 'OSU' and labels.ndim == 1 and len(labels) == length:
+        return _number_words(labels, place, mmap)
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in 'iu':
         kind = getattr(labels, 'dtype', type(labels).__name__)
         raise ConfigError(f'{place} must be integers, got {kind}: labels.astype("int32") makes them so')
@@ -60,4 +83,33 @@ def read_labels(labels, length, name='labels', mmap=False):
             if not -1 <= value < most:
                 raise ConfigError(f'{place}: a label is {rule}; got {value} for sample '
                                   f'{start + at // (block.size // len(block))}')
-    return labels if mmap else np.asarray(labels, np.int32 if labels.ndim == 1 else np.int8)
+    return labels if mmap else np.asarray(labels, np.int32 if labels.ndim == 1 else np.int8), None
+
+
+def _number_words(labels, place, mmap):
+    """Numbers of words in their order, and the words."""
+    if mmap:
+        raise ConfigError(f'{place}: labels that are words are numbered in memory: leave mmap_labels out')
+    if labels.dtype.kind == 'O':
+        for i, label in enumerate(labels):
+            if label is not None and not isinstance(label, (str, bytes)):
+                if all(
+                        value is None or isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+                        for value in labels):
+                    numbers = np.array([-1 if value is None else value for value in labels])
+                    return read_labels_and_names(numbers, len(labels), place)
+                raise ConfigError(f'{place} must be integers or words, all of one kind, got {label!r:.80} for sample '
+                                  f'{i}')
+        labels = np.array(['' if label is None else label for label in labels])
+    if labels.dtype.kind == 'S':
+        labels = np.char.decode(labels, 'utf-8', 'surrogateescape')
+    words, numbers = np.unique(labels, return_inverse=True)
+    numbers = numbers.reshape(-1).astype(np.int32)
+    if len(words) and words[0] == '':
+        words, numbers = words[1:], numbers - 1
+    if not len(words):
+        raise ConfigError(f'{place}: none of the {len(labels)} samples has a label')
+    words = tuple(map(str, words))
+    shown = ', '.join(f'{i} {word}' for i, word in enumerate(words[:10])) + (', ...' if len(words) > 10 else '')
+    get_root_logger().info('%s: %d words count as labels in their order: %s', place, len(words), shown)
+    return numbers, words
