@@ -148,8 +148,8 @@ def test_large_windows_are_not_listed(monkeypatch):
 
 
 @pytest.mark.parametrize('options, words', [
-    (dict(window=0), 'window must be a positive'),
-    (dict(block_size=0), 'block_size must be a positive'),
+    (dict(window=0), 'window is an integer of at least 1, got 0'),
+    (dict(block_size=0), 'block_size is an integer of at least 1'),
     (dict(split='nodes'), "must be 'all', 'node' or 'process', got 'nodes'"),
     (dict(window=2.5), 'window must be int'),
     (dict(dataset=range(5)), 'names no blocks.*set block_size'),

@@ -4,7 +4,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
 from mmssl.utils.dist import processes_of_a_node
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 from ..dataset_wrappers import RepeatDataset
 from ..registry import SAMPLERS
 from .distributed_sampler import EpochSampler, random_order, share_out
@@ -126,9 +126,9 @@ class BlockShuffleSampler(EpochSampler):
                  batch_size=1,
                  drop_last=False):
         super().__init__(dataset, num_replicas, rank, seed, batch_size, drop_last)
-        for name, value in dict(window=window, block_size=block_size).items():
-            if value is not None and value < 1:
-                raise ConfigError(f'{name} must be a positive number, got {value!r}')
+        check_integer(window, 'window', 1)
+        if block_size is not None:
+            check_integer(block_size, 'block_size', 1)
         if split not in ('all', 'node', 'process'):
             raise ConfigError(f"split must be 'all', 'node' or 'process', got {split!r}")
         n = len(dataset)
