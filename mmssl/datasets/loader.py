@@ -19,6 +19,7 @@ from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, locate
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
+from .read_ahead import ReadAhead, ask_for, remote_sources, warn_of_a_small_cache
 from .registry import build_collator
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
@@ -122,6 +123,7 @@ class KeyedDataset(Dataset):
         self.broken = broken
         # datasets written by users may draw from the global generators
         self._generators = nullcontext if _keys_itself(dataset) else global_generators
+        self._remote = bool(remote_sources(dataset))
 
     def __getitems__(self, keys):
         """One batch.
@@ -133,6 +135,8 @@ class KeyedDataset(Dataset):
             tuple[list, list]: The samples, and (index, file name, reason) of each broken image that was met.
         """
         broken, taken = [], set()
+        if self._remote:
+            ask_for(self.dataset, [idx for _, idx in keys])
         try:
             samples = [self._get(epoch, idx, broken, taken, keys) for epoch, idx in keys]
             batch = _Batch(sample for sample in samples if sample is not _ABSENT)
@@ -308,6 +312,9 @@ class EpochLoader:
         self.collate = build_collator(collate)
         self.met = deque(maxlen=3 if self.policy == 'replace' else None)
         self._files = set()
+        self._remote = bool(remote_sources(dataset))
+        if self._remote:
+            warn_of_a_small_cache(dataset, sampler)
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
         self._in_order = dict(seed=seed, broken_images=options, **kwargs)
         self.loader = DataLoader(
@@ -338,10 +345,21 @@ class EpochLoader:
 
     def __iter__(self):
         self.batch_sampler.begin()
-        for batch, seen, broken in self.loader:
-            self._count(seen, broken)
-            if batch is not None:
-                yield batch
+        done, size = self.batch_sampler.start, self.batch_sampler.batch_size
+        ahead, batches = None, iter(self.loader)  # which forks workers
+        if self._remote and hasattr(self.sampler, 'iterate'):
+            ahead = ReadAhead(self.dataset, self.sampler, done * size)
+        try:
+            for batch, seen, broken in batches:
+                self._count(seen, broken)
+                done += 1
+                if ahead is not None:
+                    ahead.advance(done * size)
+                if batch is not None:
+                    yield batch
+        finally:
+            if ahead is not None:
+                ahead.stop()
 
     @property
     def broken(self):

@@ -82,7 +82,7 @@ class RemoteFolder:
         self.storage_options = dict(storage_options or {})
         self.timeout, self.tries = timeout, int(tries)
         self._filesystem, self._process, self._lock = None, None, threading.Lock()
-        self._opened()  # tells what is not installed, at once
+        self._made()  # tells what is not installed, at once
 
     def __getstate__(self):
         return {**self.__dict__, '_filesystem': None, '_process': None, '_lock': None}
@@ -97,10 +97,13 @@ class RemoteFolder:
             self._filesystem, self._process, self._lock = None, os.getpid(), threading.Lock()
         with self._lock:
             if self._filesystem is None:
-                self._filesystem = self._connected()
+                filesystem = self._made()
+                if hasattr(filesystem, 'set_session'):  # several threads at once would make several of them
+                    self._wait(filesystem.set_session(), filesystem)
+                self._filesystem = filesystem
             return self._filesystem
 
-    def _connected(self):
+    def _made(self):
         options = dict(self.storage_options, skip_instance_cache=True)
         package = _PACKAGES.get(self.protocol, self.protocol)
         try:
@@ -185,8 +188,10 @@ class RemoteFolder:
         """The result of a coroutine of the file system, or of a function where it has none."""
         if not filesystem.async_impl:
             return _in_a_thread(ask_plainly, self.timeout)
-        waited = asyncio.wait_for(ask(filesystem, *args), self.timeout)
-        future = asyncio.run_coroutine_threadsafe(waited, filesystem.loop)
+        return self._wait(ask(filesystem, *args), filesystem)
+
+    def _wait(self, coroutine, filesystem):
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, self.timeout), filesystem.loop)
         try:
             return future.result(self.timeout + 5)
         finally:

@@ -85,23 +85,22 @@ class RemoteShards:
 
             in_parallel(fetch, wanted, self.parallel)
             return
-        chunks = {(shard, number): None for shard, offset, size in wanted for number in self._chunks(offset, size)}
+        chunks = dict.fromkeys(chunk for part in wanted for chunk in self.chunks(*part))
         absent = [c for c in chunks if not self.cache.has(self._name(*c), self._length(*c))]
         in_parallel(lambda chunk: self._fetch(*chunk), absent, self.parallel)
 
-    def fetch_shard(self, shard, stop=None):
-        """Have all of a shard in the cache, except what another process is just fetching.
+    def chunks(self, shard, offset, size):
+        """list[tuple[int, int]]: The chunks that hold some bytes, as `bring` takes them; none where none are kept."""
+        return [(shard, number) for number in self._chunks(offset, size)] if self._cached else []
+
+    def bring(self, chunk):
+        """Have a chunk in the cache, unless another process is just fetching it.
 
         Args:
-            shard (int): Number of the shard.
-            stop (threading.Event, optional): Ends it early.
+            chunk (tuple[int, int]): Numbers of the shard and of the chunk in it.
         """
-
-        def fetch(number):
-            if self._cached:
-                self._fetch(shard, number, wait=False)
-
-        in_parallel(fetch, range(-(-self.shards[shard].bytes // self.chunk_bytes)), self.parallel, stop)
+        if self._cached and not self.cache.has(self._name(*chunk), self._length(*chunk)):
+            self._fetch(*chunk, wait=False)
 
     def _chunks(self, offset, size):
         return range(offset // self.chunk_bytes, (offset + max(size, 1) - 1) // self.chunk_bytes + 1)
@@ -262,14 +261,13 @@ def _fetch_file(folder, name, size, path, chunk_bytes, parallel):
         os.fsync(file.fileno())
 
 
-def in_parallel(function, items, threads, stop=None):
+def in_parallel(function, items, threads):
     """Call a function with each item, in several threads. They are daemons: no exit waits for a slow server.
 
     Args:
         function (Callable): With one argument.
         items (Iterable): Its arguments.
         threads (int): At most so many.
-        stop (threading.Event, optional): No further item is begun after it is set.
 
     Raises:
         Exception: The first that a call has raised; then no further item is begun.
@@ -277,15 +275,14 @@ def in_parallel(function, items, threads, stop=None):
     items = list(items)
     if len(items) < 2 or threads < 2:
         for item in items:
-            if stop is None or not stop.is_set():
-                function(item)
+            function(item)
         return
     todo, errors = queue.SimpleQueue(), []
     for item in items:
         todo.put(item)
 
     def work():
-        while not errors and not (stop is not None and stop.is_set()):
+        while not errors:
             try:
                 item = todo.get_nowait()
             except queue.Empty:

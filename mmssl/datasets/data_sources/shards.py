@@ -1,12 +1,16 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images in tar shards, as the webdataset library has them, by number."""
+import math
 import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
 
-from mmssl.utils.errors import BrokenImageError, ConfigError
+from mmssl.utils.chunk_cache import ChunkCache, default_folder
+from mmssl.utils.errors import BrokenImageError, ConfigError, check_integer
 from mmssl.utils.mapped import constant_array
+from mmssl.utils.remote_files import RemoteFolder, is_remote
+from mmssl.utils.remote_shards import RemoteShards, fetch_index
 from mmssl.utils.shard_files import LocalShards
 from mmssl.utils.shard_index import FOLDER, ShardIndex
 from ..registry import DATASOURCES
@@ -52,25 +56,74 @@ class Shards(BaseDataSource):
     Any sample is read by its number, out of one memory map a shard. Names, places and labels stay in the files of the
     index, so that neither start-up nor memory grows with the number of samples.
 
-    Args: see BaseDataSource; `data_prefix` is the folder of the shards. `ann_file` is None: it is there so that a
-        config for lists becomes one for shards by two options, `type=Shards ann_file=None`.
+    Shards on a server are read through a cache on the local disk, which all processes of the node and later runs share.
+    A fault of server or network is no broken image: it ends the run when all tries are used up.
+
+    Args:
+        data_prefix (str): Folder of the shards, or its address: s3://bucket/folder, gs://bucket/folder,
+            https://host/folder, or of another protocol of fsspec.
+        ann_file (None): There so that a config for lists becomes one for shards by two options,
+            `type=Shards ann_file=None`.
+        storage_options (dict, optional): Arguments of fsspec's file system, such as dict(anon=True). No keys: these
+            come from the environment.
+        cache_dir (str, optional): Folder of the cache, on a disk of the node. None: mmssl-cache-UID in $TMPDIR or /tmp.
+        cache_size (float): Bound of the cache in GB. With 0 each image is asked for by itself, every time.
+        chunk_size (float): What is fetched in one request, in MB.
+        parallel (int): Requests of a process at the same time.
+        timeout (float): Seconds within which the answer to a request must be there, to its last byte.
+        tries (int): Tries before a request counts as failed, with pauses between them.
+        kwargs: See BaseDataSource.
 
     Attributes:
         index (ShardIndex): The index.
-        files: What reads the bytes: `read(number of the shard, offset, size)`, `close()`.
+        files (LocalShards | RemoteShards): What reads the bytes: `read(number of the shard, offset, size)`, `close()`.
+        remote (bool): Whether the shards are on a server.
     """
 
-    def __init__(self, data_prefix, ann_file=None, **kwargs):
+    def __init__(self,
+                 data_prefix,
+                 ann_file=None,
+                 storage_options=None,
+                 cache_dir=None,
+                 cache_size=20.,
+                 chunk_size=4.,
+                 parallel=8,
+                 timeout=60.,
+                 tries=4,
+                 **kwargs):
         if ann_file is not None:
             raise ConfigError(
                 f'Shards takes what the index names and no list: set ann_file=None instead of {ann_file!r}')
         if data_prefix is None:
             raise ConfigError('Shards needs data_prefix, the folder of the shards')
+        self.remote = is_remote(data_prefix)
+        if self.remote:
+            if not 0 <= cache_size < math.inf or 0 < cache_size < 16e-3 * chunk_size:
+                raise ConfigError(
+                    f'cache_size is a number of GB, enough for 16 chunks of chunk_size={chunk_size:g} MB or '
+                    f'0; got {cache_size!r}')
+            if not 0.01 <= chunk_size <= 1000:
+                raise ConfigError(f'chunk_size is a number of MB from 0.01 to 1000, got {chunk_size!r}')
+            check_integer(parallel, 'parallel', 1)
+            self._place = dict(
+                folder=RemoteFolder(data_prefix, storage_options, timeout, tries),
+                cache=ChunkCache(cache_dir or default_folder(), cache_size * 1e9),
+                chunk_bytes=int(chunk_size * 1e6),
+                parallel=parallel)
+        elif storage_options or cache_dir:
+            raise ConfigError(
+                f'storage_options and cache_dir are for shards on a server, and data_prefix is the folder '
+                f'{data_prefix}: leave them out')
         super().__init__(data_prefix, **kwargs)
 
     def load_annotations(self):
-        self.index = ShardIndex(osp.join(self.data_prefix, FOLDER))
-        self.files = LocalShards(self.data_prefix, self.index.shards)
+        if self.remote:
+            folder, key = fetch_index(**self._place)
+            self.index = ShardIndex(folder)
+            self.files = RemoteShards(shards=self.index.shards, key=key, **self._place)
+        else:
+            self.index = ShardIndex(osp.join(self.data_prefix, FOLDER))
+            self.files = LocalShards(self.data_prefix, self.index.shards)
         self.found_classes = self.index.classes
         labels = self.index.label
         return MemberNames(self.index), constant_array(-1, len(self.index)) if labels is None else labels
@@ -84,10 +137,21 @@ class Shards(BaseDataSource):
         rows = self.samples.rows
         return self.index.shard_ends if rows is None else np.searchsorted(rows, self.index.shard_ends)
 
+    def part(self, idx):
+        """tuple[int, int, int]: Where a sample lies: number of the shard, offset in it, bytes."""
+        return self.index.locate(self.samples.row(idx))
+
+    def read_ahead(self, indices):
+        """Ask the server for some samples at the same time, which will be looked at next.
+
+        Args:
+            indices (Sequence[int]): Their numbers.
+        """
+        self.files.read_ahead([self.part(idx) for idx in indices])
+
     def get_bytes(self, idx):
-        number, offset, size = self.index.locate(self.samples.row(idx))
         try:
-            return self.files.read(number, offset, size)
+            return self.files.read(*self.part(idx))
         except ValueError as error:
             if isinstance(error, ConfigError):
                 raise

@@ -84,10 +84,11 @@ class BlockOrder:
         return self.blocks[self._bounds[window]:]
 
     def _shuffled(self, number):
-        if self._last[0] != number:
+        last = self._last  # that of another thread may be another window by the next line
+        if last[0] != number:
             count = int(self._starts[number + 1] - self._starts[number])
-            self._last = number, random_order(count, (*self.key, number))
-        return self._last[1]
+            last = self._last = number, random_order(count, (*self.key, number))
+        return last[1]
 
 
 @SAMPLERS.register_module()

@@ -1,0 +1,157 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What samples on a server need beside their keys: to be asked for before they are looked at."""
+import copy
+import logging
+import os
+import threading
+from collections import OrderedDict
+
+from torch.utils.data import ConcatDataset, Subset
+
+from mmssl.utils.dist import get_world_size
+from mmssl.utils.errors import RemoteFileError
+from .dataset_wrappers import RepeatDataset, locate
+
+_SHARE_AHEAD = 0.5  # of the cache, that is filled with what comes next; the rest holds what is looked at
+
+
+def _sources(dataset):
+    """Remote data sources of a data set that is no wrapper."""
+    found = getattr(dataset, 'data_source', None)
+    return [s for s in (found.values() if isinstance(found, dict) else [found]) if getattr(s, 'remote', False)]
+
+
+def remote_sources(dataset):
+    """list: Data sources of a data set, and of those in it, whose samples come from a server."""
+    if isinstance(dataset, ConcatDataset):
+        return [source for part in dataset.datasets for source in remote_sources(part)]
+    return remote_sources(dataset.dataset) if isinstance(dataset, (RepeatDataset, Subset)) else _sources(dataset)
+
+
+def ask_for(dataset, indices):
+    """Ask for the samples of a batch, several at the same time.
+
+    Args:
+        dataset (Dataset): With a remote source.
+        indices (Iterable[int]): Of the batch.
+    """
+    wanted = {}
+    for idx in indices:
+        leaf, place = locate(dataset, idx)
+        for source in _sources(leaf):
+            wanted.setdefault(id(source), (source, []))[1].append(place)
+    for source, places in wanted.values():
+        source.read_ahead(places)
+
+
+class ReadAhead:
+    """Threads that fetch the chunks of a process' next samples into the cache, in the order of the sampler.
+
+    They run as far ahead as half of the cache allows, shared out over the processes of the node. They draw nothing and
+    change nothing but the cache: without them the samples are the same, and late.
+
+    Args:
+        dataset (Dataset): With a remote source.
+        sampler (Sampler): With `iterate(start)`; it is copied.
+        position (int): Number of indices of this epoch that are done.
+    """
+
+    def __init__(self, dataset, sampler, position):
+        self.dataset = dataset
+        self._indices = copy.copy(sampler).iterate(position)
+        self._position = self._reached = position
+        self._ahead, self._known = OrderedDict(), OrderedDict()
+        self._moved, self._plan_lock = threading.Condition(), threading.Lock()
+        self._stopped = False
+        self._share = _SHARE_AHEAD / int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size()))
+        self._plan = self._chunks()
+        parallel = max(source.files.parallel for source in remote_sources(dataset))
+        self._threads = [threading.Thread(target=self._work, name='read ahead', daemon=True) for _ in range(parallel)]
+        for thread in self._threads:
+            thread.start()
+
+    def advance(self, position):
+        """Say how many indices of this epoch are done."""
+        with self._moved:
+            self._position = position
+            self._moved.notify_all()
+
+    def stop(self, patience=1.):
+        """End the threads; one that waits for a server ends by itself later.
+
+        Args:
+            patience (float): Seconds to wait for them.
+        """
+        with self._moved:
+            self._stopped = True
+            self._moved.notify_all()
+        for thread in self._threads:
+            thread.join(patience / len(self._threads))
+
+    def _work(self):
+        while True:
+            with self._plan_lock:
+                found = next(self._plan, None)
+            if found is None:
+                return
+            try:
+                found[0].bring(found[1])
+            except RemoteFileError:  # a worker will meet it as well, and tell
+                pass
+
+    def _chunks(self):
+        """Yield files and chunk for each chunk in the order in which they are needed, as soon as there is room."""
+        for self._reached, idx in enumerate(self._indices, self._reached + 1):
+            leaf, place = locate(self.dataset, idx)
+            for source in _sources(leaf):
+                files = source.files
+                for chunk in files.chunks(*source.part(place)):
+                    key = id(files), chunk
+                    if key in self._known:
+                        self._known.move_to_end(key)
+                        continue
+                    room = max(1, int(self._share * files.cache.limit / files.chunk_bytes))
+                    if not self._wait(room):
+                        return
+                    self._ahead[self._reached, key] = None
+                    self._known[key] = None
+                    if len(self._known) > 2 * room:
+                        self._known.popitem(last=False)  # it may have made way for others meanwhile
+                    yield files, chunk
+
+    def _wait(self, most):
+        """Wait until fewer than so many chunks are ahead of what is looked at; False where it is all over."""
+        with self._moved:
+            while not self._stopped:
+                while self._ahead and next(iter(self._ahead))[0] <= self._position:
+                    self._ahead.popitem(last=False)
+                if len(self._ahead) < most:
+                    return True
+                self._moved.wait()
+        return False
+
+
+def warn_of_a_small_cache(dataset, sampler):
+    """Say so where the order of the samples makes the server send the same chunks again and again.
+
+    Args:
+        dataset (Dataset): With a remote source.
+        sampler (Sampler): The order.
+    """
+    sources = remote_sources(dataset)
+    total = sum(shard.bytes for source in sources for shard in source.index.shards)
+    room = sources[0].files.cache.limit
+    told = f'the shards on the server have {total / 1e9:.3g} GB, data_source.cache_size is {room / 1e9:.3g} GB'
+    blocks = getattr(sampler, 'ends', None)
+    if not room or total <= room:
+        return
+    if blocks is None and getattr(sampler, 'shuffle', False):
+        told += (' and the order is a full shuffle, so that for most images a whole chunk is fetched: take '
+                 "data.sampler=dict(type='BlockShuffleSampler'), a larger cache, or cache_size=0")
+    elif blocks is not None and sampler.window * total / len(blocks) > (1 - _SHARE_AHEAD) * room:
+        told += (
+            f', and {sampler.window} blocks of {total / len(blocks) / 1e9:.3g} GB are shuffled together, for which '
+            'it should be twice as large as these: take a smaller window, or a larger cache')
+    else:
+        return
+    logging.getLogger('mmssl.data').warning(told)
