@@ -1,13 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What all datasets share: a source of images and the form in which views leave."""
 from abc import ABCMeta, abstractmethod
+from functools import partial
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from mmssl.utils.errors import ConfigError
 from .images import to_array
-from .pipelines.compose import Compose
+from .pipelines.compose import Compose, least_reduction
 from .registry import build_datasource
 
 
@@ -67,6 +68,22 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
         source = self.data_source
         # a source of other origin than ours has `get_img` alone
         return source.get_array(idx) if hasattr(source, 'get_array') else to_array(source.get_img(idx))
+
+    def stored_for(self, views, idx, first=0):
+        """The stored image for certain views: where they look at few of its pixels, it is not decoded in full.
+
+        Args:
+            views (Sequence[Compose]): The pipeline of each view, which begins with `seed_view` of its number.
+            idx (int): Index of the sample.
+            first (int): Number of the first of these views.
+
+        Returns:
+            ndarray | ReducedImage: What the pipelines take.
+        """
+        scaled = getattr(self.data_source, 'scaled_decode', False)
+        if scaled is False or type(self).stored is not BaseDataset.stored:
+            return self.stored(idx)
+        return self.data_source.get_reduced(idx, partial(least_reduction, views, first, scaled is True))
 
     def finish(self, view):
         """The view as it leaves the data set, after a look whether pipeline and `prefetch` fit.

@@ -24,7 +24,7 @@ class DeepClusterDataset(BaseDataset):
         self.pseudo_labels = torch.full((len(self), ), -1).share_memory_()
 
     def __getitem__(self, idx):
-        img = self.stored(idx)
+        img = self.stored_for([self.pipeline], idx)
         seed_view(0)
         return dict(img=self.finish(self.pipeline(img)), pseudo_label=int(self.pseudo_labels[idx]), idx=idx)
 

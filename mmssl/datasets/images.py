@@ -3,6 +3,58 @@
 import numpy as np
 from PIL import Image
 
+
+class Outline:
+    """The size of an image that is not decoded yet: what steps draw by.
+
+    Args:
+        height (int): In pixels.
+        width (int): In pixels.
+        channels (int): Number of channels.
+    """
+
+    def __init__(self, height, width, channels=3):
+        self.shape = height, width, channels
+
+
+class ReducedImage(Outline):
+    """An image that was decoded at a fraction of its size. Steps that know of it count in pixels of the whole one.
+
+    Args:
+        pixels (ndarray): uint8, h x w x C; each is the mean of `reduction` x `reduction` of the whole image.
+        reduction (int): Side of such a block.
+        height (int): Of the whole image, in pixels.
+        width (int): Of the whole image, in pixels.
+        margin (Sequence[int]): How far the first row and column of `pixels` begin above and left of the image, in
+            pixels of the whole one. The blocks at the lower and right end may reach beyond it as well.
+    """
+
+    def __init__(self, pixels, reduction, height, width, margin=(0, 0)):
+        super().__init__(height, width, pixels.shape[2])
+        self.pixels = pixels
+        self.reduction = reduction
+        self.margin = margin
+
+    def flipped(self, axis):
+        """The image with top and bottom (axis 0) or left and right (axis 1) swapped."""
+        height, width = self.shape[:2]
+        margin = list(self.margin)
+        margin[axis] = self.reduction * self.pixels.shape[axis] - self.shape[axis] - margin[axis]
+        return ReducedImage(np.flip(self.pixels, axis), self.reduction, height, width, margin)
+
+    def box(self, top, left, height, width):
+        """A part of the image.
+
+        Args:
+            top, left, height, width (int): In pixels of the whole image.
+
+        Returns:
+            tuple[float, float, float, float]: Left, top, right and lower edge, in pixels of `pixels`.
+        """
+        top, left = top + self.margin[0], left + self.margin[1]
+        return tuple(edge / self.reduction for edge in (left, top, left + width, top + height))
+
+
 _CONVERTED = {'1': 'L', 'LA': 'RGBA', 'La': 'RGBA', 'RGBa': 'RGBA', 'PA': 'RGBA'}
 
 

@@ -42,7 +42,7 @@ class MultiViewDataset(BaseDataset):
         self._pipeline_of_view = [p for n, p in zip(num_views, self.pipelines) for _ in range(n)]
 
     def __getitem__(self, idx):
-        img = self.stored(idx)
+        img = self.stored_for(self._pipeline_of_view, idx)
         views = []
         for number, pipeline in enumerate(self._pipeline_of_view):
             seed_view(number)

@@ -30,7 +30,7 @@ class RelativeLocDataset(PretextDataset):
         self.format_pipeline = Compose(format_pipeline)
 
     def __getitem__(self, idx):
-        img = self.stored(idx)
+        img = self.stored_for([self.pipeline], idx)
         seed_view(0)
         img = self.pipeline(img)
         try:

@@ -46,7 +46,7 @@ class RotationPredDataset(PretextDataset):
         self.num_classes = num_angles
 
     def __getitem__(self, idx):
-        img = self.stored(idx)
+        img = self.stored_for([self.pipeline], idx)
         seed_view(0)
         view = self.finish(self.pipeline(img))
         try:

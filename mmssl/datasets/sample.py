@@ -142,8 +142,19 @@ class SampleDataset(BaseDataset):
         images = {name: part.stored(idx) for name, part in self._parts.items()}
         return images if self.several else images[None]
 
+    def _begin(self, idx):
+        """What the pipeline takes: each image as its first stretch of ordinary steps looks at it."""
+        views = self.pipeline.first_views
+        if type(self).stored is not SampleDataset.stored:
+            return self.stored(idx)
+        images = {
+            name: part.stored_for(views, idx, number * len(views))
+            for number, (name, part) in enumerate(self._parts.items())
+        }
+        return images if self.several else images[None]
+
     def __getitem__(self, idx):
-        sample = dict(img=self.stored(idx), label=self._label(idx), idx=idx)
+        sample = dict(img=self._begin(idx), label=self._label(idx), idx=idx)
         first_view()
         sample = self.pipeline(sample)
         return dict(sample, img=map_images(self.finish, sample['img']))

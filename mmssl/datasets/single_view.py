@@ -60,7 +60,7 @@ class SingleViewDataset(BaseDataset):
 
     def __getitem__(self, idx):
         label = self._label(idx)
-        img = self.stored(idx)
+        img = self.stored_for([self.pipeline], idx)
         seed_view(0)
         return dict(img=self.finish(self.pipeline(img)), label=label, idx=idx)
 

@@ -169,6 +169,9 @@ class BaseDataSource(metaclass=ABCMeta):
             (the class is there), 0 (it is not) and -1 (unknown), where an image has several; or N words. `classes`
             then names these labels (of words, it gives the order) and selects nothing.
         mmap_labels (bool): Leave the labels in their file and read those that are asked for.
+        scaled_decode (bool, optional): Decode large JPEG files at a half, a quarter or an eighth of their size where
+            the pipeline looks at no more. None: for random crops, but not for resizing alone, with which evaluations
+            begin.
 
     Attributes:
         samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
@@ -194,7 +197,8 @@ class BaseDataSource(metaclass=ABCMeta):
                  channel_order='rgb',
                  file_client_args=dict(backend='disk'),
                  labels=None,
-                 mmap_labels=False):
+                 mmap_labels=False,
+                 scaled_decode=None):
         if color_type not in COLOR_TYPES:
             raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
         if channel_order not in CHANNEL_ORDERS:
@@ -208,6 +212,7 @@ class BaseDataSource(metaclass=ABCMeta):
         self.test_mode = test_mode
         self.color_type = color_type
         self.channel_order = channel_order
+        self.scaled_decode = scaled_decode
         self.file_client_args = file_client_args
         self.file_client = None
         self.CLASSES = self.get_classes(classes)
@@ -345,6 +350,27 @@ class BaseDataSource(metaclass=ABCMeta):
         if getattr(self.get_img, '__func__', None) is BaseDataSource.get_img:
             return self.read(idx)
         return to_array(self.get_img(idx))
+
+    def get_reduced(self, idx, choose):
+        """As get_array, where less than the whole image may do.
+
+        Args:
+            idx (int): Index of the sample.
+            choose (Callable): Height and width -> reduction, see decode_image.
+
+        Returns:
+            ndarray | ReducedImage: The whole image where it is no JPEG, or where a subclass reads images its own way.
+
+        Raises:
+            BrokenImageError: See get_img.
+        """
+        if self._reads_itself():
+            return self.get_array(idx)
+        return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, self.get_filename(idx), choose)
+
+    def _reads_itself(self):
+        kind, own = type(self), BaseDataSource
+        return any(getattr(kind, name) is not getattr(own, name) for name in ('get_img', 'get_array', 'read'))
 
     def get_bytes(self, idx):
         """The file of one image, before it is decoded. Sources that keep files elsewhere than on disk override it.

@@ -11,7 +11,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmssl.utils.errors import BrokenImageError
-from ..images import in_8_bits
+from ..images import ReducedImage, in_8_bits
 
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
@@ -27,6 +27,8 @@ _UNDO_ORIENTATION = {
     7: lambda img: img[::-1, ::-1].transpose(1, 0, 2),
     8: lambda img: np.rot90(img),
 }
+# where the last row and column of a JPEG as it is stored become the first ones
+_BEGINS_BELOW, _BEGINS_RIGHT = (3, 4, 7, 8), (2, 3, 6, 7)
 
 
 def exif_orientation(data):
@@ -60,10 +62,34 @@ def exif_orientation(data):
     return 1
 
 
-def _decode_jpeg(data, color_type, channel_order):
+def _reduced(img, orientation, reduction, height, width):
+    """The image of a JPEG, upright already, as one that was decoded at a fraction of its size, where it was.
+
+    Args:
+        img (ndarray): uint8, of height / reduction and width / reduction, rounded up.
+        orientation (int): In which it is stored, see exif_orientation.
+        reduction (int): 1, 2, 4 or 8.
+        height (int): Of the whole image as it is stored.
+        width (int): The same.
+    """
+    if reduction == 1:
+        return img
+    if orientation > 4:
+        height, width = width, height
+    # the last blocks of a stored row or column reach beyond the image, and it may be turned so that they come first
+    margin = (-height % reduction * (orientation in _BEGINS_BELOW), -width % reduction * (orientation in _BEGINS_RIGHT))
+    return ReducedImage(img, reduction, height, width, margin)
+
+
+def _by_upright(choose, orientation, height, width):
+    """The reduction that is chosen for an image that is stored with this height and width."""
+    return 1 if choose is None else choose(width, height) if orientation > 4 else choose(height, width)
+
+
+def _decode_jpeg(data, color_type, channel_order, choose):
     """The image, or None where Pillow is to try: four colours, rare subsampling, stray bytes that do no harm."""
     try:
-        space = simplejpeg.decode_jpeg_header(data)[2]
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
     if space not in ('Gray', 'YCbCr', 'RGB'):
@@ -74,14 +100,18 @@ def _decode_jpeg(data, color_type, channel_order):
         target = 'GRAY'
     else:
         target = channel_order.upper()
+    orientation = exif_orientation(data)
+    reduction = _by_upright(choose, orientation, height, width)
+    least = {} if reduction == 1 else dict(min_height=-(-height // reduction), min_width=-(-width // reduction))
     try:
-        img = simplejpeg.decode_jpeg(data, colorspace=target)
+        img = simplejpeg.decode_jpeg(data, colorspace=target, **least)
     except ValueError as error:
         if 'extraneous bytes' in str(error):
             return None
         raise
-    undo = _UNDO_ORIENTATION.get(exif_orientation(data))
-    return img if undo is None else np.ascontiguousarray(undo(img))
+    undo = _UNDO_ORIENTATION.get(orientation)
+    img = img if undo is None else np.ascontiguousarray(undo(img))
+    return _reduced(img, orientation, reduction, height, width)
 
 
 @lru_cache
@@ -107,7 +137,7 @@ def _large_images():
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decode_with_pillow(data, color_type, channel_order):
+def _decode_with_pillow(data, color_type, channel_order, choose):
     with _large_images():
         try:
             img = Image.open(io.BytesIO(data))
@@ -115,6 +145,13 @@ def _decode_with_pillow(data, color_type, channel_order):
             if not _load_plugins():
                 raise
             img = Image.open(io.BytesIO(data))
+        orientation, reduction, (width, height) = 1, 1, img.size
+        if choose is not None and img.format in ('JPEG', 'MPO'):
+            orientation = img.getexif().get(_ORIENTATION_TAG, 1)
+            orientation = orientation if orientation in _UNDO_ORIENTATION else 1
+            reduction = _by_upright(choose, orientation, height, width)
+            if reduction > 1:
+                img.draft(img.mode, (width // reduction, height // reduction))
         img = in_8_bits(ImageOps.exif_transpose(img))
         img.load()
     target = dict(color='RGB', grayscale='L', unchanged=img.mode)[color_type]
@@ -124,13 +161,13 @@ def _decode_with_pillow(data, color_type, channel_order):
         img = img.convert('RGB').convert(target)  # alpha is dropped
     img = np.array(img)
     if img.ndim == 2:
-        return img[..., None]
-    if channel_order == 'bgr' and img.shape[2] >= 3:
+        img = img[..., None]
+    elif channel_order == 'bgr' and img.shape[2] >= 3:
         img[..., :3] = img[..., 2::-1].copy()
-    return img
+    return _reduced(img, orientation, reduction, height, width)
 
 
-def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes>'):
+def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes>', choose=None):
     """Decode an image file.
 
     The EXIF orientation is applied, an alpha channel is dropped for 'color' and 'grayscale', palettes are looked up,
@@ -142,9 +179,11 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
         color_type (str): 'color' for three channels, 'grayscale' for one, 'unchanged' for as many as are stored.
         channel_order (str): 'rgb' or 'bgr'.
         filename (str): For the error.
+        choose (Callable, optional): Is asked with height and width of the upright image for the reduction at which it
+            is decoded, where the file is a JPEG: 1 for the whole image, or 2, 4 or 8.
 
     Returns:
-        ndarray: uint8, H x W x C.
+        ndarray | ReducedImage: uint8, H x W x C; a ReducedImage where a reduction above 1 was chosen.
 
     Raises:
         BrokenImageError: No image, a truncated one, damaged data, or grey values that are no numbers.
@@ -152,8 +191,8 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
     try:
         img = None
         if data[:3] == b'\xff\xd8\xff':
-            img = _decode_jpeg(data, color_type, channel_order)
-        return _decode_with_pillow(data, color_type, channel_order) if img is None else img
+            img = _decode_jpeg(data, color_type, channel_order, choose)
+        return _decode_with_pillow(data, color_type, channel_order, choose) if img is None else img
     except Exception as error:  # the decoders raise a dozen kinds of errors, struct.error and SyntaxError among them
         reason = f'{type(error).__name__}: {error}'
         if isinstance(error, UnidentifiedImageError):

@@ -11,8 +11,12 @@ class Step:
 
     A subclass says in `draw` what is random and in `apply` what is done. Colours are RGB; the axis C is always there.
     Called with a Pillow image, or several, it returns Pillow images, so that it works in anybody's pipeline.
+
+    Attributes:
+        shape_stays (bool): Whether `apply` takes a ReducedImage and returns one of the same shape, see looks_at.
     """
     native = True
+    shape_stays = False
 
     def draw(self, img):
         """Draw the parameters.
@@ -36,6 +40,22 @@ class Step:
             ndarray: uint8, H x W x C.
         """
         raise NotImplementedError
+
+    def looks_at(self, img, *params):
+        """What of the image `apply` looks at, and how large it makes that: so much need not be decoded.
+
+        A step that tells gets, as its first argument, a ReducedImage in place of an array where the image was decoded
+        at a fraction of its size, and reads it with resize_part. `draw` gets the whole image's shape alone.
+
+        Args:
+            img (Outline): The image; it has a `shape`.
+            params: What `draw` returns.
+
+        Returns:
+            tuple[int, int, int, int] | None: Height and width of the part, and those that it gets, in pixels; None: all
+                of the image, pixel by pixel.
+        """
+        return None
 
     def __call__(self, img):
         if type(img) is not np.ndarray and is_pillow(img):

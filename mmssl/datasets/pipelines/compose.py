@@ -5,13 +5,17 @@ import re
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..images import has_pillow_form, is_pillow, to_array, to_pillow
+from ..images import Outline, has_pillow_form, is_pillow, to_array, to_pillow
 from ..registry import PIPELINES
 from .base import Step, check_probability, check_size
 from .format import Normalize
 from .resample import interpolation_name
-from .rng import global_generators, rng
+from .rng import global_generators, is_keyed, rng, seed_view
 
+_LARGE = 2**19  # pixels from which on decoding a part of them takes less time than is lost by resizing with Pillow
+# How many pixels a decoded crop has, at least, for one of the view. With one and the same, the filter of the decoder
+# shows: up to 4 grey levels on average in fine detail, below 2 with half as many again.
+_SHARP = 1.25
 _NO_POLICY = "timm knows no auto_augment {!r}; such as 'rand-m9-mstd0.5-inc1', 'augmix-m3', 'original-mstd0.5' or '3a'"
 
 
@@ -67,6 +71,52 @@ def _for_others(img):
     return tuple(map(_for_others, img)) if isinstance(img, (tuple, list)) else to_pillow(img)
 
 
+def _looking(steps):
+    """The steps up to the first one that tells what it looks at; none where the whole image must be there."""
+    for number, step in enumerate(steps):
+        if _defines(step, 'looks_at'):
+            return steps[:number + 1]
+        if not (_defines(step, 'shape_stays') and step.shape_stays):
+            break
+    return []
+
+
+def _defines(step, name):
+    """Whether the class of a step says this of itself, and no subclass overrides what is drawn or done."""
+    if not isinstance(step, Step):
+        return False
+    classes = type(step).__mro__
+    owner, *others = (
+        next(i for i, cls in enumerate(classes) if own in vars(cls))
+        for own in (name, 'draw', 'apply', 'run', '__call__'))
+    return owner < classes.index(Step) and owner <= min(others)
+
+
+def least_reduction(pipelines, first, resize, height, width):
+    """By what an image may be reduced when it is decoded, so that no view of it looks different.
+
+    Args:
+        pipelines (Sequence[Compose]): That of each view.
+        first (int): Number of the first view in the sample.
+        resize (bool): See Compose.reduction.
+        height (int): Of the image, in pixels.
+        width (int): Of the image, in pixels.
+
+    Returns:
+        int: 8, 4, 2, or 1 for not at all: for small images, and where no sample is under way, whose views could be
+            drawn a second time.
+    """
+    if height * width < _LARGE or not is_keyed():
+        return 1
+    img, least = Outline(height, width), 8
+    for number, pipeline in enumerate(pipelines, first):
+        seed_view(number)
+        least = min(least, pipeline.reduction(img, resize))
+        if least == 1:
+            break
+    return least
+
+
 def _finish(img):
     if isinstance(img, tuple):
         return tuple(map(_finish, img))
@@ -93,6 +143,7 @@ class Compose:
         # a tensor is what both kinds know, so native steps behind ToTensor need no conversion either
         self._plan = [(step, bool(getattr(step, 'native', False))) for step in self.transforms]
         self._all_native = all(native for _, native in self._plan)
+        self._looks = _looking(self.transforms)
 
     def __call__(self, img):
         """Run the steps.
@@ -109,6 +160,26 @@ class Compose:
             return _finish(back(self._run(img)))
         with global_generators():
             return _finish(back(self._run(img)))
+
+    def reduction(self, img, resize=False):
+        """By what the image of the view under way may be reduced when it is decoded, its first step being asked.
+
+        Args:
+            img (Outline): The size of the image.
+            resize (bool): Ask also a step that draws nothing.
+
+        Returns:
+            int: 8, 4, 2, or 1 for not at all.
+        """
+        if not self._looks or not resize and type(self._looks[-1]).draw is Step.draw:
+            return 1
+        for step in self._looks:
+            params = step.draw(img)
+        look = params if params is None else step.looks_at(img, *params)
+        if look is None:
+            return 1
+        h, w, height, width = look
+        return next((r for r in (8, 4, 2) if h >= _SHARP * r * height and w >= _SHARP * r * width), 1)
 
     def _run(self, img):
         for step, native in self._plan:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..registry import PIPELINES
 from .base import Step, check_range, check_size
-from .resample import interpolation_name, resize
+from .resample import interpolation_name, resize_part
 from .rng import rng
 
 _BORDERS = dict(edge=cv2.BORDER_REPLICATE, reflect=cv2.BORDER_REFLECT_101, symmetric=cv2.BORDER_REFLECT)
@@ -81,7 +81,12 @@ class Resize(Step):
                              f'max_size={max_size}')
 
     def apply(self, img):
-        return resize(img, *self.target(*img.shape[:2]), self.interpolation)
+        h, w = img.shape[:2]
+        return resize_part(img, 0, 0, h, w, *self.target(h, w), self.interpolation)
+
+    def looks_at(self, img):
+        h, w = img.shape[:2]
+        return None if self.interpolation == 'nearest' else (h, w, *self.target(h, w))
 
     def target(self, h, w):
         """Height and width in pixels that an image of h x w pixels gets."""
@@ -209,7 +214,10 @@ class RandomResizedCrop(Step):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def apply(self, img, top, left, h, w):
-        return resize(img[top:top + h, left:left + w], *self.size, self.interpolation)
+        return resize_part(img, top, left, h, w, *self.size, self.interpolation)
+
+    def looks_at(self, img, top, left, h, w):
+        return None if self.interpolation == 'nearest' else (h, w, *self.size)
 
 
 @PIPELINES.register_module()
@@ -244,8 +252,12 @@ class RandomResizedCropAndInterpolationWithTwoPic(RandomResizedCrop):
         return params
 
     def apply(self, img, top, left, h, w, interpolation=None):
-        part = img[top:top + h, left:left + w]
-        first = resize(part, *self.size, interpolation or self.interpolation)
+        first = resize_part(img, top, left, h, w, *self.size, interpolation or self.interpolation)
         if self.second_size is None:
             return first
-        return first, resize(part, *self.second_size, self.second_interpolation)
+        return first, resize_part(img, top, left, h, w, *self.second_size, self.second_interpolation)
+
+    def looks_at(self, img, top, left, h, w, interpolation=None):
+        if 'nearest' in (self.interpolation, self.second_interpolation):
+            return None
+        return (h, w, *(self.size if self.second_size is None else map(max, self.size, self.second_size)))

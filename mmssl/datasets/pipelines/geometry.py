@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..images import ReducedImage
 from ..registry import PIPELINES
 from .base import RandomStep, Step, check_probability, check_range
 from .resample import interpolation_name
@@ -22,8 +23,10 @@ class RandomHorizontalFlip(RandomStep):
         p (float): Probability.
     """
 
+    shape_stays = True
+
     def apply(self, img):
-        return cv2.flip(img, 1).reshape(img.shape)
+        return img.flipped(1) if isinstance(img, ReducedImage) else cv2.flip(img, 1).reshape(img.shape)
 
 
 @PIPELINES.register_module()
@@ -34,8 +37,10 @@ class RandomVerticalFlip(RandomStep):
         p (float): Probability.
     """
 
+    shape_stays = True
+
     def apply(self, img):
-        return cv2.flip(img, 0).reshape(img.shape)
+        return img.flipped(0) if isinstance(img, ReducedImage) else cv2.flip(img, 0).reshape(img.shape)
 
 
 def turn(img, number, num_angles=4):

@@ -1,9 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Resizing of uint8 arrays, anti-aliased as Pillow's and as fast as can be."""
+import math
+
 import cv2
 import numpy as np
 import torch
 from PIL import Image
+
+from ..images import ReducedImage
 
 _METHODS = ('nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming')  # in the order of Pillow's numbers
 _TORCH = {
@@ -64,3 +68,30 @@ def resize(img, height, width, interpolation='bilinear'):
         return np.array(Image.fromarray(img).resize((width, height), method))
     planes = [np.asarray(Image.fromarray(img[..., i]).resize((width, height), method)) for i in range(c)]
     return np.stack(planes, axis=2)
+
+
+def resize_part(img, top, left, h, w, height, width, interpolation='bilinear'):
+    """Cut a part out and resize it.
+
+    Args:
+        img (ndarray | ReducedImage): uint8, H x W x C.
+        top, left, h, w (int): The part, in pixels of the whole image.
+        height (int): That it gets, in pixels.
+        width (int): That it gets, in pixels.
+        interpolation (str): See interpolation_name.
+
+    Returns:
+        ndarray: uint8, height x width x C.
+    """
+    if not isinstance(img, ReducedImage):
+        return resize(img[top:top + h, left:left + w], height, width, interpolation)
+    # the edges of the part lie within pixels here: rounded to whole ones, they would shift the image by up to half a
+    # pixel of the result, and only Pillow takes them as they are
+    left, top, right, bottom = img.box(top, left, h, w)
+    x, y = int(left), int(top)
+    part = np.ascontiguousarray(img.pixels[y:math.ceil(bottom), x:math.ceil(right)])
+    method, box = Image.Resampling[interpolation.upper()], (left - x, top - y, right - x, bottom - y)
+    if part.shape[2] == 3:
+        return np.array(Image.fromarray(part).resize((width, height), method, box))
+    planes = [Image.fromarray(np.ascontiguousarray(part[..., i])) for i in range(part.shape[2])]
+    return np.stack([np.asarray(plane.resize((width, height), method, box)) for plane in planes], axis=2)

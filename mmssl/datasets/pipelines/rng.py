@@ -55,6 +55,11 @@ def seed_sample(seed, epoch, idx):
     seed_view(0)
 
 
+def is_keyed():
+    """Whether a sample is under way, so that seed_view begins the same numbers again."""
+    return _keyed
+
+
 def seed_batch(seed, epoch, number):
     """Begin a batch, for what its samples share.
 

@@ -89,6 +89,16 @@ class SamplePipeline:
             self._parts += list(steps) if takes_sample else [Compose(list(steps))]
 
     @property
+    def first_views(self):
+        """list[Compose]: What each view of an image begins with where only copies come before; else a whole image."""
+        views = 1
+        for part in self._parts:
+            if type(part) is not Copies:
+                return [part if isinstance(part, Compose) else Compose([])] * views
+            views *= part.num
+        return [Compose([])]
+
+    @property
     def makes(self):
         """set[str]: What steps make besides images."""
         return {name for step in self._parts for name in getattr(step, 'makes', ())}
