@@ -12,6 +12,8 @@ import mmcv
 import numpy as np
 
 from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.local_copy import copy_to_local
+from mmssl.utils.logger import get_root_logger
 from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
@@ -172,6 +174,8 @@ class BaseDataSource(metaclass=ABCMeta):
         scaled_decode (bool, optional): Decode large JPEG files at a half, a quarter or an eighth of their size where
             the pipeline looks at no more. None: for random crops, but not for resizing alone, with which evaluations
             begin.
+        copy_to (str, optional): Copy `data_prefix`, with all that is in it, to this folder on a disk near the compute,
+            such as '$SLURM_TMPDIR', unless a complete copy is there, and read from that; see copy_to_local.
 
     Attributes:
         samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
@@ -198,7 +202,8 @@ class BaseDataSource(metaclass=ABCMeta):
                  file_client_args=dict(backend='disk'),
                  labels=None,
                  mmap_labels=False,
-                 scaled_decode=None):
+                 scaled_decode=None,
+                 copy_to=None):
         if color_type not in COLOR_TYPES:
             raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
         if channel_order not in CHANNEL_ORDERS:
@@ -208,6 +213,10 @@ class BaseDataSource(metaclass=ABCMeta):
                 f'data_prefix must be a folder, got {data_prefix!r}; on a command line, names such as a,b '
                 'or 2021 are strings in quotes: data_prefix="\'2021\'"')
         self.data_prefix = data_prefix and osp.expanduser(data_prefix)
+        if copy_to is not None:
+            if data_prefix is None:
+                raise ConfigError('copy_to copies data_prefix, a folder or a file, which is None')
+            self.data_prefix = copy_to_local(self.data_prefix, copy_to, tell=get_root_logger().info)
         self.ann_file = ann_file
         self.test_mode = test_mode
         self.color_type = color_type
