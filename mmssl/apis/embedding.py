@@ -11,8 +11,10 @@ import numpy as np
 
 from mmssl.datasets.data_sources.base import CompactStrings
 from mmssl.datasets.data_sources.folder import Folder
+from mmssl.datasets.data_sources.shards import source_of_folder
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.datasets.pipelines.crop import CenterCrop, Resize
+from mmssl.datasets.registry import build_datasource
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
 from mmssl.evaluation.stored_features import store_features
@@ -64,7 +66,7 @@ def embed_folder(config,
     Args:
         config (str | mmcv.Config): Of the training.
         checkpoint (str): Of the training, or of the backbone alone.
-        folder (str | Path): Any tree of images.
+        folder (str | Path): Any tree of images, or tar shards with their index.
         layer (str): 'pooled', 'cls_token', 'neck', 'head' or 'stageN' (see extract_features).
         size (int | tuple[int]): Side, or height and width, of the crop in pixels; images are resized first,
             so that they just cover 8/7 of it.
@@ -77,7 +79,7 @@ def embed_folder(config,
         teacher (bool): See pretrained_model.
 
     Returns:
-        Embeddings: In the order of the sorted file names, on every process.
+        Embeddings: In the order of the sorted file names, or of shards, on every process.
 
     Raises:
         FileNotFoundError: There is no such folder, or no image in it.
@@ -97,8 +99,9 @@ def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, outpu
     broken = check_broken_policy(broken, ('skip', 'stop'))
     cfg = load_config(config, cfg_options)
     check_sections(cfg, ['model.backbone'])
-    source = Folder(str(folder))
-    source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
+    source = build_datasource(source_of_folder(folder))
+    if isinstance(source, Folder):
+        source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
     if output is not None:
         check_embeddings_path(output, source.samples)
     model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]), teacher=teacher)

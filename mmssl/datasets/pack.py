@@ -274,7 +274,9 @@ def _same_options(folder, options):
     else:
         return False
     if found is None:
-        raise ConfigError(f'{folder} holds shards that pack_images.py has not written: name another folder')
+        raise ConfigError(
+            f'{folder} holds shards, and no note how they were packed: name another folder, or index what is '
+            'there by tools/data_converters/index_shards.py')
     for name, value in options.items():
         if found.get(name) != value:
             raise ConfigError(

@@ -205,7 +205,7 @@ def test_size_of_shards_and_demands_that_make_no_sense(photo_folder, tmp_path):
             pack_images(source, tmp_path / 'b', **options)
     with tarfile.open(tmp_path / 'c.tar', 'w'):
         pass
-    with pytest.raises(ConfigError, match='holds shards that pack_images.py has not written'):
+    with pytest.raises(ConfigError, match='holds shards, and no note how they were packed'):
         pack_images(source, tmp_path)
 
 

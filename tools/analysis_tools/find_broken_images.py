@@ -12,7 +12,7 @@ from mmssl.utils.misc import run_tool
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', metavar='CONFIG|FOLDER', help='a config, or any tree of images')
+    parser.add_argument('data', metavar='CONFIG|FOLDER', help='a config, or any tree of images or set of shards')
     parser.add_argument(
         '--sections', nargs='+', metavar='SECTION', help='of the config (default: those of data.train, val and test)')
     parser.add_argument('--workers', type=int, default=2, help='processes that read images (default: %(default)s)')
@@ -29,13 +29,13 @@ def main():
     from tqdm import tqdm
 
     from mmssl.apis.broken_images import find_broken
-    from mmssl.datasets import build_dataset, distinct
+    from mmssl.datasets import build_dataset, distinct, source_of_folder
     from mmssl.datasets.loader import write_broken
     from mmssl.utils.config import config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError, printable
 
     if Path(args.data).is_dir():
-        source = dict(type='Folder', data_prefix=args.data)
+        source = source_of_folder(args.data)
         sets = {args.data: build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))}
     else:
         cfg = load_config(args.data, args.cfg_options)

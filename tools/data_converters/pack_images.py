@@ -59,14 +59,16 @@ def main():
 
     from tqdm import tqdm
 
-    from mmssl.datasets import build_datasource
+    from mmssl.datasets import build_datasource, source_of_folder
     from mmssl.datasets.pack import pack_images
     from mmssl.utils.config import config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError, printable
 
     if Path(args.source).is_dir():
-        kind = args.type or ('ImageList' if args.ann_file else 'Folder')
-        source = build_datasource(dict(type=kind, data_prefix=args.source, ann_file=args.ann_file))
+        source = source_of_folder(args.source)
+        if args.type or args.ann_file:
+            source.update(type=args.type or 'ImageList', ann_file=args.ann_file)
+        source = build_datasource(source)
     else:
         if args.ann_file or args.type:
             raise ConfigError(f'--ann-file and --type are for a folder, and {args.source} is none')

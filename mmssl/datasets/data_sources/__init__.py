@@ -10,7 +10,7 @@ from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
 from .parquet import Parquet
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
-from .shards import Shards
+from .shards import Shards, source_of_folder
 from .small import Digits, FashionMNIST
 from .static_views import StaticViews
 from .synthetic import Synthetic
@@ -20,5 +20,5 @@ __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
     'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'Shards', 'StaticViews', 'Synthetic',
-    'VOC', 'decode_image'
+    'VOC', 'decode_image', 'source_of_folder'
 ]

@@ -137,9 +137,12 @@ class Folder(BaseDataSource):
         names = CompactStrings(find_images(self.data_prefix, passed_over=passed_over))
         told = tell_passed_over(passed_over, self.data_prefix)
         if not names:
+            shards = any(entry.name.endswith('.tar') for entry in sorted_entries(self.data_prefix))
             raise FileNotFoundError(told
                                     or f'no images in {osp.abspath(self.data_prefix)} or the folders in it; looked for '
-                                    f'files that end with {", ".join(readable_extensions())}')
+                                    f'files that end with {", ".join(readable_extensions())}' +
+                                    ('; type="Shards" reads the .tar files there, once '
+                                     'tools/data_converters/index_shards.py has indexed them' if shards else ''))
         if told:
             get_root_logger().warning(told)
         return names, np.full(len(names), -1, np.int32)

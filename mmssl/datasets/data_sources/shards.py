@@ -17,6 +17,19 @@ from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
 
 
+def source_of_folder(folder):
+    """Config of the source for a folder that may be any tree of images, or one of tar shards with their index.
+
+    Args:
+        folder (str | Path): The folder.
+
+    Returns:
+        dict: Of a Folder or of Shards.
+    """
+    kind = 'Shards' if osp.isfile(osp.join(folder, FOLDER, 'index.json')) else 'Folder'
+    return dict(type=kind, data_prefix=str(folder))
+
+
 class MemberNames(Sequence):
     """`SHARD.tar!MEMBER` of each sample, made when it is asked for.
 

@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from mmssl.datasets import build_datasource
+from mmssl.datasets import MultiViewDataset, build_dataloader, build_datasource
 from mmssl.datasets.shard_scan import index_shards, members
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.shard_index import ShardIndex
@@ -249,3 +249,65 @@ def test_damaged_member_is_a_broken_image(shards):
     index_shards(shards)
     with pytest.raises(BrokenImageError, match='t-000000.tar!china/05.jpg'):
         source(shards).get_img(5)
+
+
+def views(data_source, workers, **options):
+    """All that two epochs of a loader give: index and bytes of each view."""
+    steps = [dict(type='RandomResizedCrop', size=16), dict(type='RandomHorizontalFlip')]
+    loader = build_dataloader(
+        MultiViewDataset(data_source, [2], [steps], prefetch=True),
+        samples_per_gpu=5,
+        workers_per_gpu=workers,
+        dist=False,
+        seed=7,
+        **options)
+    seen = [(batch['idx'].tolist(), *(view.numpy().tobytes() for view in batch['img'])) for _ in range(2)
+            for batch in loader]
+    return seen, loader
+
+
+def test_same_batches_as_of_the_folder(original, photo_folder):
+    """Packed in the order of the folder, shards give the same views of the same images in the same order."""
+    expected = views(dict(type='Folder', data_prefix=str(photo_folder)), 0)[0]
+    for workers in (0, 2):
+        assert views(dict(type='Shards', data_prefix=str(original[0])), workers)[0] == expected
+
+
+def test_damaged_members_are_replaced_and_listed(shards, photo_folder, call_tool):
+    """A damage in the middle of a shard that both its ends, and its size, say nothing of."""
+    index = ShardIndex(shards / 'index')
+    number, offset, size = index.locate(4)
+    assert 2**16 < offset < index.shards[0].bytes - 2**16 - size
+    with open(shards / 't-000000.tar', 'r+b') as file:
+        file.seek(offset)
+        file.write(bytes(size // 2))
+    config = dict(type='Shards', data_prefix=str(shards))
+    whole = views(dict(type='Folder', data_prefix=str(photo_folder)), 0)[0]
+    found, loader = views(config, 0, broken_images=dict(max_share=0.1))
+    assert (loader.broken, loader.replaced) == (1, 2) and loader.met[-1][1].endswith('t-000000.tar!china/04.jpg')
+    other = [(i, n) for i, batch in enumerate(whole) for n, idx in enumerate(batch[0]) if idx == 4]
+    assert [i for i, (a, b) in enumerate(zip(found, whole)) if a != b] == [i for i, _ in other] and len(other) == 2
+    assert views(config, 2, broken_images=dict(max_share=0.1))[0] == found
+    done = call_tool('tools/analysis_tools/find_broken_images.py', shards, '--workers', 0, check=False)
+    assert done.returncode == 1 and '1 of 24 images cannot be read' in done.stdout
+    assert 't-000000.tar!china/04.jpg: ' in done.stdout
+
+
+def test_tools_in_a_folder_with_an_apostrophe(photo_folder, tmp_path, run_tool, call_tool):
+    folder = tmp_path / "a user's data"
+    folder.mkdir()
+    packed = folder / 'packed'
+    options = (photo_folder, packed, '--type', 'ImageNet', '--samples', 7, '--shorter-side', 32, '--shuffle')
+    done = run_tool('tools/data_converters/pack_images.py', *options, cwd=folder)
+    assert '24 images in 4 shards' in done.stdout
+    labels = source(packed).labels.tolist()
+    assert sorted(labels) == [0] * 12 + [1] * 12 and labels != sorted(labels)
+    assert '24 of them were there already' in call_tool('tools/data_converters/pack_images.py', *options).stdout
+    shutil.rmtree(packed / 'index')
+    done = call_tool('tools/data_converters/pack_images.py', *options, check=False)
+    assert done.returncode == 1 and 'holds shards, and no note how they were packed' in done.stderr
+    done = call_tool('tools/data_converters/index_shards.py', 'packed', '--workers', 1, cwd=folder)
+    assert 'packed: 24 images in 4 shards, 24 have labels, 2 classes' in done.stdout
+    assert source(packed).labels.tolist() == labels
+    done = call_tool('tools/analysis_tools/find_broken_images.py', packed, '--workers', 0)
+    assert '0 of 24 images cannot be read' in done.stdout
