@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What all datasets share: a source of images and the form in which views leave."""
+import copy
 from abc import ABCMeta, abstractmethod
 from functools import partial
 
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset
 from mmssl.utils.errors import ConfigError
 from .images import to_array
 from .pipelines.compose import Compose, least_reduction
+from .pipelines.deferred import Deferred
 from .registry import build_datasource
 
 
@@ -56,6 +58,19 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
             dict[str, float]: The metrics.
         """
 
+    def with_pipelines(self, change):
+        """The data set with other pipelines.
+
+        Args:
+            change (Callable): Takes a pipeline and returns the one that takes its place.
+
+        Returns:
+            BaseDataset: A copy that shares all else; this one stays as it is.
+        """
+        other = copy.copy(self)
+        other.pipeline = change(self.pipeline)
+        return other
+
     def stored(self, idx):
         """The stored image as native steps take it.
 
@@ -89,17 +104,18 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
         """The view as it leaves the data set, after a look whether pipeline and `prefetch` fit.
 
         Args:
-            view (ndarray | PIL.Image.Image | Tensor | tuple): What the pipeline made; of a tuple, the image comes
-                first.
+            view (ndarray | PIL.Image.Image | Tensor | Deferred | tuple): What the pipeline made; of a tuple, the image
+                comes first.
 
         Returns:
-            ndarray | Tensor | tuple: The view; a Pillow image becomes an array.
+            ndarray | Tensor | Deferred | tuple: The view; a Pillow image becomes an array.
 
         Raises:
             ConfigError: `prefetch` is set, but the image is not uint8 any more.
         """
         view = to_array(view)
         img = view[0] if isinstance(view, (tuple, list)) else view
+        img = img.img if isinstance(img, Deferred) else img
         if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
             raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '
                               f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it, or set '

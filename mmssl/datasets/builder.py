@@ -40,6 +40,7 @@ def build_dataloader(dataset,
                      prefetch=False,
                      img_norm_cfg=None,
                      collate=None,
+                     device_steps=False,
                      **kwargs):
     """Build a loader.
 
@@ -65,6 +66,7 @@ def build_dataloader(dataset,
         prefetch (bool): Wrap the loader in PrefetchLoader.
         img_norm_cfg (dict, optional): `mean` and `std` for PrefetchLoader.
         collate (dict | Callable, optional): A collator, such as dict(type='MixupCrops'); see build_collator.
+        device_steps (bool): Leave colour steps to the device: a PrefetchLoader does them on the batch.
         kwargs: Further arguments of torch.utils.data.DataLoader.
 
     Returns:
@@ -107,6 +109,7 @@ def build_dataloader(dataset,
         seed,
         broken_images,
         collate,
+        device_steps,
         num_workers=workers_per_gpu,
         pin_memory=pin_memory and torch.cuda.is_available(),
         persistent_workers=persistent_workers and workers_per_gpu > 0,

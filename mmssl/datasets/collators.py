@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from mmssl.utils.errors import ConfigError
+from .pipelines.deferred import Deferred, DeferredImages, lift, plan
 from .pipelines.rng import rng
 from .registry import COLLATORS
 
@@ -25,18 +26,20 @@ def collate_images(views):
     """Stack images.
 
     Args:
-        views (list): One entry a sample: uint8 arrays H x W x C, or P x H x W x C of P patches, tensors, or lists,
-            tuples and dicts of these.
+        views (list): One entry a sample: uint8 arrays H x W x C, or P x H x W x C of P patches, tensors, images whose
+            last steps are left to the device, or lists, tuples and dicts of these.
 
     Returns:
-        Tensor | list | dict: N x C x H x W (of uint8 arrays: a view of N x H x W x C), of patches N x P x C x H x W;
-            for lists and tuples one entry each, for dicts one by name.
+        Tensor | DeferredImages | list | dict: N x C x H x W (of uint8 arrays: a view of N x H x W x C), of patches
+            N x P x C x H x W; for lists and tuples one entry each, for dicts one by name.
     """
     first = views[0]
     if isinstance(first, dict):
         return {name: collate_images([view[name] for view in views]) for name in first}
     if isinstance(first, (list, tuple)):
         return [collate_images(view) for view in zip(*views, strict=True)]
+    if any(isinstance(view, Deferred) for view in views):
+        return _collate_deferred(list(map(lift, views)))
     shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
     if len(shapes) > 1:
         raise ConfigError(
@@ -46,6 +49,15 @@ def collate_images(views):
     if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim in (3, 4):
         return _stack(views).movedim(-1, -3)
     return default_collate(views)
+
+
+def _collate_deferred(views):
+    images = collate_images([view.img for view in views])
+    channels = {view.shape[-1] for view in views}
+    if len(channels) > 1:
+        raise ConfigError(f'images of one batch differ in their channels: {sorted(channels)}; a step that changes them '
+                          '(Grayscale, ToLab) must be done to all, without a probability')
+    return DeferredImages(images, *plan([operations for view in views for operations in view.operations]))
 
 
 def collate(samples):
@@ -111,6 +123,9 @@ def _mix(first, second, share):
     if isinstance(first, list):
         for one, other in zip(first, second, strict=True):
             _mix(one, other, share)
+        return
+    if isinstance(first, DeferredImages):
+        first.mixed = second if isinstance(second, DeferredImages) else DeferredImages(second), share
         return
     if not first.is_floating_point() and (first.dtype != torch.uint8 or first.dim() < 4):
         raise ConfigError(

@@ -18,6 +18,8 @@ from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, locate
+from .device_steps import leave_to_device
+from .pipelines.deferred import DeferredImages
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
 from .read_ahead import ReadAhead, ask_for, remote_sources, warn_of_a_small_cache
 from .registry import build_collator
@@ -277,6 +279,8 @@ class EpochLoader:
             this batch of this process), 'skip' (batches become smaller) or 'stop'; `max_share`, the share of replaced
             images beyond which training stops. Default: replace, 0.01.
         collate (dict | Callable, optional): What puts the samples of a batch together, see build_collator.
+        device_steps (bool): Leave colour steps, and what stands behind them, to the device; batches then hold
+            DeferredImages, and PrefetchLoader does the steps.
         kwargs: Arguments of torch.utils.data.DataLoader.
 
     Attributes:
@@ -295,6 +299,7 @@ class EpochLoader:
                  seed=0,
                  broken_images=None,
                  collate=None,
+                 device_steps=False,
                  **kwargs):
         options = dict(policy='replace', max_share=0.01)
         for name in broken_images or {}:
@@ -310,15 +315,18 @@ class EpochLoader:
             raise ConfigError(f'broken_images.max_share is a share from 0 to 1, got {self.max_share!r}', broken_images)
         self.seen = self.replaced = 0
         self.collate = build_collator(collate)
+        if device_steps and not getattr(self.collate, 'native', False):
+            raise ConfigError(f'data.device_steps=True works with the collators of mmssl, which put together images '
+                              f'whose steps are not done yet; {type(self.collate).__name__} is another')
         self.met = deque(maxlen=3 if self.policy == 'replace' else None)
         self._files = set()
         self._remote = bool(remote_sources(dataset))
         if self._remote:
             warn_of_a_small_cache(dataset, sampler)
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
-        self._in_order = dict(seed=seed, broken_images=options, **kwargs)
+        self._in_order = dict(seed=seed, broken_images=options, device_steps=device_steps, **kwargs)
         self.loader = DataLoader(
-            KeyedDataset(dataset, seed, self.policy),
+            KeyedDataset(leave_to_device(dataset) if device_steps else dataset, seed, self.policy),
             batch_sampler=self.batch_sampler,
             collate_fn=_CollateKeyed(self.collate),
             generator=torch.Generator(),  # so that an iterator leaves the global generator alone: resume is exact
@@ -479,13 +487,15 @@ class PrefetchLoader:
             yield batch
 
     def prepare(self, batch):
-        """Batch on the device, with uint8 images normalised to float32."""
+        """Batch on the device, with all steps on images done, and uint8 images normalised to float32."""
         batch = map_tensors(batch, lambda t: t.to(self.device, non_blocking=True))
         if isinstance(batch, dict) and 'img' in batch:
             batch['img'] = map_tensors(batch['img'], self._image)
         return batch
 
     def _image(self, img):
+        if isinstance(img, DeferredImages):
+            img = img.done()
         if img.dim() == 5 and img.dtype == torch.uint8:  # patches
             return self._image(img.flatten(0, 1)).unflatten(0, img.shape[:2])
         if img.dim() != 4:  # masks and targets that come with the image
@@ -502,8 +512,11 @@ class PrefetchLoader:
 
 
 def map_tensors(data, function):
-    """Nested dicts, lists and tuples (which become lists) with each tensor replaced by `function(tensor)`."""
-    if isinstance(data, torch.Tensor):
+    """Nested dicts, lists and tuples (which become lists) with each tensor replaced by `function(tensor)`.
+
+    DeferredImages count as tensors.
+    """
+    if isinstance(data, (torch.Tensor, DeferredImages)):
         return function(data)
     if isinstance(data, dict):
         return {key: map_tensors(value, function) for key, value in data.items()}

@@ -41,6 +41,12 @@ class MultiViewDataset(BaseDataset):
             self.gt_labels = self.data_source.get_gt_labels()
         self._pipeline_of_view = [p for n, p in zip(num_views, self.pipelines) for _ in range(n)]
 
+    def with_pipelines(self, change):
+        other = super().with_pipelines(change)
+        other.pipelines = [other.pipeline, *map(change, self.pipelines[1:])]
+        other._pipeline_of_view = [p for n, p in zip(self.num_views, other.pipelines) for _ in range(n)]
+        return other
+
     def __getitem__(self, idx):
         img = self.stored_for(self._pipeline_of_view, idx)
         views = []

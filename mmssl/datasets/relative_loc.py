@@ -29,6 +29,11 @@ class RelativeLocDataset(PretextDataset):
         super().__init__(data_source, pipeline, prefetch)
         self.format_pipeline = Compose(format_pipeline)
 
+    def with_pipelines(self, change):
+        other = super().with_pipelines(lambda pipeline: pipeline)  # what it makes is cut up here
+        other.format_pipeline = change(self.format_pipeline)
+        return other
+
     def __getitem__(self, idx):
         img = self.stored_for([self.pipeline], idx)
         seed_view(0)

@@ -14,11 +14,11 @@ def rotate(img, num_angles=4):
     """An image turned by equal steps, counter-clockwise: four are 0, 90, 180 and 270 degrees.
 
     Args:
-        img (ndarray | Tensor): Square; arrays H x W x C, tensors C x H x W.
+        img (ndarray | Tensor | Deferred): Square; arrays H x W x C, tensors C x H x W.
         num_angles (int): Number of steps in a full turn; see geometry.turn.
 
     Returns:
-        list[ndarray | Tensor]: The copies, contiguous.
+        list[ndarray | Tensor | Deferred]: The copies, contiguous.
 
     Raises:
         ValueError: The image is not square: two of the copies would have another shape.
@@ -44,6 +44,10 @@ class RotationPredDataset(PretextDataset):
             raise ConfigError(f'num_angles must be an integer above 1, got {num_angles!r}')
         super().__init__(data_source, pipeline, prefetch)
         self.num_classes = num_angles
+
+    def with_pipelines(self, change):
+        # a turn by other angles takes the pixels
+        return super().with_pipelines(change) if self.num_classes in (2, 4) else self
 
     def __getitem__(self, idx):
         img = self.stored_for([self.pipeline], idx)

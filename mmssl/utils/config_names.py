@@ -73,6 +73,7 @@ SECTIONS = {
         persistent_workers='bool',
         drop_last='bool',
         collate='dict',
+        device_steps='bool',
         broken_images='dict',
         sampler='dict | Sampler',
         prefetch_factor='int',

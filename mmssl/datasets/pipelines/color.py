@@ -14,6 +14,7 @@ _ORDERS = list(itertools.permutations(range(4)))
 _LUMA = np.array([[0.299, 0.587, 0.114]])
 # Matrices that cv2.transform applies to (R, G, B, 1). It rounds, and Pillow cuts decimals off: hence the half.
 _CUT = -0.499
+SMALL = 10000  # pixels below which turning the hue is faster through HSV
 _KEEP = np.eye(3, 4, dtype=np.float32)
 _GREY = np.zeros((3, 4), np.float32)
 _GREY[:, :3] = _LUMA
@@ -163,7 +164,7 @@ def adjust_hue(img, shift):
     if steps == 0 or img.shape[2] == 1:
         return img
     _check_rgb(img, 'hue')
-    return _turn_in_hsv(img, steps) if img.shape[0] * img.shape[1] < 10000 else _turn_in_rgb(img, steps / 255)
+    return _turn_in_hsv(img, steps) if img.shape[0] * img.shape[1] < SMALL else _turn_in_rgb(img, steps / 255)
 
 
 @_on_colours

@@ -9,6 +9,7 @@ import torch
 from ..images import ReducedImage
 from ..registry import PIPELINES
 from .base import RandomStep, Step, check_probability, check_range
+from .deferred import Deferred
 from .resample import interpolation_name
 from .rng import rng
 
@@ -50,12 +51,12 @@ def turn(img, number, num_angles=4):
     at each of the angles is cut out and enlarged to the image's size, for all angles alike.
 
     Args:
-        img (ndarray): uint8 or float32, S x S x C.
+        img (ndarray | Deferred): uint8 or float32, S x S x C.
         number (int): 0 to num_angles - 1.
         num_angles (int): Number of equal steps in a full turn.
 
     Returns:
-        ndarray: S x S x C.
+        ndarray | Deferred: S x S x C.
 
     Raises:
         ValueError: The image is not square.
@@ -64,6 +65,8 @@ def turn(img, number, num_angles=4):
     if height != width:
         raise ValueError(f'only square images keep their shape when they are turned, got {height} x {width} pixels '
                          '(height x width)')
+    if isinstance(img, Deferred):
+        return img.turn(number * 4 // num_angles)
     if num_angles in (1, 2, 4):
         return np.ascontiguousarray(np.rot90(img, number * 4 // num_angles))
     angles = 2 * np.pi * np.arange(num_angles) / num_angles

@@ -9,6 +9,7 @@ from mmssl.utils.errors import ConfigError
 from ..registry import PIPELINES
 from .base import check_probability
 from .compose import Compose, build_step, build_steps
+from .deferred import Deferred, join
 from .geometry import turn
 from .rng import global_generators, next_view, rng
 
@@ -18,11 +19,11 @@ def map_images(function, img):
 
     Args:
         function (Callable): Takes and returns one image, H x W x C, or what stands in the place of one.
-        img (ndarray | Tensor | tuple | list | dict): An image, P patches as an array with one axis more, or a list or
-            a dict of such. A tuple (an image with its mask) counts as one image.
+        img (ndarray | Tensor | Deferred | tuple | list | dict): An image, P patches as an array with one axis more, or
+            a list or a dict of such. A tuple (an image with its mask) counts as one image.
 
     Returns:
-        ndarray | Tensor | tuple | list | dict: In the same form.
+        ndarray | Tensor | Deferred | tuple | list | dict: In the same form.
 
     Raises:
         ConfigError: Patches that are not of one shape any more.
@@ -31,14 +32,16 @@ def map_images(function, img):
         return {name: map_images(function, one) for name, one in img.items()}
     if isinstance(img, list):
         return [map_images(function, one) for one in img]
-    if not isinstance(img, (np.ndarray, torch.Tensor)) or img.ndim != 4:
+    if not isinstance(img, (np.ndarray, torch.Tensor, Deferred)) or img.ndim != 4:
         return function(img)
     patches = [function(one) for one in img]
-    shapes = {tuple(np.shape(one)) for one in patches}
+    shapes = {tuple(one.shape if isinstance(one, Deferred) else np.shape(one)) for one in patches}
     if len(shapes) > 1 or isinstance(patches[0], tuple):
         raise ConfigError(
             f'the patches of an image must stay of one shape, got {sorted(map(str, shapes))[:3]}: let the '
             'steps on them end with one size, such as that of CenterCrop')
+    if any(isinstance(one, Deferred) for one in patches):
+        return join(patches)
     return torch.stack(patches) if isinstance(patches[0], torch.Tensor) else np.stack(patches)
 
 
@@ -263,7 +266,7 @@ class RandomAngle(SampleStep):
         drawn = []
 
         def one(img):
-            if not isinstance(img, np.ndarray):
+            if not isinstance(img, (np.ndarray, Deferred)):
                 raise ConfigError(f'RandomAngle takes uint8 images and got {type(img).__name__}: it stands before '
                                   'ToTensor, and before a step that adds a mask')
             drawn.append(int(rng().integers(self.num_angles)))
@@ -273,4 +276,4 @@ class RandomAngle(SampleStep):
                 raise ConfigError(f'RandomAngle: {error}; let it stand behind a crop to a square') from error
 
         img = map_images(one, img)
-        return img, drawn[0] if isinstance(img, np.ndarray) and img.ndim == 3 else np.array(drawn)
+        return img, drawn[0] if isinstance(img, (np.ndarray, Deferred)) and img.ndim == 3 else np.array(drawn)
