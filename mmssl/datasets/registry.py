@@ -1,8 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Registries of the data path, and what builds data sources, data sets, collators and samplers from configs."""
+from functools import partial
+
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import Registry, accepted_arguments
 from .catalog import build_from_catalog
+from .source_subset import build_with_subset
 
 DATASOURCES = Registry('data source')
 DATASETS = Registry('dataset')
@@ -31,16 +34,21 @@ def build_datasource(cfg, default_args=None):
     """Build a data source.
 
     Args:
-        cfg (dict | BaseDataSource): Its config, of the type 'Catalog' for one by name; a built one is returned as it
-            is.
+        cfg (dict | BaseDataSource): Its config, of the type 'Catalog' for one by name; an entry `subset` has the
+            arguments of SourceSubset. A built one is returned as it is.
         default_args (dict, optional): Arguments used where `cfg` has none.
 
     Returns:
-        BaseDataSource: The source.
+        BaseDataSource | SourceSubset: The source.
     """
     if not isinstance(cfg, dict):
         return cfg
-    if cfg.get('type') == 'Catalog':
+    kind = cfg.get('type')
+    if 'subset' in cfg:
+        known = DATASOURCES.get(kind) if isinstance(kind, str) else kind
+        if not callable(known) or 'subset' not in accepted_arguments(known)[0]:  # which may have one of its own
+            return build_with_subset(cfg, partial(build_datasource, default_args=default_args))
+    if kind == 'Catalog':
         return build_from_catalog(cfg, build_datasource, default_args)
     return DATASOURCES.build(cfg, default_args=default_args)
 

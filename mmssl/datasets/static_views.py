@@ -13,7 +13,7 @@ import torch
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.indices import rows_by_value
 from mmssl.utils.misc import atomic_write
-from .data_sources.base import ArraySource
+from .data_sources.base import is_in_memory
 from .data_sources.static_views import MANIFEST
 from .pipelines.compose import Compose
 from .pipelines.rng import reseed, seed_sample, seed_view
@@ -123,7 +123,7 @@ def _targets(source, chosen):
     if len({*classes}) < len(classes) or len(classes) <= labels.max(initial=-1):
         width = len(str(labels.max(initial=0)))
         classes = [f'{label:0{width}d}' for label in range(labels.max(initial=0) + 1)]
-    if isinstance(source, ArraySource):
+    if is_in_memory(source):
         names = [f'{i:0{len(str(len(source)))}d}' for i in chosen]
     else:
         prefix = source.data_prefix or ''
@@ -160,7 +160,7 @@ class _Writer:
     def __call__(self, task):
         """Whether anything was written for (index, target)."""
         idx, target = task
-        in_memory = isinstance(self.source, ArraySource)
+        in_memory = is_in_memory(self.source)
         extension = '.png' if in_memory else osp.splitext(self.source.get_filename(idx))[1]
         original = self.folder / f'{target}-0{extension}'
         suffix = '.png' if self.quality is None else '.jpg'

@@ -6,7 +6,7 @@ import os.path as osp
 import numpy as np
 import torch
 
-from mmssl.datasets.data_sources.base import ArraySource
+from mmssl.datasets.data_sources.base import is_in_memory
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset, left_out
 from mmssl.datasets.pipelines.sample import RandomAngle
@@ -103,7 +103,7 @@ def readable(picked, broken):
 def caption_of(dataset, idx):
     """A sample's number and, where there is one, the name of its file."""
     leaf, place = locate(dataset, idx)
-    if isinstance(leaf.data_source, ArraySource):
+    if is_in_memory(leaf.data_source):
         return f'sample {idx}'
     name = printable(osp.basename(leaf.data_source.get_filename(place)))
     return (name if len(name) <= 20 else f'{name[:8]}...{name[-9:]}') + f'\nsample {idx}'

@@ -463,3 +463,8 @@ class ArraySource(BaseDataSource):
             return np.round(img @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]  # luma of ITU-R BT.601
         # a copy: a step that works in place must not change the data set
         return img[..., ::-1].copy() if self.channel_order == 'bgr' else img.copy()
+
+
+def is_in_memory(source):
+    """Whether the images of a data source, or of the one that a subset is of, are no files."""
+    return isinstance(getattr(source, 'source', source), ArraySource)
