@@ -378,8 +378,10 @@ class BaseDataSource(metaclass=ABCMeta):
         return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, self.get_filename(idx), choose)
 
     def _reads_itself(self):
-        kind, own = type(self), BaseDataSource
-        return any(getattr(kind, name) is not getattr(own, name) for name in ('get_img', 'get_array', 'read'))
+        """Whether a subclass, or whoever has changed this source, decodes images in another way than ours."""
+        return any(
+            getattr(getattr(self, name), '__func__', None) is not getattr(BaseDataSource, name)
+            for name in ('get_img', 'get_array', 'read'))
 
     def get_bytes(self, idx):
         """The file of one image, before it is decoded. Sources that keep files elsewhere than on disk override it.
