@@ -161,6 +161,9 @@ class RemoteFolder:
                 reason, final = f'access is denied ({_one_line(error)})', True
             except Exception as error:  # those of aiohttp, botocore and others have no common kind
                 reason, final = f'{type(error).__name__}: {_one_line(error)}', False
+                if 'Credentials' in type(error).__name__:
+                    reason += '; a bucket that is open to all takes storage_options=dict(anon=True)'
+                    final = True
             if final or number == self.tries:
                 break
             # not all at once again, and without a draw from a generator
@@ -241,11 +244,7 @@ async def _ask_http(filesystem, path, start, stop):
                 'or this is a page of words')
         if start is None and kind == 'text/html':
             raise _Refused(f'the server answers with a page ({kind})')
-        begun, total = _content_range(response.headers.get('Content-Range'))
-        if start is not None and begun not in (None, start):
-            raise _Refused(f'the server answers with bytes from {begun} on')
-        if response.content_length is not None:  # before more than that is in memory
-            _check_count(response.content_length, total, start, stop)
+        total = _checked(response.headers.get('Content-Range'), response.content_length, start, stop)
         tag = response.headers.get('ETag') or response.headers.get('Last-Modified')
         return Answer(await response.read(), total, None if tag and tag.startswith('W/') else tag)
 
@@ -262,18 +261,23 @@ async def _ask_s3(filesystem, path, start, stop):
     wanted = {} if start is None else dict(Range=f'bytes={start}-{stop - 1}')
     response = await filesystem._call_s3('get_object', Bucket=bucket, Key=key, **wanted)
     async with response['Body'] as body:
-        data = await body.read()
-    return Answer(data, _content_range(response.get('ContentRange'))[1], response.get('ETag'))
+        total = _checked(response.get('ContentRange'), response.get('ContentLength'), start, stop)
+        return Answer(await body.read(), total, response.get('ETag'))
 
 
 async def _ask_any(filesystem, path, start, stop):
     return Answer(await filesystem._cat_file(path, start=start, end=stop))
 
 
-def _content_range(header):
-    """First byte and length of the whole of 'bytes 0-9/100', None for what it does not tell."""
-    found = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', header or '')
-    return (int(found[1]), None if found[2] == '*' else int(found[2])) if found else (None, None)
+def _checked(content_range, length, start, stop):
+    """Length of the whole file, where the header of an answer tells; refused before a wrong body is in memory."""
+    found = re.fullmatch(r'bytes (\d+)-\d+/(\d+|\*)', content_range or '')
+    total = None if found is None or found[2] == '*' else int(found[2])
+    if start is not None and found is not None and int(found[1]) != start:
+        raise _Refused(f'the server answers with bytes from {found[1]} on')
+    if length is not None:
+        _check_count(length, total, start, stop)
+    return total
 
 
 def check_no_secrets(options, place='storage_options'):

@@ -204,6 +204,29 @@ def test_a_server_at_fault_is_told_in_time(name, shards):
         assert len(server.requests) == tries
 
 
+def test_s3_at_fault_is_told_in_time(shards, tmp_path, monkeypatch):
+    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+        monkeypatch.setenv(name, 'mine')
+    (tmp_path / 'bucket').symlink_to(shards)
+    with RangeServer(tmp_path) as server:
+        options = dict(client_kwargs=dict(endpoint_url=server.address))
+        folder = RemoteFolder('s3://bucket', options, timeout=2, tries=2)
+        assert folder.read('s-0.tar', 5, 1005).body == (shards / 's-0.tar').read_bytes()[5:1005]
+        folder.timeout = 0.2
+        for name, words in (('nothing', None), ('busy', 'Service Unavailable'), ('too short', None), ('other bytes',
+                                                                                                      None),
+                            ('no ranges', '300000 bytes came'), ('denied', 'access is denied'), ('absent', None)):
+            fault, message, tries = FAULTS[name]
+            server.answer = fault if callable(
+                fault) else lambda handler, *_: server.send(handler, *fault[:2],
+                                                            **(fault[2:] or [{}])[0]) or True
+            before = len(server.requests)
+            with pytest.raises(RemoteFileError) as told:
+                folder.read('s-0.tar', 5, 1005)
+            assert (words or message) in str(told.value), told.value
+            assert len(server.requests) - before == tries
+
+
 def test_one_fault_is_made_up_for_and_no_server_is_told(shards, free_port):
     with RangeServer(shards) as server:
         server.answer = lambda handler, *_: len(server.requests) == 1 and (server.send(handler, 503, b'') or True)

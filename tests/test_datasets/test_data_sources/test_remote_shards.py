@@ -5,6 +5,7 @@ import pickle
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mmssl.datasets.read_ahead import ReadAhead
 from mmssl.datasets.samplers import BlockShuffleSampler
 from mmssl.datasets.shard_scan import index_shards
 from mmssl.utils import remote_files
+from mmssl.utils.checkpoint import read_checkpoint
 from mmssl.utils.errors import BrokenImageError, ConfigError, RemoteFileError
 
 SHARDS, EACH = 6, 20
@@ -231,6 +233,69 @@ def test_options_and_words(server, tmp_path, caplog):
     loader_of(remote(server.address, tmp_path))
     assert not caplog.text
     assert len(pickle.dumps(build_datasource(small))) < 5000
+
+
+def _share(rank, world_size, address, cache):
+    loader = loader_of(remote(address, cache), dist=True, samples_per_gpu=4)
+    return [idx for batch, _ in epoch(loader, 4) for idx in batch]
+
+
+@pytest.mark.long
+def test_two_processes_share_the_images_and_the_cache(server, tmp_path, run_distributed):
+    one = [idx for batch, _ in epoch(loader_of(remote(server.address, tmp_path / 'own')), 4) for idx in batch]
+    alone = len(server.requests)
+    shares = run_distributed(_share, server.address, tmp_path / 'shared')
+    assert np.array_equal(np.stack([np.reshape(share, (-1, 4)) for share in shares], 1).reshape(-1), one)
+    asked = server.requests[alone:]
+    assert len(asked) == alone + 1  # index.json is looked at by each
+    assert sorted(set(asked)) == sorted(set(server.requests[:alone]))
+
+
+TRAINING = """
+_base_ = '{base}'
+model = dict(backbone=dict(in_channels=1))
+img_norm_cfg = dict(mean=[0.3], std=[0.3])
+pipeline = [dict(type='RandomResizedCrop', size=16), dict(type='RandomHorizontalFlip')]
+data = dict(
+    samples_per_gpu=10,
+    workers_per_gpu=0,
+    sampler=dict(type='BlockShuffleSampler', window=2),
+    train=dict(
+        data_source=dict(
+            type='Shards', color_type='grayscale', data_prefix='{address}', cache_dir='{cache}', cache_size=0.00025,
+            chunk_size=0.015, tries=2),
+        pipelines=[pipeline]))
+checkpoint_config = dict(interval=5, by_epoch=False)
+"""
+
+
+def test_a_training_that_the_server_ends_goes_on_where_it_was(server, tmp_path, call_tool):
+    base = Path(__file__).parents[2] / 'configs/digits_moco.py'
+    states = {}
+    for name in ('whole', "it's cut off"):
+        (tmp_path / name).mkdir()
+        config = tmp_path / name / 'config.py'
+        config.write_text(
+            TRAINING.format(base=base, address=server.address, cache=f'{tmp_path}/cache of {name}'.replace("'", "\\'")))
+        options = '--work-dir', tmp_path / name / 'run'
+        if name == 'whole':
+            call_tool('tools/train.py', config, *options)
+        else:
+            # two thirds of the images are still to come, and the cache has room for one third
+            server.answer = lambda handler, path, *_: (tmp_path / name / 'run/iter_15.pth').exists() and path.endswith(
+                '.tar') and (server.send(handler, 503, b'') or True)
+            failed = call_tool('tools/train.py', config, *options, check=False)
+            assert failed.returncode == 1, failed.stderr
+            assert '.tar: the server answers 503 Service Unavailable; ' in failed.stderr.splitlines()[-1]
+            assert not (tmp_path / name / 'run/iter_24.pth').exists()
+            server.answer = None
+            done = call_tool('tools/train.py', config, *options, '--auto-resume', '--cfg-options',
+                             'data.workers_per_gpu=2')
+            assert 'iter_15.pth at epoch 2, batch 3, iteration 15' in done.stderr
+        states[name] = read_checkpoint(tmp_path / name / 'run/iter_24.pth')
+    whole, resumed = states.values()
+    assert all(torch.equal(value, resumed['state_dict'][key]) for key, value in whole['state_dict'].items())
+    assert whole['meta']['iter'] == resumed['meta']['iter'] == 24
 
 
 @pytest.fixture(scope='module')
