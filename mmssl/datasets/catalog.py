@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import os.path as osp
+import re
 from pathlib import Path
 
 from mmssl.utils.errors import AbsentFileError, ConfigError, UnknownNameError, nearest, short
@@ -11,7 +12,7 @@ from mmssl.utils.logger import get_root_logger
 
 SHIPPED = Path(__file__).with_name('catalog.yml')
 _PATHS = ('data_prefix', 'ann_file', 'labels')
-_LISTS = ('.npy', '.pkl', '.pickle', '.txt', '.csv')
+_LISTS = ('.npy', '.npz', '.pkl', '.pickle', '.json', '.txt', '.csv')
 
 
 def user_catalog():
@@ -191,7 +192,7 @@ def absent_path(config):
     for path in paths:
         for part in path if isinstance(path, (list, tuple)) else [path]:
             if isinstance(part, str) and '://' not in part:
-                part = osp.expanduser(part)
+                part = re.split(r'(?<=\.zip)/', osp.expanduser(part), maxsplit=1, flags=re.I)[0]  # not what is in it
                 if not osp.exists(part) and not glob.glob(part):
                     return part
     return None

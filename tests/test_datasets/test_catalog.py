@@ -89,6 +89,11 @@ def test_pairs_of_vissl(own, tmp_path, photo_folder, warnings_of_data):
     })
     assert build_datasource(dict(type='Catalog', name='mixed')).labels.tolist() == list(range(24))
     assert type(build_datasource(dict(type='Catalog', name='flat'))) is Folder and not warnings_of_data
+    np.save(tmp_path / 'images.npy', np.array([str(photo_folder / f'china/0{i}.jpg') for i in range(5)]))
+    np.save(tmp_path / 'words.npy', np.array(['owl', 'cat', 'owl', 'cat', 'dog']))
+    CATALOG.register_data('lists', dict(train=[str(tmp_path / 'images.npy'), str(tmp_path / 'words.npy')]))
+    source = build_datasource(dict(type='Catalog', name='lists'))
+    assert source.labels.tolist() == [2, 0, 2, 0, 1] and source.get_array(4).shape == (200, 260, 3)
     source_config([str(photo_folder), 'gone.npy'], 'train')
     assert 'gone.npy of the catalog is not there: the labels of' in warnings_of_data[0]
 
@@ -153,6 +158,7 @@ def test_what_is_wrong_is_named(own, tmp_path):
 def test_absent_path():
     assert absent_path(dict(data_prefix=__file__, needs=['/nowhere/a', '/nowhere/b'])) == '/nowhere/a'
     assert absent_path(dict(data_prefix='s3://bucket/shards')) is None
+    assert absent_path(dict(data_prefix='/nowhere/a.zip/train')) == '/nowhere/a.zip'
     assert absent_path(dict(data_prefix=__file__[:-4] + '*')) is None
 
 

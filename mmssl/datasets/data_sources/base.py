@@ -18,6 +18,7 @@ from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
 from .labels import read_labels_and_names
+from .zip_folder import find_archive
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
 
@@ -157,7 +158,7 @@ class BaseDataSource(metaclass=ABCMeta):
     A subclass writes `load_annotations`.
 
     Args:
-        data_prefix (str | None): Folder that file names are relative to.
+        data_prefix (str | None): Folder that file names are relative to; also a .zip file, or a folder in one.
         classes (str | Sequence[str], optional): Names of the classes, or a file with one name a line. Where the images
             have class names, as in class folders, only these are taken, in this order; labels of lists are numbers
             and get these names by position. None takes those that the class carries or finds.
@@ -217,6 +218,7 @@ class BaseDataSource(metaclass=ABCMeta):
             if data_prefix is None:
                 raise ConfigError('copy_to copies data_prefix, a folder or a file, which is None')
             self.data_prefix = copy_to_local(self.data_prefix, copy_to, tell=get_root_logger().info)
+        self.archive = None if data_prefix is None else find_archive(os.fspath(self.data_prefix))[0]
         self.ann_file = ann_file
         self.test_mode = test_mode
         self.color_type = color_type
@@ -226,6 +228,8 @@ class BaseDataSource(metaclass=ABCMeta):
         self.file_client = None
         self.CLASSES = self.get_classes(classes)
         loaded = self.load_annotations()
+        if self.archive is not None:
+            self.archive.forget_tree()
         if isinstance(loaded, list):
             loaded = loaded, np.array([info.get('gt_label', -1) for info in loaded], np.int32)
         self.samples, self.labels = loaded
@@ -302,13 +306,36 @@ class BaseDataSource(metaclass=ABCMeta):
         kind, own = type(self), BaseDataSource
         ours = all(
             getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_bytes', 'get_filename'))
-        if self.ann_file is None or not ours or self.file_client_args.get('backend', 'disk') != 'disk':
+        if self.ann_file is None or not ours:
             return
         files = [self.get_filename(i) for i in sorted({0, len(self) // 2, len(self) - 1})]
-        if not any(map(osp.lexists, files)):
+        if not any(map(self.has_file, files)):
             raise FileNotFoundError(
                 f'{len(self)} images are listed in {self.ann_file}, but neither the first nor the last is there: there '
                 f'is no {osp.abspath(files[0])}. Names are relative to data_prefix, which is {self.data_prefix!r}')
+
+    def has_file(self, filename):
+        """Whether a file is there. Those on servers count as there, since nobody has asked.
+
+        Args:
+            filename (str): As get_filename gives it.
+
+        Returns:
+            bool: Whether it is on disk, in the zip archive `data_prefix`, or a key of the LMDB.
+        """
+        name = self._in_archive(filename)
+        if name is not None:
+            return name in self.archive
+        backend = self.file_client_args.get('backend', 'disk')
+        return self._fetch(filename) is not None if backend == 'lmdb' else backend != 'disk' or osp.lexists(filename)
+
+    def _in_archive(self, filename):
+        """The name of a member of the archive from the path that leads to it; None for files that lie elsewhere."""
+        if self.archive is None:
+            return None
+        root = osp.join(self.archive.path, '')
+        path = osp.abspath(filename)
+        return path[len(root):] if path.startswith(root) else None
 
     def __len__(self):
         return len(self.samples)
@@ -395,13 +422,28 @@ class BaseDataSource(metaclass=ABCMeta):
         Raises:
             BrokenImageError: It cannot be read.
         """
-        if self.file_client is None:
-            self.file_client = mmcv.FileClient(**self.file_client_args)
         filename = self.get_filename(idx)
+        name = self._in_archive(filename)
+        if name is not None:
+            return self.archive.read(name)
         try:
-            return bytes(self.file_client.get(filename))
+            content = self._fetch(filename)
         except OSError as error:
             raise BrokenImageError(filename, f'{type(error).__name__}: {error}') from error
+        if content is None:
+            raise BrokenImageError(filename, f'there is no such key in {self.file_client_args.get("db_path")}')
+        return bytes(content)
+
+    def _fetch(self, filename):
+        """A file from the backend of mmcv; None where an LMDB has no such key."""
+        if self.file_client is None:
+            self.file_client = mmcv.FileClient(**self.file_client_args)
+        try:
+            return self.file_client.get(filename)
+        except Exception as error:
+            if type(error).__module__ != 'lmdb':
+                raise
+            raise ConfigError(f'the LMDB {self.file_client_args.get("db_path")} cannot be read: {error}') from error
 
     def read(self, idx):
         """What `get_img` and `get_array` return, as an array; sources of images that are no files override it."""

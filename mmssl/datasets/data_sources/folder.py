@@ -12,6 +12,7 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
 from .base import IMG_EXTENSIONS, BaseDataSource, CompactStrings, has_file_allowed_extension
+from .zip_folder import find_archive
 
 # what is passed over without a plug-in of Pillow: extension -> module, and the package that has it
 PLUGINS = {
@@ -51,7 +52,10 @@ def tell_passed_over(passed_over, root):
 
 
 def sorted_entries(folder):
-    """Entries of a folder by name; hidden ones are left out."""
+    """Entries of a folder, or of one in a zip archive, by name; hidden ones are left out."""
+    archive, inner = find_archive(folder)
+    if archive is not None:
+        return [e for e in archive.entries(inner) if not e.name.startswith('.')]
     if not osp.isdir(folder):
         raise FileNotFoundError(f'no such folder: {osp.abspath(folder)}')
     with os.scandir(folder) as entries:
