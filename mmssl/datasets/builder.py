@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What builds loaders; the registries of the data path are here under the names of MMSelfSup."""
+import gc
 import os
 import random
 import signal
@@ -128,6 +129,7 @@ def worker_init_fn(worker_id, num_workers, rank, seed):
         seed (int): The seed of the run.
     """
     die_with_parent()
+    gc.freeze()  # a collection looks at the objects from before the fork, and so copies the pages that they lie on
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that trains, which ends this one
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
