@@ -218,7 +218,7 @@ class BaseDataSource(metaclass=ABCMeta):
             if data_prefix is None:
                 raise ConfigError('copy_to copies data_prefix, a folder or a file, which is None')
             self.data_prefix = copy_to_local(self.data_prefix, copy_to, tell=get_root_logger().info)
-        self.archive = None if data_prefix is None else find_archive(os.fspath(self.data_prefix))[0]
+        self.zip_folder = None if data_prefix is None else find_archive(os.fspath(self.data_prefix))[0]
         self.ann_file = ann_file
         self.test_mode = test_mode
         self.color_type = color_type
@@ -228,8 +228,8 @@ class BaseDataSource(metaclass=ABCMeta):
         self.file_client = None
         self.CLASSES = self.get_classes(classes)
         loaded = self.load_annotations()
-        if self.archive is not None:
-            self.archive.forget_tree()
+        if self.zip_folder is not None:
+            self.zip_folder.forget_tree()
         if isinstance(loaded, list):
             loaded = loaded, np.array([info.get('gt_label', -1) for info in loaded], np.int32)
         self.samples, self.labels = loaded
@@ -325,15 +325,15 @@ class BaseDataSource(metaclass=ABCMeta):
         """
         name = self._in_archive(filename)
         if name is not None:
-            return name in self.archive
+            return name in self.zip_folder
         backend = self.file_client_args.get('backend', 'disk')
         return self._fetch(filename) is not None if backend == 'lmdb' else backend != 'disk' or osp.lexists(filename)
 
     def _in_archive(self, filename):
         """The name of a member of the archive from the path that leads to it; None for files that lie elsewhere."""
-        if self.archive is None:
+        if self.zip_folder is None:
             return None
-        root = osp.join(self.archive.path, '')
+        root = osp.join(self.zip_folder.path, '')
         path = osp.abspath(filename)
         return path[len(root):] if path.startswith(root) else None
 
@@ -425,7 +425,7 @@ class BaseDataSource(metaclass=ABCMeta):
         filename = self.get_filename(idx)
         name = self._in_archive(filename)
         if name is not None:
-            return self.archive.read(name)
+            return self.zip_folder.read(name)
         try:
             content = self._fetch(filename)
         except OSError as error:

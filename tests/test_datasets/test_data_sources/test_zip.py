@@ -38,7 +38,7 @@ def test_an_archive_reads_as_the_folder(archive, photo_folder, kind):
         assert source.get_bytes(i) == folder.get_bytes(i)
     assert (source.get_array(5) == folder.get_array(5)).all()
     assert source.get_filename(5) == f'{archive}/{folder.samples[5]}'
-    assert source.archive._tree is None
+    assert source.zip_folder._tree is None
     again = pickle.loads(pickle.dumps(source))
     assert again.get_bytes(7) == folder.get_bytes(7)
 
