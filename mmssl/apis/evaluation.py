@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmssl.datasets import build_dataset
 from mmssl.datasets.classes import match_labels
+from mmssl.datasets.file_check import check_files
 from mmssl.datasets.loader import write_broken
 from mmssl.evaluation import extract_features
 from mmssl.evaluation.stored_features import files_digest, first_difference, load_features, store_features
@@ -62,7 +63,7 @@ class EvaluationRun:
             self._log_stem = Path(args.work_dir) / time.strftime(f'{name}_%Y%m%d_%H%M%S')
             log_file = f'{self._log_stem}.log'
         self.logger = get_root_logger(log_file, self.cfg.get('log_level', 'INFO'))
-        self._model, self._datasets = None, {}
+        self._model, self._datasets, self._looked_for = None, {}, set()
         self._with_train, self._trained, self.matched = 'data.train' in sections, None, {}
 
     @property
@@ -79,6 +80,20 @@ class EvaluationRun:
             with config_section(self.data_cfg, f'data.{split}'):
                 self._datasets[split] = build_dataset(self.data_cfg.data[split])
         return self._datasets[split]
+
+    def _checked(self, split):
+        """The data set of a section, after a look whether listed files are there; all processes call it."""
+        dataset = self.dataset(split)
+        if split not in self._looked_for:
+            self._looked_for.add(split)
+            with config_section(self.data_cfg, 'data'):
+                check_files(
+                    dataset,
+                    self.data_cfg.data.get('check_files', 'sample'),
+                    dict(policy=getattr(self.args, 'broken', 'skip')),
+                    testing=True,
+                    work_dir=self.args.work_dir)
+        return dataset
 
     def extract(self, split, layers=None, dataset=None, model=None, **options):
         """Features of a data set, with the batch size, workers and normalisation that the data config has.
@@ -103,7 +118,7 @@ class EvaluationRun:
         if self.args.features and dataset is None and model is None:
             return self._match_classes(split, self._stored(split, layers))
         start = time.time()
-        dataset = self.dataset(split) if dataset is None else dataset
+        dataset = self._checked(split) if dataset is None else dataset
         if model is None and set(layers) != {'pixels'}:
             model = self.model
         try:
@@ -128,7 +143,7 @@ class EvaluationRun:
         try:
             done = store_features(
                 model,
-                self.dataset(split),
+                self._checked(split),
                 folder,
                 split,
                 settings,

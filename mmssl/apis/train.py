@@ -16,6 +16,7 @@ from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook, UniformS
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
+from mmssl.datasets.file_check import check_files
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.evaluation.stored_features import files_digest
 from mmssl.models import BaseModel
@@ -120,6 +121,7 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
     broken = dict(arguments['broken_images'] or {})
     policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])
     arguments['broken_images'] = dict(broken, policy='skip' if testing and policy == 'replace' else policy)
+    check_files(dataset, arguments.pop('check_files', 'sample'), broken, testing, cfg.get('work_dir'))
     arguments['collate'] = build_collator(arguments.get('collate'))
     if not arguments.get('shuffle', True) and getattr(arguments['collate'], 'training_only', False):
         arguments['collate'] = None

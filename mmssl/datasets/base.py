@@ -32,6 +32,11 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
         self.prefetch = prefetch
         self.CLASSES = self.data_source.CLASSES
 
+    @property
+    def data_sources(self):
+        """list[BaseDataSource]: All that an image of a sample comes from."""
+        return [self.data_source]
+
     def __len__(self):
         return len(self.data_source)
 

@@ -204,6 +204,12 @@ def _words(broken):
     return '; '.join(f'{printable(name)} ({printable(reason)})' for _, name, reason in broken)
 
 
+def too_many_broken(count, seen, max_share, first_pass):
+    """Whether more images are broken than a share of those seen; in the first pass so many more may be chance."""
+    limit = max_share * seen
+    return count > limit + (3 * math.sqrt(limit) if first_pass else 0)
+
+
 def left_out(broken, total):
     """Words on images that are left out.
 
@@ -382,10 +388,8 @@ class EpochLoader:
                 self._files.add(name)
                 if self.policy == 'replace':
                     _warn('broken image, replaced by another: %s', _words([(idx, name, reason)]))
-        limit = self.max_share * self.seen
-        if self.seen < len(self.sampler):
-            limit += 3 * math.sqrt(limit)  # the first pass is not over: so many more may be chance
-        if self.seen >= _MIN_SEEN and self.replaced > limit:
+        if self.seen >= _MIN_SEEN and too_many_broken(self.replaced, self.seen, self.max_share, self.seen < len(
+                self.sampler)):
             raise ConfigError(
                 f'{self.replaced} of {self.seen} images were broken and replaced ({self.broken} files), a share of '
                 f'{self.replaced / self.seen:.3f}; broken_images.max_share allows {self.max_share}. The last: '

@@ -95,6 +95,11 @@ class SampleDataset(BaseDataset):
         return [len(list(views)) for _, views in groupby(sizes)]
 
     @property
+    def data_sources(self):
+        """list[BaseDataSource]: See BaseDataset."""
+        return [part.data_source for part in self._parts.values()]
+
+    @property
     def several(self):
         """Whether several data sources lie side by side."""
         return None not in self._parts

@@ -75,6 +75,7 @@ SECTIONS = {
         collate='dict',
         device_steps='bool',
         broken_images='dict',
+        check_files='str | bool',
         sampler='dict | Sampler',
         prefetch_factor='int',
         timeout='float',

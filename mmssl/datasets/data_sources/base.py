@@ -301,12 +301,21 @@ class BaseDataSource(metaclass=ABCMeta):
         """int: The largest label there is."""
         return self.labels.max()
 
+    def _is_of_a_list(self):
+        """Whether samples are files whose names come from a list, and not from a look at a folder."""
+        kind, own = type(self), BaseDataSource
+        return self.ann_file is not None and all(
+            getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_bytes', 'get_filename'))
+
+    @property
+    def lists_files(self):
+        """bool: Whether samples are files that a list names, and it is cheap to see whether they are there."""
+        return self._is_of_a_list() and (self.zip_folder is not None
+                                         or self.file_client_args.get('backend', 'disk') == 'disk')
+
     def _check_files(self):
         """Where a list and a folder do not fit together, all files are absent; three of them tell."""
-        kind, own = type(self), BaseDataSource
-        ours = all(
-            getattr(kind, name) is getattr(own, name) for name in ('get_img', 'read', 'get_bytes', 'get_filename'))
-        if self.ann_file is None or not ours:
+        if not self._is_of_a_list():
             return
         files = [self.get_filename(i) for i in sorted({0, len(self) // 2, len(self) - 1})]
         if not any(map(self.has_file, files)):
