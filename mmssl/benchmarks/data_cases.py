@@ -8,7 +8,9 @@ name.
 """
 from importlib import import_module
 
-CASES = dict(photographs='photographs of 12 megapixels: scaled decoding, a packed copy')
+CASES = dict(
+    photographs='photographs of 12 megapixels: scaled decoding, a packed copy',
+    shards='tar shards against the same images in a folder')
 
 
 def run_case(name, cfg, data_prefix=None, num=100):

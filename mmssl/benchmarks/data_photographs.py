@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Photographs of 12 megapixels: views of them as they are, and of a copy with a shorter side of 256 pixels."""
-import io
 from functools import partial
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 
 from mmssl.datasets.data_sources import decode_image
 from mmssl.datasets.images import to_array
+from mmssl.datasets.pack import shrink
 from mmssl.datasets.pipelines.compose import Compose, least_reduction
 from mmssl.datasets.pipelines.rng import reseed, seed_sample, seed_view
 from .data import dataset_views, folder_images
@@ -37,21 +37,8 @@ def large_photographs(count=FILES, height=3000, width=4000):
         photo = Image.fromarray(load_sample_images().images[i % 2]).crop((20 * i, 10 * i, 540 + 20 * i, 390 + 10 * i))
         pixels = np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
         pixels += rng.normal(0, 6, pixels.shape).astype(np.int16)
-        files.append(encode(pixels.clip(0, 255).astype(np.uint8), 93))
+        files.append(simplejpeg.encode_jpeg(pixels.clip(0, 255).astype(np.uint8), 93, colorsubsampling='420'))
     return files
-
-
-def encode(img, quality):
-    """uint8 H x W x C array -> JPEG file."""
-    file = io.BytesIO()
-    Image.fromarray(img if img.shape[2] > 1 else img[..., 0]).save(file, 'JPEG', quality=quality)
-    return file.getvalue()
-
-
-def packed(file, shorter_side=256, quality=90):
-    """A file as a packed copy of the data set has it."""
-    resize = Compose([dict(type='Resize', size=shorter_side, interpolation='bicubic')])
-    return encode(resize(decode_image(file)), quality)
 
 
 def run(cfg, data_prefix=None, num=20):
@@ -59,7 +46,7 @@ def run(cfg, data_prefix=None, num=20):
     views, _ = dataset_views(cfg)
     pipelines = [pipeline for n, steps in views for pipeline in [Compose(steps)] * n]
     files = large_photographs() if data_prefix is None else folder_images(data_prefix, num)
-    small = [packed(file) for file in files]
+    small = [shrink(file, 256) for file in files]
 
     def views_of(files, choose=None):
 

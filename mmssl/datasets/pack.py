@@ -24,7 +24,7 @@ from .builder import worker_init_fn
 from .data_sources.base import BaseDataSource
 from .data_sources.decode import decode_image
 from .loader import check_broken_policy, write_broken
-from .pipelines.resample import resize
+from .pipelines.resample import resize_part
 from .shard_scan import IMAGES, index_shards
 
 UNFINISHED = 'unfinished'  # beside the shards: what is packed so far, and how
@@ -77,13 +77,18 @@ def shrink(data, shorter_side, quality=90, filename='<bytes>'):
         shape = (2**31, 2**31, True)
     if min(shape[:2]) <= shorter_side or not shape[2]:
         return data
-    img = decode_image(data, 'unchanged', filename=filename)
+    img = decode_image(data, 'unchanged', filename=filename, choose=partial(_reduction, 2 * shorter_side))
     height, width = img.shape[:2]
     factor = shorter_side / min(height, width)
     if factor >= 1:
         return data
-    img = resize(img, max(1, round(height * factor)), max(1, round(width * factor)), 'bicubic')
-    return encode(img, quality)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    return encode(resize_part(img, 0, 0, height, width, *size, 'bicubic'), quality)
+
+
+def _reduction(shorter_side, height, width):
+    """How far a JPEG is reduced as it is decoded, so that its shorter side still has so many pixels."""
+    return next((r for r in (8, 4, 2) if min(height, width) // r >= shorter_side), 1)
 
 
 def encode(img, quality=None):

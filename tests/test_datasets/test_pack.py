@@ -220,3 +220,21 @@ def test_shards_can_be_packed_again(photo_folder, tmp_path):
     assert sorted(order) == list(range(24)) and order != sorted(order)
     assert second.labels.tolist() == first.labels[order].tolist()
     assert decode_image(second.get_bytes(0)).shape == (40, 52, 3)
+
+
+def test_reduced_decode_of_large_photographs_hardly_changes_the_copy():
+    """A JPEG of more than four times the size is decoded at a fraction of it; the copy stays within 2 grey levels."""
+    from mmssl.benchmarks.data_photographs import large_photographs
+    data, = large_photographs(1, 900, 1200)
+    found = decode_image(shrink(data, 128, 100)).astype(int)
+    whole = Image.fromarray(decode_image(data)).resize((171, 128), Image.Resampling.BICUBIC)
+    assert found.shape == (128, 171, 3) and np.abs(found - np.asarray(whole)).mean() < 2
+
+
+def test_benchmark_case(photo_folder):
+    from mmssl.benchmarks.data_cases import run_case
+    result = run_case('shards', None, photo_folder, 5)
+    assert [row['what'].rpartition(': ')[2] for row in result['rows']] == ['folder', 'shards'] * 3
+    assert [row['ratio'] for row in result['rows'][::2]] == [1] * 3 and result['images'] == 5
+    decoding, reading = (result['rows'][i]['images_per_second'] for i in (3, 1))
+    assert reading > decoding
