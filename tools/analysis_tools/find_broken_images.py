@@ -24,17 +24,15 @@ def parse_args():
 def main():
     args = parse_args()
 
-    from pathlib import Path
-
     from tqdm import tqdm
 
     from mmssl.apis.broken_images import find_broken
-    from mmssl.datasets import build_dataset, distinct, source_of_folder
+    from mmssl.datasets import build_dataset, distinct, is_folder, source_of_folder
     from mmssl.datasets.loader import write_broken
     from mmssl.utils.config import config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError, printable
 
-    if Path(args.data).is_dir():
+    if is_folder(args.data):
         source = source_of_folder(args.data)
         sets = {args.data: build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))}
     else:

@@ -59,12 +59,12 @@ def main():
 
     from tqdm import tqdm
 
-    from mmssl.datasets import build_datasource, source_of_folder
+    from mmssl.datasets import build_datasource, is_folder, source_of_folder
     from mmssl.datasets.pack import pack_images
     from mmssl.utils.config import config_section, find_section, load_config
     from mmssl.utils.errors import ConfigError, printable
 
-    if Path(args.source).is_dir():
+    if is_folder(args.source):
         source = source_of_folder(args.source)
         if args.type or args.ann_file:
             source.update(type=args.type or 'ImageList', ann_file=args.ann_file)

@@ -15,10 +15,11 @@ from .small import Digits, FashionMNIST
 from .static_views import StaticViews
 from .synthetic import Synthetic
 from .voc import VOC
+from .zip_folder import is_folder
 
 __all__ = [
     'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
     'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
     'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'Shards', 'StaticViews', 'Synthetic',
-    'VOC', 'decode_image', 'source_of_folder'
+    'VOC', 'decode_image', 'is_folder', 'source_of_folder'
 ]

@@ -8,8 +8,10 @@ import re
 from collections import OrderedDict
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest
+from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
 from .base import BaseDataSource
 
@@ -23,6 +25,7 @@ _SPLITS = {
     for word in words
 }
 _OPEN_FILES = 8  # of one process
+_SEEN = 1000  # images after which it is said that most of them took a whole row group
 
 
 def _pyarrow():
@@ -143,6 +146,7 @@ class Parquet(BaseDataSource):
 
     def _forget(self):
         self._process, self._files, self._groups = os.getpid(), OrderedDict(), OrderedDict()
+        self._asked = self._reads = 0
 
     def __getstate__(self):
         return {**super().__getstate__(), '_files': OrderedDict(), '_groups': OrderedDict()}
@@ -293,6 +297,9 @@ class Parquet(BaseDataSource):
         if self._process != os.getpid():  # a fork: its parent reads the same descriptors
             self._forget()
         key = file, group
+        self._asked += 1
+        if self._asked == _SEEN:
+            self._tell_of_reads()
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
@@ -307,7 +314,18 @@ class Parquet(BaseDataSource):
             self._groups.popitem(last=False)
         table = self._files[file].read_row_group(group, columns=self._leaves, use_threads=False)
         self._groups[key] = table.column(0)
+        self._reads += 1
         return self._groups[key]
+
+    def _tell_of_reads(self):
+        worker = get_worker_info()
+        if self._reads > _SEEN / 2 and (worker is None or worker.id == 0):
+            size = np.mean([column.nbytes for column in self._groups.values()]) / 1e6
+            get_root_logger().warning(
+                f'{self.data_prefix}: for {self._reads} of {_SEEN} images a whole row group of about {size:.3g} MB was '
+                'read, since the images come in random order: data.sampler=dict(type="BlockShuffleSampler") takes '
+                'neighbours, a larger cache_mb keeps more of them, and tools/data_converters/pack_images.py makes '
+                'shards, which are read at random')
 
     def get_bytes(self, idx):
         file, group, row = self._locate(idx)

@@ -67,6 +67,11 @@ def find_archive(path):
     return _open(osp.abspath(outer), state.st_size, state.st_mtime_ns), inner.rstrip('/')
 
 
+def is_folder(path):
+    """Whether a path is a folder, or a zip archive or something in one, which is read as such."""
+    return osp.isdir(path) or find_archive(os.fspath(path))[0] is not None
+
+
 @lru_cache(maxsize=8)
 def _open(path, size, changed):
     """The archive; a file that has changed is another one."""

@@ -102,6 +102,25 @@ def test_workers_forked_from_a_process_with_open_files_read_the_same(animals):
     assert epochs[0] == epochs[1] and sorted(sum((e[0] for e in epochs[0]), [])) == list(range(23))
 
 
+def test_a_full_shuffle_is_told_and_blocks_are_read_once(animals, monkeypatch, warnings_of_data):
+    monkeypatch.setattr('mmssl.datasets.data_sources.parquet._SEEN', 20)
+    cfg = dict(
+        type='SingleViewDataset',
+        data_source=dict(type='Parquet', data_prefix=str(animals), split='train', cache_mb=0.0008),  # one group
+        pipeline=[],
+        prefetch=True)
+    reads = {}
+    for sampler in (None, dict(type='BlockShuffleSampler', window=1)):
+        dataset = build_dataset(cfg)
+        loader = build_dataloader(
+            dataset, samples_per_gpu=4, workers_per_gpu=0, dist=False, seed=3, sampler=sampler, shuffle=True)
+        assert sorted(sum((batch['idx'].tolist() for batch in loader), [])) == list(range(23))
+        reads[sampler is None] = dataset.data_source._reads
+        assert len(warnings_of_data) == 1
+    assert reads[False] == 9 and reads[True] > 15
+    assert 'of 20 images a whole row group of about' in warnings_of_data[0]
+
+
 @pytest.mark.parametrize('path, split', [
     ('data/train-00000-of-00010.parquet', 'train'),
     ('data/train-00000-of-00010-0a1b2c3d.parquet', 'train'),
