@@ -46,6 +46,27 @@ def test_oxford(oxford, kind):
     assert lists(queries) == [([1, 3], [0])]
 
 
+def test_a_part_of_the_database(oxford):
+    database, queries = sources('Oxford5k', oxford, num_samples=4)
+    assert len(database) == 4 and len(queries) == 1 and lists(queries) == lists(database) == [([0, 2], [1])]
+    gnd = oxford / 'groundtruth'
+    (gnd / 'a_query.txt').write_text('oxc1_all_souls_000004 0 0 110.4 80')
+    for part, name in dict(good='all_souls_000004', ok='', junk='').items():
+        (gnd / f'a_{part}.txt').write_text(name)
+    database, queries = sources('Oxford5k', oxford, num_samples=4)  # the query that finds nothing came first
+    assert len(queries) == 1 and queries.boxes == [(9.6, 20.2, 110.4, 80)] and lists(queries) == [([0, 2], [1])]
+    assert len(sources('Oxford5k', oxford)[1]) == 2
+    for number, message in ((6, 'num_samples is 6, Oxford5k has 5 images'), (0,
+                                                                             'num_samples is an integer of at least')):
+        with pytest.raises(ConfigError, match=message):
+            sources('Oxford5k', oxford, num_samples=number)
+    (gnd / 'all_souls_1_good.txt').write_text('all_souls_000004')
+    with pytest.raises(ConfigError, match='no query of Oxford5k finds an image among the first num_samples=2'):
+        sources('Oxford5k', oxford, num_samples=2)
+    with pytest.raises(ConfigError, match='which a subset would not fit: it takes num_samples instead'):
+        sources('Oxford5k', oxford, subset=dict(num=2))
+
+
 def test_oxford_with_faults(oxford):
     gnd = oxford / 'groundtruth'
     query = gnd / 'all_souls_1_query.txt'

@@ -112,6 +112,15 @@ def test_whitening_and_two_processes(files, call_tool, tmp_path, free_port):
     assert one['all'] == again['all'] and again['whitening'] == str(tmp_path / 'w.npz')
 
 
+def test_a_part_of_everything(files, call_tool, tmp_path):
+    """The first 5 originals, whose copies are 10 of 24 queries; a whitening learned on 9 images."""
+    folder, _ = files
+    call(call_tool, folder, 'copydays', '--data-root', folder / 'copydays', '--num-samples', 5, '--whitening-data',
+         folder / 'copydays', '--whitening-samples', 9, '--whitening-dims', 4, '--out', tmp_path / 'some.json')
+    some = json.loads((tmp_path / 'some.json').read_text())
+    assert some['all']['num_queries'] == 10 and 'PCA learned on 9 images' in some['whitening']
+
+
 def test_whitening_inside_r_mac(files, call_tool, tmp_path):
     """Learned on whole images, applied to regions; only there are regions to whiten."""
     folder, model = files

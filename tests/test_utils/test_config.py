@@ -240,7 +240,7 @@ def test_each_setting_is_read_where_the_table_says():
     assert set(re.findall(r"""\bcfg\.get\('(\w+)'""", code)) <= {*TOP_LEVEL}
     loader = {*inspect.signature(build_dataloader).parameters, *inspect.signature(DataLoader).parameters}
     sets = {'train', 'val', 'test', 'extract', 'original', 'database', 'query'}
-    assert not {*SECTIONS['data']} - loader - sets - {'sampling_replace'}
+    assert not {*SECTIONS['data']} - loader - sets - {'sampling_replace', 'check_files'}
     assert not {*SECTIONS['dist_params']} - {*inspect.signature(init_process_group).parameters} - {'port'}
     assert {*SECTIONS['img_norm_cfg']} < {*inspect.signature(PrefetchLoader).parameters}
 

@@ -1,29 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """CIFAR-10 and CIFAR-100, from the archives of their 'python version'."""
-import codecs
 import os.path as osp
-import pickle
 
 import numpy as np
 
+from mmssl.utils.unpickle import ArrayUnpickler
 from ..registry import DATASOURCES
 from .base import ArraySource
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler that builds arrays and plain containers and calls nothing else: a pickle could run any code."""
-
-    _ALLOWED = {
-        '_reconstruct': np.zeros(0).__reduce__()[0],  # its module depends on numpy's version
-        'ndarray': np.ndarray,
-        'dtype': np.dtype,
-        'encode': codecs.encode
-    }
-
-    def find_class(self, module, name):
-        if module.partition('.')[0] not in ('numpy', '_codecs') or name not in self._ALLOWED:
-            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which arrays do not need')
-        return self._ALLOWED[name]
 
 
 @DATASOURCES.register_module()
@@ -47,7 +30,7 @@ class CIFAR10(ArraySource):
             path = self._find(name)
             with open(path, 'rb') as file:
                 try:
-                    batch = _ArraysOnly(file, encoding='bytes').load()
+                    batch = ArrayUnpickler(file, encoding='bytes').load()
                     images.append(np.asarray(batch[b'data'], np.uint8).reshape(-1, 3, 32, 32))
                     labels.append(np.asarray(batch[self.label_key], np.int32))
                 except Exception as error:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
+from mmssl.utils.logger import get_root_logger
+from mmssl.utils.unpickle import ArrayUnpickler
 from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
-from .cifar import _ArraysOnly
 from .folder import find_images
 
 
@@ -23,6 +24,8 @@ class RetrievalSource(BaseDataSource):
         data_prefix (str): Folder of the benchmark.
         queries (bool): The queries instead of the database.
         ann_file (str, optional): Ground truth, where it does not lie in its usual place; relative to `data_prefix`.
+        num_samples (int, optional): Take the first so many images of the database alone, for a look whether all runs.
+            Queries that find none of theirs among them are left out. Database and queries need the same number.
         kwargs: See BaseDataSource.
 
     Attributes:
@@ -30,8 +33,10 @@ class RetrievalSource(BaseDataSource):
             database of what it should find and of what is left out of its ranking.
     """
 
-    def __init__(self, data_prefix, queries=False, ann_file=None, **kwargs):
-        self.queries = queries
+    def __init__(self, data_prefix, queries=False, ann_file=None, num_samples=None, **kwargs):
+        if num_samples is not None:
+            check_integer(num_samples, 'num_samples', 1)
+        self.queries, self.num_samples = queries, num_samples
         super().__init__(data_prefix, ann_file=ann_file, **kwargs)
 
     @abstractmethod
@@ -55,8 +60,32 @@ class RetrievalSource(BaseDataSource):
                     if len(found) and not 0 <= found.min() <= found.max() < len(database):
                         raise ConfigError(f'{kind}: {part} of the query {name} ({protocol}) names an image beyond the '
                                           f'{len(database)} of the database')
+        if self.num_samples is not None:
+            database, queries, boxes = self._cut(database, queries, boxes)
+            names = queries if self.queries else database
         self.boxes = boxes if self.queries else None
         return CompactStrings(names), np.full(len(names), -1, np.int32)
+
+    def _cut(self, database, queries, boxes):
+        """The first images of the database, and those queries that find one there."""
+        kind, size = type(self).__name__, self.num_samples
+        if size > len(database):
+            raise ConfigError(f'num_samples is {size}, {kind} has {len(database)} images in its database')
+        truth = {
+            protocol: [{
+                part: found[found < size]
+                for part, found in entry.items()
+            } for entry in entries]
+            for protocol, entries in self.ground_truth.items()
+        }
+        kept = [i for i in range(len(queries)) if any(len(entries[i]['ok']) for entries in truth.values())]
+        if not kept:
+            raise ConfigError(f'no query of {kind} finds an image among the first num_samples={size} of the database')
+        get_root_logger().info(
+            f'{kind}: {size} of {len(database)} images, and the {len(kept)} of {len(queries)} queries '
+            'that find some of theirs among them; the figures are no results of the benchmark')
+        self.ground_truth = {protocol: [entries[i] for i in kept] for protocol, entries in truth.items()}
+        return database[:size], *([values[i] for i in kept] for values in (queries, boxes))
 
     def read(self, idx):
         img = super().read(idx)
@@ -151,16 +180,10 @@ class Paris6k(Oxford5k):
     """Paris (Philbin et al., 2008): 6,412 images, 55 queries; see Oxford5k."""
 
 
-class _GroundTruth(_ArraysOnly):
-    """As for arrays, and single numbers of numpy."""
-
-    _ALLOWED = {**_ArraysOnly._ALLOWED, 'scalar': np.float64(0).__reduce__()[0]}
-
-
 def _load_pickle(path):
     with open(path, 'rb') as file:
         try:
-            found = _GroundTruth(file, encoding='latin1').load()
+            found = ArrayUnpickler(file, encoding='latin1').load()
             return found['imlist'], found['qimlist'], found['gnd']
         except Exception as error:
             raise ConfigError(f'{path} is no ground truth with imlist, qimlist and gnd: {error}') from error

@@ -18,6 +18,10 @@ def parse_args():
     parser.add_argument('--kappas', type=int, nargs='+', default=[1, 5, 10], help='k of the precision among the first')
     parser.add_argument(
         '--whitening-data', metavar='FOLDER', help='learn PCA whitening on these images (or those of data.whitening)')
+    parser.add_argument(
+        '--num-samples', type=int, metavar='N', help='the first N images of the database alone, for a quick look')
+    parser.add_argument(
+        '--whitening-samples', type=int, metavar='N', help='learn it on N of these images (default: all)')
     parser.add_argument('--whitening-dims', type=int, help='components that are kept (default: all that vary)')
     parser.add_argument('--whitening', metavar='FILE', help='.npz: take this whitening, or write what is learned there')
     parser.add_argument(
@@ -78,6 +82,8 @@ def whitenings(run):
                 f'--whitening {args.whitening}: there is no such file, and neither --whitening-data '
                 'nor data.whitening to learn it on')
         return {layer: None for layer in args.layers}, 'none'
+    if args.whitening_samples is not None:
+        data.whitening['data_source']['subset'] = dict(num=args.whitening_samples)
     learned = {}
     found, kept = descriptors(run, 'whitening')
     for layer, features in found.items():
@@ -117,8 +123,13 @@ def main():
     if root:
         for split in splits:
             run.data_cfg.data[split].data_source.data_prefix = root
+    if args.num_samples is not None:
+        for split in splits:
+            run.data_cfg.data[split].data_source.num_samples = args.num_samples
     sources = {split: run.dataset(split).data_source for split in splits}
     truth = getattr(sources[splits[-1]], 'ground_truth', None)
+    if len({getattr(source, 'num_samples', None) for source in sources.values()}) > 1:
+        raise ConfigError('num_samples of data.database and of data.query differ: --num-samples sets both')
     if truth is None:  # images of one class; without queries of its own, each image of the database is one
         labels = [sources[split].get_gt_labels() for split in splits]
         if len(splits) > 1:  # classes of the queries by their names in the database
