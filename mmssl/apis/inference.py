@@ -116,6 +116,6 @@ def inference_model(model, data):
     img = Compose(section['pipeline'])(data)
     if not isinstance(img, torch.Tensor):
         norm = cfg.get('img_norm_cfg', dict(mean=[0.], std=[1.]))
-        img = torch.from_numpy(np.array(img, dtype=np.float32)).permute(2, 0, 1) / 255
+        img = torch.from_numpy(np.array(img, dtype=np.float32)).permute(2, 0, 1) / (norm.get('max_value') or 255)
         img = (img - torch.tensor(norm['mean'])[:, None, None]) / torch.tensor(norm['std'])[:, None, None]
     return model(img[None].to(next(model.parameters()).device), mode='test')

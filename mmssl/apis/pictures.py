@@ -10,7 +10,7 @@ from mmssl.datasets.collators import collate
 from mmssl.datasets.data_sources.base import BaseDataSource, CompactStrings
 from mmssl.datasets.data_sources.folder import find_images
 from mmssl.datasets.dataset_wrappers import locate
-from mmssl.datasets.loader import KeyedDataset
+from mmssl.datasets.loader import KeyedDataset, leaves_stored
 from mmssl.datasets.pipelines.base import Step
 from mmssl.datasets.pipelines.compose import build_step
 from mmssl.datasets.pipelines.crop import CenterCrop
@@ -99,8 +99,7 @@ def open_images(args, cfg, model):
     samples, broken = KeyedDataset(dataset, args.seed, args.broken).__getitems__([(0, idx) for idx in picked])
     picked = readable(picked, broken)
     norm = normalisation(locate(dataset, picked[0])[0]) or cfg.get('img_norm_cfg')
-    mean_std = (norm['mean'], norm['std']) if norm else ()
-    loader = PrefetchLoader((), *mean_std, device=next(model.parameters()).device)
+    loader = PrefetchLoader((), device=next(model.parameters()).device, stored=leaves_stored(dataset), **(norm or {}))
     captions = [caption_of(dataset, idx) for idx in picked]
     if args.images:  # the name alone
         captions = [caption.partition('\n')[0] for caption in captions]

@@ -130,7 +130,8 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         build_dataloader(dataset, dist=distributed, **arguments),
         norm.get('mean'),
         norm.get('std'),
-        channels_last=cfg.get('channels_last', False))
+        channels_last=cfg.get('channels_last', False),
+        max_value=norm.get('max_value'))
 
 
 def autocast(cfg):

@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmssl.utils.errors import ConfigError
-from .images import to_array
+from .images import IMAGE_TYPES, is_deep, to_array
 from .pipelines.compose import Compose, least_reduction
 from .pipelines.deferred import Deferred
 from .registry import build_datasource
@@ -20,8 +20,8 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
     Args:
         data_source (dict | BaseDataSource): Where images come from.
         pipeline (list[dict | Callable]): Steps from the stored image to the view.
-        prefetch (bool): Views leave as uint8 arrays; PrefetchLoader makes them float and normalises them on the
-            device. Else the pipeline ends with ToTensor and Normalize.
+        prefetch (bool): Views leave as arrays of uint8, uint16 or float32; PrefetchLoader makes them float and
+            normalises them on the device. Else the pipeline ends with ToTensor and Normalize.
     """
 
     compose = Compose
@@ -83,7 +83,7 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
             idx (int): Index of the sample.
 
         Returns:
-            ndarray: uint8, H x W x C.
+            ndarray: uint8, uint16 or float32, H x W x C.
         """
         source = self.data_source
         # a source of other origin than ours has `get_img` alone
@@ -116,13 +116,18 @@ class BaseDataset(Dataset, metaclass=ABCMeta):
             ndarray | Tensor | Deferred | tuple: The view; a Pillow image becomes an array.
 
         Raises:
-            ConfigError: `prefetch` is set, but the image is not uint8 any more.
+            ConfigError: `prefetch` is set, but the image is a tensor already; or it is not, and the image is an array
+                of more than 8 bits, which nobody would normalise.
         """
         view = to_array(view)
         img = view[0] if isinstance(view, (tuple, list)) else view
         img = img.img if isinstance(img, Deferred) else img
-        if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype == np.uint8):
-            raise ConfigError(f'prefetch=True takes uint8 images, the pipeline ends with {type(img).__name__} of '
+        if not self.prefetch and is_deep(img):
+            raise ConfigError(f'the pipeline ends with {img.dtype} of the shape {img.shape}: set prefetch=True and '
+                              'img_norm_cfg=dict(mean=..., std=..., max_value=...), or let it end with ToTensor and '
+                              'Normalize')
+        if self.prefetch and not (isinstance(img, np.ndarray) and img.dtype in IMAGE_TYPES):
+            raise ConfigError(f'prefetch=True takes arrays of images, the pipeline ends with {type(img).__name__} of '
                               f'{getattr(img, "dtype", "no dtype")}: leave ToTensor and Normalize out of it, or set '
                               'prefetch=False, which RandomAug needs')
         return view

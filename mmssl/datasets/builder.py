@@ -65,7 +65,7 @@ def build_dataloader(dataset,
             of a config gets the arguments `dataset`, `num_replicas`, `rank`, `seed`, `batch_size` and `drop_last`, as
             far as it takes them and the config does not give them.
         prefetch (bool): Wrap the loader in PrefetchLoader.
-        img_norm_cfg (dict, optional): `mean` and `std` for PrefetchLoader.
+        img_norm_cfg (dict, optional): `mean`, `std` and perhaps `max_value` for PrefetchLoader.
         collate (dict | Callable, optional): A collator, such as dict(type='MixupCrops'); see build_collator.
         device_steps (bool): Leave colour steps to the device: a PrefetchLoader does them on the batch.
         kwargs: Further arguments of torch.utils.data.DataLoader.

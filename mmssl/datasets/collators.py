@@ -8,16 +8,18 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from mmssl.utils.errors import ConfigError
+from .images import IMAGE_TYPES
 from .pipelines.deferred import Deferred, DeferredImages, lift, plan
 from .pipelines.rng import rng
 from .registry import COLLATORS
 
 
 def _stack(arrays):
-    """Stack uint8 arrays to a tensor; in a worker right in the memory that it shares with the main process."""
-    shape = (len(arrays), *arrays[0].shape)
+    """Stack images to a tensor; in a worker right in the memory that it shares with the main process."""
+    shape, kind = (len(arrays), *arrays[0].shape), arrays[0].dtype
     new_storage = torch.UntypedStorage._new_shared if get_worker_info() else torch.UntypedStorage
-    out = torch.empty(0, dtype=torch.uint8).set_(new_storage(math.prod(shape)), 0, shape)
+    storage = new_storage(math.prod(shape) * kind.itemsize)
+    out = torch.empty(0, dtype=getattr(torch, kind.name)).set_(storage, 0, shape)
     np.stack(arrays, out=out.numpy())
     return out
 
@@ -26,11 +28,11 @@ def collate_images(views):
     """Stack images.
 
     Args:
-        views (list): One entry a sample: uint8 arrays H x W x C, or P x H x W x C of P patches, tensors, images whose
-            last steps are left to the device, or lists, tuples and dicts of these.
+        views (list): One entry a sample: arrays of images H x W x C, or P x H x W x C of P patches, tensors, images
+            whose last steps are left to the device, or lists, tuples and dicts of these.
 
     Returns:
-        Tensor | DeferredImages | list | dict: N x C x H x W (of uint8 arrays: a view of N x H x W x C), of patches
+        Tensor | DeferredImages | list | dict: N x C x H x W (of arrays: a view of N x H x W x C), of patches
             N x P x C x H x W; for lists and tuples one entry each, for dicts one by name.
     """
     first = views[0]
@@ -46,7 +48,12 @@ def collate_images(views):
             f'images of one batch differ in shape: {sorted(shapes)[:4]}; the pipeline must end with one size, for '
             'example through RandomResizedCrop or Resize((height, width)), and color_type of the data source must not '
             "be 'unchanged' where the number of channels differs")
-    if isinstance(first, np.ndarray) and first.dtype == np.uint8 and first.ndim in (3, 4):
+    if isinstance(first, np.ndarray) and first.dtype in IMAGE_TYPES and first.ndim in (3, 4):
+        kinds = sorted({str(view.dtype) for view in views})
+        if len(kinds) > 1:
+            raise ConfigError(
+                f'images of one batch differ in type: {", ".join(kinds)}; files of one kind have one, and '
+                'nodata of the data source makes all float32')
         return _stack(views).movedim(-1, -3)
     return default_collate(views)
 
@@ -90,7 +97,7 @@ class MixupCrops:
     The share of the first image of each pair is drawn from Beta(alpha, alpha), the same on all processes of an
     iteration. All else (`idx`, labels) is that of the first image. `data.samples_per_gpu` counts the images that are
     read: the model gets half of them. Where their number is odd, as in a last batch, the last image stays as it is.
-    uint8 images are rounded. Mixup is of Zhang et al. <https://arxiv.org/abs/1710.09412>.
+    uint8 and uint16 images are rounded. Mixup is of Zhang et al. <https://arxiv.org/abs/1710.09412>.
 
     Args:
         alpha (float): The smaller, the closer most shares are to 0 or 1.
@@ -127,11 +134,12 @@ def _mix(first, second, share):
     if isinstance(first, DeferredImages):
         first.mixed = second if isinstance(second, DeferredImages) else DeferredImages(second), share
         return
-    if not first.is_floating_point() and (first.dtype != torch.uint8 or first.dim() < 4):
+    integers = first.dtype in (torch.uint8, torch.uint16)
+    if not first.is_floating_point() and (not integers or first.dim() < 4):
         raise ConfigError(
             f'MixupCrops mixes images; the data gives {first.dtype} of shape {tuple(first.shape)} as well')
     first = first[:len(second)]
-    if first.dtype == torch.uint8 and first.dim() > 3:  # as they lie in memory, in rows of whole images
+    if integers and first.dim() > 3:  # as they lie in memory, in rows of whole images
         rows, others = (part.movedim(-3, -1).numpy().reshape(len(part), -1) for part in (first, second))
         cv2.addWeighted(rows, share, others, 1 - share, 0, dst=rows)
     else:

@@ -3,6 +3,9 @@
 import numpy as np
 from PIL import Image
 
+DEEP_TYPES = np.dtype(np.uint16), np.dtype(np.float32)  # what sources give whose depth is kept
+IMAGE_TYPES = np.dtype(np.uint8), *DEEP_TYPES
+
 
 class Outline:
     """The size of an image that is not decoded yet: what steps draw by.
@@ -116,6 +119,11 @@ def to_array(img):
     if isinstance(img, (tuple, list)):
         return tuple(map(to_array, img))
     return img
+
+
+def is_deep(img):
+    """Whether this is an image of more than 8 bits: uint16 or float32, H x W x C, or several of one size."""
+    return isinstance(img, np.ndarray) and img.dtype in DEEP_TYPES and img.ndim in (3, 4)
 
 
 def is_pillow(img):

@@ -20,6 +20,7 @@ from mmssl.utils.misc import atomic_write
 from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, locate
 from .device_steps import leave_to_device
 from .pipelines.deferred import DeferredImages
+from .pipelines.format import fill_gaps
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
 from .read_ahead import ReadAhead, ask_for, remote_sources, warn_of_a_small_cache
 from .registry import build_collator
@@ -404,34 +405,44 @@ def _warn(message, *args):
 
 
 class PrefetchLoader:
-    """Batches on the device, uint8 images normalised there.
+    """Batches on the device, images normalised there.
 
     On a GPU both happen on a stream of their own, while the last batch is still computed on.
 
     Args:
         loader (EpochLoader | Iterable): Yields batches.
-        mean (Sequence[float], optional): Mean of each channel, of values scaled to 0..1; one number serves for all.
-            Only batches of float images do without.
+        mean (Sequence[float], optional): Mean of each channel, of values divided by `max_value`; one number serves for
+            all. Only batches of images that the pipeline normalises do without.
         std (Sequence[float], optional): Standard deviation of each channel.
         device (torch.device | str, optional): Where batches go; None: this process's GPU where there is one.
         channels_last (bool): Memory format of the images.
+        max_value (float, optional): What stored values are divided by first: 255 for uint8 where it is None. Images of
+            uint16 and float32 need it; 1 is for statistics in their own units. Missing values (NaN) become 0, the mean.
+        stored (bool, optional): Whether images of float32 are stored values, and not normalised yet. None: the data
+            set of the loader tells.
     """
 
-    def __init__(self, loader, mean=None, std=None, device=None, channels_last=False):
+    def __init__(self, loader, mean=None, std=None, device=None, channels_last=False, max_value=None, stored=None):
         self.loader = loader
         self.device = torch.device(device) if device is not None else default_device()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.scale = self.shift = None
+        self.max_value = max_value
+        self.stored = leaves_stored(getattr(loader, 'dataset', None)) if stored is None else stored
+        if max_value is not None and not 0 < max_value < math.inf:
+            raise ConfigError(f'max_value of img_norm_cfg must be positive and finite, got {max_value!r}')
         if mean is None or std is None:
             return
         mean, std = (torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (mean, std))
         if (std <= 0).any():
             raise ConfigError(f'std must be positive, got {std.flatten().tolist()}')
-        if mean.max() > 5:
+        if mean.max() > 5 and max_value is None:
             raise ConfigError(f'mean and std are of values scaled to 0..1, got mean={mean.flatten().tolist()}: divide '
-                              'by 255')
-        # (x / 255 - mean) / std = x * scale + shift
-        self.scale, self.shift = (v.float().to(self.device) for v in (1 / (255 * std), -mean / std))
+                              'by 255, or set max_value=1 where they are in the units of the images')
+        top = 255 if max_value is None else max_value
+        # (x / top - mean) / std = x * scale + shift = (x - middle) * scale
+        self.scale, self.shift, self.middle = (
+            v.float().to(self.device) for v in (1 / (top * std), -mean / std, top * mean))
 
     @property
     def sampler(self):
@@ -491,7 +502,7 @@ class PrefetchLoader:
             yield batch
 
     def prepare(self, batch):
-        """Batch on the device, with all steps on images done, and uint8 images normalised to float32."""
+        """Batch on the device, with all steps on images done, and stored images normalised to float32."""
         batch = map_tensors(batch, lambda t: t.to(self.device, non_blocking=True))
         if isinstance(batch, dict) and 'img' in batch:
             batch['img'] = map_tensors(batch['img'], self._image)
@@ -500,19 +511,38 @@ class PrefetchLoader:
     def _image(self, img):
         if isinstance(img, DeferredImages):
             img = img.done()
-        if img.dim() == 5 and img.dtype == torch.uint8:  # patches
+        deep = img.dtype == torch.uint16 or self.stored and img.dtype == torch.float32
+        normalise = deep or img.dtype == torch.uint8
+        if img.dim() == 5 and normalise:  # patches
             return self._image(img.flatten(0, 1)).unflatten(0, img.shape[:2])
         if img.dim() != 4:  # masks and targets that come with the image
             return img
-        if img.dtype != torch.uint8:
+        if not normalise:
             return img.contiguous(memory_format=self.memory_format)
+        kind = str(img.dtype).removeprefix('torch.')
         if self.scale is None:
-            raise ConfigError('uint8 images need img_norm_cfg=dict(mean=..., std=...) and prefetch=True; or let the '
+            raise ConfigError(f'{kind} images need img_norm_cfg=dict(mean=..., std=...) and prefetch=True; or let the '
                               'pipeline end with ToTensor and Normalize')
         for values in (self.scale, self.shift):
             if len(values) not in (1, img.shape[1]):
                 raise ConfigError(f'mean and std are of {len(values)} channels, the images have {img.shape[1]}')
-        return img.to(torch.float32, memory_format=self.memory_format).mul_(self.scale).add_(self.shift)
+        if deep and self.max_value is None:
+            raise ConfigError(f'images of {kind} do not say which value is 1: set img_norm_cfg.max_value, to 1 where '
+                              'mean and std are in the units of the images')
+        img = img.to(torch.float32, memory_format=self.memory_format)
+        if not deep:
+            return img.mul_(self.scale).add_(self.shift)
+        img.sub_(self.middle).mul_(self.scale)  # in this order no digits are lost far from 0
+        return fill_gaps(img) if kind == 'float32' else img
+
+
+def leaves_stored(dataset):
+    """Whether all images leave a data set as they were stored, and not normalised yet (`prefetch`)."""
+    if hasattr(dataset, 'datasets'):
+        return all(map(leaves_stored, dataset.datasets))
+    if hasattr(dataset, 'prefetch'):
+        return bool(dataset.prefetch)
+    return hasattr(dataset, 'dataset') and leaves_stored(dataset.dataset)
 
 
 def map_tensors(data, function):

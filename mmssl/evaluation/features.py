@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules.utils import _pair
 
 from mmssl.datasets.dataset_wrappers import sample_name
-from mmssl.datasets.loader import EpochLoader, PrefetchLoader, left_out
+from mmssl.datasets.loader import EpochLoader, PrefetchLoader, leaves_stored, left_out
 from mmssl.models.utils.multi_pooling import MultiPooling
 from mmssl.models.utils.pooling import gem, get_rmac_descriptors
 from mmssl.utils import dist
@@ -234,7 +234,8 @@ def _extract_part(forward, dataset, part, batch_size, workers, device, dtype, im
         broken_images=dict(policy=broken, max_share=1),
         num_workers=workers,
         pin_memory=device.type == 'cuda')
-    batches = PrefetchLoader(_checked(loader, img_norm_cfg), device=device, **(img_norm_cfg or {}))
+    batches = PrefetchLoader(
+        _checked(loader, img_norm_cfg), device=device, stored=leaves_stored(dataset), **(img_norm_cfg or {}))
     arrays, done = {}, 0
     for batch in _with_progress(batches, len(part)) if progress else batches:
         img = batch['img']
@@ -262,8 +263,9 @@ def _checked(loader, img_norm_cfg):
         if not torch.is_tensor(img):
             raise ValueError(f'features are those of one image a sample; this data set gives {len(img)} views: '
                              'evaluate on a SingleViewDataset')
-        if img.dtype == torch.uint8 and img_norm_cfg is None:
-            raise ValueError('images leave the data set as uint8 (prefetch=True) and need img_norm_cfg='
+        if img.dtype in (torch.uint8, torch.uint16) and img_norm_cfg is None:
+            kind = str(img.dtype).removeprefix('torch.')
+            raise ValueError(f'images leave the data set as {kind} (prefetch=True) and need img_norm_cfg='
                              'dict(mean=[...], std=[...]), on the scale of 0 to 1')
         label = batch.get('label', batch['idx'])
         if not torch.is_tensor(label):

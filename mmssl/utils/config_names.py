@@ -93,7 +93,7 @@ SECTIONS = {
         rank='int',
         device_id='device'),
     'img_norm_cfg':
-    dict(mean='Sequence[float]', std='Sequence[float]'),
+    dict(mean='Sequence[float]', std='Sequence[float]', max_value='float | None'),
     'amp':
     dict(dtype='str', loss_scale='float | str | dict'),
     'fp16':

@@ -268,7 +268,7 @@ def test_parallel_labels(tmp_path):
       ], 'probability of its own, 0.2, .* set p=1.0'),
     ([dict(type='Copies', num=0)], 'num must be a positive integer, got 0'),
     ([dict(type='RandomAppliedTrans', transforms=[dict(type='Copies')])], 'Copies takes a whole sample'),
-    ([dict(type='ToTensor')], 'prefetch=True takes uint8 images'),
+    ([dict(type='ToTensor')], 'prefetch=True takes arrays of images'),
     ([type('Odd', (SampleStep, ), dict(__call__=lambda self, sample: 3))()], 'must return one, a dict with img'),
 ])
 def test_faults_are_told(pipeline, message):

@@ -18,6 +18,7 @@ from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
 from .labels import read_labels_and_names
+from .stored import check_depth, decode_stored
 from .zip_folder import find_archive
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
@@ -177,6 +178,16 @@ class BaseDataSource(metaclass=ABCMeta):
             begin.
         copy_to (str, optional): Copy `data_prefix`, with all that is in it, to this folder on a disk near the compute,
             such as '$SLURM_TMPDIR', unless a complete copy is there, and read from that; see copy_to_local.
+        depth (str): '8-bit', or 'stored': values and channels stay as they are in TIFF, .npy, .npz and 16-bit PNG
+            files, as uint8, uint16 or float32 (other integers and floats become float32). NaN is a missing value then,
+            and `color_type` is of the other files, such as JPEG.
+        nodata (float, optional): With depth 'stored', the value that stands for a missing one. It becomes NaN, and all
+            images float32.
+        layout (str, optional): With depth 'stored', 'HWC' or 'CHW' for arrays, and for TIFF files whose channels are
+            pages. None: the channels are the axis at an end that is at most half as long as the other two; a shape
+            that does not tell is an error.
+        array_name (str, optional): With depth 'stored', which array of an .npz file is the image; it may hold one only
+            where this is None.
 
     Attributes:
         samples: File names (CompactStrings), images (ndarray) or the dicts of a source that was written for MMSelfSup.
@@ -204,11 +215,20 @@ class BaseDataSource(metaclass=ABCMeta):
                  labels=None,
                  mmap_labels=False,
                  scaled_decode=None,
-                 copy_to=None):
+                 copy_to=None,
+                 depth='8-bit',
+                 nodata=None,
+                 layout=None,
+                 array_name=None):
         if color_type not in COLOR_TYPES:
             raise ConfigError(f'color_type must be one of {COLOR_TYPES}, got {color_type!r}')
         if channel_order not in CHANNEL_ORDERS:
             raise ConfigError(f'channel_order must be one of {CHANNEL_ORDERS}, got {channel_order!r}')
+        check_depth(depth, nodata, layout, array_name, color_type, channel_order)
+        self.depth = depth
+        self.nodata = nodata
+        self.layout = layout
+        self.array_name = array_name
         if data_prefix is not None and not isinstance(data_prefix, (str, os.PathLike)):
             raise ConfigError(
                 f'data_prefix must be a folder, got {data_prefix!r}; on a command line, names such as a,b '
@@ -373,7 +393,8 @@ class BaseDataSource(metaclass=ABCMeta):
             idx (int): Index of the sample.
 
         Returns:
-            PIL.Image.Image | ndarray: A Pillow image; uint8, H x W x C where it has other than 1, 3 or 4 channels.
+            PIL.Image.Image | ndarray: A Pillow image; H x W x C where it has other than 1, 3 or 4 channels, or is not
+                of uint8.
 
         Raises:
             BrokenImageError: The file cannot be read or decoded.
@@ -387,7 +408,7 @@ class BaseDataSource(metaclass=ABCMeta):
             idx (int): Index of the sample.
 
         Returns:
-            ndarray: uint8, H x W x C.
+            ndarray: H x W x C, uint8 where `depth` is '8-bit', else uint8, uint16 or float32.
 
         Raises:
             BrokenImageError: See get_img.
@@ -411,7 +432,7 @@ class BaseDataSource(metaclass=ABCMeta):
         """
         if self._reads_itself():
             return self.get_array(idx)
-        return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, self.get_filename(idx), choose)
+        return self._decode(idx, choose)
 
     def _reads_itself(self):
         """Whether a subclass, or whoever has changed this source, decodes images in another way than ours."""
@@ -456,7 +477,25 @@ class BaseDataSource(metaclass=ABCMeta):
 
     def read(self, idx):
         """What `get_img` and `get_array` return, as an array; sources of images that are no files override it."""
-        return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, self.get_filename(idx))
+        return self._decode(idx)
+
+    def _decode(self, idx, choose=None):
+        filename = self.get_filename(idx)
+        if self.depth == '8-bit':
+            return decode_image(self.get_bytes(idx), self.color_type, self.channel_order, filename, choose)
+        data = self._mapped(filename)
+        data = self.get_bytes(idx) if data is None else data
+        return decode_stored(data, filename, self.color_type, self.nodata, self.layout, self.array_name, choose)
+
+    def _mapped(self, filename):
+        """The array of a .npy file on disk, of which then only what is looked at is read; None for other files."""
+        on_disk = self.file_client_args.get('backend', 'disk') == 'disk'
+        if not (on_disk and filename.endswith('.npy') and type(self).get_bytes is BaseDataSource.get_bytes):
+            return None
+        try:
+            return np.load(filename, mmap_mode='r', allow_pickle=False).view(np.ndarray)
+        except (OSError, ValueError) as error:
+            raise BrokenImageError(filename, f'{type(error).__name__}: {error}') from error
 
     def get_cat_ids(self, idx):
         """Label of one sample, -1 = unlabelled; where there are several, the list of the classes that are there."""

@@ -2,6 +2,7 @@
 """Images found in a tree of folders, without labels."""
 import os
 import os.path as osp
+import re
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -22,6 +23,21 @@ PLUGINS = {
     '.jxl': ('pillow_jxl', 'pillow-jxl-plugin')
 }
 RAW_EXTENSIONS = ('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.rw2')  # of cameras; Pillow reads none
+
+
+def check_extensions(extensions):
+    """Ends of names in lower case, None where none are given.
+
+    Raises:
+        ConfigError: They are no list of such as '.npy'.
+    """
+    if extensions is None:
+        return None
+    if not isinstance(extensions, (list, tuple)) or not extensions or not all(
+            isinstance(one, str) and re.fullmatch(r'(\.\w+)+', one) for one in extensions):
+        raise ConfigError(f"extensions must be a list of ends of names with their dot, such as ['.npy', '.tif'], got "
+                          f'{extensions!r}')
+    return tuple(one.lower() for one in extensions)
 
 
 @lru_cache
@@ -115,6 +131,7 @@ class Folder(BaseDataSource):
 
     Args: see BaseDataSource. `ann_file` is None: it is there so that a config for lists becomes one for a folder by
         two options, `type=Folder ann_file=None`.
+        extensions (list[str], optional): Ends of the names that count, such as ['.npy'], in place of those of images.
     """
 
     def __init__(self,
@@ -124,7 +141,9 @@ class Folder(BaseDataSource):
                  channel_order='rgb',
                  test_mode=False,
                  file_client_args=dict(backend='disk'),
+                 extensions=None,
                  **kwargs):
+        self.extensions = check_extensions(extensions)
         if ann_file is not None:
             raise ConfigError(f'Folder takes every image below data_prefix and no list: set ann_file=None instead of '
                               f'{ann_file!r}, or use ImageList')
@@ -138,13 +157,13 @@ class Folder(BaseDataSource):
 
     def load_annotations(self):
         passed_over = {}
-        names = CompactStrings(find_images(self.data_prefix, passed_over=passed_over))
+        names = CompactStrings(find_images(self.data_prefix, extensions=self.extensions, passed_over=passed_over))
         told = tell_passed_over(passed_over, self.data_prefix)
         if not names:
             shards = any(entry.name.endswith('.tar') for entry in sorted_entries(self.data_prefix))
             raise FileNotFoundError(told
                                     or f'no images in {osp.abspath(self.data_prefix)} or the folders in it; looked for '
-                                    f'files that end with {", ".join(readable_extensions())}' +
+                                    f'files that end with {", ".join(self.extensions or readable_extensions())}' +
                                     ('; type="Shards" reads the .tar files there, once '
                                      'tools/data_converters/index_shards.py has indexed them' if shards else ''))
         if told:

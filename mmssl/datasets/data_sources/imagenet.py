@@ -9,7 +9,7 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings, has_file_allowed_extension, read_lines, split_label
-from .folder import asked, find_images, sorted_entries, tell_passed_over
+from .folder import asked, check_extensions, find_images, sorted_entries, tell_passed_over
 from .lists import is_array_list, read_array_list
 
 __all__ = ['ImageNet', 'find_folders', 'get_samples', 'has_file_allowed_extension']
@@ -66,14 +66,23 @@ class ImageNet(BaseDataSource):
     `n01440764/n01440764_10026.JPEG 0`; or it is a .npy, .npz, .pkl or .json file, see ImageList. Without, each folder
     in `data_prefix` is a class, counted by name.
 
-    Args: see BaseDataSource.
+    Args: see BaseDataSource, and
+        extensions (list[str], optional): Without `ann_file`, ends of the names that count, such as ['.npy'], in place
+            of those of images.
     """
 
     recursion_subdir = True
 
+    def __init__(self, *args, extensions=None, **kwargs):
+        self.extensions = check_extensions(extensions)
+        super().__init__(*args, **kwargs)
+
     def load_annotations(self):
         if self.ann_file is None:
             return self._load_folders()
+        if self.extensions is not None:
+            raise ConfigError(f'extensions={self.extensions} is for class folders, ann_file={self.ann_file!r} names '
+                              'the files')
         if not isinstance(self.ann_file, str):
             raise ConfigError(f'ann_file of {type(self).__name__} must be one file name, got {self.ann_file!r}')
         if is_array_list(self.ann_file):
@@ -92,8 +101,8 @@ class ImageNet(BaseDataSource):
         root, passed_over = osp.abspath(self.data_prefix), {}
         folders = find_folders(self.data_prefix)
         names, labels = compact(
-            get_samples(self.data_prefix, folders, recursive=self.recursion_subdir, passed_over=passed_over))
-        beside = list(find_images(self.data_prefix, recursive=False, passed_over=passed_over))
+            get_samples(self.data_prefix, folders, self.extensions, self.recursion_subdir, passed_over))
+        beside = list(find_images(self.data_prefix, '', False, self.extensions, passed_over))
         told = tell_passed_over(passed_over, root)
         if not names:
             raise FileNotFoundError(f'no images in class folders of {root}; it holds {len(folders)} folders'

@@ -2,27 +2,45 @@
 """The form of a native step, and of one that is applied to each of several images."""
 import numpy as np
 
+from mmssl.utils.errors import ConfigError
 from ..images import is_pillow, to_array, to_pillow
 from .rng import rng
 
+ANY_DEPTH = ('uint8', 'uint16', 'float32')
+
 
 class Step:
-    """A native step: uint8 H x W x C array in, such an array out, and the input is left as it was.
+    """A native step: H x W x C array in, an array of the same type out, and the input is left as it was.
 
     A subclass says in `draw` what is random and in `apply` what is done. Colours are RGB; the axis C is always there.
     Called with a Pillow image, or several, it returns Pillow images, so that it works in anybody's pipeline.
 
     Attributes:
         shape_stays (bool): Whether `apply` takes a ReducedImage and returns one of the same shape, see looks_at.
+        types (tuple[str]): The types of images that it takes: uint8, and ANY_DEPTH where a subclass says so.
+        instead (str): What an error about other images advises.
     """
     native = True
     shape_stays = False
+    types = ('uint8', )
+    instead = "leave it out, or set depth='8-bit' in the data source"
+
+    def check(self, img):
+        """See that the step takes images of this type.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        if isinstance(img, np.ndarray) and img.dtype.name not in self.types:
+            raise ConfigError(
+                f'{type(self).__name__} takes images of {" or ".join(self.types)}, got {img.dtype} of the '
+                f'shape {img.shape}: {self.instead}')
 
     def draw(self, img):
         """Draw the parameters.
 
         Args:
-            img (ndarray): uint8, H x W x C.
+            img (ndarray): H x W x C.
 
         Returns:
             tuple | None: Arguments of `apply`; None leaves the image as it is.
@@ -33,11 +51,11 @@ class Step:
         """The step with given parameters.
 
         Args:
-            img (ndarray): uint8, H x W x C.
+            img (ndarray): H x W x C.
             params: What `draw` returns.
 
         Returns:
-            ndarray: uint8, H x W x C.
+            ndarray: Of the same type, H x W x C.
         """
         raise NotImplementedError
 
@@ -74,6 +92,7 @@ class Step:
         if isinstance(img, tuple):
             raise TypeError(f'{type(self).__name__} takes one image and got {len(img)}: it must stand before the step '
                             'that makes several or adds a mask')
+        self.check(img)
         params = self.draw(img)
         return img if params is None else self.apply(img, *params)
 
@@ -100,9 +119,11 @@ class RandomStep(Step):
     def run(self, img):
         if not isinstance(img, tuple):
             return super().run(img)
-        if not all(isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim == 3 for one in img):
-            raise TypeError(f'{type(self).__name__} takes uint8 images: it must stand before ToTensor and the step '
-                            'that adds a mask')
+        if not all(isinstance(one, np.ndarray) and one.dtype.name in ANY_DEPTH and one.ndim == 3 for one in img):
+            raise TypeError(f'{type(self).__name__} takes images: it must stand before ToTensor and the step that adds '
+                            'a mask')
+        for one in img:
+            self.check(one)
         params = self.draw(img)
         return img if params is None else tuple(self.apply(one, *params) for one in img)
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from ..registry import PIPELINES
-from .base import RandomStep
+from .base import ANY_DEPTH, RandomStep
+from .gaps import over_gaps
 from .rng import rng
 
 
@@ -45,6 +46,7 @@ class GaussianBlur(RandomStep):
         sigma_max (float): Its upper limit; it is drawn uniformly between them.
         p (float): Probability.
     """
+    types = ANY_DEPTH
 
     def __init__(self, sigma_min, sigma_max, p=0.5):
         super().__init__(p)
@@ -63,4 +65,12 @@ class GaussianBlur(RandomStep):
         kernel = blur_kernel(round(sigma, 3))  # a thousandth of a pixel makes no difference, and kernels are kept
         if len(kernel) == 1:
             return img
-        return cv2.sepFilter2D(img, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE).reshape(img.shape)
+
+        def blur(img):
+            return cv2.sepFilter2D(img, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE).reshape(img.shape)
+
+        if img.dtype != np.float32:
+            return blur(img)
+        out = over_gaps(img, blur)
+        out[np.isnan(img)] = np.nan  # what is missing is not filled in
+        return out

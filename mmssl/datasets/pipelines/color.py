@@ -1,13 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Steps that change colours. Images of 3 channels are RGB; a fourth (alpha, infra-red) is left alone."""
+"""Steps that change colours. Images of 3 channels are RGB; a fourth of 8 bits (alpha, infra-red) is left alone.
+
+Images of uint16 and float32 have channels of any kind, and brightness and contrast treat all alike.
+"""
 import itertools
 from functools import lru_cache, wraps
 
 import cv2
 import numpy as np
 
+from mmssl.utils.errors import ConfigError
 from ..registry import PIPELINES
-from .base import RandomStep, Step
+from .base import ANY_DEPTH, RandomStep, Step
 from .rng import rng
 
 _ORDERS = list(itertools.permutations(range(4)))
@@ -25,11 +29,11 @@ _CUT_GREY = _GREY + _CUT * _OFFSET
 
 
 def _on_colours(adjust):
-    """Apply a function of RGB arrays to the first three channels of four as well."""
+    """Apply a function of RGB arrays to the first three channels of four of 8 bits as well."""
 
     @wraps(adjust)
     def function(img, *args):
-        if img.shape[2] != 4:
+        if img.shape[2] != 4 or img.dtype != np.uint8:
             return adjust(img, *args)
         return np.dstack([adjust(np.ascontiguousarray(img[..., :3]), *args), img[..., 3]])
 
@@ -38,7 +42,16 @@ def _on_colours(adjust):
 
 def _check_rgb(img, what):
     if img.shape[2] != 3:
-        raise ValueError(f'{what} takes images of 1, 3 or 4 channels, got {img.shape[2]}')
+        channels = '3' if what[0].isupper() else '1, 3 or 4' if img.dtype == np.uint8 else '1 or 3'
+        raise ConfigError(f'{what} takes images of {channels} channels, got {img.shape[2]} of {img.dtype}: it is of '
+                          'RGB colours, leave it out; brightness and contrast of ColorJitter take any channels')
+
+
+def _within_type(values, kind):
+    """float32 values as an image of a type: those of uint16 are rounded, and end at 0 and 65535."""
+    if kind != np.uint16:
+        return values
+    return np.clip(np.rint(values, out=values), 0, 65535, out=values).astype(np.uint16)
 
 
 def _scale(img, factor, offset):
@@ -53,22 +66,34 @@ def adjust_brightness(img, factor):
     """Scale the grey levels.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         factor (float): 0 gives black, 1 the image.
     """
+    if img.dtype != np.uint8:
+        return _within_type(img * np.float32(factor), img.dtype)
     return img if factor == 1 else _scale(img, factor, 0)
+
+
+def _channel_means(img):
+    """Mean of each channel, of the pixels that are not missing (NaN)."""
+    valid = ~np.isnan(img) if img.dtype == np.float32 and np.isnan(np.sum(img)) else True
+    count = np.sum(valid, (0, 1)) if valid is not True else img.shape[0] * img.shape[1]
+    return np.sum(img, (0, 1), np.float64, where=valid) / np.maximum(count, 1)
 
 
 @_on_colours
 def adjust_contrast(img, factor):
-    """Scale the distance to the mean luminance.
+    """Scale the distance to the mean luminance, or in uint16 and float32 to the mean of each channel.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         factor (float): 0 gives even grey, 1 the image.
     """
     if factor == 1:
         return img
+    if img.dtype != np.uint8:
+        mean = _channel_means(img)
+        return _within_type(img * np.float32(factor) + ((1 - factor) * mean).astype(np.float32), img.dtype)
     if img.shape[2] == 3:
         r, g, b, _ = cv2.sumElems(img)
         mean = (0.299 * r + 0.587 * g + 0.114 * b) / (img.shape[0] * img.shape[1])
@@ -84,12 +109,14 @@ def adjust_saturation(img, factor):
     """Scale the distance to the pixel's luminance; an image of one channel has none.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         factor (float): 0 gives a grey image, 1 the image.
     """
     if factor == 1 or img.shape[2] == 1:
         return img
     _check_rgb(img, 'saturation')
+    if img.dtype != np.uint8:
+        return cv2.transform(img, (factor * _COLOUR + _GREY)[:, :3])
     return cv2.transform(img, factor * _COLOUR + _CUT_GREY)
 
 
@@ -157,13 +184,17 @@ def adjust_hue(img, shift):
     """Turn the hue; an image of one channel has none.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         shift (float): In turns, -0.5 to 0.5.
     """
     steps = int(shift * 255)  # as Pillow cuts it off
     if steps == 0 or img.shape[2] == 1:
         return img
     _check_rgb(img, 'hue')
+    if img.dtype != np.uint8:
+        hsv = cv2.cvtColor(img.astype(np.float32), cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0] + 360 * shift) % 360
+        return _within_type(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), img.dtype)
     return _turn_in_hsv(img, steps) if img.shape[0] * img.shape[1] < SMALL else _turn_in_rgb(img, steps / 255)
 
 
@@ -172,17 +203,23 @@ def grey(img):
     """The luminance, in as many channels as there were.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
     """
     if img.shape[2] == 1:
         return img
     _check_rgb(img, 'grey')
+    if img.dtype != np.uint8:
+        return cv2.transform(img, _GREY[:, :3])
     return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 @PIPELINES.register_module()
 class ColorJitter(Step):
     """Change brightness, contrast, saturation and hue, in random order.
+
+    Saturation and hue are of RGB images. Brightness and contrast take any channels: images of uint16 and float32 are
+    multiplied by the brightness, and the contrast changes the distance to the mean of each channel; uint16 is rounded
+    and ends at 0 and 65535, float32 has no ends.
 
     Args:
         brightness (float | Sequence[float]): The factor is drawn uniformly from [max(0, 1 - b), 1 + b] or from the
@@ -192,6 +229,7 @@ class ColorJitter(Step):
         hue (float | Sequence[float]): The shift in turns is drawn uniformly from [-h, h] or from the given range,
             within -0.5..0.5.
     """
+    types = ANY_DEPTH
     _ADJUST = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
     def __init__(self, brightness=0, contrast=0, saturation=0, hue=0):
@@ -232,6 +270,7 @@ class Grayscale(Step):
     Args:
         num_output_channels (int): 1 or 3.
     """
+    types = ANY_DEPTH
 
     def __init__(self, num_output_channels=1):
         if num_output_channels not in (1, 3):
@@ -250,6 +289,7 @@ class RandomGrayscale(RandomStep):
     Args:
         p (float): Probability.
     """
+    types = ANY_DEPTH
 
     def __init__(self, p=0.1):
         super().__init__(p)

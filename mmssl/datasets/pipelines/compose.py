@@ -5,9 +5,9 @@ import re
 import numpy as np
 
 from mmssl.utils.errors import ConfigError
-from ..images import Outline, has_pillow_form, is_pillow, to_array, to_pillow
+from ..images import Outline, has_pillow_form, is_deep, is_pillow, to_array, to_pillow
 from ..registry import PIPELINES
-from .base import Step, check_probability, check_size
+from .base import ANY_DEPTH, Step, check_probability, check_size
 from .format import Normalize
 from .resample import interpolation_name
 from .rng import global_generators, is_keyed, rng, seed_view
@@ -59,16 +59,20 @@ def build_steps(transforms):
     return steps
 
 
-def _for_others(img):
-    """What native steps return -> what steps of others take.
+def _for_others(img, step):
+    """What native steps return -> what a step of others takes; a user's own one gets deep images as they are.
 
     Raises:
         ValueError: Pillow has no image of that many channels.
+        ConfigError: A step of torchvision or timm would get an array of more than 8 bits.
     """
+    if is_deep(img) and (isinstance(step, RandomAug) or type(step).__module__.startswith('torchvision.')):
+        raise ConfigError(f'{type(step).__name__} takes Pillow images, which have 8 bits; got {img.dtype} of the shape '
+                          f"{img.shape}: take a step of mmssl, or set depth='8-bit' in the data source")
     if isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3 and not has_pillow_form(img):
         raise ValueError(f'a step on Pillow images takes 1, 3 or 4 channels, the image has {img.shape[2]}; '
                          'derive the step from mmssl.datasets.pipelines.Step, which gets the array')
-    return tuple(map(_for_others, img)) if isinstance(img, (tuple, list)) else to_pillow(img)
+    return tuple(_for_others(one, step) for one in img) if isinstance(img, (tuple, list)) else to_pillow(img)
 
 
 def _looking(steps):
@@ -126,9 +130,10 @@ def _finish(img):
 class Compose:
     """Steps one after another.
 
-    Native steps (those with a true attribute `native`) get and return uint8 H x W x C arrays; all others get and
-    return Pillow images or tensors, and the conversion is inserted where the kind changes. Where there are such
-    others, the global generators of random, numpy and torch are keyed by the sample and view as well.
+    Native steps (those with a true attribute `native`) get and return H x W x C arrays; all others get and return
+    Pillow images or tensors, and the conversion is inserted where the kind changes; for arrays of uint16 and float32,
+    of which Pillow has no images, there is none. Where there are such others, the global generators of random, numpy
+    and torch are keyed by the sample and view as well.
 
     Args:
         transforms (Sequence[dict | Callable]): The steps, as configs or built.
@@ -149,10 +154,11 @@ class Compose:
         """Run the steps.
 
         Args:
-            img (ndarray | PIL.Image.Image): An image; arrays are uint8, H x W x C. It is not changed.
+            img (ndarray | PIL.Image.Image): An image; arrays are uint8, uint16 or float32, H x W x C. It is not
+                changed.
 
         Returns:
-            ndarray | PIL.Image.Image | Tensor | tuple: As the image that came in, a C-contiguous uint8 H x W x C array
+            ndarray | PIL.Image.Image | Tensor | tuple: As the image that came in, a C-contiguous H x W x C array
                 or a Pillow image; or whatever else the last step returned.
         """
         back = to_pillow if is_pillow(img) else to_array
@@ -184,7 +190,7 @@ class Compose:
     def _run(self, img):
         for step, native in self._plan:
             if not native:
-                img = _for_others(img)
+                img = _for_others(img, step)
             elif type(img) is not np.ndarray:
                 img = to_array(img)
             img = step(img)
@@ -203,6 +209,7 @@ class RandomAppliedTrans(Step):
         transforms (list[dict | Callable]): The steps.
         p (float): Probability that they are done.
     """
+    types = ANY_DEPTH
 
     def __init__(self, transforms, p=0.5):
         self.p = check_probability(p, 'RandomAppliedTrans')

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..registry import PIPELINES
-from .base import Step, check_range, check_size
+from .base import ANY_DEPTH, Step, check_range, check_size
 from .resample import interpolation_name, resize_part
 from .rng import rng
 
@@ -17,19 +17,19 @@ def pad(img, left, top, right, bottom, fill=0, padding_mode='constant'):
     """Add a border.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): H x W x C.
         left, top, right, bottom (int): Widths in pixels.
-        fill (int | Sequence[int]): Grey level of a constant border, for all channels or for each.
+        fill (float | Sequence[float]): Value of a constant border, for all channels or for each.
         padding_mode (str): 'constant', 'edge', 'reflect' (without the outermost pixel) or 'symmetric' (with it).
 
     Returns:
-        ndarray: uint8, (H + top + bottom) x (W + left + right) x C.
+        ndarray: Of the same type, (H + top + bottom) x (W + left + right) x C.
     """
     h, w, c = img.shape
     if padding_mode != 'constant':
         out = cv2.copyMakeBorder(img, top, bottom, left, right, _BORDERS[padding_mode])
         return out.reshape(*out.shape[:2], c)
-    out = np.empty((h + top + bottom, w + left + right, c), np.uint8)
+    out = np.empty((h + top + bottom, w + left + right, c), img.dtype)
     out[:] = fill
     out[top:top + h, left:left + w] = img
     return out
@@ -42,9 +42,10 @@ class Pad(Step):
     Args:
         padding (int | Sequence[int]): Width in pixels: of all sides, (left and right, top and bottom), or
             (left, top, right, bottom).
-        fill (int | Sequence[int]): Grey level of a constant border, for all channels or for each.
+        fill (float | Sequence[float]): Value of a constant border, for all channels or for each.
         padding_mode (str): 'constant', 'edge', 'reflect' or 'symmetric'.
     """
+    types = ANY_DEPTH
 
     def __init__(self, padding, fill=0, padding_mode='constant'):
         sides = (padding, ) if np.isscalar(padding) else tuple(padding)
@@ -70,6 +71,7 @@ class Resize(Step):
         interpolation (str | int): See interpolation_name.
         max_size (int, optional): With one length, upper limit of the longer side.
     """
+    types = ANY_DEPTH
 
     def __init__(self, size, interpolation='bilinear', max_size=None):
         self.size = check_size(size)
@@ -124,6 +126,7 @@ class CenterCrop(Step):
     Args:
         size (int | Sequence[int]): Length of a square's side or (height, width), in pixels.
     """
+    types = ANY_DEPTH
 
     def __init__(self, size):
         self.size = check_size(size)
@@ -147,9 +150,10 @@ class RandomCrop(Step):
         size (int | Sequence[int]): Length of a square's side or (height, width), in pixels.
         padding (int | Sequence[int], optional): Border that is added first, see Pad.
         pad_if_needed (bool): Give an image that is too small a border of what it lacks, on both sides.
-        fill (int | Sequence[int]): See Pad.
+        fill (float | Sequence[float]): See Pad.
         padding_mode (str): See Pad.
     """
+    types = ANY_DEPTH
 
     def __init__(self, size, padding=None, pad_if_needed=False, fill=0, padding_mode='constant'):
         self.size = check_size(size)
@@ -187,6 +191,7 @@ class RandomResizedCrop(Step):
         ratio (Sequence[float]): Range of width / height, its logarithm drawn uniformly.
         interpolation (str | int): See interpolation_name.
     """
+    types = ANY_DEPTH
 
     def __init__(self, size, scale=(0.08, 1.0), ratio=(3. / 4., 4. / 3.), interpolation='bilinear'):
         self.size = check_size(size)

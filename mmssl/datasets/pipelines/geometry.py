@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import torch
 
+from mmssl.utils.errors import ConfigError
 from ..images import ReducedImage
 from ..registry import PIPELINES
-from .base import RandomStep, Step, check_probability, check_range
+from .base import ANY_DEPTH, RandomStep, Step, check_probability, check_range
 from .deferred import Deferred
+from .gaps import over_gaps
 from .resample import interpolation_name
 from .rng import rng
 
@@ -23,6 +25,7 @@ class RandomHorizontalFlip(RandomStep):
     Args:
         p (float): Probability.
     """
+    types = ANY_DEPTH
 
     shape_stays = True
 
@@ -37,11 +40,45 @@ class RandomVerticalFlip(RandomStep):
     Args:
         p (float): Probability.
     """
+    types = ANY_DEPTH
 
     shape_stays = True
 
     def apply(self, img):
         return img.flipped(0) if isinstance(img, ReducedImage) else cv2.flip(img, 0).reshape(img.shape)
+
+
+def _warp(img, matrix, width, height, flags, mode, fill=(0, )):
+    """Move pixels by a matrix that says where those of the result come from, whatever the number of channels.
+
+    Args:
+        img (ndarray): uint8, uint16 or float32, H x W x C; missing pixels (NaN) have no weight.
+        matrix (ndarray): 2 x 3.
+        width (int): Of the result.
+        height (int): Of the result.
+        flags (int): OpenCV's interpolation.
+        mode (int): OpenCV's kind of border.
+        fill (Sequence[float]): Value of a constant border, one or one for each channel.
+
+    Returns:
+        ndarray: Of the same type, height x width x C.
+    """
+    channels = img.shape[2]
+    fill = list(fill) if len(fill) > 1 else list(fill) * max(4, channels)
+
+    def warp(img, fill=fill):
+        # OpenCV has four values for the border, and up to version 4 four channels
+        parts = [
+            cv2.warpAffine(
+                np.ascontiguousarray(img[..., i:i + 4]) if channels > 4 else img,
+                matrix, (width, height),
+                flags=flags | cv2.WARP_INVERSE_MAP,
+                borderMode=mode,
+                borderValue=fill[i:i + 4]).reshape(height, width, -1) for i in range(0, channels, 4)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    return over_gaps(img, warp, 0.25 if flags == cv2.INTER_CUBIC else 1e-3, lambda valid: warp(valid, [1] * len(fill)))
 
 
 def turn(img, number, num_angles=4):
@@ -51,7 +88,7 @@ def turn(img, number, num_angles=4):
     at each of the angles is cut out and enlarged to the image's size, for all angles alike.
 
     Args:
-        img (ndarray | Deferred): uint8 or float32, S x S x C.
+        img (ndarray | Deferred): uint8, uint16 or float32, S x S x C.
         number (int): 0 to num_angles - 1.
         num_angles (int): Number of equal steps in a full turn.
 
@@ -61,7 +98,7 @@ def turn(img, number, num_angles=4):
     Raises:
         ValueError: The image is not square.
     """
-    height, width, channels = img.shape
+    height, width, _ = img.shape
     if height != width:
         raise ValueError(f'only square images keep their shape when they are turned, got {height} x {width} pixels '
                          '(height x width)')
@@ -74,9 +111,7 @@ def turn(img, number, num_angles=4):
     cos, sin, middle = np.cos(angles[number]) / scale, np.sin(angles[number]) / scale, (width - 1) / 2
     # where in the image the colour of a place in the result comes from
     matrix = np.array([[cos, -sin, middle * (1 - cos + sin)], [sin, cos, middle * (1 - sin - cos)]])
-    turned = cv2.warpAffine(
-        img, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
-    return turned.reshape(height, width, channels)
+    return _warp(img, matrix, width, height, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
 
 @PIPELINES.register_module()
@@ -88,8 +123,9 @@ class RandomRotation(Step):
         interpolation (str | int): 'nearest', 'bilinear' or 'bicubic', or Pillow's number of it.
         expand (bool): Make the image as large as all of it needs.
         center (Sequence[float], optional): x and y in pixels from the upper left corner; default: the middle.
-        fill (int | Sequence[int]): Grey level of what was outside, for all channels or for each.
+        fill (float | Sequence[float]): Value of what was outside, for all channels or for each.
     """
+    types = ANY_DEPTH
 
     def __init__(self, degrees, interpolation='nearest', expand=False, center=None, fill=0):
         if np.isscalar(degrees) and degrees < 0:
@@ -101,13 +137,15 @@ class RandomRotation(Step):
         self.expand = expand
         self.center = center
         self.fill = fill
-        self._border = [float(fill)] * 4 if np.isscalar(fill) else [float(f) for f in fill]
+        self._border = [float(fill)] if np.isscalar(fill) else [float(f) for f in fill]
 
     def draw(self, img):
         return self.degrees[0] + rng().random() * (self.degrees[1] - self.degrees[0]),
 
     def apply(self, img, angle):
-        h, w, c = img.shape
+        h, w, channels = img.shape
+        if len(self._border) not in (1, channels) and channels > 4:
+            raise ConfigError(f'RandomRotation: fill has {len(self._border)} values, the image {channels} channels')
         quarters = angle / 90
         if quarters == int(quarters) and self.center is None and (quarters % 2 == 0 or self.expand or h == w):
             return np.ascontiguousarray(np.rot90(img, int(quarters)))
@@ -126,13 +164,16 @@ class RandomRotation(Step):
             right, down = right - margin_x * cos - margin_y * sin, down + margin_x * sin - margin_y * cos
         # OpenCV counts from the middle of the first pixel
         right, down = right + (cos + sin - 1) / 2, down + (cos - sin - 1) / 2
-        out = cv2.warpAffine(
-            img,
-            np.array([[cos, sin, right], [-sin, cos, down]]), (width, height),
-            flags=_WARP[self.interpolation] | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self._border)
-        return out.reshape(height, width, c)
+        matrix = np.array([[cos, sin, right], [-sin, cos, down]])
+        return _warp(img, matrix, width, height, _WARP[self.interpolation], cv2.BORDER_CONSTANT, self._border)
+
+
+def _noise(img, shape):
+    """Values that an image like this one may have, uniform in its range."""
+    if img.dtype == np.uint8:
+        return rng().integers(0, 256, shape, np.uint8)
+    low, high = (np.nan_to_num(extreme(img, (0, 1))).astype(np.float64) for extreme in (np.fmin.reduce, np.fmax.reduce))
+    return low + rng().random(shape) * (high - low)
 
 
 @PIPELINES.register_module()
@@ -144,9 +185,11 @@ class RandomErasing(Step):
         scale (Sequence[float]): Range of the rectangle's share of the area.
         ratio (Sequence[float]): Range of height / width, its logarithm drawn uniformly.
         value (float | Sequence[float] | str): What is painted, for all channels or for each, as it stands in the
-            array (0..255) or tensor; 'random' for noise: normal in a tensor, uniform over 0..255 in an array.
+            array (0..255 in 8 bits) or tensor; 'random' for noise: normal in a tensor; in an array uniform over 0..255,
+            or of other types than uint8 between the lowest and the highest value of each channel.
         inplace (bool): Paint into the tensor that came in.
     """
+    types = ANY_DEPTH
 
     def __init__(self, p=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0, inplace=False):
         self.p = check_probability(p, 'RandomErasing')
@@ -182,5 +225,5 @@ class RandomErasing(Step):
             return img
         img = img.copy()
         part = img[top:top + h, left:left + w]
-        part[:] = rng().integers(0, 256, part.shape, np.uint8) if self.value == 'random' else self.value
+        part[:] = self.value if self.value != 'random' else _noise(img, part.shape)
         return img

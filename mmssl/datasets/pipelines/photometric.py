@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from ..registry import PIPELINES
-from .base import RandomStep, Step
-from .color import _check_rgb, _on_colours
+from .base import ANY_DEPTH, RandomStep, Step
+from .color import _check_rgb, _on_colours, _within_type
+from .gaps import over_gaps
 from .rng import rng
 
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
@@ -29,12 +30,17 @@ def adjust_sharpness(img, factor):
     """Mix an image with a smoothed one; the outermost pixels are not smoothed.
 
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         factor (float): 0 gives the smoothed image, 1 the image, more a sharper one.
     """
     height, width, _ = img.shape
     if factor == 1 or height < 3 or width < 3:
         return img
+    if img.dtype != np.uint8:
+        smooth = np.array(img, np.float32)
+        inner = over_gaps(smooth, lambda img: cv2.filter2D(img, -1, _SMOOTH).reshape(img.shape))[1:-1, 1:-1]
+        np.copyto(smooth[1:-1, 1:-1], inner, where=~np.isnan(smooth[1:-1, 1:-1]))
+        return _within_type(smooth + np.float32(factor) * (img - smooth), img.dtype)
     smooth = img.copy()
     smooth[1:-1, 1:-1] = cv2.filter2D(img, -1, _SMOOTH).reshape(img.shape)[1:-1, 1:-1]
     smooth, change = smooth.astype(np.float32), img.astype(np.float32)
@@ -126,6 +132,7 @@ class RandomAdjustSharpness(StepOfStrength):
         sharpness_factor (float | Sequence[float]): 0 smooths, 1 leaves the image, 2 sharpens; or a range.
         p (float): Probability.
     """
+    types = ANY_DEPTH
 
     def __init__(self, sharpness_factor, p=0.5):
         self.sharpness_factor = sharpness_factor

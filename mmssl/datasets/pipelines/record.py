@@ -51,7 +51,7 @@ def _jitter(step, img, order, *factors):
 
 
 def _check_images(channels, what):
-    _check_rgb(np.empty((0, 0, channels)), what)
+    _check_rgb(np.empty((0, 0, channels), np.uint8), what)
 
 
 def _grey(step, img):

@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Resizing of uint8 arrays, anti-aliased as Pillow's and as fast as can be."""
+"""Resizing of arrays, anti-aliased as Pillow's and as fast as can be."""
 import math
 
 import cv2
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ..images import ReducedImage
+from .gaps import over_gaps
 
 _METHODS = ('nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming')  # in the order of Pillow's numbers
 _TORCH = {
@@ -38,20 +39,25 @@ def interpolation_name(interpolation):
 def resize(img, height, width, interpolation='bilinear'):
     """Resize an image; anti-aliased where it becomes smaller, except for 'nearest'.
 
+    Missing pixels (NaN) have no weight: what comes out is NaN only where no pixel below it is valid, or next to none.
+
     Args:
-        img (ndarray): uint8, H x W x C.
+        img (ndarray): uint8, uint16 or float32, H x W x C.
         height (int): In pixels.
         width (int): In pixels.
         interpolation (str): See interpolation_name.
 
     Returns:
-        ndarray: uint8, height x width x C.
+        ndarray: Of the same type, height x width x C.
     """
     h, w, c = img.shape
     if h == height and w == width:
         return img
     if interpolation == 'nearest':
         return cv2.resize(img, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).reshape(height, width, c)
+    if img.dtype != np.uint8:
+        lobes = interpolation in ('bicubic', 'lanczos')  # negative weights: too few valid pixels would blow up
+        return over_gaps(img, lambda img: _resize_deep(img, height, width, interpolation), 0.25 if lobes else 1e-3)
     if interpolation == 'bilinear' and h <= height and w <= width:
         # without reduction there is nothing to filter, and this takes half the time
         return cv2.resize(img, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, c)
@@ -68,6 +74,23 @@ def resize(img, height, width, interpolation='bilinear'):
         return np.array(Image.fromarray(img).resize((width, height), method))
     planes = [np.asarray(Image.fromarray(img[..., i]).resize((width, height), method)) for i in range(c)]
     return np.stack(planes, axis=2)
+
+
+def _resize_deep(img, height, width, interpolation):
+    """Resize a uint16 or float32 image without missing pixels; values of uint16 are rounded."""
+    h, w, c = img.shape
+    if interpolation == 'bilinear' and h <= height and w <= width:
+        return cv2.resize(img, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, c)
+    planes = np.ascontiguousarray(img.transpose(2, 0, 1), np.float32)  # takes the kernel less time than channels last
+    if interpolation in _TORCH:
+        out = _TORCH[interpolation](torch.from_numpy(planes)[None], (height, width), False, None, None)[0].numpy()
+    else:
+        method = Image.Resampling[interpolation.upper()]
+        out = np.stack([np.asarray(Image.fromarray(plane).resize((width, height), method)) for plane in planes])
+    out = np.ascontiguousarray(out.transpose(1, 2, 0))
+    if img.dtype == np.uint16:
+        out = np.clip(np.rint(out, out=out), 0, 65535, out=out).astype(np.uint16)  # bicubic goes beyond
+    return out
 
 
 def resize_part(img, top, left, h, w, height, width, interpolation='bilinear'):

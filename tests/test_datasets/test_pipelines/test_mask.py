@@ -222,8 +222,8 @@ def test_steps_in_the_wrong_order(photographs):
     for steps, message in (
         ([TWO, dict(type='RandomResizedCrop', size=8)], 'RandomResizedCrop takes one image and got 2: it must stand'),
         ([TWO, dict(type='ColorJitter', hue=0.1)], 'ColorJitter takes one image and got 2'),
-        ([mask, dict(type='RandomHorizontalFlip')], 'RandomHorizontalFlip takes uint8 images: it must stand before'),
-        ([TWO, *TENSOR, dict(type='RandomVerticalFlip')], 'RandomVerticalFlip takes uint8 images'),
+        ([mask, dict(type='RandomHorizontalFlip')], 'RandomHorizontalFlip takes images: it must stand before'),
+        ([TWO, *TENSOR, dict(type='RandomVerticalFlip')], 'RandomVerticalFlip takes images'),
     ):
         with pytest.raises(TypeError, match=message):
             Compose(steps)(photographs[0])
