@@ -21,7 +21,7 @@ from mmssl.utils.errors import BrokenImageError, ConfigError, check_integer
 from mmssl.utils.misc import TEMPORARY, atomic_write, write_json
 from mmssl.utils.shard_index import FOLDER, ShardIndex, check_shards, file_shard_digest
 from .builder import worker_init_fn
-from .data_sources.base import BaseDataSource
+from .data_sources.base import BaseDataSource, whole_source
 from .data_sources.decode import decode_image
 from .loader import check_broken_policy, write_broken
 from .pipelines.resample import resize_part
@@ -181,7 +181,7 @@ class _Packed(Dataset):
         self.source, self.own_keys = source, own_keys
         self.shorter_side, self.quality, self.broken = shorter_side, quality, broken
         # images that are no files have to be encoded
-        kind = type(source)
+        kind = type(whole_source(source))
         self.files = kind.get_bytes is not BaseDataSource.get_bytes or (kind.read is BaseDataSource.read
                                                                         and kind.get_img is BaseDataSource.get_img)
 

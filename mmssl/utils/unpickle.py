@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Unpickling that runs no code: known classes of tensors and arrays, inert placeholders, and nothing else."""
 import codecs
+import os
 import pickle
 import sys
 from argparse import Namespace
@@ -17,6 +18,11 @@ def _latin1(text, encoding):
     return codecs.encode(text, 'latin1')
 
 
+def _path(*parts):
+    """What pickles of pathlib's paths call for them: a text."""
+    return os.path.join(*map(str, parts)) if parts else ''
+
+
 _ARRAY = np.zeros(0).__reduce__()[0]  # numpy's maker of empty arrays, whatever its module is called
 _FROM_BUFFER = np.zeros(1).__reduce_ex__(5)[0]
 _SCALAR = np.float32(0).__reduce__()[0]
@@ -25,6 +31,8 @@ _ARRAYS = {
     ('numpy', 'dtype'): np.dtype,
     ('collections', 'OrderedDict'): OrderedDict,
     ('_codecs', 'encode'): _latin1,
+    **{(module, name): _path
+       for module in ('pathlib', 'pathlib._local') for name in ('PosixPath', 'PurePosixPath')},
     **{(f'numpy.{core}.{module}', name): maker
        for core in ('core', '_core')
        for module, name, maker in (('multiarray', '_reconstruct', _ARRAY), ('multiarray', 'scalar', _SCALAR),
@@ -54,7 +62,7 @@ def _refuse(module, name):
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads numpy arrays, numbers, text and plain containers; whatever else a pickle names is refused."""
+    """Reads numpy arrays, numbers, text and plain containers, and paths as texts; whatever else is named is refused."""
 
     def find_class(self, module, name):
         return _ARRAYS.get((module, name)) or _refuse(module, name)

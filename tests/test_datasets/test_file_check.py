@@ -90,6 +90,19 @@ def test_verdicts(lists, tmp_path, caplog, monkeypatch, kind, how, options, test
         assert 'all 1200 listed files are there' in caplog.text
 
 
+def test_one_process_looks_for_all(lists, monkeypatch):
+    """The others wait for its verdict, and share it."""
+    monkeypatch.setattr(file_check, 'get_rank', lambda: 1)
+    monkeypatch.setattr(file_check, 'find_absent', None)
+    monkeypatch.setattr(file_check, 'broadcast_object', lambda verdict, patient: ('that of rank 0', None))
+    with pytest.raises(ConfigError, match='that of rank 0'):
+        check_files(lists['all'], 'all')
+    monkeypatch.undo()
+    monkeypatch.setattr(file_check, 'find_absent', lambda *args: 1 / 0)
+    with pytest.raises(ConfigError, match="data.check_files='all' fails: ZeroDivisionError"):
+        check_files(lists['all'], 'all')
+
+
 def test_a_loader_looks_for_the_files(lists):
     cfg = Config(dict(data=dict(samples_per_gpu=2, workers_per_gpu=0), img_norm_cfg=dict(mean=[0], std=[1])))
     with pytest.raises(ConfigError, match='12 of the 300 listed files'):

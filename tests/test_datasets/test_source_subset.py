@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 import functools
+import inspect
 import pickle
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image
 
 from mmssl.datasets import (DATASOURCES, MultiViewDataset, SampleDataset, SingleViewDataset, build_dataloader,
                             build_dataset, build_datasource)
-from mmssl.datasets.source_subset import SourceSubset
+from mmssl.datasets.pack import pack_images
+from mmssl.datasets.source_subset import _BY_NUMBER, SourceSubset
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
 DIGITS = dict(type='Digits')  # 1437 images, 10 classes of 143 to 146
@@ -115,6 +117,24 @@ def test_files_in_a_subset(photo_folder, tmp_path):
     broken = build_datasource(dict(type='Folder', data_prefix=str(tmp_path), subset=dict(num=2)))
     with pytest.raises(BrokenImageError, match=rf'{broken.get_filename(1)}'):
         broken.get_array(1)
+
+
+def test_each_method_that_takes_a_number_takes_that_of_the_subset():
+    """A method that is missing in the list would be asked for another image."""
+    for name in DATASOURCES.names():
+        for method, function in inspect.getmembers(DATASOURCES.get(name), inspect.isfunction):
+            numbered = list(inspect.signature(function).parameters)[1:2] == ['idx']
+            assert not numbered or method.startswith('_') or method in _BY_NUMBER, (name, method)
+
+
+def test_a_subset_is_packed(photo_folder, tmp_path):
+    part = build_datasource(dict(type='ImageNet', data_prefix=str(photo_folder), subset=dict(num=4, balanced=True)))
+    pack_images(part, str(tmp_path / 'shards'), workers=0)
+    packed = build_datasource(dict(type='Shards', data_prefix=str(tmp_path / 'shards')))
+    assert [packed.get_bytes(i) for i in range(4)] == [part.get_bytes(i) for i in range(4)]
+    assert packed.labels.tolist() == part.labels.tolist() and packed.CLASSES == part.CLASSES
+    some = build_datasource(dict(type='Shards', data_prefix=str(tmp_path / 'shards'), subset=dict(num=2)))
+    assert some.get_bytes(1) == packed.get_bytes(some.indices[1]) and some.blocks.tolist() == [2]
 
 
 class Others:

@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 import os
 import pickle
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -46,6 +46,11 @@ def test_an_array_stays_in_its_file(tmp_path, caplog, monkeypatch):
     assert 'x.npy cannot be mapped (no such device): it is read as a whole, 0 MB' in caplog.text
 
 
+def test_paths_come_back_as_texts(tmp_path):
+    save_file([Path('/a b/c.jpg'), Path('d.jpg'), PurePosixPath('e/f')], tmp_path / 'x.pkl')
+    assert load_file(tmp_path / 'x.pkl') == ['/a b/c.jpg', 'd.jpg', 'e/f']
+
+
 class Evil:
 
     def __reduce__(self):
@@ -82,7 +87,7 @@ def test_damaged_files(tmp_path, name, content, message):
     ('a.npy', ['a', None], 'array of Python objects'),
     ('a.npy', [[1], [1, 2]], 'makes no array'),
     ('a.npz', [1], 'a dict of arrays by name, got list'),
-    ('a.pkl', [Path('a')], 'load_file takes them back: it holds an object of type pathlib'),
+    ('a.pkl', [Path], 'load_file takes them back: it holds an object of type pathlib.Path'),
     ('a.txt', ['a', 'b\nc'], r"each one line .* got 'b\\nc'"),
     ('a.txt', 'abc', 'a list of texts'),
 ])

@@ -16,6 +16,7 @@ from mmssl.utils.local_copy import copy_to_local
 from mmssl.utils.logger import get_root_logger
 from ..classes import translate, translation
 from ..images import to_array, to_pillow
+from ..source_subset import SourceSubset
 from .decode import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, decode_image
 from .labels import read_labels_and_names
 from .stored import check_depth, decode_stored
@@ -557,6 +558,13 @@ class ArraySource(BaseDataSource):
         return img[..., ::-1].copy() if self.channel_order == 'bgr' else img.copy()
 
 
+def whole_source(source):
+    """The data source itself, or the one that a subset is of: what its class can do, the subset can."""
+    while isinstance(source, SourceSubset):
+        source = source.source
+    return source
+
+
 def is_in_memory(source):
     """Whether the images of a data source, or of the one that a subset is of, are no files."""
-    return isinstance(getattr(source, 'source', source), ArraySource)
+    return isinstance(whole_source(source), ArraySource)
