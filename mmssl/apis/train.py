@@ -220,7 +220,10 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         runner.resume(cfg.resume_from)
     elif cfg.get('load_from'):
         parts = cfg.get('load_from_mismatch') or ()
-        runner.load_checkpoint(cfg.load_from, may_differ=[parts] if isinstance(parts, str) else parts)
+        runner.load_checkpoint(
+            cfg.load_from,
+            may_differ=[parts] if isinstance(parts, str) else parts,
+            inflate_stem=cfg.get('inflate_stem'))
         for part in unwrap(runner.model).modules():
             if isinstance(part, IterationCounter):  # a new training, with weights of another one
                 part.restart()

@@ -379,16 +379,29 @@ class _Machine:
                 seen[name] += 1
                 yield (name if seen[name] == 1 else f'{name}_{seen[name]}'), hook
 
-    def load_checkpoint(self, filename, map_location='cpu', strict=False, revise_keys=None, may_differ=()):
+    def load_checkpoint(self,
+                        filename,
+                        map_location='cpu',
+                        strict=False,
+                        revise_keys=None,
+                        may_differ=(),
+                        inflate_stem=None):
         """Load weights only, of this toolbox or another; see mmssl.utils.load_weights.
 
-        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names. What the file
-        lacks of momentum encoders begins as a copy of the networks that they follow.
+        Tensors of the same names must have the same shapes, except in the parts that `may_differ` names, and in first
+        layers on other channels with `inflate_stem`. What the file lacks of momentum encoders begins as a copy of the
+        networks that they follow.
         """
         model = unwrap(self.model)
         followers = getattr(model, 'momentum_parts', ())
         report = load_weights(
-            model, str(filename), strict=strict, logger=self.logger, may_differ=may_differ, refilled=followers)
+            model,
+            str(filename),
+            strict=strict,
+            logger=self.logger,
+            may_differ=may_differ,
+            refilled=followers,
+            inflate_stem=inflate_stem)
         lacking = [key for key in report.missing if key.partition('.')[0] in followers]
         if lacking:
             own = model.state_dict()

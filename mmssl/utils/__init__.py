@@ -7,8 +7,8 @@ from mmssl import old_places
 
 _HOMES = {
     'alias_multinomial': ('AliasMethod', ),
-    'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'load_weights', 'read_checkpoint',
-                   'save_checkpoint'),
+    'checkpoint': ('CheckpointError', 'find_latest_checkpoint', 'get_state_dict', 'inflate', 'load_weights',
+                   'read_checkpoint', 'save_checkpoint'),
     'clustering': ('CLUSTERINGS', 'Kmeans', 'PIC', 'normalized_mutual_information', 'preprocess_features'),
     'collect': ('dist_forward_collect', 'nondist_forward_collect'),
     'collect_env': ('collect_env', ),

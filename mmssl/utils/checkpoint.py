@@ -298,7 +298,8 @@ def load_weights(model,
                  complete=(),
                  may_differ=('', ),
                  source=None,
-                 refilled=()):
+                 refilled=(),
+                 inflate_stem=None):
     """Load weights into a model and log how much fitted, with all names and shapes at the level DEBUG.
 
     A frozen part with a random tensor is never what a user wants: what is missing there, or has another shape, is an
@@ -317,13 +318,15 @@ def load_weights(model,
             initial values then (load_from_mismatch of a config); by default all.
         source (str, optional): Where the weights are from, for messages.
         refilled (Sequence[str]): Parts in which the caller fills in what is missing, such as a momentum encoder.
+        inflate_stem (str, optional): How the first convolution or patch embedding of a network on other channels is
+            made to fit, see inflate. None: such a network is refused, unless `may_differ` names its part.
 
     Returns:
         LoadReport: Lists of keys.
 
     Raises:
         CheckpointError: Nothing matches; with `strict` not everything; a frozen part or one of `complete` is not loaded
-            whole; shapes differ outside of `may_differ`.
+            whole; shapes differ outside of `may_differ`; a network on other channels without `inflate_stem`.
     """
     logger = logger or get_root_logger()
     source = source or 'the given weights'
@@ -333,6 +336,12 @@ def load_weights(model,
     weights = get_state_dict(path_or_state_dict)
     weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     own = model.state_dict()
+    stems = {key: own[key].shape[1] for key in weights if key in own and _is_other_stem(weights[key], own[key])}
+    if inflate_stem is not None:
+        weights.update((key, inflate(weights[key], channels, inflate_stem)) for key, channels in stems.items())
+        logger.info(f'inflate_stem={inflate_stem!r}: ' + (', '.join(
+            f'{key} has {channels} channels now'
+            for key, channels in stems.items()) or 'no tensor was changed, the channels are those of the model'))
     found, shapes = [], {}
     handle = model.register_load_state_dict_post_hook(lambda module, keys: found.extend(map(list, keys)))
     try:
@@ -379,6 +388,14 @@ def load_weights(model,
             fail(report.mismatched, 'fits the model nowhere, tensors of the same names have other shapes')
         raise CheckpointError(f'nothing in {source} fits the model: the model has keys such as {list(own)[:3]}, '
                               f'the checkpoint {list(weights)[:3]}')
+    refused = [
+        key for key in report.mismatched if key in stems and (may_differ == ('', ) or not _within(key, may_differ))
+    ]
+    if refused:
+        fail(
+            refused, f'is of a network on {weights[refused[0]].shape[1]} channels, the model has {stems[refused[0]]}: '
+            "inflate_stem='mean' or 'cycle' (at the top level of the config with load_from, or in init_cfg beside the "
+            'checkpoint) makes its first layer fit')
     if strict and (report.missing or report.unexpected or report.mismatched):
         fail([*report.missing, *report.mismatched], 'does not fit the model exactly')
     absent = _absent_parts(model, report, missing)
@@ -412,6 +429,42 @@ def load_weights(model,
         if keys:
             logger.warning(f'  {kind}, initial values are kept: {_some(keys, shapes)}')
     return report
+
+
+def _is_other_stem(theirs, ours):
+    """Whether two convolutions differ in the channels that they take and in nothing else."""
+    return (theirs.dim() == ours.dim() == 4 and theirs.shape[1] != ours.shape[1]
+            and theirs[:, 0].shape == ours[:, 0].shape)
+
+
+def inflate(weight, channels, how='mean'):
+    """The weights of a first convolution, or of a patch embedding, for another number of channels.
+
+    An image whose channels are all equal gives the same responses as one of equal channels gave before.
+
+    Args:
+        weight (Tensor): Out x in x height x width, such as of a network on RGB.
+        channels (int): New number of channels.
+        how (str): 'mean': all channels get the mean over the old ones; 'cycle': channel i gets that of channel i % in.
+            Both are scaled so that their sum stays.
+
+    Returns:
+        Tensor: Out x channels x height x width.
+
+    Raises:
+        CheckpointError: No such way; or 'cycle' to fewer channels than there were.
+    """
+    if how not in ('mean', 'cycle'):
+        raise CheckpointError(f"inflate_stem must be 'mean' or 'cycle', got {how!r}")
+    old = weight.shape[1]
+    if how == 'mean':
+        return weight.sum(1, keepdim=True).div(channels).repeat(1, channels, 1, 1)
+    if channels < old:
+        raise CheckpointError(f"inflate_stem='cycle' repeats channels, but the model has {channels} and the checkpoint "
+                              f"{old}: set inflate_stem='mean'")
+    places = torch.arange(channels) % old
+    copies = torch.bincount(places).to(weight)[places]  # of each channel
+    return weight[:, places] / copies.view(1, -1, 1, 1)
 
 
 # counters, and tables that a network makes itself

@@ -28,6 +28,7 @@ TOP_LEVEL = dict(
     workflow=('list', _TRAIN),
     load_from=('str', _TRAIN),
     load_from_mismatch=('str | list[str]', _TRAIN),
+    inflate_stem=('str', _TRAIN),
     resume_from=('str', _TRAIN),
     auto_resume=('bool', 'mmssl/apis/run_dir.py'),
     dist_params=('dict', 'tools/train.py'),
