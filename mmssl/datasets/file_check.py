@@ -137,7 +137,7 @@ def _verdict(dataset, how, broken_images, testing, work_dir):
         return None, None
     names = ', '.join(f'{printable(name)} ({reason})' for _, name, reason in absent[:3])
     words = f'{len(absent)} of the {looked} listed files that were looked for are absent: {names}'
-    words += f', ...; {path} lists them' if path else ', ...' if len(absent) > 3 else ''
+    words += ', ...' * (len(absent) > 3) + (f'; the list is {path}' if path else '')
     if how == 'all':
         return f"{words}. With data.check_files='sample' a few absent files count as broken images", None
     if broken_images.get('policy') == 'stop' or not testing and too_many_broken(

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Samples of several images and labels side by side, which pass through the steps as one dict."""
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -11,6 +12,7 @@ from .pipelines.rng import first_view, reseed, seed_sample
 from .pipelines.sample import SamplePipeline, map_images
 from .registry import DATASETS, build_datasource
 from .single_view import SingleViewDataset, top_k_accuracies
+from .source_subset import check_alike, labels_of_part
 
 
 @DATASETS.register_module()
@@ -28,7 +30,8 @@ class SampleDataset(BaseDataset):
         prefetch (bool): See BaseDataset.
         labels (dict[str, str | Sequence[int] | None], optional): Several labels an image by names of your choice: a
             .npy file of N integers (or of N x C, see BaseDataSource), the integers themselves, or None for those of the
-            data source (of several sources, of the one with this name). `label` is then a dict by these names.
+            data source (of several sources, of the one with this name). `label` is then a dict by these names. Where
+            the source is a subset, they are of all images of the whole.
 
     Attributes:
         CLASSES (Sequence[str] | None): Names of the classes of `label`, where an image has one.
@@ -58,13 +61,16 @@ class SampleDataset(BaseDataset):
         if len(set(lengths.values())) > 1:
             raise ConfigError('the data sources side by side have different numbers of images: ' +
                               ', '.join(f'{name} {length}' for name, length in lengths.items()))
+        check_alike(sources)
         self.classes = {name: source.CLASSES for name, source in sources.items()} if several else {}
         if several or labels is not None:
             self.CLASSES = None
         # each has the rules of its labels
         self._parts = {name: SingleViewDataset(source, []) for name, source in sources.items()}
         self._labels = labels if labels is None else {
-            name: values if values is None else read_labels(values, len(self), f'labels.{name}')
+            name:
+            values
+            if values is None else labels_of_part(self.data_source, partial(read_labels, values), f'labels.{name}')
             for name, values in labels.items()
         }
         for name, values in (self._labels or {}).items():

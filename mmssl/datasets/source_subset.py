@@ -122,6 +122,41 @@ class SourceSubset:
         return np.asarray(self._labels_of(self.source))[self.indices]
 
 
+def check_alike(sources):
+    """See that image i of sources side by side is image i of all of them.
+
+    Args:
+        sources (dict[str, object]): By name, of one length.
+
+    Raises:
+        ConfigError: Subsets of sources of one length take different images.
+    """
+    names = [name for name, source in sources.items() if isinstance(source, SourceSubset)]
+    for name in names[1:]:
+        first, other = sources[names[0]], sources[name]
+        if len(first.source) == len(other.source) and not np.array_equal(first.indices, other.indices):
+            raise ConfigError(
+                f'the subsets of the data sources {names[0]} and {name} take different images, such as '
+                f'{first.indices[0]} and {other.indices[0]} as the first: give them the same num, seed and '
+                'skip, and leave balanced out, which goes by the labels of each')
+
+
+def labels_of_part(source, read, name):
+    """Labels from elsewhere of the samples of a source: of a subset, those of the whole are read.
+
+    Args:
+        source (object): A data source.
+        read (Callable): Number of samples and name -> labels (ndarray).
+        name (str): Of the labels, for errors.
+
+    Returns:
+        ndarray: A label, or a row of them, for each sample.
+    """
+    if not isinstance(source, SourceSubset):
+        return read(len(source), name)
+    return labels_of_part(source.source, read, name)[source.indices]
+
+
 def _range(num, share, skip, total):
     """Places in the choice where the subset begins and ends."""
     if (num is None) == (share is None):

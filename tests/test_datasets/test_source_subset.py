@@ -103,6 +103,20 @@ def test_every_data_set_takes_it():
     assert seen[0] == seen[1] == seen[2] and sum((idx for idx, _ in seen[0]), []) != list(range(40))
 
 
+def test_sources_side_by_side():
+    """Image i of one is image i of the other, and labels are of the whole."""
+    sources = {name: dict(DIGITS, subset=dict(num=20)) for name in 'ab'}
+    data = SampleDataset(sources, [], prefetch=True, labels=dict(number=np.arange(1437)))
+    indices = data.data_sources[1].indices
+    for i in (0, 19):
+        sample = data[i]
+        np.testing.assert_array_equal(sample['img']['a'], sample['img']['b'])
+        assert sample['label'] == dict(number=indices[i])
+    for other in (dict(num=20, seed=1), dict(num=20, balanced=True)):
+        with pytest.raises(ConfigError, match='the subsets of the data sources a and b take different images'):
+            SampleDataset(dict(sources, b=dict(DIGITS, subset=other)), [])
+
+
 def test_files_in_a_subset(photo_folder, tmp_path):
     source = dict(type='ImageNet', data_prefix=str(photo_folder))
     part, whole = build_datasource(dict(source, subset=dict(num=6, balanced=True))), build_datasource(source)
