@@ -8,7 +8,7 @@ from .folder import Folder
 from .image_list import ImageList
 from .imagenet import ImageNet
 from .imagenet_21k import ImageNet21k
-from .parquet import Parquet
+from .parquet import Arrow, Parquet
 from .retrieval import Copydays, Holidays, Instre, Oxford5k, Paris6k, RetrievalSource, ROxford5k, RParis6k
 from .shards import Shards, source_of_folder
 from .small import Digits, FashionMNIST
@@ -18,8 +18,8 @@ from .voc import VOC
 from .zip_folder import is_folder
 
 __all__ = [
-    'ArraySource', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101', 'CompactStrings',
-    'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet', 'ImageNet21k', 'Instre',
-    'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'Shards', 'StaticViews', 'Synthetic',
-    'VOC', 'decode_image', 'is_folder', 'source_of_folder'
+    'ArraySource', 'Arrow', 'BaseDataSource', 'BrokenImageError', 'CIFAR10', 'CIFAR100', 'COCO', 'Caltech101',
+    'CompactStrings', 'Copydays', 'Digits', 'FashionMNIST', 'Folder', 'Holidays', 'ImageList', 'ImageNet',
+    'ImageNet21k', 'Instre', 'Oxford5k', 'Paris6k', 'Parquet', 'ROxford5k', 'RParis6k', 'RetrievalSource', 'Shards',
+    'StaticViews', 'Synthetic', 'VOC', 'decode_image', 'is_folder', 'source_of_folder'
 ]

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from mmssl.datasets import DATASOURCES, build_dataloader, build_dataset, build_datasource
-from mmssl.datasets.data_sources.parquet import Parquet, split_of
+from mmssl.datasets.data_sources import Arrow, Parquet
+from mmssl.datasets.data_sources.tables import split_of
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
 pa = pytest.importorskip('pyarrow')
@@ -80,7 +81,7 @@ def test_memory_and_open_files_are_bounded(animals, monkeypatch):
     for idx in np.random.default_rng(0).permutation(23):
         assert source.get_array(int(idx))[0, 0, 0] == idx
         assert len(source._groups) == 1
-    monkeypatch.setattr('mmssl.datasets.data_sources.parquet._OPEN_FILES', 1)
+    monkeypatch.setattr('mmssl.datasets.data_sources.tables._OPEN_FILES', 1)
     source = Parquet(str(animals), split='train')
     assert values(source) == list(range(23)) and len(source._files) == 1 and len(source._groups) == 9
     assert len(pickle.dumps(source)) < 3000 and values(pickle.loads(pickle.dumps(source))) == list(range(23))
@@ -126,9 +127,14 @@ def test_a_full_shuffle_is_told_and_blocks_are_read_once(animals, monkeypatch, w
     ('data/train-00000-of-00010-0a1b2c3d.parquet', 'train'),
     ('valid-00000-of-00001.parquet', 'validation'),
     ('unsupervised-00000-of-00001.parquet', 'unsupervised'),
+    ('validation_matched-00000-of-00001.parquet', 'validation_matched'),
     ('default/test/0000.parquet', 'test'),
     ('train.parquet', 'train'),
     ('trainer.parquet', ''),
+    ('my set/train/data-00000-of-00002.arrow', 'train'),
+    ('data-00000-of-00002.arrow', ''),
+    ('0.0.0/0a1b/cifar10-test.arrow', 'test'),
+    ('0.0.0/0a1b/cifar10-train-00001-of-00002.arrow', 'train'),
     ('part_17.parquet', ''),
 ])
 def test_splits_follow_from_names(path, split):
@@ -169,7 +175,7 @@ def test_what_is_wrong_is_named(animals, tmp_path):
 
     refuse(r"holds 'test' \(1 files\), 'train' \(3 files\): name one")
     refuse("did you mean 'train'", split='trian')
-    refuse('no Parquet files', data_prefix=str(tmp_path / 'nowhere'))
+    refuse('no files .*parquet', data_prefix=str(tmp_path / 'nowhere'))
     refuse("no column of images 'caption'; it is of the type string", split='train', column='caption')
     refuse("no column 'lable'.*did you mean 'label'", split='train', label_column='lable')
     (animals / 'data' / 'train-00001-of-00003.parquet').unlink()
@@ -202,6 +208,31 @@ def test_a_damaged_group_breaks_its_images_alone(animals):
         with pytest.raises(BrokenImageError, match=f'test-00000-of-00001.parquet, row {idx}'):
             source.get_array(idx)
     assert source.get_array(3)[0, 0, 0] == 103
+
+
+@pytest.mark.parametrize('form', ['stream', 'file'])
+def test_arrow_files_read_as_the_tables_that_they_hold(animals, tmp_path, form):
+    """The form of save_to_disk: a folder a split, and files of record batches."""
+    for number in range(3):
+        table = parquet.read_table(animals / f'data/train-{number:05d}-of-00003.parquet').combine_chunks()
+        path = tmp_path / f'saved/train/data-{number:05d}-of-00003.arrow'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = pa.ipc.new_stream if form == 'stream' else pa.ipc.new_file
+        with new(str(path), table.schema) as file:
+            file.write_table(table, max_chunksize=4)
+    (path.parent / 'cache-0a1b.arrow').write_bytes(b'what a map made')
+    source, other = Arrow(str(tmp_path / 'saved')), Parquet(str(animals), split='train')
+    assert source.labels.tolist() == other.labels.tolist() and source.CLASSES == other.CLASSES
+    assert source.blocks.tolist() == [4, 8, 10, 14, 17, 21, 23]
+    order = np.random.default_rng(0).permutation(23).tolist()
+    assert [source.get_bytes(i) for i in order] == [other.get_bytes(i) for i in order]
+    assert source.get_filename(18).endswith('data-00002-of-00003.arrow, row 1')
+    assert len(pickle.dumps(source)) < 3000 and values(pickle.loads(pickle.dumps(source))) == list(range(23))
+    with pytest.raises(ConfigError, match='Arrow takes no argument .cache_mb'):
+        build_datasource(dict(type='Arrow', data_prefix=str(tmp_path / 'saved'), cache_mb=3))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ConfigError, match='data-00002-of-00003.arrow is no whole Arrow file'):
+        build_datasource(dict(type='Arrow', data_prefix=str(tmp_path / 'saved')))
 
 
 def test_registered_under_its_name():
