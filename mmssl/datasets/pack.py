@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a data source to tar shards in the form of the webdataset library."""
+import fcntl
 import hashlib
 import io
 import json
@@ -8,7 +9,7 @@ import os.path as osp
 import re
 import shutil
 import tarfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import cv2
@@ -361,33 +362,45 @@ def pack_images(source,
         index = ShardIndex(osp.join(out, FOLDER))
         check_shards(out, index.shards)
         return dict(samples=len(index), shards=len(index.shards), kept=len(index), broken=[])
-    notes = osp.join(out, UNFINISHED)
-    os.makedirs(notes, exist_ok=True)
-    write_json(osp.join(notes, 'options.json'), options)
-    for entry in os.listdir(out):
-        if TEMPORARY.search(entry):
-            os.remove(osp.join(out, entry))
     order = np.arange(len(source)) if seed is None else np.random.default_rng(seed).permutation(len(source))
     packed = _Packed(source, own_keys, shorter_side, quality, broken)
-    each = _plan(source, packed, samples, megabytes, order)
-    parts = [order[start:start + each] for start in range(0, len(order), each)]
-    paths = [osp.join(out, f'{name}-{number:06d}.tar') for number in range(len(parts))]
-    done = [_finished(path, notes) for path in paths]
-    kept = sum(len(part) for part, note in zip(parts, done) if note)
-    if progress:
-        progress(kept)
-    rest = [number for number, note in enumerate(done) if not note]
-    stream = _in_order(packed, np.concatenate([parts[number] for number in rest] or [order[:0]]), workers, progress)
-    for number in rest:
-        absent = _write_shard(paths[number], (next(stream) for _ in parts[number]))
-        done[number] = dict(
-            bytes=os.path.getsize(paths[number]), digest=file_shard_digest(paths[number]), broken=absent)
-        write_json(osp.join(notes, f'{osp.basename(paths[number])}.json'), done[number])
-    found = index_shards(out, label='auto', classes=source.CLASSES, workers=max(1, workers), packed=options)
-    found['broken'] = [(-1, *entry) for note in done for entry in note['broken']]
-    write_broken(osp.join(out, 'broken.json'), found['broken'])
-    shutil.rmtree(notes)
+    notes = osp.join(out, UNFINISHED)
+    with _alone(notes):
+        write_json(osp.join(notes, 'options.json'), options)
+        for entry in os.listdir(out):
+            if TEMPORARY.search(entry):
+                os.remove(osp.join(out, entry))
+        each = _plan(source, packed, samples, megabytes, order)
+        parts = [order[start:start + each] for start in range(0, len(order), each)]
+        paths = [osp.join(out, f'{name}-{number:06d}.tar') for number in range(len(parts))]
+        done = [_finished(path, notes) for path in paths]
+        kept = sum(len(part) for part, note in zip(parts, done) if note)
+        if progress:
+            progress(kept)
+        rest = [number for number, note in enumerate(done) if not note]
+        stream = _in_order(packed, np.concatenate([order[:0], *(parts[n] for n in rest)]), workers, progress)
+        for number in rest:
+            absent = _write_shard(paths[number], (next(stream) for _ in parts[number]))
+            done[number] = dict(
+                bytes=os.path.getsize(paths[number]), digest=file_shard_digest(paths[number]), broken=absent)
+            write_json(osp.join(notes, f'{osp.basename(paths[number])}.json'), done[number])
+        found = index_shards(out, label='auto', classes=source.CLASSES, workers=max(1, workers), packed=options)
+        found['broken'] = [(-1, *entry) for note in done for entry in note['broken']]
+        write_broken(osp.join(out, 'broken.json'), found['broken'])
+        shutil.rmtree(notes)
     return dict(found, kept=kept)
+
+
+@contextmanager
+def _alone(notes):
+    """See that no other process packs into the same folder; the system frees the lock when its holder ends."""
+    os.makedirs(notes, exist_ok=True)
+    with open(osp.join(notes, 'lock'), 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f'another process packs into {osp.dirname(notes)} at this moment') from None
+        yield
 
 
 def _finished(path, notes):

@@ -157,6 +157,31 @@ def test_deep_images_stay_as_they_are(photographs):
         assert shrink(data, 32) == data
 
 
+def test_tiles_of_many_channels(tmp_path):
+    """Read as they are stored from the folder, packed, and read as they are stored from the shards."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        np.save(tmp_path / f'{i}.npy', rng.integers(0, 60000, (40, 50, 13), dtype=np.uint16))
+    source = folder_source(tmp_path, 'Folder', extensions=['.npy'])
+    pack_images(source, tmp_path / 'out', shorter_side=16)
+    packed = shards(tmp_path / 'out', depth='stored')
+    assert [packed.samples[i].partition('!')[2] for i in range(3)] == ['0.npy', '1.npy', '2.npy']
+    for i in range(3):
+        tile = packed.get_array(i)
+        assert tile.dtype == np.uint16 and np.array_equal(tile, np.load(tmp_path / f'{i}.npy'))
+
+
+def test_two_processes_do_not_pack_into_one_folder(photo_folder, tmp_path):
+    source = folder_source(photo_folder)
+
+    def again(done):
+        if done:
+            with pytest.raises(ConfigError, match='another process packs into'):
+                pack_images(source, tmp_path, samples=12)
+
+    assert pack_images(source, tmp_path, samples=12, progress=again)['samples'] == 24
+
+
 def test_images_that_are_no_files(tmp_path):
     source = build_datasource(dict(type='Digits', num_images=20))
     pack_images(source, tmp_path, samples=8)

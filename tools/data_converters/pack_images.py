@@ -20,6 +20,11 @@ def parse_args():
         help='data source that reads the folder, such as ImageNet for class '
         'folders (default: Folder, or ImageList with --ann-file)')
     parser.add_argument('--ann-file', metavar='FILE', help='list of the images in the folder, with their labels')
+    parser.add_argument(
+        '--extensions',
+        nargs='+',
+        metavar='.EXT',
+        help='ends of the names that count, such as .npy (default: those of images)')
     parser.add_argument('--section', default='data.train', help='of the config (default: %(default)s)')
     parser.add_argument('--name', default='images', help='of the shards, NAME-000000.tar (default: %(default)s)')
     parser.add_argument(
@@ -68,10 +73,12 @@ def main():
         source = source_of_folder(args.source)
         if args.type or args.ann_file:
             source.update(type=args.type or 'ImageList', ann_file=args.ann_file)
+        if args.extensions:
+            source['extensions'] = args.extensions
         source = build_datasource(source)
     else:
-        if args.ann_file or args.type:
-            raise ConfigError(f'--ann-file and --type are for a folder, and {args.source} is none')
+        if args.ann_file or args.type or args.extensions:
+            raise ConfigError(f'--ann-file, --type and --extensions are for a folder, and {args.source} is none')
         cfg = load_config(args.source, args.cfg_options)
         with config_section(cfg, args.section):
             section = find_section(cfg, args.section)
