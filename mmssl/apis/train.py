@@ -125,6 +125,9 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
     arguments['collate'] = build_collator(arguments.get('collate'))
     if not arguments.get('shuffle', True) and getattr(arguments['collate'], 'training_only', False):
         arguments['collate'] = None
+    if arguments.get('device_steps') and default_device().type == 'cpu':
+        get_root_logger().warning('data.device_steps=True without a GPU: the colour steps run in the process that '
+                                  'trains, where they take longer than in a worker')
     norm = cfg.get('img_norm_cfg') or {}
     return PrefetchLoader(
         build_dataloader(dataset, dist=distributed, **arguments),

@@ -10,7 +10,8 @@ from importlib import import_module
 
 CASES = dict(
     photographs='photographs of 12 megapixels: scaled decoding, a packed copy',
-    shards='tar shards against the same images in a folder')
+    shards='tar shards against the same images in a folder',
+    device_steps='batches with the colour steps left to the device (data.device_steps)')
 
 
 def run_case(name, cfg, data_prefix=None, num=100):

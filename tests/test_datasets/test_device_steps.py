@@ -6,9 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from mmcv import Config
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils.data import Subset
+from torch.utils.data._utils.pin_memory import pin_memory
 
+from mmssl.apis.train import build_loader
 from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, RepeatDataset, RotationPredDataset,
                             SampleDataset, SingleViewDataset, build_dataloader, build_dataset)
 from mmssl.datasets.collators import collate_images
@@ -18,6 +21,7 @@ from mmssl.datasets.pipelines.record import deferring, first_deferred
 from mmssl.datasets.pipelines.rng import reseed, seed_sample
 from mmssl.datasets.registry import build_collator
 from mmssl.utils.config import load_config
+from mmssl.utils.config_names import check_settings
 from mmssl.utils.errors import ConfigError
 
 JITTER = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
@@ -222,6 +226,23 @@ def test_the_same_batches_in_workers_and_after_a_resume(photo_folder):
     assert [batch['idx'].tolist() for batch in part] == [list(range(6, 12))]
 
 
+def test_the_setting_of_a_config(photo_folder, caplog):
+    """In a training, and in a test, whose pipelines have no colour steps."""
+    source = dict(type='Folder', data_prefix=str(photo_folder))
+    train, test = (SingleViewDataset(source, steps, prefetch=True) for steps in (VIEW, [dict(CROP, scale=(1, 1))]))
+    logging.getLogger('mmssl').propagate = True
+    images = {}
+    for on in (False, True):
+        cfg = Config(
+            dict(data=dict(samples_per_gpu=4, workers_per_gpu=0, device_steps=on), img_norm_cfg=GREY_LEVELS, seed=3))
+        check_settings(cfg)
+        images[on] = [next(iter(build_loader(d, cfg, testing=d is test)))['img'] for d in (train, test)]
+    logging.getLogger('mmssl').propagate = False
+    assert 0 < (images[False][0] - images[True][0]).abs().mean() < 0.3
+    assert torch.equal(images[False][1], images[True][1])
+    assert 'without a GPU' in caplog.text and 'has no colour steps, all steps run in the worker' in caplog.text
+
+
 class Darker(Step):
     """A native step of a user's."""
 
@@ -332,6 +353,14 @@ def test_on_a_gpu_no_tensor_is_left_behind_and_nothing_waits_for_it(photographs)
                              (lambda: x.sum().item(), DataDependentOutputException), (lambda: x + host, RuntimeError)):
             with pytest.raises(error):
                 wrong()
+
+
+def test_memory_is_pinned_by_the_loader_of_torch(photographs, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda self: pinned.append(self.dtype) or self)
+    batch = recorded_batch(images_of(photographs, 40))
+    same = pin_memory(dict(img=[batch]))['img'][0]
+    assert pinned == [torch.uint8, torch.float32] and torch.equal(same.done(), batch.done())
 
 
 def test_waves_keep_the_order_of_each_image():

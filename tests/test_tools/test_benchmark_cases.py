@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from mmssl.benchmarks import data_device_steps
 from mmssl.benchmarks.data_cases import CASES, compare, format_case, run_case
 
 
@@ -46,3 +47,13 @@ def test_photographs(multi_view, photo_folder):
     assert 0 < result['megabytes_a_file'] < 0.1
     shown = format_case(result)
     assert all(f'{rate:.1f}' in shown for rate in rates) and 'megabytes a file: 0.0' in shown
+
+
+def test_device_steps(multi_view, photo_folder, monkeypatch):
+    monkeypatch.setattr(data_device_steps, 'REPETITIONS', 1)
+    monkeypatch.setattr(data_device_steps, 'BATCH', 4)
+    multi_view.update(prefetch=True)
+    multi_view['pipelines'][0] += [dict(type='GaussianBlur', sigma_min=2., sigma_max=4., p=1.)] * 20
+    result = run_case('device_steps', dict(type='RepeatDataset', times=2, dataset=multi_view), str(photo_folder), num=4)
+    assert result['rows'][1]['ratio'] > 1.2 and result['microseconds_an_image_on_cpu'] > 0
+    assert result['difference_in_grey_levels']['largest_of_an_image'] < 2

@@ -53,7 +53,11 @@ class Deferred:
         Returns:
             Deferred: A new one.
         """
-        return Deferred(self.img, tuple(own + operations for own in self.operations), channels or self.shape[-1])
+        other = object.__new__(Deferred)  # of what has been looked at
+        other.img = self.img
+        other.operations = tuple([own + operations for own in self.operations])
+        other.shape = self.shape if channels is None else (*self.shape[:-1], channels)
+        return other
 
     def turn(self, quarters):
         """The image turned by quarters of a full turn, counter-clockwise."""

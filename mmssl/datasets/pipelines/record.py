@@ -40,25 +40,29 @@ def _jitter(step, img, order, *factors):
         if factor is None or i < 3 and factor == 1 or i > 1 and colours == 1:
             continue
         if i > 1:
-            _check_images(colours, ('saturation', 'hue')[i - 2])
-        if i == 3:
-            steps = int(factor * 255)  # as color.adjust_hue cuts it off
+            _check_colours(img, ('saturation', 'hue')[i - 2])
+        if i == 0:
+            done.append(_linear(factor))
+        elif i == 1:
+            done.append(_linear(factor, mean=1 - factor))
+        elif i == 2:
+            done.append(_linear(factor, luma=1 - factor))
+        elif steps := int(factor * 255):  # as color.adjust_hue cuts it off
             small = img.shape[0] * img.shape[1] < SMALL
-            done += [('hue_of_small', ((steps - 1) % 256, )) if small else ('hue', (steps / 255, ))] if steps else []
-        else:
-            done.append(_linear(factor, luma=(1 - factor) * (i == 2), mean=(1 - factor) * (i == 1)))
+            done.append(('hue_of_small', ((steps - 1) % 256, )) if small else ('hue', (steps / 255, )))
     return img.then(*done)
 
 
-def _check_images(channels, what):
-    _check_rgb(np.empty((0, 0, channels), np.uint8), what)
+def _check_colours(img, what):
+    if img.shape[-1] not in (3, 4):
+        _check_rgb(np.empty((0, 0, img.shape[-1])), what)  # which says so
 
 
 def _grey(step, img):
     colours = _colours(img)
     if colours == 1:
         return img
-    _check_images(colours, 'grey')
+    _check_colours(img, 'grey')
     return img.then(_GREY)
 
 
@@ -68,12 +72,12 @@ def _greyscale(step, img):
 
 
 def _lighting(step, img, colour):
-    _check_images(img.shape[-1], 'Lighting')
+    _check_rgb(img, 'Lighting')
     return img.then(_linear(1, offset=tuple(255 * np.asarray(colour))))
 
 
 def _to_lab(step, img):
-    _check_images(img.shape[-1], 'ToLab')
+    _check_rgb(img, 'ToLab')
     lab = img.then(('lab', ()))
     return lab if step.channels == 'Lab' else lab.then(('select', tuple(step._places)), channels=len(step._places))
 
@@ -151,8 +155,12 @@ class _Recorder:
     def __init__(self, step):
         self.step = step
         self._inner = [recorder(one) for one in _inner(step) or ()]
+        self._recorded = _RECORDED.get(type(step))
 
     def __call__(self, img):
+        if type(img) is Deferred:
+            params = self.step.draw(img)
+            return img if params is None else self._record(img, params)
         if isinstance(img, tuple) and not isinstance(self.step, RandomStep):
             return self.step(img)  # it says that it takes one image
         several = img if isinstance(img, tuple) else (img, )
@@ -165,8 +173,8 @@ class _Recorder:
         return several if isinstance(img, tuple) else several[0]
 
     def _record(self, img, params):
-        if type(self.step) in _RECORDED:
-            return _RECORDED[type(self.step)](self.step, img, *params)
+        if self._recorded is not None:
+            return self._recorded(self.step, img, *params)
         for step in self._inner:
             img = step(img)
         return img
