@@ -31,6 +31,7 @@ class Deferred:
         channels (int, optional): Number of channels behind the operations; that of `img`.
     """
     __slots__ = ('img', 'operations', 'shape')
+    dtype = np.dtype(np.uint8)
 
     def __init__(self, img, operations=None, channels=None):
         if img.dtype != np.uint8:

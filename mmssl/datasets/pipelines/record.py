@@ -55,7 +55,7 @@ def _jitter(step, img, order, *factors):
 
 def _check_colours(img, what):
     if img.shape[-1] not in (3, 4):
-        _check_rgb(np.empty((0, 0, img.shape[-1])), what)  # which says so
+        _check_rgb(img, what)  # which says so
 
 
 def _grey(step, img):
