@@ -21,7 +21,8 @@ def large_photographs(count=FILES, height=3000, width=4000):
     """JPEG files of 12 megapixels and about 4 MB, made of the two photographs that scikit-learn carries.
 
     These have 427 x 640 pixels: they are enlarged, and noise stands for the detail that is not there, so that a file
-    has as many bytes, and takes as long to decode, as one from a camera.
+    has as many bytes, and takes as long to decode, as one from a camera. As a camera's, which interpolates the colours
+    of its sensor, the noise is that of half as many pixels to each side.
 
     Args:
         count (int): Number of files.
@@ -36,8 +37,9 @@ def large_photographs(count=FILES, height=3000, width=4000):
     for i in range(count):
         photo = Image.fromarray(load_sample_images().images[i % 2]).crop((20 * i, 10 * i, 540 + 20 * i, 390 + 10 * i))
         pixels = np.asarray(photo.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
-        pixels += rng.normal(0, 6, pixels.shape).astype(np.int16)
-        files.append(simplejpeg.encode_jpeg(pixels.clip(0, 255).astype(np.uint8), 93, colorsubsampling='420'))
+        noise = rng.normal(128, 12, (height // 2, width // 2, 3)).clip(0, 255).astype(np.uint8)
+        pixels += np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+        files.append(simplejpeg.encode_jpeg((pixels - 128).clip(0, 255).astype(np.uint8), 92, colorsubsampling='420'))
     return files
 
 

@@ -12,10 +12,7 @@ from .format import Normalize
 from .resample import interpolation_name
 from .rng import global_generators, is_keyed, rng, seed_view
 
-_LARGE = 2**19  # pixels from which on decoding a part of them takes less time than is lost by resizing with Pillow
-# How many pixels a decoded crop has, at least, for one of the view. With one and the same, the filter of the decoder
-# shows: up to 4 grey levels on average in fine detail, below 2 with half as many again.
-_SHARP = 1.25
+_LARGE = 2**19  # pixels from which on decoding a part of them takes less time than resizing it takes more
 _NO_POLICY = "timm knows no auto_augment {!r}; such as 'rand-m9-mstd0.5-inc1', 'augmix-m3', 'original-mstd0.5' or '3a'"
 
 
@@ -185,7 +182,7 @@ class Compose:
         if look is None:
             return 1
         h, w, height, width = look
-        return next((r for r in (8, 4, 2) if h >= _SHARP * r * height and w >= _SHARP * r * width), 1)
+        return next((r for r in (8, 4, 2) if h >= r * height and w >= r * width), 1)
 
     def _run(self, img):
         for step, native in self._plan:
