@@ -84,7 +84,7 @@ class SourceSubset:
             self.indices = self.indices.astype(np.int32)
         for name in ('labels', 'targets'):
             values = getattr(source, name, None)
-            if values is not None:
+            if values is not None and len(values) == len(source):
                 setattr(self, name, np.asarray(values)[self.indices])
 
     def _choose_of_class(self, label, count, seed, start, stop):

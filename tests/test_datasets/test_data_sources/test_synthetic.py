@@ -1,8 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 import numpy as np
 import pytest
+import torch
 
-from mmssl.datasets import MultiViewDataset, Synthetic, build_datasource
+from mmssl.datasets import MultiViewDataset, PrefetchLoader, Synthetic, build_dataloader, build_datasource
 from mmssl.utils.errors import ConfigError
 
 
@@ -33,6 +34,20 @@ def test_a_recipe_for_files_takes_it(tmp_path):
     views = data[11]['img']
     assert [v.shape for v in views] == [(32, 32, 3)] * 2 and (views[0] != views[1]).any()
     assert data.data_source.get_img(3).size == (256, 256)
+
+
+@pytest.mark.parametrize('dtype, white', [('uint16', 65535), ('float32', 1)])
+def test_deep_images_reach_the_device(dtype, white):
+    data = MultiViewDataset(
+        dict(type='Synthetic', num_images=8, shape=(48, 48, 13), dtype=dtype), [2],
+        [[dict(type='RandomResizedCrop', size=32),
+          dict(type='RandomHorizontalFlip')]],
+        prefetch=True)
+    loader = build_dataloader(data, samples_per_gpu=8, workers_per_gpu=0, dist=False, seed=0)
+    batch, = PrefetchLoader(loader, mean=[0.5] * 13, std=[0.25] * 13, max_value=white)
+    for img in batch['img']:
+        assert img.shape == (8, 13, 32, 32) and img.dtype == torch.float32
+        assert abs(img.mean()) < 0.2 and 0.4 < img.std() < 1.2 and img.abs().max() <= 2.001
 
 
 @pytest.mark.parametrize('options, message', [
