@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Samples -> batch: what `data.collate` names."""
+import itertools
 import math
 
 import cv2
@@ -9,9 +10,13 @@ from torch.utils.data import default_collate, get_worker_info
 
 from mmssl.utils.errors import ConfigError
 from .images import IMAGE_TYPES
-from .pipelines.deferred import Deferred, DeferredImages, lift, plan
+from .pipelines.deferred import Deferred, DeferredImages, Work, lift, plan
 from .pipelines.rng import rng
 from .registry import COLLATORS
+
+# grey levels of views that go through the device together: of more, the kernels are so long that their number does not
+# matter, and they would take memory
+_TOGETHER = 2**26
 
 
 def _stack(arrays):
@@ -37,11 +42,11 @@ def collate_images(views):
     """
     first = views[0]
     if isinstance(first, dict):
-        return {name: collate_images([view[name] for view in views]) for name in first}
+        return dict(zip(first, _collate_columns([[view[name] for view in views] for name in first])))
     if isinstance(first, (list, tuple)):
-        return [collate_images(view) for view in zip(*views, strict=True)]
+        return _collate_columns(list(zip(*views, strict=True)))
     if any(isinstance(view, Deferred) for view in views):
-        return _collate_deferred(list(map(lift, views)))
+        return _collate_columns([views])[0]
     shapes = {tuple(v.shape) for v in views if isinstance(v, (np.ndarray, torch.Tensor))}
     if len(shapes) > 1:
         raise ConfigError(
@@ -58,13 +63,36 @@ def collate_images(views):
     return default_collate(views)
 
 
+def _collate_columns(columns):
+    """Several views of the samples; those whose steps are left to the device together, where they have one size."""
+    batches, groups = [None] * len(columns), {}
+    for place, column in enumerate(columns):
+        if not any(isinstance(view, Deferred) for view in column):
+            batches[place] = collate_images(column)
+            continue
+        column = columns[place] = list(map(lift, column))
+        img, shape = column[0].img, column[0].shape
+        alone = place if shape != img.shape else None  # a step that changes the channels is done to a whole batch
+        most = max(1, _TOGETHER // (img.size * len(column)))
+        group = groups.setdefault((shape, alone), [])
+        if not group or len(group[-1]) == most:
+            group.append([])
+        group[-1].append(place)
+    for places in itertools.chain.from_iterable(groups.values()):
+        work = _collate_deferred([view for place in places for view in columns[place]])
+        for number, place in enumerate(places):
+            count = len(columns[place])
+            batches[place] = DeferredImages(work, slice(count * number, count * (number + 1)))
+    return batches
+
+
 def _collate_deferred(views):
     images = collate_images([view.img for view in views])
     channels = {view.shape[-1] for view in views}
     if len(channels) > 1:
         raise ConfigError(f'images of one batch differ in their channels: {sorted(channels)}; a step that changes them '
                           '(Grayscale, ToLab) must be done to all, without a probability')
-    return DeferredImages(images, *plan([operations for view in views for operations in view.operations]))
+    return Work(images, *plan([operations for view in views for operations in view.operations]))
 
 
 def collate(samples):
@@ -132,7 +160,7 @@ def _mix(first, second, share):
             _mix(one, other, share)
         return
     if isinstance(first, DeferredImages):
-        first.mixed = second if isinstance(second, DeferredImages) else DeferredImages(second), share
+        first.mixed = second if isinstance(second, DeferredImages) else DeferredImages(Work(second)), share
         return
     integers = first.dtype in (torch.uint8, torch.uint16)
     if not first.is_floating_point() and (not integers or first.dim() < 4):

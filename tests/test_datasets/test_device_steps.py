@@ -1,6 +1,7 @@
 import copy
 import itertools
 import logging
+import weakref
 from functools import partial
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from mmssl.apis.train import build_loader
 from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, RepeatDataset, RotationPredDataset,
-                            SampleDataset, SingleViewDataset, build_dataloader, build_dataset)
+                            SampleDataset, SingleViewDataset, build_dataloader, build_dataset, collators)
 from mmssl.datasets.collators import collate_images
+from mmssl.datasets.device_steps import leave_to_device
+from mmssl.datasets.loader import KeyedDataset
 from mmssl.datasets.pipelines import ColorJitter, Compose, RandomGrayscale, Step, device_kernels
 from mmssl.datasets.pipelines.deferred import Deferred, DeferredImages, plan
 from mmssl.datasets.pipelines.record import deferring, first_deferred
@@ -55,7 +58,7 @@ def both(steps, images):
     reseed()
     assert first_deferred(pipeline.transforms)[0] < len(steps)
     batch = collate_images(found[1])
-    assert isinstance(batch, DeferredImages) and batch.waves
+    assert isinstance(batch, DeferredImages) and batch.work.waves
     return np.stack(found[0]), batch.done().movedim(1, -1).numpy()
 
 
@@ -110,7 +113,7 @@ def test_each_order_of_the_jitter(photographs):
     recorded.step = copy.copy(jitter)
     recorded.step.draw = lambda img: (lambda order, own: (order, *own))(*next(drawn))
     batch = collate_images([recorded(img) for img in images])
-    names = [name for name, *_ in batch.waves]
+    names = [name for name, *_ in batch.work.waves]
     assert names == ['linear'] * 3 + ['hue'] + ['linear'] * 3
     difference = abs(one.astype(int) - batch.done().movedim(1, -1).numpy())
     assert difference.mean((1, 2, 3)).max() < 0.15 and difference.max() <= 5
@@ -164,6 +167,28 @@ def test_pipelines_of_the_recipes(photo_folder, name):
     cfg = load_config(f'configs/selfsup/{name}.py').data.train
     cfg.data_source = dict(type='Folder', data_prefix=str(photo_folder))
     assert_same_images(build_dataset(cfg), mean=1)
+
+
+def test_views_of_one_size_go_through_the_device_together(photo_folder, monkeypatch):
+    small = [dict(CROP, size=64), *VIEW[1:]]
+    dataset = MultiViewDataset(
+        dict(type='Folder', data_prefix=str(photo_folder)), [2, 3, 1, 1],
+        [VIEW, small, [CROP, dict(JITTER), dict(type='Grayscale')], [CROP]], prefetch=True)  # yapf: disable
+    batches = []
+    for together in (2**26, 3 * 6 * 64 * 64 * 3 - 1):
+        monkeypatch.setattr(collators, '_TOGETHER', together)
+        samples = KeyedDataset(leave_to_device(dataset), 0).__getitems__([(0, i) for i in range(6)])[0]
+        batches.append(collate_images([sample['img'] for sample in samples]))
+    one, other = batches
+    assert isinstance(one[-1], torch.Tensor)
+    assert len({id(view.work) for view in one[:-1]}) == 3 and len({id(view.work) for view in other[:-1]}) == 5
+    for a, b in zip(one[:-1], other[:-1]):
+        assert torch.equal(a.done(), b.done())
+    moved = [view.to('cpu') for view in one[:2]]
+    kept = weakref.ref(moved[0].work)
+    assert moved[0].work is moved[1].work and moved[0].done().data_ptr() == moved[0].work.done().data_ptr()
+    del moved
+    assert kept() is None  # although the batch that came from the worker is still there
 
 
 def test_mixing_comes_behind_the_steps(photo_folder):
@@ -334,13 +359,13 @@ def test_on_a_gpu_no_tensor_is_left_behind_and_nothing_waits_for_it(photographs)
         images = images_of(photographs, size)
         batch = recorded_batch(images)
         batch.mixed = recorded_batch(images[:5]), 0.3
-        used |= {name for name, *_ in batch.waves}
+        used |= {name for name, *_ in batch.work.waves}
         with FakeTensorMode() as mode:
             loader = PrefetchLoader((), channels_last=True)
             loader.device = torch.device('cuda')
             loader.scale = loader.shift = torch.empty(2, 1, 1, device='cuda')
-            batch = batch._map(mode.from_tensor)
-            assert batch.images.device.type == 'cpu'
+            batch = batch.copied('fake', mode.from_tensor)
+            assert batch.work.images.device.type == 'cpu'
             img = loader.prepare(dict(img=[batch]))['img'][0]
             assert img.device.type == 'cuda' and img.shape == (8, 2, size, size) and img.dtype == torch.float32
             assert img.is_contiguous(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ their parameters. `plan` puts those of a batch together: one wave after another,
 the images, so that the order is kept for each image and there are few waves.
 """
 import math
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -159,54 +160,48 @@ def plan(operations):
         arrays += parts
 
 
-class DeferredImages:
-    """A batch of images with operations that are not done yet.
+class Work:
+    """Images of one size with operations that are not done yet, of one view of a batch or of several.
 
     Args:
         images (Tensor): uint8, N x C x H x W, or N x P x C x H x W.
         waves (list[tuple]): See plan.
         numbers (ndarray | Tensor): See plan.
-        mixed (tuple[DeferredImages, float], optional): Images that are mixed in at the end, and the share of the own
-            ones, see MixupCrops.
     """
 
-    def __init__(self, images, waves=(), numbers=np.zeros(0, np.float32), mixed=None):
+    def __init__(self, images, waves=(), numbers=np.zeros(0, np.float32)):
         self.images = images
         self.waves = waves
         self.numbers = numbers
-        self.mixed = mixed
+        # several views ask for the same; they hold it, so that nothing is left on the device when they are gone
+        self._copies = WeakValueDictionary()
+        self._result = None
 
-    def _map(self, function):
-        mixed = self.mixed and (self.mixed[0]._map(function), self.mixed[1])
-        return DeferredImages(function(self.images), self.waves, function(torch.as_tensor(self.numbers)), mixed)
+    def __reduce__(self):
+        return Work, (self.images, self.waves, self.numbers)
 
-    def to(self, device, non_blocking=False):
-        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+    def copied(self, where, function):
+        """The same work on tensors that a function makes of these, `where` being a name for it."""
+        copy = self._copies.get(where)
+        if copy is None:
+            copy = Work(function(self.images), self.waves, function(torch.as_tensor(self.numbers)))
+            self._copies[where] = copy
+        return copy
 
-    def pin_memory(self):
-        """What torch's loader calls, to pin memory."""
-        return self._map(lambda t: t.pin_memory())
+    def done(self):
+        """The images when all is done; it is kept, as long as this is. Contiguous where anything was done."""
+        if self._result is None:
+            self._result = self.do()
+        return self._result
 
     @torch.no_grad()
-    def done(self):
-        """Do all that is left, on the device where the images are.
-
-        Returns:
-            Tensor: uint8, as `images`, contiguous where anything was done.
-        """
-        images = self.images
-        if self.waves:
-            patches = images.dim() == 5
-            x = self._run(images.flatten(0, 1) if patches else images)
-            images = (x.unflatten(0, images.shape[:2]) if patches else x).to(torch.uint8)
-        if self.mixed is None:
-            return images
-        others, share = self.mixed[0].done(), self.mixed[1]
-        first = images[:len(others)].to(torch.float32).mul_(share).add_(others, alpha=1 - share).round_()
-        return torch.cat([first.to(torch.uint8), images[len(others):]])
-
-    def _run(self, images):
-        x = images.to(torch.float32, memory_format=torch.contiguous_format)
+    def do(self):
+        """As `done`, and nothing is kept."""
+        if not self.waves:
+            return self.images
+        patches = self.images.dim() == 5
+        x = self.images.flatten(0, 1) if patches else self.images
+        x = x.to(torch.float32, memory_format=torch.contiguous_format)
         numbers, start = torch.as_tensor(self.numbers), 0
         for name, some, shapes, options in self.waves:
             parts = []
@@ -216,4 +211,47 @@ class DeferredImages:
                 start += size
             index = parts.pop(0).long() if some else None
             x = getattr(device_kernels, name)(x, index, *parts, **options)
-        return x
+        x = x.to(torch.uint8)
+        return x.unflatten(0, self.images.shape[:2]) if patches else x
+
+
+class DeferredImages:
+    """One view of a batch, with operations that are not done yet; it stands where the tensor of the images would.
+
+    Args:
+        work (Work): What is to be done, perhaps to several views together, in few kernels.
+        part (slice, optional): Which images of it are this view; None: all.
+        mixed (tuple[DeferredImages, float], optional): Images that are mixed in at the end, and the share of the own
+            ones, see MixupCrops.
+    """
+
+    def __init__(self, work, part=None, mixed=None):
+        self.work = work
+        self.part = slice(None) if part is None else part
+        self.mixed = mixed
+
+    def copied(self, where, function):
+        """See Work."""
+        mixed = self.mixed and (self.mixed[0].copied(where, function), self.mixed[1])
+        return DeferredImages(self.work.copied(where, function), self.part, mixed)
+
+    def to(self, device, non_blocking=False):
+        return self.copied(str(device), lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self):
+        """What torch's loader calls, to pin memory."""
+        return self.copied('pinned', lambda t: t.pin_memory())
+
+    @torch.no_grad()
+    def done(self):
+        """Do all that is left, on the device where the images are.
+
+        Returns:
+            Tensor: uint8, N x C x H x W, or N x P x C x H x W.
+        """
+        images = self.work.done()[self.part]
+        if self.mixed is None:
+            return images
+        others, share = self.mixed[0].done(), self.mixed[1]
+        first = images[:len(others)].to(torch.float32).mul_(share).add_(others, alpha=1 - share).round_()
+        return torch.cat([first.to(torch.uint8), images[len(others):]])
