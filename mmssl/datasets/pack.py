@@ -153,6 +153,24 @@ def _name(source, idx):
     return sample.rpartition('!')[2] if isinstance(sample, str) else f'{idx:08d}'
 
 
+def _label(source, idx):
+    """Label of a sample; where it has several, a dict of those that are there and those that may be."""
+    if not source.multi_label:
+        return int(source.get_cat_ids(idx))
+    unknown = [] if source.targets is None else np.flatnonzero(source.targets[idx] == -1).tolist()
+    return dict(labels=[int(label) for label in source.get_cat_ids(idx)], unknown=unknown)
+
+
+def _labels_digest(source):
+    if not source.multi_label:
+        labels = np.ascontiguousarray(source.get_gt_labels(), np.int32)
+    elif source.targets is not None:
+        labels = np.ascontiguousarray(source.targets, np.int8)
+    else:
+        labels = json.dumps([_label(source, i) for i in range(len(source))]).encode()
+    return hashlib.sha256(labels).hexdigest()[:32]
+
+
 def _repeated(source):
     """Keys of those samples whose own key another one has: a.jpg and a.png, or a file that is listed twice.
 
@@ -206,7 +224,7 @@ class _Packed(Dataset):
             key = self.own_keys[idx]
         elif kind != extension and extension:
             key = f'{key}%2e{extension}'
-        return key, kind, image, int(self.source.get_cat_ids(idx))
+        return key, kind, image, _label(self.source, idx)
 
     def _image(self, idx):
         if not self.files:
@@ -237,9 +255,12 @@ def _write_shard(path, samples):
                 absent.append(sample)
                 continue
             key, extension, image, label = sample
-            for end, content in ((extension, image), ('cls', str(label).encode())):
-                if end == 'cls' and label < 0:
-                    continue
+            members = [(extension, image)]
+            if isinstance(label, dict):
+                members.append(('json', json.dumps(label).encode()))
+            elif label >= 0:
+                members.append(('cls', str(label).encode()))
+            for end, content in members:
                 member = tarfile.TarInfo(f'{key}.{end}')  # with time 0 and owner 0
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
@@ -327,7 +348,7 @@ def pack_images(source,
             `kept` (samples of shards that were there already).
 
     Raises:
-        ConfigError: An option that makes no sense; the folder holds another set; a source with several labels an image.
+        ConfigError: An option that makes no sense; the folder holds another set.
         BrokenImageError: With 'stop'.
     """
     broken = check_broken_policy(broken, ('skip', 'stop', 'keep'))
@@ -341,15 +362,11 @@ def pack_images(source,
         raise ConfigError(f'megabytes of a shard are more than 0, got {megabytes}')
     if not re.fullmatch(r'[\w-]+', name):
         raise ConfigError(f'the name of shards has letters, digits, "-" and "_" alone, got {name!r}')
-    if source.multi_label:
-        raise ConfigError(f'{type(source).__name__} has several labels an image, and a shard holds one: pack it with '
-                          'multi_label=False, and name the labels by `labels` of the source Shards')
     own_keys, digest = _repeated(source)
-    labels = source.get_gt_labels()
     options = dict(
         images=len(source),
         files=digest,
-        labels=hashlib.sha256(np.ascontiguousarray(labels, np.int32)).hexdigest()[:32],
+        labels=_labels_digest(source),
         name=name,
         shorter_side=shorter_side,
         quality=quality if shorter_side is not None else None,
@@ -384,7 +401,13 @@ def pack_images(source,
             done[number] = dict(
                 bytes=os.path.getsize(paths[number]), digest=file_shard_digest(paths[number]), broken=absent)
             write_json(osp.join(notes, f'{osp.basename(paths[number])}.json'), done[number])
-        found = index_shards(out, label='auto', classes=source.CLASSES, workers=max(1, workers), packed=options)
+        several = dict(label='json:labels', columns=None if source.targets is None else source.targets.shape[1])
+        found = index_shards(
+            out,
+            classes=source.CLASSES,
+            workers=max(1, workers),
+            packed=options,
+            **several if source.multi_label else {})
         found['broken'] = [(-1, *entry) for note in done for entry in note['broken']]
         write_broken(osp.join(out, 'broken.json'), found['broken'])
         shutil.rmtree(notes)

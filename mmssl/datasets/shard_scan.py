@@ -11,7 +11,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from mmssl.utils.errors import ConfigError, printable
+from mmssl.utils.errors import ConfigError, check_integer, printable
 from mmssl.utils.shard_index import FOLDER, IndexWriter, check_label, file_shard_digest
 from .data_sources.base import IMG_EXTENSIONS
 from .data_sources.folder import PLUGINS
@@ -117,7 +117,7 @@ def _choose_image(there, image, key, path):
 
 
 def _read_label(content, key, place):
-    """The label in a member: an integer, or the text of a class name.
+    """The label in a member: an integer, or the text of a class name; or two lists of class ids, there and unknown.
 
     Args:
         content (bytes): Of the member.
@@ -130,14 +130,25 @@ def _read_label(content, key, place):
             return int(text) if re.fullmatch(r'[+-]?\d+', text) else text
         value = json.loads(text)
         for part in key.split('.'):
+            found = value
             value = value[int(part)] if isinstance(value, list) else value[part]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ConfigError(f'{place} has no label{f" {key}" if key else ""}: {type(error).__name__}: {error}') from None
     if value is None:
         return -1
+    if isinstance(value, list):
+        return _several(value, place), _several(found.get('unknown', []) if isinstance(found, dict) else [], place)
     if not isinstance(value, (int, str)) or isinstance(value, bool):
         raise ConfigError(f'{place}: {key} is {value!r}, and a label is an integer or the name of a class')
     return value
+
+
+def _several(values, place):
+    if not isinstance(values, list):
+        raise ConfigError(f'{place}: "unknown" is {values!r}, and a list of class ids belongs there')
+    for value in values:
+        check_integer(value, f'a label of {place}', 0)
+    return values
 
 
 def scan_shard(path, image=None, label='auto'):
@@ -147,12 +158,15 @@ def scan_shard(path, image=None, label='auto'):
         path (str): The tar file.
         image (str, optional): Extension of the images; None: the one of each sample that is one of an image.
         label (str, optional): Where labels are: an extension ('cls') whose member holds an integer or the name of a
-            class, or EXTENSION:KEY ('json:meta.label') for an entry of a JSON file. 'auto': in `.cls` where there are
+            class, or EXTENSION:KEY ('json:meta.label') for an entry of a JSON file, which may also be a list of
+            integers: the classes of an image that has several; those beside it under `unknown` are neither there nor
+            absent. 'auto': in `.cls` where there are
             such members. None: images have none.
 
     Returns:
-        dict: `offsets`, `sizes` (lists), `names` (bytes), `name_ends`, `labels` (list of int or str, or None), `size`,
-            `digest`, `extensions` (Counter of all members) and `left_out` (names of samples without an image).
+        dict: `offsets`, `sizes` (lists), `names` (bytes), `name_ends`, `labels` (list of int, str or pairs of lists, or
+            None), `size`, `digest`, `extensions` (Counter of all members) and `left_out` (names of samples without an
+            image).
 
     Raises:
         ConfigError: See members; a label that is none; several images in one sample.
@@ -210,7 +224,7 @@ def _listed(extensions):
     return ', '.join(f'{count} .{extension}' for extension, count in sorted(extensions.items())) or 'none at all'
 
 
-def index_shards(folder, image=None, label='auto', classes=None, workers=1, progress=None, **facts):
+def index_shards(folder, image=None, label='auto', classes=None, workers=1, progress=None, columns=None, **facts):
     """Write the index of the shards in a folder.
 
     Args:
@@ -219,6 +233,7 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
         classes (Sequence[str], optional): Names of the classes. None: where labels are names, those there are, sorted.
         workers (int): Processes that read shards.
         progress (callable, optional): Called with the number of bytes of each shard that is done.
+        columns (int, optional): Number of the classes where an image has several; None: as many as are named or met.
         **facts: Plain values that go into index.json as well.
 
     Returns:
@@ -233,7 +248,7 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
     writer = IndexWriter(osp.join(folder, FOLDER))
     names = None if classes is None else {name: number for number, name in enumerate(classes)}
     told = dict(samples=0, labelled=0, shards=len(shards), bytes=0, extensions=Counter(), left_out=[])
-    by_name, kind = {}, None
+    by_name, kind, several = {}, None, []
     try:
         for shard, found in zip(shards, _scan([osp.join(folder, name) for name in shards], image, label, workers)):
             left_out, extensions, labels = found.pop('left_out'), found.pop('extensions'), found.pop('labels')
@@ -247,8 +262,11 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
                 told['labelled'] += 1
                 kind = kind or type(value)
                 if type(value) is not kind:
-                    raise ConfigError(f'{shard} has the label {value!r}, and others are '
-                                      f'{"integers" if kind is int else "names"}')
+                    words = {int: 'integers', str: 'names', tuple: 'lists'}
+                    raise ConfigError(f'{shard} has the label {value!r}, and others are {words[kind]}')
+            if kind is tuple:
+                several += labels or [-1] * len(found['offsets'])
+                labels = None
             if kind is str and labels is not None:
                 labels = [value if value == -1 else _number(value, names, by_name, shard) for value in labels]
             writer.add(shard, labels=labels, **found)
@@ -257,16 +275,32 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
         if not told['samples']:
             raise ConfigError(f'no sample of {folder} has an image' + (f' .{image}' if image else '') +
                               f'; there are: {_listed(told["extensions"])}')
+        targets = None
+        if kind is tuple:
+            targets = _targets([-1] * (told['samples'] - len(several)) + several, columns or (names and len(names)))
         if kind is not str and names is not None and writer.most >= len(names):
             raise ConfigError(f'{folder}: label {writer.most} is there, but only {len(names)} classes are named')
         if by_name:
             writer.renumber(np.argsort(np.argsort(np.array(list(by_name)))))
-        writer.finish(classes if classes is not None else sorted(by_name) or None, **facts)
+        writer.finish(classes if classes is not None else sorted(by_name) or None, targets, **facts)
     except BaseException:
         writer.abandon()
         raise
-    told['classes'] = writer.most + 1 if classes is None else len(classes)
+    told['classes'] = targets.shape[1] if kind is tuple else writer.most + 1 if classes is None else len(classes)
     return told
+
+
+def _targets(labels, columns):
+    """A row of 1, 0 and -1 for each pair of lists; -1 alone for an image without."""
+    most = max((max(ids, default=-1) for pair in labels if pair != -1 for ids in pair), default=-1)
+    if columns is not None and most >= columns:
+        raise ConfigError(f'label {most} is there, but there are only {columns} classes')
+    targets = np.full((len(labels), columns or most + 1), -1, np.int8)
+    for row, pair in zip(targets, labels):
+        if pair != -1:
+            row[:] = 0
+            row[pair[0]], row[pair[1]] = 1, -1
+    return targets
 
 
 def _number(value, names, by_name, shard):

@@ -62,6 +62,8 @@ class ShardIndex:
         shards (list[Shard]): File name, bytes, number of samples and digest of each shard.
         offset, size, names, name_ends, shard_ends (MappedArray): See ARRAYS.
         label (MappedArray | None): None where no image has one.
+        targets (MappedArray | None): Where images have several labels, int8 of 1, 0 and -1 (unknown): a row an image, a
+            column a class.
         classes (list[str] | None): Names of the classes.
         num_classes (int): One more than the largest label.
         digest (str): Of the set of shards: that of another set is another one.
@@ -82,7 +84,7 @@ class ShardIndex:
                                   f'{VERSION}: {self._mend()}')
             self.shards = [Shard(**entry) for entry in facts['shards']]
             self.classes, self.num_classes = facts['classes'], facts['num_classes']
-            self.digest, samples = facts['digest'], facts['samples']
+            self.digest, samples, columns = facts['digest'], facts['samples'], facts.get('columns')
             if samples != sum(shard.samples for shard in self.shards):
                 raise ConfigError(f'{path}: the samples of the shards are {sum(s.samples for s in self.shards)}, and '
                                   f'{samples} is their stated sum: {self._mend()}')
@@ -95,13 +97,14 @@ class ShardIndex:
                 f'{path} is no index of shards ({type(error).__name__}: {error}): {self._mend()}') from None
         for name in ARRAYS:
             setattr(self, name, self._map(name, samples) if name != 'label' or facts['labelled'] else None)
+        self.targets = None if columns is None else self._map('targets', samples, np.int8, (samples, columns))
         if int(self.name_ends[-1]) != len(self.names) or int(self.shard_ends[-1]) != samples:
             raise ConfigError(f'the arrays of the index {self.folder} do not belong together: {self._mend()}')
 
     def _mend(self):
         return f'"python tools/data_converters/index_shards.py {osp.dirname(self.folder) or "."}" writes one'
 
-    def _map(self, name, samples):
+    def _map(self, name, samples, dtype=None, shape=None):
         path = osp.join(self.folder, f'{name}.npy')
         try:
             array = map_array(path)
@@ -109,10 +112,12 @@ class ShardIndex:
             raise FileNotFoundError(f'the index has no {osp.abspath(path)}: {self._mend()}') from None
         except (ValueError, EOFError) as error:
             raise ConfigError(f'{path} is damaged ({error}): {self._mend()}') from error
-        length = dict(names=len(array), name_ends=samples + 1, shard_ends=len(self.shards)).get(name, samples)
-        if array.dtype != ARRAYS[name] or array.shape != (length, ):
-            raise ConfigError(f'{path} has {array.shape} values of {array.dtype}; {length} of {np.dtype(ARRAYS[name])} '
-                              f'belong to index.json: {self._mend()}')
+        dtype = np.dtype(dtype or ARRAYS[name])
+        lengths = dict(names=array.size, name_ends=samples + 1, shard_ends=len(self.shards))
+        shape = shape or (lengths.get(name, samples), )
+        if array.dtype != dtype or array.shape != shape:
+            raise ConfigError(f'{path} has {array.dtype} of the shape {array.shape}, and {dtype} of {shape} belongs to '
+                              f'index.json: {self._mend()}')
         return array
 
     def __len__(self):
@@ -221,15 +226,18 @@ class IndexWriter:
             part[:] = np.where(part < 0, -1, np.asarray(table)[np.maximum(part, 0)])
         labels.flush()
 
-    def finish(self, classes=None, **facts):
+    def finish(self, classes=None, targets=None, **facts):
         """Put the index in its place.
 
         Args:
+            targets (ndarray, optional): See ShardIndex.
             classes (Sequence[str], optional): Names of the classes.
             **facts: Plain values that go into index.json as well.
         """
         for file in self.files.values():
             file.close()
+        if targets is not None:
+            np.save(osp.join(self.temporary, 'targets.npy'), targets)
         if self.most < 0:
             os.remove(osp.join(self.temporary, 'label.npy'))
         shards = [shard._asdict() for shard in self.shards]
@@ -238,6 +246,7 @@ class IndexWriter:
             samples=self.samples,
             labelled=self.most >= 0,
             num_classes=self.most + 1,
+            columns=None if targets is None else targets.shape[1],
             classes=None if classes is None else list(classes),
             digest=hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:32],
             arrays={

@@ -12,6 +12,7 @@ from PIL import Image
 from mmssl.datasets import build_datasource
 from mmssl.datasets.data_sources import decode_image
 from mmssl.datasets.pack import encode, pack_images, shrink
+from mmssl.datasets.shard_scan import index_shards
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
 
@@ -169,6 +170,28 @@ def test_tiles_of_many_channels(tmp_path):
     for i in range(3):
         tile = packed.get_array(i)
         assert tile.dtype == np.uint16 and np.array_equal(tile, np.load(tmp_path / f'{i}.npy'))
+
+
+def test_several_labels_an_image(photo_folder, tmp_path):
+    """1, 0 and -1 come back, also where the index has to be made anew from the shards."""
+    targets = np.random.default_rng(0).integers(-1, 2, (24, 5)).astype(np.int8)
+    targets[:, 4] = 0  # a class without an image
+    np.save(tmp_path / 'labels.npy', targets)
+    source = folder_source(photo_folder, 'Folder', labels=str(tmp_path / 'labels.npy'), classes=list('abcde'))
+    pack_images(source, tmp_path / 'out', samples=9, seed=2)
+    found = shards(tmp_path / 'out')
+    order = np.random.default_rng(2).permutation(24)
+    assert found.multi_label and tuple(found.CLASSES) == tuple('abcde') and (np.asarray(found.targets)
+                                                                             == targets[order]).all()
+    assert found.get_cat_ids(3) == source.get_cat_ids(order[3])
+    with pytest.raises(ConfigError, match='several labels an image'):
+        found.get_gt_labels()
+    told = index_shards(tmp_path / 'out', label='json:labels')
+    assert told['classes'] == 4 and (np.asarray(shards(tmp_path / 'out').targets) == targets[order][:, :4]).all()
+    with pytest.raises(ConfigError, match='of 4 classes, and 3 are named'):
+        shards(tmp_path / 'out', classes=['a', 'b', 'c'])
+    with pytest.raises(ConfigError, match='label 3 is there, but there are only 2 classes'):
+        index_shards(tmp_path / 'out', label='json:labels', classes=['a', 'b'])
 
 
 def test_two_processes_do_not_pack_into_one_folder(photo_folder, tmp_path):

@@ -137,8 +137,15 @@ class Shards(BaseDataSource):
         else:
             self.index = ShardIndex(osp.join(self.data_prefix, FOLDER))
             self.files = LocalShards(self.data_prefix, self.index.shards)
-        self.found_classes = self.index.classes
         labels = self.index.label
+        if self.index.targets is None:
+            self.found_classes = self.index.classes
+        else:
+            self.multi_label, self.targets = True, self.index.targets
+            self.CLASSES = self.index.classes if self.CLASSES is None else self.CLASSES
+            if self.CLASSES is not None and len(self.CLASSES) != self.targets.shape[1]:
+                raise ConfigError(f'the labels of the shards are of {self.targets.shape[1]} classes, and '
+                                  f'{len(self.CLASSES)} are named')
         return MemberNames(self.index), constant_array(-1, len(self.index)) if labels is None else labels
 
     def largest_label(self):

@@ -231,7 +231,7 @@ def test_damaged_index(shards):
         ShardIndex(index)
     (index / 'index.json').write_text(json.dumps(facts))
     np.save(index / 'size.npy', np.zeros(3, np.uint32))
-    with pytest.raises(ConfigError, match=r'size.npy has \(3,\) values of uint32; 24 of uint32 belong'):
+    with pytest.raises(ConfigError, match=r'size.npy has uint32 of the shape \(3,\), and uint32 of \(24,\) belongs'):
         ShardIndex(index)
     (index / 'size.npy').write_bytes(b'')
     with pytest.raises(ConfigError, match='size.npy is damaged'):
