@@ -11,7 +11,8 @@ from importlib import import_module
 CASES = dict(
     photographs='photographs of 12 megapixels: scaled decoding, a packed copy',
     shards='tar shards against the same images in a folder',
-    device_steps='batches with the colour steps left to the device (data.device_steps)')
+    device_steps='batches with the colour steps left to the device (data.device_steps)',
+    remote='shards on a server that answers late, against shards on disk')
 
 
 def run_case(name, cfg, data_prefix=None, num=100):

@@ -86,3 +86,17 @@ class RangeServer:
             handler.wfile.write(body)
             with self.lock:
                 self.sent += len(body)
+
+
+def serve(folder, latency, pipe):
+    """Serve a folder until None comes, for a process of its own.
+
+    Args:
+        folder (str | Path): What is served.
+        latency (float): Seconds before each answer.
+        pipe (multiprocessing.connection.Connection): Gets the address, and the number of requests for whatever comes.
+    """
+    with RangeServer(folder, latency) as server:
+        pipe.send(server.address)
+        while pipe.recv() is not None:
+            pipe.send(len(server.requests))

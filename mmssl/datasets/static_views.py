@@ -172,7 +172,7 @@ class _Writer:
             _write_image(original, img)
         else:
             with atomic_write(original, 'wb') as file:
-                file.write(bytes(self.source.file_client.get(self.source.get_filename(idx))))
+                file.write(self.source.get_bytes(idx))
         seed_sample(self.seed, 0, idx)
         try:
             for v, path in enumerate(views):

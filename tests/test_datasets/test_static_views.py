@@ -1,6 +1,7 @@
 """Static augmented data sets: the views of a training, whoever writes them, and read back image by image."""
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from mmssl.datasets import build_dataset, build_datasource
 from mmssl.datasets.data_sources import BrokenImageError
 from mmssl.datasets.loader import KeyedDataset
+from mmssl.datasets.shard_scan import index_shards
 from mmssl.datasets.static_views import view_pipelines, write_static_views
 from mmssl.utils.errors import ConfigError
 
@@ -101,6 +103,17 @@ def test_images_in_memory(tmp_path):
         idx = int(name.split('/')[1].removesuffix('-0.png'))
         np.testing.assert_array_equal(originals.get_array(i), digits.get_array(idx))
         assert originals.labels[i] == digits.labels[idx]
+
+
+def test_images_that_are_no_files_of_their_own(photo_folder, tmp_path):
+    (tmp_path / 'shards').mkdir()
+    with tarfile.open(tmp_path / 'shards/a.tar', 'w') as tar:
+        tar.add(photo_folder / 'china/03.jpg', '03.jpg')
+    index_shards(tmp_path / 'shards')
+    shards = build_datasource(dict(type='Shards', data_prefix=str(tmp_path / 'shards')))
+    write_static_views(shards, [OTHER], tmp_path / 'out', 1)
+    original, = (tmp_path / 'out').rglob('*-0.jpg')
+    assert original.read_bytes() == (photo_folder / 'china/03.jpg').read_bytes()
 
 
 def test_without_classes_and_names_that_collide(photo_folder, tmp_path):

@@ -57,3 +57,16 @@ def test_device_steps(multi_view, photo_folder, monkeypatch):
     result = run_case('device_steps', dict(type='RepeatDataset', times=2, dataset=multi_view), str(photo_folder), num=4)
     assert result['rows'][1]['ratio'] > 1.2 and result['microseconds_an_image_on_cpu'] > 0
     assert result['difference_in_grey_levels']['largest_of_an_image'] < 2
+
+
+@pytest.mark.long
+def test_remote(multi_view, photo_folder):
+    from mmssl.benchmarks.data_remote import run
+    result = run(multi_view, str(photo_folder), num=64, latency=0.05, chunk_size=0.1, repetitions=1)
+    rates = {row['what']: row['images_per_second'] for row in result['rows']}
+    requests = result['requests']
+    assert requests['shards on disk'] == requests['server, what it left in the cache'] == 0
+    assert requests['server, no cache, each image by itself'] == 64 + 2  # and both ends of the shard
+    chunks = requests['server, read ahead']
+    assert 5 < chunks - 2 < 40 and requests['server, one request after another'] == chunks
+    assert rates['server, what it left in the cache'] > rates['server, one request after another']
