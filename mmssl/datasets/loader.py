@@ -36,8 +36,10 @@ class _Batch(list):
 
     Attributes:
         key (tuple[int, int, int]): Seed, epoch and number of the batch in the epoch.
+        of_all (Sequence[int]): Indices of the batches that all processes have at that time, where there are several.
     """
     key = (0, 0, 0)
+    of_all = ()
 
 
 class EpochBatchSampler(Sampler):
@@ -89,7 +91,14 @@ class EpochBatchSampler(Sampler):
         epoch, size = self.epoch, self.batch_size
         start, number = self.start * size, self.start
         indices = self.sampler.iterate(start) if hasattr(self.sampler, 'iterate') else islice(self.sampler, start, None)
+        whole = self.sampler.of_all() if getattr(self.sampler, 'num_replicas', 1) > 1 and hasattr(
+            self.sampler, 'of_all') else None
+        if whole is not None:
+            everywhere = self.sampler.num_replicas * size
+            whole = whole.iterate(self.start * everywhere)
         while batch := _Batch((epoch, idx) for idx in islice(indices, size)):
+            if whole is not None:
+                batch.of_all = np.fromiter(islice(whole, everywhere), np.int64)
             if len(batch) == size or not self.drop_last:
                 batch.key = 0, epoch, number
                 yield batch
@@ -166,6 +175,7 @@ class KeyedDataset(Dataset):
                 return _ABSENT
         if not taken:  # the first broken image of this batch
             taken.update(self._image(planned) for _, planned in keys)
+            taken.update(self._image(int(planned)) for planned in getattr(keys, 'of_all', ()))
         tried = 0
         for other in self._others(np.random.default_rng((self.seed, epoch, idx)), taken):
             try:
@@ -175,9 +185,10 @@ class KeyedDataset(Dataset):
             tried += 1
             if tried == _MAX_DRAWS:
                 raise ConfigError(f'{tried + 1} broken images in a row; the last: ' + _words(broken[-3:]))
+        size = max(len(keys), len(getattr(keys, 'of_all', ())))
         raise ConfigError(
             f'no image is left to stand in for {_words(broken[-tried - 1:][:1])}: the other ones of '
-            f'{len(self.dataset)} samples are in its batch of {len(keys)} already'
+            f'{len(self.dataset)} samples are in its batch of {size} already'
             f'{", or are broken as well" if tried else ""}. Take smaller batches (data.samples_per_gpu), or take '
             'the broken images out of the data; tools/analysis_tools/find_broken_images.py lists them all')
 
@@ -283,7 +294,7 @@ class EpochLoader:
         drop_last (bool): Leave out a last batch that is not full.
         seed (int): With epoch, index and view it determines every random choice.
         broken_images (dict, optional): `policy`, 'replace' (by another sample, drawn by the same key, that is not in
-            this batch of this process), 'skip' (batches become smaller) or 'stop'; `max_share`, the share of replaced
+            this batch of any process), 'skip' (batches become smaller) or 'stop'; `max_share`, the share of replaced
             images beyond which training stops. Default: replace, 0.01.
         collate (dict | Callable, optional): What puts the samples of a batch together, see build_collator.
         device_steps (bool): Leave colour steps, and what stands behind them, to the device; batches then hold

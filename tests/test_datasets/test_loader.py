@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from mmssl.datasets import (ConcatDataset, DistributedSampler, Folder, MultiViewDataset, PrefetchLoader, RepeatDataset,
-                            SingleViewDataset, build_dataloader)
+from mmssl.datasets import (BlockShuffleSampler, ConcatDataset, DistributedGroupSampler, DistributedSampler, Folder,
+                            MultiViewDataset, PrefetchLoader, RepeatDataset, SingleViewDataset, build_dataloader)
 from mmssl.datasets.collators import collate
 from mmssl.datasets.loader import EpochLoader, KeyedDataset, left_out
 from mmssl.utils.errors import BrokenImageError, ConfigError
@@ -289,6 +289,51 @@ def test_no_image_is_twice_in_a_batch_with_broken_ones():
     drawn = np.random.default_rng((11, 0, 3))
     expected = next(i for i in (int(drawn.integers(24)) for _ in range(9)) if i not in (3, 10, 17))
     assert [batch['idx'].item() for batch in loader][3] == expected
+
+
+@pytest.mark.parametrize('kind', ['shuffled', 'blocks', 'own blocks', 'groups'])
+def test_replacements_are_in_the_batch_of_no_process(kind):
+    """Two processes replace what one does, and by the same images."""
+    data = ConcatDataset([PartlyBroken(), PartlyBroken()])
+    data.flag = np.arange(48) // 24
+
+    def loader(world, rank):
+        size = 8 // world
+        if kind == 'groups':
+            sampler = DistributedGroupSampler(data, size, world, rank, seed=4)
+        elif kind == 'shuffled':
+            sampler = DistributedSampler(data, world, rank, seed=4, batch_size=size)
+        else:
+            sampler = BlockShuffleSampler(
+                data,
+                world,
+                rank,
+                window=2,
+                block_size=4,
+                split='process' if kind[0] == 'o' else 'all',
+                seed=4,
+                batch_size=size)
+        return loader_of(data, size=size, sampler=sampler, broken_images=dict(max_share=1))
+
+    replaced = 0
+    loaders = [loader(2, 0), loader(2, 1), loader(1, 0)]
+    for epoch in range(8):
+        batches = []
+        for one in loaders:
+            one.set_epoch(epoch)
+            batches.append([batch['idx'].tolist() for batch in one])
+        plans = [[[idx for _, idx in keys] for keys in one.batch_sampler] for one in loaders]
+        for first, second, left, right in zip(*batches[:2], *plans[:2], strict=True):
+            assert not {3, 10, 17, 27, 34, 41} & {*first, *second}
+            news = [new for new, old in zip(first + second, left + right) if new != old]
+            # 'own blocks': a process does not know the blocks of another
+            assert kind == 'own blocks' or not {*news} & {*left, *right}
+            replaced += len(news)
+        if kind != 'own blocks':
+            together = [a + b for a, b in zip(*batches[:2])]
+            same = sum(a == b for a, b in zip(together, batches[2], strict=True))
+            assert same >= len(together) - 1  # two that draw the same replacement differ
+    assert replaced >= 40
 
 
 def test_a_batch_of_all_images_has_no_replacement():

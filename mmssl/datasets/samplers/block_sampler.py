@@ -151,6 +151,14 @@ class BlockShuffleSampler(EpochSampler):
             self._made = self.epoch, self._order()
         return self._made[1]
 
+    def of_all(self):
+        """BlockShuffleSampler | None: See EpochSampler; None where processes have blocks of their own, and no image."""
+        if self._team < self.num_replicas:
+            return None
+        whole = super().of_all()
+        whole._team = 1
+        return whole
+
     def _order(self):
         blocks = self.rng().permutation(len(self.ends))
         starts = np.concatenate([[0], self.ends[:-1]])

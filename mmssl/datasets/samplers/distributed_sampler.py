@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Samplers: which sample comes when, and on which process."""
+import copy
 from functools import partial
 
 import numpy as np
@@ -124,6 +125,12 @@ class EpochSampler(Sampler):
         """
         for piece in self._pieces(start):
             yield from piece.tolist()  # as one list they would take five times the memory of an array
+
+    def of_all(self):
+        """EpochSampler | None: What yields the batches of all processes, one global batch after another."""
+        whole = copy.copy(self)
+        whole.num_replicas, whole.rank, whole.batch_size = 1, 0, self.num_replicas * self.batch_size
+        return whole
 
     def _pieces(self, start):
         order, length = self.global_indices(), len(self)
