@@ -85,10 +85,16 @@ def members(path):
         # the library takes a damaged header for the end
         file.seek(tar.offset)
         last = file.read(512)
+        end = file.tell()
         if len(last) < 512 or any(last):
             raise ConfigError(f'{path} is ' + ('damaged' if any(last) else 'cut off') +
                               f': at byte {tar.offset} there is '
                               'neither the header of a member nor the end of a tar file')
+        while rest := file.read(2**20):  # zeros up to a round number of blocks
+            if any(rest):
+                raise ConfigError(
+                    f'{path} has more bytes behind the end of the tar file, at byte {end}: of several tar '
+                    'files that were joined, readers see the first alone; split them again')
 
 
 def split_member(name):
@@ -127,6 +133,8 @@ def _read_label(content, key, place):
     try:
         text = content.decode().strip()
         if not key:
+            if not text:
+                raise ValueError('it is empty')
             return int(text) if re.fullmatch(r'[+-]?\d+', text) else text
         value = json.loads(text)
         for part in key.split('.'):

@@ -135,7 +135,7 @@ def test_shrunk_images(photographs):
     wanted = Image.open(io.BytesIO(data)).convert('RGB').transpose(Image.Transpose.ROTATE_270)
     wanted = np.asarray(wanted.resize((100, 150), Image.Resampling.BICUBIC), np.int16)
     theirs = decode_image(encoded(wanted.astype(np.uint8), quality=90))
-    assert np.abs(np.asarray(img) - wanted).mean() < 1.03 * np.abs(theirs - wanted).mean() < 4.2
+    assert np.abs(np.asarray(img) - wanted).mean() < 1.1 * np.abs(theirs - wanted).mean() < 4.5
     assert shrink(data, 427) == data  # as large already
     assert len(shrink(data, 100, 50)) < len(small)
     grey = Image.open(io.BytesIO(shrink(encoded(photo[..., 0]), 50)))

@@ -62,6 +62,13 @@ def test_same_samples_as_webdataset(original):
         found.get_bytes(24)
 
 
+def test_more_shards_than_maps(original, monkeypatch):
+    monkeypatch.setattr('mmssl.utils.shard_files.MAX_MAPS', 2)
+    found = source(original[0])
+    for i in (0, 12, 23, 1, 13, 22):
+        assert found.get_bytes(i) == original[1][i][1] and len(found.files.maps) <= 2
+
+
 def test_pickles_by_path_and_keeps_no_descriptor(original):
     folder, samples = original
     found = source(folder)
@@ -120,6 +127,13 @@ def test_labels_of_other_members(tmp_path):
     assert source(tmp_path).get_bytes(2) == b'mask'
     with pytest.raises(ConfigError, match=r'0.json has no label meta.name: KeyError'):
         index_shards(tmp_path, label='json:meta.name')
+    write_tar(tmp_path / 'b.tar', [('4.jpg', b'a'), ('4.txt', b' \n')])
+    with pytest.raises(ConfigError, match='b.tar!4.txt has no label: ValueError: it is empty'):
+        index_shards(tmp_path, label='txt')
+    write_tar(tmp_path / 'b.tar', [('4.jpg', b'a'), ('4.txt', b'17')])
+    with pytest.raises(ConfigError, match='b.tar has the label 17, and others are names'):
+        index_shards(tmp_path, label='txt')
+    (tmp_path / 'b.tar').unlink()
     with pytest.raises(ConfigError, match='no sample has a member .cls; there are: 3 .json'):
         index_shards(tmp_path, label='cls')
     with pytest.raises(ConfigError, match='no sample of .* has an image .jpg'):
@@ -177,6 +191,13 @@ def test_cut_off_shard_is_not_indexed(shards, cut):
     (shards / 't-000001.tar').write_bytes(whole[:cut])
     with pytest.raises(ConfigError, match='t-000001.tar is cut off'):
         index_shards(shards)
+
+
+def test_joined_tar_files_are_refused(tmp_path, original):
+    parts = [(original[0] / f't-00000{i}.tar').read_bytes() for i in range(2)]
+    (tmp_path / 'a.tar').write_bytes(b''.join(parts))
+    with pytest.raises(ConfigError, match='a.tar has more bytes behind the end of the tar file'):
+        index_shards(tmp_path)
 
 
 @pytest.mark.parametrize('form', [tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
