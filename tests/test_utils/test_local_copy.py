@@ -4,6 +4,7 @@ import shutil
 import signal
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,13 @@ def test_a_source_reads_from_its_copy(photo_folder, tmp_path, monkeypatch):
     there, here = build_datasource(cfg), build_datasource(dict(cfg, copy_to='$JOB_TMP'))
     assert here.data_prefix == get_local_path(photo_folder, tmp_path) != str(photo_folder)
     assert list(here.samples) == list(there.samples) and (here.get_array(3) == there.get_array(3)).all()
+    with zipfile.ZipFile(tmp_path / 'photos.zip', 'w') as file:
+        for name in there.samples:
+            file.write(photo_folder / name, f'train/{name}')
+    cfg['data_prefix'] = f'{tmp_path}/photos.zip/train'
+    zipped = build_datasource(dict(cfg, copy_to='$JOB_TMP'))
+    (tmp_path / 'photos.zip').unlink()
+    assert zipped.get_bytes(5) == there.get_bytes(5)
     with pytest.raises(ConfigError, match='copy_to copies data_prefix, a folder or a file, which is None'):
         build_datasource(dict(type='Digits', copy_to='$JOB_TMP'))
 

@@ -235,11 +235,14 @@ class BaseDataSource(metaclass=ABCMeta):
                 f'data_prefix must be a folder, got {data_prefix!r}; on a command line, names such as a,b '
                 'or 2021 are strings in quotes: data_prefix="\'2021\'"')
         self.data_prefix = data_prefix and osp.expanduser(data_prefix)
+        self.zip_folder, inside = (None, '') if data_prefix is None else find_archive(os.fspath(self.data_prefix))
         if copy_to is not None:
             if data_prefix is None:
                 raise ConfigError('copy_to copies data_prefix, a folder or a file, which is None')
-            self.data_prefix = copy_to_local(self.data_prefix, copy_to, tell=get_root_logger().info)
-        self.zip_folder = None if data_prefix is None else find_archive(os.fspath(self.data_prefix))[0]
+            outer = self.data_prefix if self.zip_folder is None else self.zip_folder.path
+            copied = copy_to_local(outer, copy_to, tell=get_root_logger().info)
+            self.data_prefix = osp.join(copied, inside) if inside else copied
+            self.zip_folder = find_archive(self.data_prefix)[0]
         self.ann_file = ann_file
         self.test_mode = test_mode
         self.color_type = color_type

@@ -114,6 +114,11 @@ def _see_that_all_are_there(files, place):
                               'pattern as data_prefix, such as "data/train-*", takes those that are there')
 
 
+def _plain(kind):
+    """The type of the values of a column whose words stand in a dictionary, such as those of a category of pandas."""
+    return kind.value_type if import_pyarrow().types.is_dictionary(kind) else kind
+
+
 class TableSource(BaseDataSource):
     """Images in a column of tables: encoded files as binary values, or as the field `bytes` of a struct.
 
@@ -243,7 +248,7 @@ class TableSource(BaseDataSource):
         self._class_names = None
         if self.label_column:
             mark = marked.get(self.label_column) or {}
-            kind = schema.field(self.label_column).type
+            kind = _plain(schema.field(self.label_column).type)
             if mark.get('_type') == 'ClassLabel' and types.is_integer(kind):
                 self._class_names = mark.get('names')
             if not (types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
@@ -264,6 +269,7 @@ class TableSource(BaseDataSource):
         pyarrow = import_pyarrow()
         try:
             column = self._read_column(file, self.label_column)
+            column = column.cast(_plain(column.type))
         except (pyarrow.ArrowException, OSError) as error:
             raise ConfigError(f'{path}: the labels in the column {self.label_column!r} are damaged: {error}') from error
         if not pyarrow.types.is_integer(column.type):

@@ -146,6 +146,7 @@ def test_other_columns(tmp_path):
         dict(
             jpeg=pa.array([picture(1), None, picture(3)], pa.binary()),
             kind=pa.array(['owl', 'cat', None]),
+            category=pa.array(['owl', 'cat', None]).dictionary_encode(),
             fine=pa.array([1, 2, 3])))
     parquet.write_table(plain, tmp_path / 'plain.parquet')
     source = Parquet(str(tmp_path / 'plain.parquet'))
@@ -154,6 +155,7 @@ def test_other_columns(tmp_path):
         source.get_array(1)
     words = Parquet(str(tmp_path), label_column='kind')
     assert words.labels.tolist() == [1, 0, -1] and words.CLASSES == ('cat', 'owl')
+    assert Parquet(str(tmp_path), label_column='category').labels.tolist() == [1, 0, -1]
     assert Parquet(str(tmp_path), label_column='fine').labels.tolist() == [1, 2, 3]
 
     (tmp_path / 'photo.png').write_bytes(picture(7))
