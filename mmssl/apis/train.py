@@ -117,7 +117,8 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         **changes
     }
     if not arguments.get('shuffle', True) and (testing or 'shuffle' in changes):
-        arguments.pop('sampler', None)  # that of the training
+        for name in ('sampler', 'read_ahead'):  # of the training
+            arguments.pop(name, None)
     broken = dict(arguments['broken_images'] or {})
     policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])
     arguments['broken_images'] = dict(broken, policy='skip' if testing and policy == 'replace' else policy)

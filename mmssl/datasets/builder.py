@@ -42,6 +42,7 @@ def build_dataloader(dataset,
                      img_norm_cfg=None,
                      collate=None,
                      device_steps=False,
+                     read_ahead=None,
                      **kwargs):
     """Build a loader.
 
@@ -67,6 +68,7 @@ def build_dataloader(dataset,
         prefetch (bool): Wrap the loader in PrefetchLoader.
         img_norm_cfg (dict, optional): `mean`, `std` and perhaps `max_value` for PrefetchLoader.
         collate (dict | Callable, optional): A collator, such as dict(type='MixupCrops'); see build_collator.
+        read_ahead (int, optional): For files on a slow disk: ask the system for those of so many samples to come.
         device_steps (bool): Leave colour steps to the device: a PrefetchLoader does them on the batch.
         kwargs: Further arguments of torch.utils.data.DataLoader.
 
@@ -111,6 +113,7 @@ def build_dataloader(dataset,
         broken_images,
         collate,
         device_steps,
+        read_ahead,
         num_workers=workers_per_gpu,
         pin_memory=pin_memory and torch.cuda.is_available(),
         persistent_workers=persistent_workers and workers_per_gpu > 0,

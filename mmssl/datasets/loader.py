@@ -22,7 +22,7 @@ from .device_steps import leave_to_device
 from .pipelines.deferred import DeferredImages
 from .pipelines.format import fill_gaps
 from .pipelines.rng import global_generators, reseed, seed_batch, seed_sample
-from .read_ahead import ReadAhead, ask_for, remote_sources, warn_of_a_small_cache
+from .read_ahead import FilesAhead, ReadAhead, ask_for, check_files_ahead, remote_sources, warn_of_a_small_cache
 from .registry import build_collator
 
 _MAX_DRAWS = 20  # broken images in a row, after which a replacement is given up
@@ -299,6 +299,7 @@ class EpochLoader:
         collate (dict | Callable, optional): What puts the samples of a batch together, see build_collator.
         device_steps (bool): Leave colour steps, and what stands behind them, to the device; batches then hold
             DeferredImages, and PrefetchLoader does the steps.
+        read_ahead (int, optional): For files on a slow disk: ask the system for those of so many samples to come.
         kwargs: Arguments of torch.utils.data.DataLoader.
 
     Attributes:
@@ -318,6 +319,7 @@ class EpochLoader:
                  broken_images=None,
                  collate=None,
                  device_steps=False,
+                 read_ahead=None,
                  **kwargs):
         options = dict(policy='replace', max_share=0.01)
         for name in broken_images or {}:
@@ -341,6 +343,9 @@ class EpochLoader:
         self._remote = bool(remote_sources(dataset))
         if self._remote:
             warn_of_a_small_cache(dataset, sampler)
+        if read_ahead is not None:
+            check_files_ahead(dataset, sampler, read_ahead)
+        self.read_ahead = read_ahead
         self.batch_sampler = EpochBatchSampler(sampler, batch_size, drop_last)
         self._in_order = dict(seed=seed, broken_images=options, device_steps=device_steps, **kwargs)
         self.loader = DataLoader(
@@ -375,6 +380,8 @@ class EpochLoader:
         ahead, batches = None, iter(self.loader)  # which forks workers
         if self._remote and hasattr(self.sampler, 'iterate'):
             ahead = ReadAhead(self.dataset, self.sampler, done * size)
+        elif self.read_ahead is not None:
+            ahead = FilesAhead(self.dataset, self.sampler, done * size, self.read_ahead)
         try:
             for batch, seen, broken in batches:
                 self._count(seen, broken)

@@ -1,31 +1,43 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""What samples on a server need beside their keys: to be asked for before they are looked at."""
+"""What samples on a server or a slow disk need beside their keys: to be asked for before they are looked at."""
 import copy
 import logging
 import os
 import threading
 from collections import OrderedDict
+from functools import partial
 
 from torch.utils.data import ConcatDataset, Subset
 
 from mmssl.utils.dist import get_world_size
-from mmssl.utils.errors import RemoteFileError
+from mmssl.utils.errors import ConfigError, RemoteFileError, check_integer
 from .dataset_wrappers import RepeatDataset, locate
 
+_ASKING = 4  # threads that ask for files on disk
 _SHARE_AHEAD = 0.5  # of the cache, that is filled with what comes next; the rest holds what is looked at
+
+
+def _all_sources(dataset):
+    """Data sources of a data set that is no wrapper."""
+    found = getattr(dataset, 'data_source', None)
+    return list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
 
 
 def _sources(dataset):
     """Remote data sources of a data set that is no wrapper."""
-    found = getattr(dataset, 'data_source', None)
-    return [s for s in (found.values() if isinstance(found, dict) else [found]) if getattr(s, 'remote', False)]
+    return [source for source in _all_sources(dataset) if getattr(source, 'remote', False)]
+
+
+def _leaves(dataset):
+    """The data sets that are no wrappers, of a data set."""
+    if isinstance(dataset, ConcatDataset):
+        return [leaf for part in dataset.datasets for leaf in _leaves(part)]
+    return _leaves(dataset.dataset) if isinstance(dataset, (RepeatDataset, Subset)) else [dataset]
 
 
 def remote_sources(dataset):
     """list: Data sources of a data set, and of those in it, whose samples come from a server."""
-    if isinstance(dataset, ConcatDataset):
-        return [source for part in dataset.datasets for source in remote_sources(part)]
-    return remote_sources(dataset.dataset) if isinstance(dataset, (RepeatDataset, Subset)) else _sources(dataset)
+    return [source for leaf in _leaves(dataset) for source in _sources(leaf)]
 
 
 def ask_for(dataset, indices):
@@ -44,28 +56,25 @@ def ask_for(dataset, indices):
         source.read_ahead(places)
 
 
-class ReadAhead:
-    """Threads that fetch the chunks of a process' next samples into the cache, in the order of the sampler.
+class _Ahead:
+    """Threads that fetch what comes next in the order of a sampler. They draw nothing and change no sample.
 
-    They run as far ahead as half of the cache allows, shared out over the processes of the node. They draw nothing and
-    change nothing but the cache: without them the samples are the same, and late.
+    A subclass writes `_work_ahead`, a generator of functions to call, each as soon as there is room for its result.
 
     Args:
-        dataset (Dataset): With a remote source.
+        dataset (Dataset): What the samples are of.
         sampler (Sampler): With `iterate(start)`; it is copied.
         position (int): Number of indices of this epoch that are done.
+        parallel (int): Number of threads.
     """
 
-    def __init__(self, dataset, sampler, position):
+    def __init__(self, dataset, sampler, position, parallel):
         self.dataset = dataset
         self._indices = copy.copy(sampler).iterate(position)
         self._position = self._reached = position
-        self._ahead, self._known = OrderedDict(), OrderedDict()
         self._moved, self._plan_lock = threading.Condition(), threading.Lock()
         self._stopped = False
-        self._share = _SHARE_AHEAD / int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size()))
-        self._plan = self._chunks()
-        parallel = max(source.files.parallel for source in remote_sources(dataset))
+        self._plan = self._work_ahead()
         self._threads = [threading.Thread(target=self._work, name='read ahead', daemon=True) for _ in range(parallel)]
         for thread in self._threads:
             thread.start()
@@ -95,11 +104,29 @@ class ReadAhead:
             if found is None:
                 return
             try:
-                found[0].bring(found[1])
-            except RemoteFileError:  # a worker will meet it as well, and tell
+                found()
+            except (RemoteFileError, OSError):  # a worker will meet it as well, and tell
                 pass
 
-    def _chunks(self):
+
+class ReadAhead(_Ahead):
+    """Threads that fetch the chunks of a process' next samples into the cache, in the order of the sampler.
+
+    They run as far ahead as half of the cache allows, shared out over the processes of the node. They draw nothing and
+    change nothing but the cache: without them the samples are the same, and late.
+
+    Args:
+        dataset (Dataset): With a remote source.
+        sampler, position: See _Ahead.
+    """
+
+    def __init__(self, dataset, sampler, position):
+        self._ahead, self._known = OrderedDict(), OrderedDict()
+        self._share = _SHARE_AHEAD / int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size()))
+        parallel = max(source.files.parallel for source in remote_sources(dataset))
+        super().__init__(dataset, sampler, position, parallel)
+
+    def _work_ahead(self):
         """Yield files and chunk for each chunk in the order in which they are needed, as soon as there is room."""
         for self._reached, idx in enumerate(self._indices, self._reached + 1):
             leaf, place = locate(self.dataset, idx)
@@ -117,7 +144,7 @@ class ReadAhead:
                     self._known[key] = None
                     if len(self._known) > 2 * room:
                         self._known.popitem(last=False)  # it may have made way for others meanwhile
-                    yield files, chunk
+                    yield partial(files.bring, chunk)
 
     def _wait(self, most):
         """Wait until fewer than so many chunks are ahead of what is looked at; False where it is all over."""
@@ -129,6 +156,55 @@ class ReadAhead:
                     return True
                 self._moved.wait()
         return False
+
+
+class FilesAhead(_Ahead):
+    """Threads that tell the system which files a process reads next, so that it fetches many at the same time.
+
+    A disk on a network, or one that turns, answers a worker that waits for one file after the other with a few hundred
+    files a second, whatever they hold; asked for many at once, with several times as many.
+
+    Args:
+        dataset (Dataset): Its sources have `will_read(idx)`.
+        sampler, position: See _Ahead.
+        samples (int): How many samples to be ahead of what the loader has given out.
+    """
+
+    def __init__(self, dataset, sampler, position, samples):
+        self.samples = samples
+        super().__init__(dataset, sampler, position, _ASKING)
+
+    def _work_ahead(self):
+        for self._reached, idx in enumerate(self._indices, self._reached + 1):
+            with self._moved:
+                while not self._stopped and self._reached > self._position + self.samples:
+                    self._moved.wait()
+                if self._stopped:
+                    return
+            leaf, place = locate(self.dataset, idx)
+            for source in _all_sources(leaf):
+                yield partial(source.will_read, place)
+
+
+def check_files_ahead(dataset, sampler, samples):
+    """See that files can be read ahead.
+
+    Raises:
+        ConfigError: `samples` is no positive integer, a source has no files on disk, or the sampler cannot tell what
+            comes next.
+    """
+    check_integer(samples, 'data.read_ahead, a number of samples,', 1)
+    if not hasattr(sampler, 'iterate'):
+        raise ConfigError(f'data.read_ahead asks the sampler what comes next, and {type(sampler).__name__} has no '
+                          'iterate(start)')
+    for source in [source for leaf in _leaves(dataset) for source in _all_sources(leaf) or [leaf]]:
+        try:
+            source.will_read(0)
+        except AttributeError:
+            raise ConfigError(f'data.read_ahead is for files on disk, and the images of {type(source).__name__} '
+                              'are none here: leave it out') from None
+        except OSError:  # such as a broken link, which is told when it is read
+            pass
 
 
 def warn_of_a_small_cache(dataset, sampler):

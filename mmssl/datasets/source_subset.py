@@ -10,7 +10,8 @@ from mmssl.utils.permutation import KeyedPermutation
 from mmssl.utils.registry import check_arguments
 
 # methods of sources whose first argument is the number of a sample
-_BY_NUMBER = ('get_img', 'get_array', 'get_bytes', 'get_reduced', 'get_filename', 'get_cat_ids', 'read', 'part')
+_BY_NUMBER = ('get_img', 'get_array', 'get_bytes', 'get_reduced', 'get_filename', 'get_cat_ids', 'read', 'part',
+              'will_read')
 _SHUFFLED = 2**16  # an order of so many is shuffled as a list; of a longer one only what is taken is computed
 
 

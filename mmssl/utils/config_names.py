@@ -75,6 +75,7 @@ SECTIONS = {
         drop_last='bool',
         collate='dict',
         device_steps='bool',
+        read_ahead='int',
         broken_images='dict',
         check_files='str | bool',
         sampler='dict | Sampler',

@@ -135,6 +135,22 @@ def file_digest(path):
     return digest.hexdigest()
 
 
+def ask_for_part(path, offset=0, size=0):
+    """Have the system fetch a part of a file, without waiting for it.
+
+    Args:
+        path (str | Path): The file.
+        offset (int): Where the part begins.
+        size (int): Its bytes; 0: up to the end of the file.
+    """
+    if hasattr(os, 'posix_fadvise'):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
+
+
 def table_lines(rows, headings):
     """Lines of a table of words and numbers under headings, columns aligned.
 

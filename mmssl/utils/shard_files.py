@@ -7,6 +7,7 @@ import os
 import os.path as osp
 
 from .errors import ConfigError
+from .misc import ask_for_part
 from .shard_index import changed, check_shards, shard_digest
 
 MAX_MAPS = 16384  # of one process; Linux allows 65,530 by default, for everything
@@ -118,6 +119,10 @@ class LocalShards:
             del self.maps[next(iter(self.maps))]
         self.maps[number] = found
         return found
+
+    def will_read(self, number, offset, size):
+        """Have the system fetch what will be read, without waiting for it; see read for the arguments."""
+        ask_for_part(self.path(number), offset, size)
 
     def close(self):
         """Let go of all shards; the next read opens them anew."""

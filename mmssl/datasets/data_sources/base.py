@@ -14,6 +14,7 @@ import numpy as np
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.local_copy import copy_to_local
 from mmssl.utils.logger import get_root_logger
+from mmssl.utils.misc import ask_for_part
 from ..classes import translate, translation
 from ..images import to_array, to_pillow
 from ..source_subset import SourceSubset
@@ -443,6 +444,21 @@ class BaseDataSource(metaclass=ABCMeta):
         return any(
             getattr(getattr(self, name), '__func__', None) is not getattr(BaseDataSource, name)
             for name in ('get_img', 'get_array', 'read'))
+
+    def will_read(self, idx):
+        """Tell the system that the file of a sample will be read, so that it fetches it meanwhile.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Raises:
+            AttributeError: The samples are no files on disk.
+            OSError: There is no such file.
+        """
+        if type(self).get_bytes is not BaseDataSource.get_bytes or type(self).read is not BaseDataSource.read or \
+                self.file_client_args.get('backend', 'disk') != 'disk':
+            raise AttributeError(f'{type(self).__name__} reads no files on disk')
+        ask_for_part(self.get_filename(idx))
 
     def get_bytes(self, idx):
         """The file of one image, before it is decoded. Sources that keep files elsewhere than on disk override it.

@@ -169,6 +169,9 @@ class Shards(BaseDataSource):
         """
         self.files.read_ahead([self.part(idx) for idx in indices])
 
+    def will_read(self, idx):
+        self.files.will_read(*self.part(idx))
+
     def get_bytes(self, idx):
         try:
             return self.files.read(*self.part(idx))
