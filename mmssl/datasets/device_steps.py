@@ -4,7 +4,9 @@ import copy
 
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
+from .pipelines.compose import Compose
 from .pipelines.record import deferring, first_deferred
+from .pipelines.sample import SamplePipeline
 
 
 def leave_to_device(dataset):
@@ -35,8 +37,9 @@ def leave_to_device(dataset):
     if left:
         get_root_logger().info('data.device_steps: on the device run %s', ', '.join(dict.fromkeys(map(_name, left))))
     else:
-        get_root_logger().info('data.device_steps: %s has no colour steps, all steps run in the worker',
-                               type(dataset).__name__)
+        get_root_logger().info(
+            'data.device_steps: %s has no colour steps that can be left to the device, all run in the worker',
+            type(dataset).__name__)
     return changed
 
 
@@ -58,6 +61,8 @@ def _changed(dataset, change):
 
 
 def _leave(pipeline, found):
+    if type(pipeline) not in (Compose, SamplePipeline):  # a subclass may do anything
+        return pipeline
     first, by = first_deferred(pipeline.transforms)
     found[id(pipeline)] = pipeline.transforms[first:], by
     return deferring(pipeline, first)

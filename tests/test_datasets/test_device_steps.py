@@ -13,8 +13,9 @@ from torch.utils.data import Subset
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from mmssl.apis.train import build_loader
-from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, RepeatDataset, RotationPredDataset,
-                            SampleDataset, SingleViewDataset, build_dataloader, build_dataset, collators)
+from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, RelativeLocDataset, RepeatDataset,
+                            RotationPredDataset, SampleDataset, SingleViewDataset, build_dataloader, build_dataset,
+                            collators)
 from mmssl.datasets.collators import collate_images
 from mmssl.datasets.device_steps import leave_to_device
 from mmssl.datasets.loader import KeyedDataset
@@ -191,6 +192,16 @@ def test_views_of_one_size_go_through_the_device_together(photo_folder, monkeypa
     assert kept() is None  # although the batch that came from the worker is still there
 
 
+def test_an_image_does_not_depend_on_its_batch(photo_folder):
+    """So it is the same for any number of processes, and of images in a batch."""
+    source = dict(type='Folder', data_prefix=str(photo_folder))
+    dataset = KeyedDataset(leave_to_device(SingleViewDataset(source, VIEW, prefetch=True)), 0)
+    images = [sample['img'] for sample in dataset.__getitems__([(0, i) for i in range(8)])[0]]
+    together = collate_images(images).done()
+    for i, img in enumerate(images):
+        assert torch.equal(collate_images([img]).done()[0], together[i])
+
+
 def test_mixing_comes_behind_the_steps(photo_folder):
     dataset = MultiViewDataset(dict(type='Folder', data_prefix=str(photo_folder)), [1, 1], [VIEW, VIEW], prefetch=True)
     batch = assert_same_images(dataset, collate=dict(type='MixupCrops', alpha=2.))
@@ -229,6 +240,7 @@ def test_other_data_sets(photo_folder):
     source = dict(type='Folder', data_prefix=str(photo_folder))
     single = partial(SingleViewDataset, source, VIEW, prefetch=True)
     assert_same_images(RotationPredDataset(source, VIEW, prefetch=True))
+    assert_same_images(RelativeLocDataset(source, [CROP], VIEW[1:], prefetch=True), 0.7)
     wrapped = RepeatDataset(ConcatDataset([single(), single()]), 2)
     assert_same_images(wrapped)
     assert_same_images(Subset(wrapped, list(range(20, 30))))
@@ -265,7 +277,7 @@ def test_the_setting_of_a_config(photo_folder, caplog):
     logging.getLogger('mmssl').propagate = False
     assert 0 < (images[False][0] - images[True][0]).abs().mean() < 0.3
     assert torch.equal(images[False][1], images[True][1])
-    assert 'without a GPU' in caplog.text and 'has no colour steps, all steps run in the worker' in caplog.text
+    assert 'without a GPU' in caplog.text and 'has no colour steps that can be left to the device' in caplog.text
 
 
 class Darker(Step):

@@ -12,13 +12,13 @@ import numpy as np
 from .base import RandomStep
 from .blur import GaussianBlur, blur_kernel
 from .color import _CUT, SMALL, ColorJitter, Grayscale, Lighting, RandomGrayscale, Solarization, _check_rgb
-from .compose import Compose, RandomAppliedTrans
+from .compose import RandomAppliedTrans
 from .deferred import Deferred, lift
 from .geometry import RandomErasing, RandomHorizontalFlip, RandomVerticalFlip
 from .mask import MaskStep
 from .photometric import (RandomAdjustSharpness, RandomAutocontrast, RandomPhotometric, RandomPosterize, RandomSolarize,
                           ToLab)
-from .sample import Copies, EachView, OnEntries, RandomAngle, SamplePipeline
+from .sample import Copies, EachView, OnEntries, RandomAngle
 
 
 def _linear(scale, luma=0., mean=0., offset=(_CUT, ) * 3):
@@ -140,7 +140,8 @@ def runs_on_device(step):
         return step.value != 'random'
     if type(step) is RandomAngle:
         return step.num_angles in (2, 4)
-    return type(step) in (*_RECORDED, Copies) or isinstance(step, MaskStep)
+    # a mask does not touch the image
+    return type(step) in (*_RECORDED, Copies) or isinstance(step, MaskStep) and type(step).run is MaskStep.run
 
 
 def is_colour_step(step):
@@ -224,4 +225,4 @@ def deferring(pipeline, first=None):
     steps = pipeline.transforms
     first = first_deferred(steps)[0] if first is None else first
     steps = [*steps[:first], *map(recorder, steps[first:])]
-    return type(pipeline)(steps) if type(pipeline) in (Compose, SamplePipeline) else pipeline
+    return type(pipeline)(steps)
