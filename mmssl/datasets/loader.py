@@ -378,7 +378,7 @@ class EpochLoader:
         self.batch_sampler.begin()
         done, size = self.batch_sampler.start, self.batch_sampler.batch_size
         ahead, batches = None, iter(self.loader)  # which forks workers
-        if self._remote and hasattr(self.sampler, 'iterate'):
+        if self._remote and (hasattr(self.sampler, 'iterate') or isinstance(self.sampler, range)):
             ahead = ReadAhead(self.dataset, self.sampler, done * size)
         elif self.read_ahead is not None:
             ahead = FilesAhead(self.dataset, self.sampler, done * size, self.read_ahead)

@@ -2,6 +2,7 @@
 """What samples on a server or a slow disk need beside their keys: to be asked for before they are looked at."""
 import copy
 import logging
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -14,13 +15,16 @@ from mmssl.utils.errors import ConfigError, RemoteFileError, check_integer
 from .dataset_wrappers import RepeatDataset, locate
 
 _ASKING = 4  # threads that ask for files on disk
+_MOST_AHEAD = 2**16  # samples
 _SHARE_AHEAD = 0.5  # of the cache, that is filled with what comes next; the rest holds what is looked at
 
 
 def _all_sources(dataset):
     """Data sources of a data set that is no wrapper."""
-    found = getattr(dataset, 'data_source', None)
-    return list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
+    found = getattr(dataset, 'data_sources', None)
+    if found is None:  # a data set of other origin than ours
+        found = [getattr(dataset, 'data_source', None)]
+    return [source for source in found if source is not None]
 
 
 def _sources(dataset):
@@ -63,14 +67,14 @@ class _Ahead:
 
     Args:
         dataset (Dataset): What the samples are of.
-        sampler (Sampler): With `iterate(start)`; it is copied.
+        sampler (Sampler | range): A sampler has `iterate(start)`, and is copied.
         position (int): Number of indices of this epoch that are done.
         parallel (int): Number of threads.
     """
 
     def __init__(self, dataset, sampler, position, parallel):
         self.dataset = dataset
-        self._indices = copy.copy(sampler).iterate(position)
+        self._indices = sampler[position:] if isinstance(sampler, range) else copy.copy(sampler).iterate(position)
         self._position = self._reached = position
         self._moved, self._plan_lock = threading.Condition(), threading.Lock()
         self._stopped = False
@@ -132,12 +136,14 @@ class ReadAhead(_Ahead):
             leaf, place = locate(self.dataset, idx)
             for source in _sources(leaf):
                 files = source.files
+                if not files.cached:  # there is no room for what is not looked at yet
+                    return
+                room = max(1, int(self._share * files.cache.limit / files.chunk_bytes))
                 for chunk in files.chunks(*source.part(place)):
                     key = id(files), chunk
                     if key in self._known:
                         self._known.move_to_end(key)
                         continue
-                    room = max(1, int(self._share * files.cache.limit / files.chunk_bytes))
                     if not self._wait(room):
                         return
                     self._ahead[self._reached, key] = None
@@ -145,6 +151,8 @@ class ReadAhead(_Ahead):
                     if len(self._known) > 2 * room:
                         self._known.popitem(last=False)  # it may have made way for others meanwhile
                     yield partial(files.bring, chunk)
+            if self._reached % 1024 == 0 and not self._wait(math.inf):
+                return
 
     def _wait(self, most):
         """Wait until fewer than so many chunks are ahead of what is looked at; False where it is all over."""
@@ -152,7 +160,7 @@ class ReadAhead(_Ahead):
             while not self._stopped:
                 while self._ahead and next(iter(self._ahead))[0] <= self._position:
                     self._ahead.popitem(last=False)
-                if len(self._ahead) < most:
+                if len(self._ahead) < most and self._reached < self._position + _MOST_AHEAD:
                     return True
                 self._moved.wait()
         return False
@@ -215,7 +223,8 @@ def warn_of_a_small_cache(dataset, sampler):
         sampler (Sampler): The order.
     """
     sources = remote_sources(dataset)
-    total = sum(shard.bytes for source in sources for shard in source.index.shards)
+    sets = {source.files.key: source.files.shards for source in sources}
+    total = sum(shard.bytes for shards in sets.values() for shard in shards)
     room = sources[0].files.cache.limit
     told = f'the shards on the server have {total / 1e9:.3g} GB, data_source.cache_size is {room / 1e9:.3g} GB'
     blocks = getattr(sampler, 'ends', None)

@@ -139,18 +139,10 @@ class RemoteFolder:
         Raises:
             RemoteFileError: It cannot be read: what came instead, of which address.
         """
-        wanted = 'the file was' if start is None else f'{stop - start} bytes from {start} on were'
-        return self._persist(name, wanted, lambda filesystem, path: self._range(filesystem, path, start, stop))
-
-    def size(self, name):
-        """Length of a file in bytes. See `read` for errors."""
-        return self._persist(name, 'its length was', self._size)
-
-    def _persist(self, name, wanted, ask):
         path = f'{self.address}/{name}'
         for number in range(1, self.tries + 1):
             try:
-                return ask(self._opened(), path)
+                return self._ask(path, start, stop)
             except _Refused as error:
                 reason, final = str(error), error.final
             except _TIMEOUTS:
@@ -170,28 +162,18 @@ class RemoteFolder:
             time.sleep(min(0.25 * 2**number, _LONGEST_PAUSE) * (0.75 + time.monotonic_ns() // 1000 % 512 / 1024))
         tried = '' if final else (f', in {number} tries of up to {self.timeout:g} s each; data_source.timeout and '
                                   'data_source.tries set other limits')
+        wanted = 'the file was' if start is None else f'{stop - start} bytes from {start} on were'
         raise RemoteFileError(f'{path}: {reason}; {wanted} asked for{tried}')
 
-    def _range(self, filesystem, path, start, stop):
+    def _ask(self, path, start, stop):
+        filesystem = self._opened()
         ask = _ask_http if self.protocol in _HTTP else _ask_s3 if self.protocol in _S3 else _ask_any
-        answer = self._in_time(filesystem, ask, lambda: filesystem.cat_file(path, start=start, end=stop), path, start,
-                               stop)
-        answer = answer if isinstance(answer, Answer) else Answer(bytes(answer))
+        if filesystem.async_impl:
+            answer = self._wait(ask(filesystem, path, start, stop), filesystem)
+        else:
+            answer = Answer(_in_a_thread(lambda: filesystem.cat_file(path, start=start, end=stop), self.timeout))
         _check_count(len(answer.body), answer.total, start, stop)
         return answer
-
-    def _size(self, filesystem, path):
-        info = self._in_time(filesystem, lambda filesystem, path: filesystem._info(path), lambda: filesystem.info(path),
-                             path)
-        if info.get('size') is None:
-            raise _Refused('the server does not tell how long the file is', True)
-        return int(info['size'])
-
-    def _in_time(self, filesystem, ask, ask_plainly, *args):
-        """The result of a coroutine of the file system, or of a function where it has none."""
-        if not filesystem.async_impl:
-            return _in_a_thread(ask_plainly, self.timeout)
-        return self._wait(ask(filesystem, *args), filesystem)
 
     def _wait(self, coroutine, filesystem):
         future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, self.timeout), filesystem.loop)

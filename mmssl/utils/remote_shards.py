@@ -39,7 +39,8 @@ class RemoteShards:
         self._tags, self._ready = {}, {}
 
     @property
-    def _cached(self):
+    def cached(self):
+        """bool: Whether chunks are kept."""
         return self.cache.limit > 0 and not self.cache.full
 
     def __getstate__(self):
@@ -64,7 +65,7 @@ class RemoteShards:
             return ready
         if not 0 <= offset <= offset + size <= self.shards[shard].bytes:
             raise ValueError(f'bytes {offset} to {offset + size} of {self.shards[shard].bytes}')
-        if not self._cached:
+        if not self.cached:
             return self._ask(shard, offset, offset + size)
         return b''.join(
             self._part(shard, number, max(offset - number * self.chunk_bytes, 0),
@@ -78,7 +79,7 @@ class RemoteShards:
             wanted (Sequence[tuple[int, int, int]]): Shard, offset and size of each.
         """
         self._ready = {}
-        if not self._cached:
+        if not self.cached:
 
             def fetch(part):
                 self._ready[part] = self.read(*part)
@@ -90,8 +91,8 @@ class RemoteShards:
         in_parallel(lambda chunk: self._fetch(*chunk), absent, self.parallel)
 
     def chunks(self, shard, offset, size):
-        """list[tuple[int, int]]: The chunks that hold some bytes, as `bring` takes them; none where none are kept."""
-        return [(shard, number) for number in self._chunks(offset, size)] if self._cached else []
+        """list[tuple[int, int]]: The chunks that hold some bytes, as `bring` takes them."""
+        return [(shard, number) for number in self._chunks(offset, size)]
 
     def bring(self, chunk):
         """Have a chunk in the cache, unless another process is just fetching it.
@@ -99,7 +100,7 @@ class RemoteShards:
         Args:
             chunk (tuple[int, int]): Numbers of the shard and of the chunk in it.
         """
-        if self._cached and not self.cache.has(self._name(*chunk), self._length(*chunk)):
+        if self.cached and not self.cache.has(self._name(*chunk), self._length(*chunk)):
             self._fetch(*chunk, wait=False)
 
     def _chunks(self, offset, size):
@@ -116,7 +117,7 @@ class RemoteShards:
         data = self.cache.read(self._name(shard, number), self._length(shard, number), start, stop)
         if data is not None:
             return data
-        data = self._fetch(shard, number) if self._cached else None
+        data = self._fetch(shard, number) if self.cached else None
         if data is not None:
             return data[start:stop]
         # another process has fetched it, or the disk is at fault

@@ -206,6 +206,28 @@ def test_a_fault_of_the_network_is_no_broken_image(folder, server, tmp_path):
                 epoch(loader, number)
 
 
+def test_several_sources_parts_of_them_and_samples_in_order(folder, server, tmp_path):
+    read = {}
+    for name, source in (('disk', dict(type='Shards',
+                                       data_prefix=str(folder))), ('server', remote(server.address, tmp_path))):
+        dataset = build_dataset([
+            dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(
+                    type='SampleDataset',
+                    data_source=dict(a=dict(source, subset=dict(num=30)), b=dict(source, subset=dict(num=30))),
+                    pipeline=[dict(type='CenterCrop', size=16)],
+                    prefetch=True)),
+        ])
+        loader = build_dataloader(dataset, samples_per_gpu=8, workers_per_gpu=1, dist=False, seed=3)
+        read[name] = [(batch['idx'], batch['img'][part]) for batch in (*loader, *loader.in_order(range(30)))
+                      for part in ('a', 'b')]
+    assert len(read['disk']) == 2 * (8 + 4)
+    for one, other in zip(*read.values()):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
 def test_options_and_words(server, tmp_path, caplog):
     for options, message in ((dict(cache_size=1e-5), 'enough for 16 chunks of chunk_size=0.03 MB or 0; got 1e-05'),
                              (dict(chunk_size=0, cache_size=1), 'from 0.01 to 1000, got 0'),
