@@ -4,6 +4,7 @@ import json
 import os
 import os.path as osp
 import re
+import signal
 import tarfile
 from collections import Counter
 from functools import partial
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from mmssl.utils.errors import ConfigError, check_integer, printable
+from mmssl.utils.launch import die_with_parent
 from mmssl.utils.shard_index import FOLDER, IndexWriter, check_label, file_shard_digest
 from .data_sources.base import IMG_EXTENSIONS
 from .data_sources.folder import PLUGINS
@@ -325,5 +327,11 @@ def _scan(paths, image, label, workers):
     if workers <= 1 or len(paths) == 1:
         yield from map(scan, paths)
         return
-    with get_context('fork').Pool(min(workers, len(paths))) as pool:
+    with get_context('fork').Pool(min(workers, len(paths)), _prepare) as pool:
         yield from pool.imap(scan, paths)
+
+
+def _prepare():
+    """As the workers of a loader: the process ends with its parent, which is the one that Ctrl-C is for."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

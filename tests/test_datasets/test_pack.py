@@ -278,6 +278,7 @@ def test_reduced_decode_of_large_photographs_hardly_changes_the_copy(photographs
     assert copies[0].shape == (64, 85, 3) and 0 < np.abs(copies[0] - copies[1]).mean() < 1
 
 
+@pytest.mark.long
 def test_benchmark_case(photo_folder):
     from mmssl.benchmarks.data_cases import run_case
     result = run_case('shards', None, photo_folder, 5)
