@@ -6,9 +6,10 @@ from array import array
 
 import numpy as np
 
-from mmssl.utils.errors import ConfigError, nearest, short
+from mmssl.utils.errors import ConfigError, short
 from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
+from .labels import take_columns
 
 
 def _shrink(entry):
@@ -81,8 +82,8 @@ class COCO(BaseDataSource):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f'{path} is no JSON file in the form of COCO, with images (file_name, id, width, height),'
                               f' categories (id, name) and annotations: {error!r}') from error
-        self.targets = self._read_objects(path, images, list(categories), objects)
-        self._take_columns(list(categories.values()))
+        targets = self._read_objects(path, images, list(categories), objects)
+        self.targets, self.CLASSES = take_columns(targets, list(categories.values()), self.CLASSES)
         return CompactStrings(folder + image[0] for image in images), np.full(len(images), -1, np.int32)
 
     @staticmethod
@@ -101,12 +102,3 @@ class COCO(BaseDataSource):
                 at.append(row * len(categories) + columns[category])
         targets.ravel()[np.array(at, np.int64)] = 1
         return targets
-
-    def _take_columns(self, names):
-        if self.CLASSES is None:
-            self.CLASSES = tuple(names)
-            return
-        for name in self.CLASSES:
-            if name not in names:
-                raise ConfigError(f'classes names {name!r}, which is no category; {nearest(name, names, "categories")}')
-        self.targets = np.ascontiguousarray(self.targets[:, [names.index(name) for name in self.CLASSES]])

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 
 from mmssl.utils.data_files import PICKLES, load_file, map_or_read
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.logger import get_root_logger
 
 _BLOCK = 2**22  # labels that are looked at in one go, so that a mapped file is never in memory as a whole
@@ -113,3 +113,25 @@ def _number_words(labels, place, mmap):
     shown = ', '.join(f'{i} {word}' for i, word in enumerate(words[:10])) + (', ...' if len(words) > 10 else '')
     get_root_logger().info('%s: %d words count as labels in their order: %s', place, len(words), shown)
     return numbers, words
+
+
+def take_columns(targets, names, wanted=None):
+    """The columns of some classes.
+
+    Args:
+        targets (ndarray): N x C, of several labels an image.
+        names (Sequence[str]): Of the C classes.
+        wanted (Sequence[str], optional): The classes to take, in this order; None: all.
+
+    Returns:
+        tuple[ndarray, tuple[str]]: Their columns and their names.
+
+    Raises:
+        ConfigError: There is no such class.
+    """
+    if wanted is None:
+        return targets, tuple(names)
+    for name in wanted:
+        if name not in names:
+            raise ConfigError(f'classes names {name!r}, which is no class; {nearest(name, names, "classes")}')
+    return np.ascontiguousarray(targets[:, [list(names).index(name) for name in wanted]]), tuple(wanted)

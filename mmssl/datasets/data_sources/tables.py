@@ -12,6 +12,7 @@ import numpy as np
 
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest
 from .base import BaseDataSource
+from .labels import take_columns
 
 _OF_MANY = re.compile(r'(.+?)[-.](\d{4,6})-of-(\d{4,6})(-[0-9a-f]+)?$')  # train-00000-of-00010, also with a digest
 _SPLITS = {
@@ -131,10 +132,13 @@ class TableSource(BaseDataSource):
             'train', and so is `train/0000.parquet`. Needed where there are several.
         column (str, optional): Column of the images; None: the only one that is marked as images, or holds binary
             values.
-        label_column (str | bool, optional): Column of the labels: integers, or words, which count in their
-            order. None: `label`, or the only one that is marked as a label of classes; False: none.
+        label_column (str | bool, optional): Column of the labels: integers; words, which count in their order; or lists
+            of integers, where an image has several. None: `label`, or the only one that is marked as a label of
+            classes; False: none.
 
     Attributes:
+        targets (ndarray | None): With lists of labels N x C int8: 1 where the class is in the list, else 0; a null
+            list gives a row of -1.
         blocks (ndarray): int64, cumulated counts: the samples blocks[b-1]..blocks[b]-1 lie in one group of rows.
 
     Raises:
@@ -249,11 +253,14 @@ class TableSource(BaseDataSource):
         if self.label_column:
             mark = marked.get(self.label_column) or {}
             kind = _plain(schema.field(self.label_column).type)
-            if mark.get('_type') == 'ClassLabel' and types.is_integer(kind):
+            self.multi_label = types.is_list(kind) and types.is_integer(kind.value_type)
+            if self.multi_label:  # Sequence, List, or a list of one, as releases of the library write it
+                mark = mark[0] if isinstance(mark, list) else mark.get('feature', {})
+            if mark.get('_type') == 'ClassLabel' and not types.is_string(kind):
                 self._class_names = mark.get('names')
-            if not (types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
+            if not (self.multi_label or types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
                 raise ConfigError(f'{path}: the column {self.label_column!r} is of the type {kind}; labels are '
-                                  'integers or words. label_column=False takes none')
+                                  'integers, lists of them, or words. label_column=False takes none')
 
     def _check_columns(self, schema, first, path):
         for name in filter(None, (self.column, self.label_column)):
@@ -272,6 +279,8 @@ class TableSource(BaseDataSource):
             column = column.cast(_plain(column.type))
         except (pyarrow.ArrowException, OSError) as error:
             raise ConfigError(f'{path}: the labels in the column {self.label_column!r} are damaged: {error}') from error
+        if self.multi_label:
+            return column
         if not pyarrow.types.is_integer(column.type):
             return np.array(column.to_pylist(), object)
         values = column.cast(pyarrow.int64()).fill_null(-1).to_numpy()
@@ -282,6 +291,8 @@ class TableSource(BaseDataSource):
         return values.astype(np.int32)
 
     def _join_labels(self, labels):
+        if self.multi_label:
+            return self._join_lists(labels)
         labels = np.concatenate(labels)
         if labels.dtype == object:
             words = [word for word in labels if word is not None]
@@ -291,6 +302,26 @@ class TableSource(BaseDataSource):
         if self._class_names is not None:
             self.found_classes = tuple(self._class_names)
         return labels
+
+    def _join_lists(self, columns):
+        """Fill `targets` from lists of classes; a null list leaves all classes of its image open."""
+        lengths, values = [], []
+        for chunk in (chunk for column in columns for chunk in column.chunks):
+            lengths.append(chunk.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False))
+            values.append(chunk.flatten().fill_null(-1).to_numpy(zero_copy_only=False))
+        lengths, values = np.concatenate(lengths), np.concatenate(values)
+        most = len(self._class_names) if self._class_names is not None else max(values, default=0) + 1
+        if len(values) and not 0 <= values.min() <= values.max() < most:
+            raise ConfigError(f'{self.data_prefix}: the classes in the lists of {self.label_column!r} are 0 to '
+                              f'{most - 1}, got {values.min()} and {values.max()}')
+        targets = np.zeros((len(lengths), most), np.int8)
+        targets[np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0)), values] = 1
+        targets[lengths < 0] = -1
+        if self._class_names is None:
+            self.targets = targets
+        else:
+            self.targets, self.CLASSES = take_columns(targets, self._class_names, self.CLASSES)
+        return np.full(len(targets), -1, np.int32)
 
     @property
     def blocks(self):

@@ -212,6 +212,29 @@ def test_a_damaged_group_breaks_its_images_alone(animals):
     assert source.get_array(3)[0, 0, 0] == 103
 
 
+@pytest.mark.parametrize('mark', [
+    dict(_type='Sequence', feature=dict(_type='ClassLabel', names=['cat', 'dog', 'owl'])),
+    [dict(_type='ClassLabel', names=['cat', 'dog', 'owl'])],
+    dict(_type='Value'),
+])
+def test_lists_of_labels(tmp_path, mark):
+    lists = pa.array([[2, 0], [], None, [1, 1], [2]], pa.list_(pa.int64()))
+    write(tmp_path / 'a.parquet', range(5), None, dict(kinds=mark), kinds=lists)
+    cfg = dict(type='Parquet', data_prefix=str(tmp_path), label_column='kinds')
+    source = build_datasource(cfg)
+    assert source.targets.tolist() == [[1, 0, 1], [0, 0, 0], [-1, -1, -1], [0, 1, 0], [0, 0, 1]]
+    assert source.get_cat_ids(0) == [0, 2] and source.multi_label
+    dataset = build_dataset(dict(type='SingleViewDataset', data_source=cfg, pipeline=[], prefetch=True))
+    assert dataset[3]['label'].tolist() == [0, 1, 0] and dataset.num_classes == 3
+    if mark != dict(_type='Value'):
+        assert source.CLASSES == ('cat', 'dog', 'owl')
+        some = build_datasource(dict(cfg, classes=['owl', 'cat']))
+        assert some.targets.tolist() == [[1, 1], [0, 0], [-1, -1], [0, 0], [1, 0]]
+    write(tmp_path / 'a.parquet', range(1), None, dict(kinds=mark), kinds=pa.array([[-3]]))
+    with pytest.raises(ConfigError, match="lists of 'kinds' are 0 to .*, got -3"):
+        build_datasource(cfg)
+
+
 @pytest.mark.parametrize('form', ['stream', 'file'])
 def test_arrow_files_read_as_the_tables_that_they_hold(animals, tmp_path, form):
     """The form of save_to_disk: a folder a split, and files of record batches."""
