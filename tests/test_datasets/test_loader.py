@@ -333,6 +333,8 @@ def test_replacements_are_in_the_batch_of_no_process(kind):
             together = [a + b for a, b in zip(*batches[:2])]
             same = sum(a == b for a, b in zip(together, batches[2], strict=True))
             assert same >= len(together) - 1  # two that draw the same replacement differ
+        loaders[1].set_epoch(epoch, start=2)  # resumed in the middle
+        assert [batch['idx'].tolist() for batch in loaders[1]] == batches[1][2:]
     assert replaced >= 40
 
 
