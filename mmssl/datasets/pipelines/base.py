@@ -31,7 +31,8 @@ class Step:
         Raises:
             ConfigError: It does not.
         """
-        if isinstance(img, np.ndarray) and img.dtype.name not in self.types:
+        # the first comparison is for speed: the name of a type takes longer to find than many a step's work is
+        if isinstance(img, np.ndarray) and img.dtype != np.uint8 and img.dtype.name not in self.types:
             raise ConfigError(
                 f'{type(self).__name__} takes images of {" or ".join(self.types)}, got {img.dtype} of the '
                 f'shape {img.shape}: {self.instead}')

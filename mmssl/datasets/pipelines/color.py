@@ -81,6 +81,19 @@ def _channel_means(img):
     return np.sum(img, (0, 1), np.float64, where=valid) / np.maximum(count, 1)
 
 
+def _mean_luminance(img):
+    """That of an RGB image."""
+    r, g, b, _ = cv2.sumElems(img)
+    return (0.299 * r + 0.587 * g + 0.114 * b) / (img.shape[0] * img.shape[1])
+
+
+def _mix(img, keep, grey, offset):
+    """keep * colour + grey * luminance + offset for each pixel of an RGB image."""
+    if (keep, grey, offset) == (1, 0, 0):
+        return img
+    return cv2.transform(img, keep * _KEEP + grey * _GREY + offset * _OFFSET)
+
+
 @_on_colours
 def adjust_contrast(img, factor):
     """Scale the distance to the mean luminance, or in uint16 and float32 to the mean of each channel.
@@ -95,8 +108,7 @@ def adjust_contrast(img, factor):
         mean = _channel_means(img)
         return _within_type(img * np.float32(factor) + ((1 - factor) * mean).astype(np.float32), img.dtype)
     if img.shape[2] == 3:
-        r, g, b, _ = cv2.sumElems(img)
-        mean = (0.299 * r + 0.587 * g + 0.114 * b) / (img.shape[0] * img.shape[1])
+        mean = _mean_luminance(img)
     elif img.shape[2] == 1:
         mean = cv2.sumElems(img)[0] / img.size
     else:
@@ -257,10 +269,38 @@ class ColorJitter(Step):
         return (order, *(r and r[0] + random() * (r[1] - r[0]) for r in self._ranges))
 
     def apply(self, img, order, *factors):
+        if img.shape[2] == 3 and img.dtype == np.uint8:
+            return self._apply_rgb(img, order, factors)
         for i in order:
             if factors[i] is not None:
                 img = self._ADJUST[i](img, factors[i])
         return img
+
+    @staticmethod
+    def _apply_rgb(img, order, factors):
+        """For RGB of 8 bits, with fewer passes.
+
+        All but the hue are keep * colour + grey * luminance + offset, and one after another are one such step again,
+        unless values beyond 0..255 were cut off between them: that happens with factors above 1 only.
+        """
+        keep, grey, offset = step = 1, 0, 0
+        for i in order:
+            factor = factors[i]
+            if i == 3:
+                if factor is not None:
+                    img, (keep, grey, offset) = adjust_hue(_mix(img, keep, grey, offset), factor), step
+                continue
+            if factor is None or factor == 1:
+                continue
+            own, shift = 0, _CUT
+            if i == 1:
+                shift += (1 - factor) * int((keep + grey) * _mean_luminance(img) + offset + 0.5)
+            elif i == 2:
+                own = 1 - factor
+            keep, grey, offset = keep * factor, factor * grey + own * (keep + grey), (factor + own) * offset + shift
+            if factor > 1:
+                img, (keep, grey, offset) = _mix(img, keep, grey, offset), step
+        return _mix(img, keep, grey, offset)
 
 
 @PIPELINES.register_module()
