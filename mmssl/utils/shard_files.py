@@ -5,6 +5,7 @@ import errno
 import mmap
 import os
 import os.path as osp
+from functools import lru_cache
 
 from .errors import ConfigError
 from .misc import ask_for_part
@@ -13,37 +14,34 @@ from .shard_index import changed, check_shards, shard_digest
 MAX_MAPS = 16384  # of one process; Linux allows 65,530 by default, for everything
 _POPULATE_READ = 22  # of madvise; the mmap module has no name for it
 _FAILED = ctypes.c_void_p(-1).value
-_libc = None
 
 
+@lru_cache
 def _c_library():
     """The C library: Python's own map keeps a file descriptor each before 3.13, and 10,000 shards need as many."""
-    global _libc
-    if _libc is None:
-        _libc = ctypes.CDLL(None, use_errno=True)
-        _libc.mmap.restype = ctypes.c_void_p
-        _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-                               ctypes.c_long)
-        _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-        _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return _libc
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
 
 
 class _Map:
     """A file in the address space, without a file descriptor."""
 
     def __init__(self, path, size):
-        libc, self.size = _c_library(), size
+        self.libc, self.size = _c_library(), size
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.start = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file, 0)
+            self.start = self.libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file, 0)
         finally:
             os.close(file)
         if self.start == _FAILED:
             self.start = None
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
         # a sample's neighbours are not asked for next: reading ahead took ten times the bytes from a disk
-        libc.madvise(self.start, size, mmap.MADV_RANDOM)
+        self.libc.madvise(self.start, size, mmap.MADV_RANDOM)
 
     def read(self, offset, size):
         if not 0 <= offset <= offset + size <= self.size:
@@ -51,15 +49,15 @@ class _Map:
         first = offset - offset % mmap.PAGESIZE
         part = self.start + first, offset + size - first
         # all pages in one request to the disk, instead of one each as they are touched
-        _c_library().madvise(*part, mmap.MADV_WILLNEED)
+        self.libc.madvise(*part, mmap.MADV_WILLNEED)
         # a fault of the disk is told here, where touching the page would end the process; Linux can since 5.14
-        if _c_library().madvise(*part, _POPULATE_READ) and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
+        if self.libc.madvise(*part, _POPULATE_READ) and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return ctypes.string_at(self.start + offset, size)
 
     def __del__(self):
         if getattr(self, 'start', None) is not None:
-            _libc.munmap(self.start, self.size)
+            self.libc.munmap(self.start, self.size)
             self.start = None
 
 

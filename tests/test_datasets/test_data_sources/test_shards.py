@@ -294,6 +294,15 @@ def test_same_batches_as_of_the_folder(original, photo_folder):
         assert views(dict(type='Shards', data_prefix=str(original[0])), workers)[0] == expected
 
 
+def test_shard_that_goes_missing_is_no_broken_image(shards):
+    """The run ends, where replacements would hide that a third of the images is gone."""
+    found = source(shards)
+    (shards / 't-000001.tar').unlink()
+    for workers in (0, 2):
+        with pytest.raises(ConfigError, match='the shard .*t-000001.tar cannot be read: No such file'):
+            views(found, workers)
+
+
 def test_damaged_members_are_replaced_and_listed(shards, photo_folder, call_tool):
     """A damage in the middle of a shard that both its ends, and its size, say nothing of."""
     index = ShardIndex(shards / 'index')
