@@ -113,6 +113,8 @@ class RemoteFolder:
                 options['config_kwargs'] = dict(
                     dict(connect_timeout=self.timeout, read_timeout=self.timeout, retries=dict(total_max_attempts=1)),
                     **options.get('config_kwargs', {}))
+            elif self.protocol in _HTTP:  # proxies of the environment, and passwords of ~/.netrc
+                options['client_kwargs'] = dict(dict(trust_env=True), **options.get('client_kwargs', {}))
             filesystem = fsspec.filesystem(self.protocol, **options)
         except ImportError as error:
             raise ConfigError(f'{self.address} needs a package that is not installed ({error}): '

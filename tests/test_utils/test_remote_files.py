@@ -22,6 +22,7 @@ CHUNK = 64 << 10
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch):
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
     monkeypatch.setattr(remote_files, '_LONGEST_PAUSE', 0.01)
 
 
@@ -235,6 +236,19 @@ def test_one_fault_is_made_up_for_and_no_server_is_told(shards, free_port):
         assert answer.body == (shards / 's-0.tar').read_bytes()[5:1005] and answer.total == 300_000
     with pytest.raises(RemoteFileError, match='Cannot connect to host .* asked for, in 1 tries of up to 60 s each'):
         RemoteFolder(f'http://127.0.0.1:{free_port()}', tries=1).read('s-0.tar')
+
+
+def test_passwords_come_from_netrc(shards, tmp_path, monkeypatch):
+    (tmp_path / '.netrc').write_text('machine 127.0.0.1 login me password mine\n')
+    (tmp_path / '.netrc').chmod(0o600)
+    monkeypatch.setenv('NETRC', str(tmp_path / '.netrc'))
+    with RangeServer(shards) as server:
+        server.answer = lambda handler, *_: handler.headers.get('Authorization') != 'Basic bWU6bWluZQ==' and (
+            server.send(handler, 401, b'') or True)
+        assert RemoteFolder(server.address).read('s-0.tar', 0, 5).body == (shards / 's-0.tar').read_bytes()[:5]
+        monkeypatch.setenv('NETRC', str(tmp_path / 'none'))
+        with pytest.raises(RemoteFileError, match='the server answers 401 Unauthorized; 5 bytes'):
+            RemoteFolder(server.address).read('s-0.tar', 0, 5)
 
 
 def test_other_file_systems_of_fsspec(shards):

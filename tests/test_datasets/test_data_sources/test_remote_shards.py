@@ -26,6 +26,7 @@ SHARDS, EACH = 6, 20
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch):
+    monkeypatch.setenv('no_proxy', '127.0.0.1,0.0.0.0')
     monkeypatch.setattr(remote_files, '_LONGEST_PAUSE', 0.01)
 
 
