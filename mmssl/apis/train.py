@@ -116,8 +116,8 @@ def build_loader(dataset, cfg, distributed=False, testing=False, **changes):
         **(dict(shuffle=False, drop_last=False) if testing else {}),
         **changes
     }
-    if not arguments.get('shuffle', True) and (testing or 'shuffle' in changes):
-        for name in ('sampler', 'read_ahead'):  # of the training
+    if testing or not changes.get('shuffle', True):
+        for name in ('sampler', 'replace', 'read_ahead'):  # of the training
             arguments.pop(name, None)
     broken = dict(arguments['broken_images'] or {})
     policy = check_broken_policy(broken.get('policy', 'replace'), ('replace', 'stop'), arguments['broken_images'])

@@ -164,6 +164,22 @@ def test_what_does_not_fit(options, words):
         BlockShuffleSampler(bad, 1, 0)
 
 
+def test_a_config_names_the_sampler_of_its_training():
+    from mmcv import Config
+
+    from mmssl.apis.train import build_loader
+    sampler = dict(type='BlockShuffleSampler', window=3)
+    cfg = Config(dict(data=dict(samples_per_gpu=8, workers_per_gpu=0, sampler=sampler), seed=2))
+    assert list(build_loader(DATA, cfg).sampler) == naive(2, 0, 3)
+    cfg.data.replace = True
+    for options in (dict(testing=True), dict(shuffle=False, drop_last=False)):  # tests, and phases of validation
+        assert list(build_loader(DATA, cfg, **options).sampler) == list(range(97))
+    for replace, shuffle in ((True, True), (False, False)):
+        cfg.data.update(replace=replace, shuffle=shuffle)
+        with pytest.raises(ConfigError, match='takes the place of shuffle and replace'):
+            build_loader(DATA, cfg)
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_loader_resumes_in_the_middle(workers):
     loader = build_dataloader(
