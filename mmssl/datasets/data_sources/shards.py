@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images in tar shards, as the webdataset library has them, by number."""
 import math
+import os
 import os.path as osp
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from mmssl.utils.chunk_cache import ChunkCache, default_folder
 from mmssl.utils.errors import BrokenImageError, ConfigError, check_integer
+from mmssl.utils.logger import get_root_logger
 from mmssl.utils.mapped import constant_array
 from mmssl.utils.remote_files import RemoteFolder, is_remote
 from mmssl.utils.remote_shards import RemoteShards, fetch_index
@@ -137,6 +139,7 @@ class Shards(BaseDataSource):
         else:
             self.index = ShardIndex(osp.join(self.data_prefix, FOLDER))
             self.files = LocalShards(self.data_prefix, self.index.shards)
+            self._tell_others()
         labels = self.index.label
         if self.index.targets is None:
             self.found_classes = self.index.classes
@@ -147,6 +150,16 @@ class Shards(BaseDataSource):
                 raise ConfigError(f'the labels of the shards are of {self.targets.shape[1]} classes, and '
                                   f'{len(self.CLASSES)} are named')
         return MemberNames(self.index), constant_array(-1, len(self.index)) if labels is None else labels
+
+    def _tell_others(self):
+        """Warn of shards that came after the index."""
+        known = {shard.name for shard in self.index.shards}
+        others = sorted(name for name in os.listdir(self.data_prefix) if name.endswith('.tar') and name not in known)
+        if others:
+            get_root_logger().warning(f'{self.data_prefix}: the index knows {len(known)} shards and not '
+                                      f'{", ".join(others[:3])}{", ..." if len(others) > 3 else ""}, which '
+                                      f'{"is" if len(others) == 1 else "are"} left out; '
+                                      'tools/data_converters/index_shards.py indexes all')
 
     def largest_label(self):
         return self.index.num_classes - 1 if self.labels is self.index.label else super().largest_label()

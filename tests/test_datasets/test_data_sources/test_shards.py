@@ -241,6 +241,14 @@ def test_shards_that_are_not_those_of_the_index(shards):
         source(shards)
 
 
+def test_shards_that_came_after_the_index_are_told(shards, warnings_of_data):
+    source(shards)
+    assert not warnings_of_data
+    shutil.copy(shards / 't-000000.tar', shards / 't-000003.tar')
+    assert len(source(shards)) == 24
+    assert 'knows 3 shards and not t-000003.tar, which is left out' in warnings_of_data[0]
+
+
 def test_damaged_index(shards):
     index = shards / 'index'
     facts = json.loads((index / 'index.json').read_text())
