@@ -52,10 +52,18 @@ def _check(name, splits, place):
     if not isinstance(name, str) or not isinstance(splits, dict) or not splits:
         raise ConfigError(f'{place}: a data set is a name, and a dict of its splits; got {name!r}: {short(splits)}')
     for split, entry in splits.items():
-        if not (isinstance(split, str) and (isinstance(entry, dict) and 'type' in entry or _is_pair(entry))):
+        if not (isinstance(split, str) and (_is_config(entry) or _is_pair(entry))):
             raise ConfigError(f'{place}: the split {split!r} of {name} is the config of a data source, such as '
                               '{type: ImageNet, data_prefix: data/imagenet/train}, or [images, labels]; got '
                               f'{short(entry)}')
+
+
+def _is_config(entry):
+    """Whether an entry is the config of a source itself; one of the catalog would lead round."""
+    if not isinstance(entry, dict) or entry.get('type', 'Catalog') == 'Catalog':
+        return False
+    needs = entry.get('needs', [])
+    return isinstance(needs, str) or isinstance(needs, (list, tuple)) and all(isinstance(path, str) for path in needs)
 
 
 def _is_pair(entry):

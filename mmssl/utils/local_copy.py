@@ -33,7 +33,7 @@ class LocalCopy:
         path (str): Of the copy.
 
     Raises:
-        ConfigError: A variable is not set, or the source is a place on a server.
+        ConfigError: A variable is not set, the source is a place on a server, or the folder lies in the source.
     """
 
     def __init__(self, source, folder):
@@ -47,6 +47,8 @@ class LocalCopy:
         digest = hashlib.sha256(os.fsencode(self.source)).hexdigest()[:12]
         self.place = osp.join(osp.abspath(folder), digest)
         self.path = osp.join(self.place, osp.basename(self.source) or 'data')
+        if osp.join(osp.realpath(self.place), '').startswith(osp.join(osp.realpath(self.source), '')):
+            raise ConfigError(f'copies of {self.source} cannot lie in it, in {folder}')
 
     def complete(self):
         """dict | None: What the marker says: source, files and bytes; None where the copy is not complete."""

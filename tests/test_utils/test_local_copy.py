@@ -82,6 +82,8 @@ def test_what_is_wrong_is_named(source, tmp_path, monkeypatch):
         copy_to_local(tmp_path / 'gone', tmp_path / 'local')
     with pytest.raises(ConfigError, match='not s3://bucket/x'):
         copy_to_local('s3://bucket/x', tmp_path / 'local')
+    with pytest.raises(ConfigError, match='copies of .*train cannot lie in it'):
+        copy_to_local(source, source / 'round' / 'local')
     (tmp_path / 'bare').mkdir()
     with pytest.raises(ConfigError, match='no files in'):
         copy_to_local(tmp_path / 'bare', tmp_path / 'local')
