@@ -8,12 +8,12 @@ from PIL import Image
 from mmssl.datasets import DATASOURCES, PIPELINES, BaseDataSource, CompactStrings, build_dataloader, build_dataset
 from mmssl.datasets.data_sources import decode_image
 from mmssl.datasets.images import ReducedImage
-from mmssl.datasets.pipelines import Compose, RandomResizedCrop, Resize, seed_view
+from mmssl.datasets.pipelines import Compose, RandomResizedCrop, Resize, Step, seed_view
 from mmssl.datasets.pipelines.compose import least_reduction
 from mmssl.datasets.pipelines.resample import resize_part
-from mmssl.datasets.pipelines.rng import reseed, seed_sample
+from mmssl.datasets.pipelines.rng import reseed, rng, seed_sample
 from mmssl.utils.config import load_config
-from mmssl.utils.errors import BrokenImageError
+from mmssl.utils.errors import BrokenImageError, ConfigError
 
 BASE = 'configs/selfsup/_base_/datasets/imagenet'
 LINEAR = [dict(type='Resize', size=256), dict(type='CenterCrop', size=224)]
@@ -114,9 +114,18 @@ def test_the_reduction_is_the_largest_that_leaves_every_crop_large_enough():
         seen.add(chosen)
     assert seen == {2, 4, 8}
     seed_sample(0, 0, 0)
-    assert least_reduction(pipelines, 0, False, 700, 700) == 1  # small ones are left as they are
+    assert least_reduction(pipelines, 0, False, 512, 512) == 1  # small ones are left as they are
     reseed()
     assert least_reduction(pipelines, 0, False, 4000, 4000) == 1  # no sample: the crop could not be drawn again
+
+
+def test_a_switch_of_another_kind_is_an_error(folder):
+    with pytest.raises(ConfigError, match="scaled_decode .*bool.*'never'"):
+        build_dataset(
+            dict(
+                type='SingleViewDataset',
+                data_source=dict(type='Folder', data_prefix=str(folder), scaled_decode='never'),
+                pipeline=LINEAR))
 
 
 def waves(height, width):
@@ -296,7 +305,7 @@ def test_the_finest_detail_that_a_photograph_has(photographs, interpolation):
 
 def test_parts_that_begin_within_a_pixel_are_as_pillow_resizes_them(photographs):
     """The kernels that begin at whole pixels only make some pixels more than are wanted."""
-    rng, methods = np.random.default_rng(0), dict(bilinear=2, bicubic=3, lanczos=1)
+    random, methods = np.random.default_rng(0), dict(bilinear=2, bicubic=3, lanczos=1)
     height, width = 4 * 427 - 3, 4 * 640 - 2
     for channels in (3, 1):
         pixels = photographs[0][..., :channels]
@@ -304,11 +313,32 @@ def test_parts_that_begin_within_a_pixel_are_as_pillow_resizes_them(photographs)
         for name, method in methods.items():
             errors = []
             for _ in range(12):
-                h, w = int(rng.integers(600, height)), int(rng.integers(600, width))
-                top, left = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
+                h, w = int(random.integers(600, height)), int(random.integers(600, width))
+                top, left = int(random.integers(0, height - h)), int(random.integers(0, width - w))
                 found = resize_part(img, top, left, h, w, 100, 90, name)
                 expected = Image.fromarray(pixels.squeeze()).resize((90, 100), method, img.box(top, left, h, w))
                 expected = np.reshape(expected, found.shape)
                 assert found.dtype == np.uint8 and found.flags.c_contiguous
                 errors.append(difference(found, expected))
             assert np.mean(errors) < 0.4 and max(errors) < 0.9
+
+
+@PIPELINES.register_module()
+class LeftOrRightHalfOfScaledTest(Step):
+    """The step that docs/en/pipelines.md shows."""
+
+    def draw(self, img):
+        return int(rng().random() * 2) * (img.shape[1] // 2),
+
+    def apply(self, img, left):
+        return resize_part(img, 0, left, img.shape[0], img.shape[1] // 2, 224, 112)
+
+    def looks_at(self, img, left):
+        return img.shape[0], img.shape[1] // 2, 224, 112
+
+
+def test_a_step_of_users_may_tell_what_it_looks_at(folder):
+    cfg = dict(type='SingleViewDataset', pipeline=[dict(type='LeftOrRightHalfOfScaledTest')])
+    fast, reductions = samples(cfg, folder, None)
+    full, _ = samples(cfg, folder, False)
+    assert reductions == [4] * 4 and max(difference(a, b) for a, b in zip(fast, full)) < 2

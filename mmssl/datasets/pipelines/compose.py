@@ -12,7 +12,7 @@ from .format import Normalize
 from .resample import interpolation_name
 from .rng import global_generators, is_keyed, rng, seed_view
 
-_LARGE = 2**19  # pixels from which on decoding a part of them takes less time than resizing it takes more
+_LARGE = 2**18  # pixels up to which so little time would be saved that it is not worth drawing crops twice
 _NO_POLICY = "timm knows no auto_augment {!r}; such as 'rand-m9-mstd0.5-inc1', 'augmix-m3', 'original-mstd0.5' or '3a'"
 
 
@@ -107,7 +107,7 @@ def least_reduction(pipelines, first, resize, height, width):
         int: 8, 4, 2, or 1 for not at all: for small images, and where no sample is under way, whose views could be
             drawn a second time.
     """
-    if height * width < _LARGE or not is_keyed():
+    if height * width <= _LARGE or not is_keyed():
         return 1
     img, least = Outline(height, width), 8
     for number, pipeline in enumerate(pipelines, first):
