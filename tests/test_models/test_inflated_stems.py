@@ -13,7 +13,7 @@ BACKBONES = {
     'resnet': (dict(type='ResNet', depth=18, norm_eval=True), 'in_channels'),
     'deep stem': (dict(type='ResNetV1d', depth=18), 'in_channels'),
     'vit': (dict(type='VisionTransformer', arch=_VIT, img_size=32, patch_size=16), 'in_channels'),
-    'swin': (dict(type='SwinTransformer', arch=_SWIN, img_size=32), 'in_channels'),
+    'swin': (dict(type='SwinTransformer', arch=_SWIN, img_size=32, out_indices=(1, )), 'in_channels'),
     'timm': (dict(type='TIMMBackbone', model_name='resnet10t'), 'in_channels')
 }  # yapf: disable
 
