@@ -1083,6 +1083,12 @@ DINOV2_P14 = {
 for stem in ('135e_in22k', '2e_in22k-518'):
     SMALL_PARTS[f'dinov2_vit-large-p14_96xb32-mcrop-2-8-coslr-{stem}'] = dict(DINOV2_P14,
                                                                               **{'model.patch_neck.out_channels': 48})
+# JPEGs in the place of tiles
+SMALL_PARTS['mocov2-splitbn_resnet18_1xb64-coslr-100e_tiles'] = {
+    **SMALL_PARTS.get('mocov2', {}), 'model.backbone.in_channels': 3,
+    'img_norm_cfg.mean': [100.] * 3,
+    'img_norm_cfg.std': [50.] * 3
+}
 SMALL_PARTS['dinov2-continued_vit-small-p14_1xb64-coslr-30e_folder'] = dict(
     DINOV2_P14, **{
         'model.backbone.init_cfg': None,

@@ -10,6 +10,7 @@ from importlib import import_module
 
 CASES = dict(
     photographs='photographs of 12 megapixels: scaled decoding, a packed copy',
+    tiles='tiles of 13 channels and 16 bits, against torchvision on float tensors',
     shards='tar shards against the same images in a folder',
     device_steps='batches with the colour steps left to the device (data.device_steps)',
     remote='shards on a server that answers late, against shards on disk')

@@ -16,7 +16,7 @@ PERCENTILES = (1, 50, 99)
 
 
 def _bins(values):
-    """Numbers of the bins of values: uint8 and uint16 have one each, float32 one for all with the same 16 first bits."""
+    """Numbers of the bins of values: uint8 and uint16 have one each, float32 one for all of the same first 16 bits."""
     if values.dtype != np.float32:
         return values.astype(np.int64)
     bits = values.view(np.int32).astype(np.int64)
@@ -209,5 +209,8 @@ def normalisation_of(statistics):
     """
     top = 255 if statistics.kind == np.uint8 else 1
     std = np.where(statistics.std > 0, statistics.std, top)
-    norm = {name: [float(f'{v:.6g}') for v in values / top] for name, values in (('mean', statistics.mean), ('std', std))}
+    norm = {
+        name: [float(f'{v:.6g}') for v in values / top]
+        for name, values in (('mean', statistics.mean), ('std', std))
+    }
     return norm if top == 255 else dict(norm, max_value=1)

@@ -73,7 +73,8 @@ def test_neither_workers_nor_broken_files_matter(tmp_path):
     with pytest.raises(ConfigError, match='num must be 1 or more'):
         channel_statistics(dataset, num=0)
     np.save(tmp_path / 'a/03.npy', np.zeros((9, 9, 5), np.float32))
-    with pytest.raises(ConfigError, match=r'sample 3 \(.*03.npy\): images differ: float32 of 4 channels, and float32 of 5'):
+    with pytest.raises(
+            ConfigError, match=r'sample 3 \(.*03.npy\): images differ: float32 of 4 channels, and float32 of 5'):
         channel_statistics(dataset)
 
 

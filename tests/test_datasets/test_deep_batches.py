@@ -160,3 +160,12 @@ def test_features(tiles):
     crops = np.stack([dataset[i]['img'] for i in range(12)]).astype(np.float64)
     expected = np.nan_to_num((crops - NORM['mean']) / NORM['std']).mean((1, 2))
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_benchmark_case_of_tiles(tmp_path):
+    """Rates are of this machine; what is compared, and the bytes of a view, are not."""
+    from mmssl.benchmarks.data_cases import format_case, run_case
+    found = run_case('tiles', None, num=2)
+    assert [row['ratio'] for row in found['rows']][0] == 1 and len(found['rows']) == 5
+    assert found['kilobytes_of_a_view'] == dict(mmssl=96 * 96 * 13 * 2 / 1e3, torchvision=96 * 96 * 13 * 4 / 1e3)
+    assert 'tile: 120 x 120 x 13 uint16' in format_case(found)

@@ -38,7 +38,10 @@ def main():
     from mmssl.utils.errors import ConfigError, printable
     from mmssl.utils.misc import atomic_write
 
-    given = {name: getattr(args, name) for name in ('nodata', 'layout', 'extensions') if getattr(args, name) is not None}
+    given = {
+        name: getattr(args, name)
+        for name in ('nodata', 'layout', 'extensions') if getattr(args, name) is not None
+    }
     if is_folder(args.data):
         source = dict(source_of_folder(args.data), depth=args.depth, **given)
         dataset = build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))
@@ -73,7 +76,10 @@ def main():
                     broken=[name for _, name, _ in broken],
                     type=str(found.kind),
                     img_norm_cfg=norm,
-                    channels={name: [float(v) for v in values] for name, values in rows.items()}),
+                    channels={
+                        name: [float(v) for v in values]
+                        for name, values in rows.items()
+                    }),
                 file,
                 indent=1)
 

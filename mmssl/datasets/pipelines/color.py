@@ -12,6 +12,7 @@ import numpy as np
 from mmssl.utils.errors import ConfigError
 from ..registry import PIPELINES
 from .base import ANY_DEPTH, RandomStep, Step
+from .gaps import within_type
 from .rng import rng
 
 _ORDERS = list(itertools.permutations(range(4)))
@@ -47,13 +48,6 @@ def _check_rgb(img, what):
                           'RGB colours, leave it out; brightness and contrast of ColorJitter take any channels')
 
 
-def _within_type(values, kind):
-    """float32 values as an image of a type: those of uint16 are rounded, and end at 0 and 65535."""
-    if kind != np.uint16:
-        return values
-    return np.clip(np.rint(values, out=values), 0, 65535, out=values).astype(np.uint16)
-
-
 def _scale(img, factor, offset):
     """factor * img + offset for every channel, decimals cut off."""
     if img.shape[2] == 3:
@@ -70,15 +64,20 @@ def adjust_brightness(img, factor):
         factor (float): 0 gives black, 1 the image.
     """
     if img.dtype != np.uint8:
-        return _within_type(img * np.float32(factor), img.dtype)
+        return within_type(img * np.float32(factor), img.dtype)
     return img if factor == 1 else _scale(img, factor, 0)
 
 
 def _channel_means(img):
     """Mean of each channel, of the pixels that are not missing (NaN)."""
-    valid = ~np.isnan(img) if img.dtype == np.float32 and np.isnan(np.sum(img)) else True
-    count = np.sum(valid, (0, 1)) if valid is not True else img.shape[0] * img.shape[1]
-    return np.sum(img, (0, 1), np.float64, where=valid) / np.maximum(count, 1)
+    height, width, channels = img.shape
+    rows = img.reshape(height, -1)  # along rows first: numpy is slow along few channels
+    if img.dtype != np.float32 or not np.isnan(np.sum(img)):
+        return rows.sum(0, np.float64).reshape(width, channels).sum(0) / (height * width)
+    valid = ~np.isnan(rows)
+    total, count = (
+        values.reshape(width, channels).sum(0) for values in (rows.sum(0, np.float64, where=valid), valid.sum(0)))
+    return total / np.maximum(count, 1)
 
 
 def _mean_luminance(img):
@@ -105,8 +104,10 @@ def adjust_contrast(img, factor):
     if factor == 1:
         return img
     if img.dtype != np.uint8:
-        mean = _channel_means(img)
-        return _within_type(img * np.float32(factor) + ((1 - factor) * mean).astype(np.float32), img.dtype)
+        offset = np.tile(((1 - factor) * _channel_means(img)).astype(np.float32), img.shape[1])
+        out = img.reshape(img.shape[0], -1) * np.float32(factor)
+        out += offset
+        return within_type(out.reshape(img.shape), img.dtype)
     if img.shape[2] == 3:
         mean = _mean_luminance(img)
     elif img.shape[2] == 1:
@@ -206,7 +207,7 @@ def adjust_hue(img, shift):
     if img.dtype != np.uint8:
         hsv = cv2.cvtColor(img.astype(np.float32), cv2.COLOR_RGB2HSV)
         hsv[..., 0] = (hsv[..., 0] + 360 * shift) % 360
-        return _within_type(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), img.dtype)
+        return within_type(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), img.dtype)
     return _turn_in_hsv(img, steps) if img.shape[0] * img.shape[1] < SMALL else _turn_in_rgb(img, steps / 255)
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Images with missing pixels, which are NaN."""
+"""Images of more than 8 bits: means without missing pixels, which are NaN, and the way back to uint16."""
 import numpy as np
 
 
@@ -23,3 +23,10 @@ def over_gaps(img, weigh, least=1e-3, weigh_valid=None):
     out = weigh(np.where(valid, img, np.float32(0)))
     found = weights > least
     return np.where(found, out / np.where(found, weights, 1), np.float32(np.nan))
+
+
+def within_type(values, kind):
+    """float32 values as an image of a type: those of uint16 are rounded, and end at 0 and 65535."""
+    if kind != np.uint16:
+        return values
+    return np.clip(np.rint(values, out=values), 0, 65535, out=values).astype(np.uint16)

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..registry import PIPELINES
 from .base import ANY_DEPTH, RandomStep, Step
-from .color import _check_rgb, _on_colours, _within_type
-from .gaps import over_gaps
+from .color import _check_rgb, _on_colours
+from .gaps import over_gaps, within_type
 from .rng import rng
 
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
@@ -40,7 +40,7 @@ def adjust_sharpness(img, factor):
         smooth = np.array(img, np.float32)
         inner = over_gaps(smooth, lambda img: cv2.filter2D(img, -1, _SMOOTH).reshape(img.shape))[1:-1, 1:-1]
         np.copyto(smooth[1:-1, 1:-1], inner, where=~np.isnan(smooth[1:-1, 1:-1]))
-        return _within_type(smooth + np.float32(factor) * (img - smooth), img.dtype)
+        return within_type(smooth + np.float32(factor) * (img - smooth), img.dtype)
     smooth = img.copy()
     smooth[1:-1, 1:-1] = cv2.filter2D(img, -1, _SMOOTH).reshape(img.shape)[1:-1, 1:-1]
     smooth, change = smooth.astype(np.float32), img.astype(np.float32)
