@@ -1,6 +1,7 @@
 import copy
 import itertools
 import logging
+import pickle
 import weakref
 from functools import partial
 
@@ -195,7 +196,8 @@ def test_views_of_one_size_go_through_the_device_together(photo_folder, monkeypa
 def test_an_image_does_not_depend_on_its_batch(photo_folder):
     """So it is the same for any number of processes, and of images in a batch."""
     source = dict(type='Folder', data_prefix=str(photo_folder))
-    dataset = KeyedDataset(leave_to_device(SingleViewDataset(source, VIEW, prefetch=True)), 0)
+    dataset = leave_to_device(SingleViewDataset(source, VIEW, prefetch=True))
+    dataset = KeyedDataset(pickle.loads(pickle.dumps(dataset)), 0)  # as spawned workers get it
     images = [sample['img'] for sample in dataset.__getitems__([(0, i) for i in range(8)])[0]]
     together = collate_images(images).done()
     for i, img in enumerate(images):

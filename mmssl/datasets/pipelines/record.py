@@ -158,6 +158,9 @@ class _Recorder:
         self._inner = [recorder(one) for one in _inner(step) or ()]
         self._recorded = _RECORDED.get(type(step))
 
+    def __reduce__(self):  # to spawned workers
+        return _Recorder, (self.step, )
+
     def __call__(self, img):
         if type(img) is Deferred:
             params = self.step.draw(img)
