@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmssl.datasets import Folder, ImageList, ImageNet, build_dataloader, build_dataset, build_datasource
 from mmssl.datasets.data_sources.zip_folder import ZipFolder, find_archive
@@ -136,3 +137,33 @@ def test_an_lmdb_in_the_place_of_a_folder(photo_folder, tmp_path):
     cfg['file_client_args'] = dict(backend='lmdb', db_path=str(tmp_path / 'absent.lmdb'))
     with pytest.raises(ConfigError, match='the LMDB .*absent.lmdb cannot be read: .*No such file'):
         build_datasource(cfg)
+
+
+def test_views_of_large_photographs_are_those_of_the_folder(photographs, tmp_path):
+    """The same crops, drawn before the image is decoded, from a folder, an archive and a table."""
+    pa = pytest.importorskip('pyarrow')
+    parquet = pytest.importorskip('pyarrow.parquet')
+    (tmp_path / 'folder').mkdir()
+    for number, photo in enumerate(photographs):
+        Image.fromarray(photo).resize((1600, 1200)).save(tmp_path / f'folder/{number}.jpg', quality=90)
+    files = sorted((tmp_path / 'folder').iterdir())
+    parquet.write_table(pa.table(dict(image=[file.read_bytes() for file in files])), tmp_path / 'photos.parquet')
+    places = dict(
+        Folder=(str(tmp_path / 'folder'), write_zip(tmp_path / 'photos.zip', tmp_path / 'folder')),
+        Parquet=(str(tmp_path / 'photos.parquet'), ))
+    views = []
+    for kind, prefixes in places.items():
+        for prefix in prefixes:
+            dataset = build_dataset(
+                dict(
+                    type='SingleViewDataset',
+                    data_source=dict(type=kind, data_prefix=prefix),
+                    pipeline=[dict(type='RandomResizedCrop', size=96, scale=(0.5, 1.0))],
+                    prefetch=True))
+            loader = build_dataloader(dataset, samples_per_gpu=2, workers_per_gpu=0, dist=False, seed=1, shuffle=False)
+            views.append(next(iter(loader))['img'])
+    assert views[0].shape == (2, 3, 96, 96) and len(views) == 3
+    assert (views[0] == views[1]).all() and (views[0] == views[2]).all()
+    whole = Image.open(files[0])
+    source = Folder(places['Folder'][1])
+    assert np.abs(source.get_array(0).astype(int) - np.asarray(whole)).mean() < 2
