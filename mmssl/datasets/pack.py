@@ -34,7 +34,7 @@ _CHUNK = 8  # samples that a worker packs in one go
 
 
 def stored_shape(data):
-    """Height, width and whether 8 bits a channel are all there is, of an image file that is not decoded.
+    """Height, width and whether 8 bits of at most four channels are all there is, of an image file that is not decoded.
 
     Returns:
         tuple[int, int, bool] | None: As it is stored, before a rotation; None for what Pillow cannot open.
@@ -44,9 +44,13 @@ def stored_shape(data):
             return *simplejpeg.decode_jpeg_header(data)[:2], True
     try:
         with Image.open(io.BytesIO(data)) as img:
-            bits = img.tag_v2.get(258,
-                                  (8, )) if img.format == 'TIFF' else (data[24], ) if img.format == 'PNG' else (8, )
-            return img.height, img.width, img.mode[0] not in 'IF' and max(np.atleast_1d(bits)) <= 8
+            shallow = img.mode[0] not in 'IF'
+            if img.format == 'PNG':
+                shallow = shallow and data[24] <= 8
+            elif img.format == 'TIFF':  # with bits, and number of channels, as stored: Pillow may show fewer
+                deepest = max(np.atleast_1d(img.tag_v2.get(258, 8)))
+                shallow = shallow and deepest <= 8 and img.tag_v2.get(277, 1) <= 3 and img.n_frames == 1
+            return img.height, img.width, shallow
     except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
         return None
 
@@ -54,9 +58,9 @@ def stored_shape(data):
 def shrink(data, shorter_side, quality=90, filename='<bytes>'):
     """An image file whose shorter side has at most so many pixels.
 
-    A smaller image, and one of more than 8 bits a channel, stays as it is, byte for byte. Others are turned as their
-    EXIF header says, resized with bicubic weights, and written as JPEG without metadata, or as PNG where they have an
-    alpha channel.
+    A smaller image, and one of more than 8 bits a channel or of many channels, stays as it is, byte for byte. Others
+    are turned as their EXIF header says, resized with bicubic weights, and written as JPEG without metadata, or as PNG
+    where they have an alpha channel.
 
     Args:
         data (bytes): The file.
@@ -72,7 +76,7 @@ def shrink(data, shorter_side, quality=90, filename='<bytes>'):
     """
     shape = stored_shape(data)
     if shape is None:
-        if data[:6] in (b'\x93NUMPY', b'PK\x03\x04\x14\x00') or data[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+        if data.startswith((b'\x93NUMPY', b'PK\3\4', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):  # arrays, TIFF
             return data
         decode_image(data, filename=filename)  # says what is wrong; Pillow's plug-ins for other files come with it
         shape = (2**31, 2**31, True)

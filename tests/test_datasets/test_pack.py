@@ -151,10 +151,14 @@ def test_deep_images_stay_as_they_are(photographs):
     file = io.BytesIO()
     np.save(file, deep)
     import cv2
+    import tifffile
     rgb = cv2.imencode('.png', photographs[0].astype(np.uint16) * 257)[1].tobytes()
     tiff = cv2.imencode('.tiff', photographs[0].astype(np.uint16) * 257)[1].tobytes()
-    for data in (encoded(deep, 'PNG'), encoded(deep, 'TIFF'), encoded(deep.astype(np.float32),
-                                                                      'TIFF'), file.getvalue(), rgb, tiff):
+    bands = io.BytesIO()
+    tifffile.imwrite(bands, np.dstack([photographs[0], photographs[0][..., :1]]), photometric='rgb', extrasamples=[0])
+    for data in (bands.getvalue(), encoded(deep, 'PNG'), encoded(deep,
+                                                                 'TIFF'), encoded(deep.astype(np.float32),
+                                                                                  'TIFF'), file.getvalue(), rgb, tiff):
         assert shrink(data, 32) == data
 
 
