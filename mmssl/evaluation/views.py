@@ -8,6 +8,7 @@ import torch
 
 from mmssl.datasets.data_sources.base import is_in_memory
 from mmssl.datasets.dataset_wrappers import locate
+from mmssl.datasets.images import is_deep
 from mmssl.datasets.loader import KeyedDataset, left_out
 from mmssl.datasets.pipelines.sample import RandomAngle
 from mmssl.datasets.rotation_pred import RotationPredDataset
@@ -16,7 +17,7 @@ from mmssl.utils.logger import get_root_logger
 from .plots import Tile
 
 
-def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
+def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None, channels=None):
     """A sample as it is stored, and the views and targets that training gets of it.
 
     Args:
@@ -26,6 +27,8 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
         seed (int): The seed.
         img_norm_cfg (dict, optional): `mean` and `std` of images that are normalised, but not by a step Normalize,
             which tells its own; on the scale of 0 to 1.
+        channels (Sequence[int], optional): One channel, or three as red, green and blue; by default the first three.
+            Images of more than 8 bits are stretched between the 2nd and the 98th percentile of the stored image.
 
     Returns:
         tuple[Tile, list[list[list[Tile]]]]: The stored image, and for each epoch rows of tiles.
@@ -35,9 +38,57 @@ def look_at(dataset, idx, epochs=(0, ), seed=0, img_norm_cfg=None):
     norm = normalisation(leaf)
     if norm is None and any(map(_is_normalised, (view for sample in samples for view in first_images(sample)))):
         norm = img_norm_cfg
-    stored = Tile(_joined(leaf.stored(place)), caption_of(dataset, idx))
+    stored = leaf.stored(place)
+    if channels is not None or _is_any(is_deep, stored):
+        ranges = {name: _range(one) for name, one in stored.items()} if isinstance(stored, dict) else _range(stored)
+        stored = _in_8_bits(stored, channels, ranges)
+        samples = [dict(sample, img=_in_8_bits(sample['img'], channels, ranges)) for sample in samples]
+    stored = Tile(_joined(stored), caption_of(dataset, idx))
     classes = None if 'label' in getattr(leaf.pipeline, 'makes', ()) else getattr(leaf, 'classes', None) or leaf.CLASSES
     return stored, [lay_out(sample, norm, classes, _angles(leaf)) for sample in samples]
+
+
+def _is_any(test, img):
+    return any(map(test, img.values())) if isinstance(img, dict) else test(img)
+
+
+def _range(img):
+    """The 2nd and the 98th percentile of each channel, without missing values; 0 and 255 of uint8."""
+    if img.dtype == np.uint8:
+        return np.zeros(img.shape[2]), np.full(img.shape[2], 255.)
+    found = np.percentile(
+        np.where(np.isnan(img), np.nanmedian(img), img) if np.isnan(img).any() else img, (2, 98), (0, 1))
+    return np.nan_to_num(found)
+
+
+def _in_8_bits(img, channels, ranges):
+    """Images, in whatever form a sample has them, as uint8 of the chosen channels; masks and the like stay.
+
+    Args:
+        img (ndarray | Tensor | tuple | list | dict): H x W x C, patches of such, or normalised, C x H x W.
+        channels (Sequence[int] | None): See look_at.
+        ranges (tuple[ndarray, ndarray] | dict): What is dark and what is bright in each channel, perhaps by names.
+
+    Raises:
+        ConfigError: An image has no such channel.
+    """
+    if isinstance(img, dict):
+        return {name: _in_8_bits(one, channels, ranges.get(name) if isinstance(ranges, dict) else ranges)
+                for name, one in img.items()}  # yapf: disable
+    if isinstance(img, (list, tuple)):
+        return type(img)(_in_8_bits(one, channels, ranges) for one in img)
+    if isinstance(img, torch.Tensor) and img.dim() == 3:
+        img = img.permute(1, 2, 0).numpy()
+        ranges = _range(img)
+    if not (is_deep(img) or isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim in (3, 4)):
+        return img
+    count = img.shape[-1]
+    chosen = list(channels or (range(3) if count >= 3 else range(1)))
+    if not all(0 <= channel < count for channel in chosen):
+        raise ConfigError(f'channels {chosen} are asked for, the image has {count}, which count from 0')
+    low, high = _range(img.reshape(-1, 1, count)) if ranges is None or isinstance(ranges, dict) else ranges
+    scaled = (img[..., chosen] - low[chosen]) / np.maximum(high - low, 1e-12)[chosen]
+    return np.nan_to_num(np.round(255 * scaled.clip(0, 1))).astype(np.uint8)
 
 
 def _joined(img):

@@ -169,3 +169,22 @@ def test_benchmark_case_of_tiles(tmp_path):
     assert [row['ratio'] for row in found['rows']][0] == 1 and len(found['rows']) == 5
     assert found['kilobytes_of_a_view'] == dict(mmssl=96 * 96 * 13 * 2 / 1e3, torchvision=96 * 96 * 13 * 4 / 1e3)
     assert 'tile: 120 x 120 x 13 uint16' in format_case(found)
+
+
+@pytest.mark.parametrize('nodata', [None, 0])
+def test_views_to_look_at(tiles, nodata):
+    """Chosen channels, stretched between two percentiles of the stored tile; missing pixels are black."""
+    from mmssl.evaluation.views import look_at
+    dataset = build_dataset(config(tiles, **(dict(nodata=0) if nodata == 0 else {})))
+    stored, rows = look_at(dataset, 3, channels=[12, 0, 5])
+    tile = dataset.stored(3)[..., [12, 0, 5]].astype(np.float64)
+    low, high = np.nanpercentile(tile, (2, 98), (0, 1))
+    inside = (tile > low) & (tile < high)
+    expected = (tile - low) / (high - low) * 255
+    if nodata is None:
+        np.testing.assert_allclose(stored.image[inside], expected[inside], atol=1)
+    assert stored.image.shape == (28, 30, 3) and (stored.image[:8, :9] == 0).all()
+    assert [view.image.shape for view in rows[0][0]] == [(20, 20, 3)] * 2
+    assert look_at(dataset, 3, channels=[2])[0].image.shape == (28, 30, 1)
+    with pytest.raises(ConfigError, match=r'channels \[13\] are asked for, the image has 13'):
+        look_at(dataset, 3, channels=[13])

@@ -15,6 +15,8 @@ def parse_args():
     add_sample_options(parser)
     parser.add_argument('--epochs', type=positive, default=2, help='show the views of the first so many epochs')
     parser.add_argument('--seed', type=int, help='a training with this seed sees these views (default: the config\'s)')
+    parser.add_argument(
+        '--channels', type=int, nargs='+', metavar='C', help='one, or three as red, green and blue (default: 0 1 2)')
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -25,6 +27,8 @@ def main():
     from mmssl.utils.errors import BrokenImageError, ConfigError
     cfg = load_config(args.config, args.cfg_options)
     section = find_section(cfg, args.data)
+    if args.channels and len(args.channels) not in (1, 3):
+        raise ConfigError(f'--channels takes one channel or three, got {args.channels}')
     if not args.out.endswith('.png'):
         raise ConfigError(f'--out must end with .png, got {args.out}')
 
@@ -39,7 +43,7 @@ def main():
     for idx in picked:
         try:
             with config_section(cfg, args.data):
-                samples.append(look_at(dataset, idx, range(args.epochs), seed, cfg.get('img_norm_cfg')))
+                samples.append(look_at(dataset, idx, range(args.epochs), seed, cfg.get('img_norm_cfg'), args.channels))
         except BrokenImageError as error:
             if args.broken == 'stop':
                 raise
