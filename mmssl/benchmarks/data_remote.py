@@ -19,7 +19,7 @@ from .data import folder_images, photographs
 from .range_server import serve
 
 LATENCY = 0.05  # seconds
-_SHARD = 200  # images
+_SHARD = 1000  # images
 _BATCH = 32
 
 

@@ -16,7 +16,8 @@ from .dataset_wrappers import RepeatDataset, locate
 
 _ASKING = 4  # threads that ask for files on disk
 _MOST_AHEAD = 2**16  # samples
-_SHARE_AHEAD = 0.5  # of the cache, that is filled with what comes next; the rest holds what is looked at
+_SHARE_AHEAD = 0.4  # of the cache, that is filled with what comes next
+_SHARE_SHUFFLED = 0.5  # of the cache, for the window that is looked at; a tenth is free after old chunks are removed
 
 
 def _all_sources(dataset):
@@ -116,8 +117,8 @@ class _Ahead:
 class ReadAhead(_Ahead):
     """Threads that fetch the chunks of a process' next samples into the cache, in the order of the sampler.
 
-    They run as far ahead as half of the cache allows, shared out over the processes of the node. They draw nothing and
-    change nothing but the cache: without them the samples are the same, and late.
+    They run as far ahead as two fifths of the cache allow, shared out over the processes of the node. They draw nothing
+    and change nothing but the cache: without them the samples are the same, and late.
 
     Args:
         dataset (Dataset): With a remote source.
@@ -233,7 +234,7 @@ def warn_of_a_small_cache(dataset, sampler):
     if blocks is None and getattr(sampler, 'shuffle', False):
         told += (' and the order is a full shuffle, so that for most images a whole chunk is fetched: take '
                  "data.sampler=dict(type='BlockShuffleSampler'), a larger cache, or cache_size=0")
-    elif blocks is not None and sampler.window * total / len(blocks) > (1 - _SHARE_AHEAD) * room:
+    elif blocks is not None and sampler.window * total / len(blocks) > _SHARE_SHUFFLED * room:
         told += (
             f', and {sampler.window} blocks of {total / len(blocks) / 1e9:.3g} GB are shuffled together, for which '
             'it should be twice as large as these: take a smaller window, or a larger cache')

@@ -17,7 +17,6 @@ from .misc import TEMPORARY, atomic_write
 _STRIPES = 256  # files to lock, instead of one for each chunk
 _RESERVE = 2**30  # bytes that the cache leaves free on the disk for everyone else, such as checkpoints
 _SHARE_KEPT = 0.9  # what is left after the oldest chunks are removed, so that this is not done for each new one
-_RECENT = 30  # seconds within which a chunk counts as just used
 _ABANDONED = 600  # seconds after which an unfinished file is one of a process that was killed
 
 
@@ -74,8 +73,7 @@ class ChunkCache:
             state = os.fstat(handle)
             if state.st_size != length:
                 return None
-            if time.time() - state.st_mtime > _RECENT:
-                os.utime(handle)
+            os.utime(handle)  # used last: a set that is larger than the cache goes through it in minutes
             data = os.pread(handle, stop - start, start)
             return data if len(data) == stop - start else None
         except OSError:  # the disk is at fault; the server has it as well
