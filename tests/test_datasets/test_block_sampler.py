@@ -192,3 +192,29 @@ def test_a_loader_resumes_in_the_middle(workers):
     assert [batch['idx'].tolist() for batch in loader] == whole[7:]
     with pytest.raises(ConfigError, match='takes the place of shuffle and replace'):
         build_dataloader(DATA, samples_per_gpu=8, shuffle=False, sampler=dict(type='BlockShuffleSampler'))
+
+
+def load(rank, world_size, split):
+    loader = build_dataloader(
+        DATA, samples_per_gpu=4, workers_per_gpu=rank, seed=7, sampler=dict(type='BlockShuffleSampler', split=split))
+    loader.set_epoch(2, start=1)
+    return [batch['idx'].tolist() for batch in loader]
+
+
+def load_all(rank, world_size):
+    return [load(rank, world_size, split) for split in ('all', 'node', 'process')]
+
+
+def test_two_processes_load_what_one_does(run_distributed):
+    """Of one machine 'node' is 'all'; the union of split blocks has every sample, whatever the workers."""
+    one = BlockShuffleSampler(DATA, 1, 0, seed=7, batch_size=8)
+    one.set_epoch(2)
+    whole = list(one.iterate(8))
+    (all0, node0, split0), (all1, node1, split1) = run_distributed(load_all)
+    joined = [sum(step, []) for step in zip(all0, all1)]
+    assert sum(joined[:-1], []) == whole[:88] and (node0, node1) == (all0, all1)
+    parts = [BlockShuffleSampler(DATA, 2, r, split='process', seed=7, batch_size=4) for r in range(2)]
+    for part, found in zip(parts, (split0, split1)):
+        part.set_epoch(2)
+        assert sum(found, []) == list(part)[4:]
+    assert set(list(parts[0]) + list(parts[1])) == set(range(97))

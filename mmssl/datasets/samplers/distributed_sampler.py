@@ -181,7 +181,7 @@ class DistributedSampler(EpochSampler):
         self.labels = None
 
     def set_uniform_indices(self, labels, num_classes):
-        """From now on draw each class equally often.
+        """From now on draw each class equally often. Labels and order are lists, however many samples there are.
 
         Args:
             labels (Sequence[int]): Label of each sample; samples with a label outside 0..num_classes - 1 are left out.
