@@ -4,6 +4,7 @@ import logging
 import pickle
 import weakref
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, Rel
 from mmssl.datasets.collators import collate_images
 from mmssl.datasets.device_steps import leave_to_device
 from mmssl.datasets.loader import KeyedDataset
-from mmssl.datasets.pipelines import ColorJitter, Compose, RandomGrayscale, Step, device_kernels
+from mmssl.datasets.pipelines import ColorJitter, Compose, RandomGrayscale, Step, deferred, device_kernels
 from mmssl.datasets.pipelines.deferred import Deferred, DeferredImages, plan
 from mmssl.datasets.pipelines.record import deferring, first_deferred
 from mmssl.datasets.pipelines.rng import reseed, seed_sample
@@ -49,6 +50,12 @@ def images_of(photographs, size, channels=3):
     return [np.dstack([crop, crop[::-1, ::-1, 0]])[..., 4 - channels:] for crop in crops]
 
 
+def all_at_once(batch):
+    """The images of a batch, with all of them in each kernel as on a GPU."""
+    with mock.patch.object(deferred, '_in_caches', lambda kernel, x, index, parts: kernel(x, index, *parts)):
+        return batch.work.do()
+
+
 def both(steps, images):
     """A pipeline's images: done one by one, and on the batch. N x H x W x C."""
     pipeline, found = Compose(steps), []
@@ -61,6 +68,7 @@ def both(steps, images):
     assert first_deferred(pipeline.transforms)[0] < len(steps)
     batch = collate_images(found[1])
     assert isinstance(batch, DeferredImages) and batch.work.waves
+    assert torch.equal(all_at_once(batch), batch.done())
     return np.stack(found[0]), batch.done().movedim(1, -1).numpy()
 
 
@@ -70,8 +78,9 @@ def both(steps, images):
     (3, 104, [dict(JITTER, brightness=0, contrast=0, hue=0)], 0.2, 1),  # OpenCV's coefficients have ten bits
     (3, 104, [dict(JITTER, brightness=0, contrast=0, saturation=0)], 0, 0),
     (3, 64, [dict(JITTER, brightness=0, contrast=0, saturation=0)], 0, 0),
-    (3, 104, [JITTER], 0.15, 5),
-    (3, 64, [JITTER], 0.3, 8),
+    # the worker folds changes into fewer roundings
+    (3, 104, [JITTER], 0.8, 8),
+    (3, 64, [JITTER], 0.8, 12),
     (3, 104, [dict(type='RandomGrayscale', p=0.5)], 0.005, 1),
     (3, 104, [dict(type='Grayscale', num_output_channels=1)], 0.005, 1),
     (1, 104, [JITTER, dict(type='Grayscale', num_output_channels=3)], 0, 0),
@@ -115,10 +124,11 @@ def test_each_order_of_the_jitter(photographs):
     recorded.step = copy.copy(jitter)
     recorded.step.draw = lambda img: (lambda order, own: (order, *own))(*next(drawn))
     batch = collate_images([recorded(img) for img in images])
+    assert torch.equal(all_at_once(batch), batch.done())
     names = [name for name, *_ in batch.work.waves]
     assert names == ['linear'] * 3 + ['hue'] + ['linear'] * 3
     difference = abs(one.astype(int) - batch.done().movedim(1, -1).numpy())
-    assert difference.mean((1, 2, 3)).max() < 0.15 and difference.max() <= 5
+    assert difference.mean((1, 2, 3)).max() < 0.8 and difference.max() <= 8
 
 
 def loaders(dataset, workers=0, **options):
@@ -143,7 +153,7 @@ def flat(img):
     return [t for one in img for t in flat(one)] if isinstance(img, list) else [img]
 
 
-def assert_same_images(dataset, mean=0.3, **options):
+def assert_same_images(dataset, mean=1., **options):
     """A batch of each loader: images are those of the worker within some grey levels on average, all else is equal."""
     usual, device = (next(iter(loader)) for loader in loaders(dataset, **options))
     assert set(usual) == set(device)
@@ -168,7 +178,7 @@ def test_pipelines_of_the_recipes(photo_folder, name):
     """Two views with the same pipeline and with two, many sizes, and an image with patches."""
     cfg = load_config(f'configs/selfsup/{name}.py').data.train
     cfg.data_source = dict(type='Folder', data_prefix=str(photo_folder))
-    assert_same_images(build_dataset(cfg), mean=1)
+    assert_same_images(build_dataset(cfg), mean=2)
 
 
 def test_views_of_one_size_go_through_the_device_together(photo_folder, monkeypatch):
@@ -199,7 +209,7 @@ def test_an_image_does_not_depend_on_its_batch(photo_folder):
     dataset = leave_to_device(SingleViewDataset(source, VIEW, prefetch=True))
     dataset = KeyedDataset(pickle.loads(pickle.dumps(dataset)), 0)  # as spawned workers get it
     images = [sample['img'] for sample in dataset.__getitems__([(0, i) for i in range(8)])[0]]
-    together = collate_images(images).done()
+    together = all_at_once(collate_images(images))
     for i, img in enumerate(images):
         assert torch.equal(collate_images([img]).done()[0], together[i])
 
@@ -235,14 +245,14 @@ def test_samples_of_several_images(photo_folder, steps):
     source = dict(type='Folder', data_prefix=str(photo_folder))
     several = any(step.get('entries') == ['a'] for step in steps)
     dataset = SampleDataset(dict(a=source, b=source) if several else source, steps, prefetch=True)
-    assert_same_images(dataset, 0.7)
+    assert_same_images(dataset, 1.)
 
 
 def test_other_data_sets(photo_folder):
     source = dict(type='Folder', data_prefix=str(photo_folder))
     single = partial(SingleViewDataset, source, VIEW, prefetch=True)
     assert_same_images(RotationPredDataset(source, VIEW, prefetch=True))
-    assert_same_images(RelativeLocDataset(source, [CROP], VIEW[1:], prefetch=True), 0.7)
+    assert_same_images(RelativeLocDataset(source, [CROP], VIEW[1:], prefetch=True), 1.)
     wrapped = RepeatDataset(ConcatDataset([single(), single()]), 2)
     assert_same_images(wrapped)
     assert_same_images(Subset(wrapped, list(range(20, 30))))
@@ -277,7 +287,7 @@ def test_the_setting_of_a_config(photo_folder, caplog):
         check_settings(cfg)
         images[on] = [next(iter(build_loader(d, cfg, testing=d is test)))['img'] for d in (train, test)]
     logging.getLogger('mmssl').propagate = False
-    assert 0 < (images[False][0] - images[True][0]).abs().mean() < 0.3
+    assert 0 < (images[False][0] - images[True][0]).abs().mean() < 1
     assert torch.equal(images[False][1], images[True][1])
     assert 'without a GPU' in caplog.text and 'has no colour steps that can be left to the device' in caplog.text
 

@@ -6,6 +6,7 @@ their parameters. `plan` puts those of a batch together: one wave after another,
 the images, so that the order is kept for each image and there are few waves.
 """
 import math
+from functools import partial
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -160,6 +161,18 @@ def plan(operations):
         arrays += parts
 
 
+def _in_caches(kernel, x, index, parts):
+    """A kernel, two images at a time: all of a batch are more than the caches of a CPU hold."""
+    index = torch.arange(len(x)) if index is None else index
+    count = len(index)
+    for rows in torch.arange(count).split(2):
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        # a parameter has one or three entries an image
+        own = [part[len(part) // count * first:len(part) // count * last] for part in parts]
+        x = kernel(x, index[first:last], *own)
+    return x
+
+
 class Work:
     """Images of one size with operations that are not done yet, of one view of a batch or of several.
 
@@ -210,7 +223,11 @@ class Work:
                 parts.append(numbers[start:start + size].view(shape))
                 start += size
             index = parts.pop(0).long() if some else None
-            x = getattr(device_kernels, name)(x, index, *parts, **options)
+            kernel = partial(getattr(device_kernels, name), **options)
+            if x.device.type == 'cpu' and name != 'select':
+                x = _in_caches(kernel, x, index, parts)
+            else:
+                x = kernel(x, index, *parts)
         x = x.to(torch.uint8)
         return x.unflatten(0, self.images.shape[:2]) if patches else x
 
