@@ -15,6 +15,11 @@ def parse_args():
     parser.add_argument('data', metavar='CONFIG|FOLDER', help='a config, or any tree of images or set of shards')
     parser.add_argument(
         '--sections', nargs='+', metavar='SECTION', help='of the config (default: those of data.train, val and test)')
+    parser.add_argument(
+        '--depth',
+        choices=['8-bit', 'stored'],
+        default='8-bit',
+        help='in which a folder is read (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that read images (default: %(default)s)')
     parser.add_argument('--out', metavar='FILE.json', help='write files and reasons there as well')
     add_cfg_options(parser)
@@ -33,7 +38,7 @@ def main():
     from mmssl.utils.errors import ConfigError, printable
 
     if is_folder(args.data):
-        source = source_of_folder(args.data)
+        source = dict(source_of_folder(args.data), depth=args.depth)
         sets = {args.data: build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))}
     else:
         cfg = load_config(args.data, args.cfg_options)

@@ -45,9 +45,10 @@ def main():
     if args.normalize and norm is None:
         raise ConfigError(f'--normalize: {args.config} has no img_norm_cfg with mean and std')
     images = photographs(args.size, image_channels(model), normalised=not args.normalize)
+    units = f'divided by {norm["max_value"]}' if norm and norm.get('max_value') else 'from 0 to 1'
     found = export_features(model, args.output, images, args.maps, args.tolerance, norm if args.normalize else None)
     print(f'{args.output}: images N x {" x ".join(map(str, images.shape[1:]))}, ' +
-          (f'values from 0 to 1, which it normalises by {norm}' if args.
+          (f'values {units}, which it normalises by {norm}' if args.
            normalize else f'normalised by {norm or "what the config says"}'))
     for name, (difference, scale) in zip(('features', 'maps'), found):
         print(f'  {name}: largest difference {difference:.3g} of outputs up to {scale:.3g}')

@@ -197,4 +197,6 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
         reason = f'{type(error).__name__}: {error}'
         if isinstance(error, UnidentifiedImageError):
             reason = 'no known kind of image' if data else 'the file is empty'
+            if data.startswith((b'\x93NUMPY', b'PK\3\4', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):
+                reason += " of 8 bits; depth='stored' of the data source reads arrays, and TIFF files of any kind"
         raise BrokenImageError(filename, reason) from error

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images of any depth and number of channels, read as they are stored."""
 import io
+import sys
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mmssl.datasets import Folder, ImageList, ImageNet, build_datasource
+from mmssl.datasets.data_sources.decode import decode_image
 from mmssl.datasets.data_sources.stored import as_channels_last, as_image_type, decode_stored
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
@@ -126,6 +128,16 @@ def test_damaged_files(tmp_path):
         decode_stored(tiff(np.zeros((5, 8, 8, 3), np.uint8), photometric='rgb'), 'it.tif')
 
 
+def test_hints(monkeypatch):
+    for data in (tiff(PLANES, planarconfig='separate', **GREY), npz(a=TILE)):
+        with pytest.raises(BrokenImageError, match="depth='stored' of the data source reads arrays"):
+            decode_image(data)
+    data = tiff(TILE, planarconfig='contig', **GREY)
+    monkeypatch.setitem(sys.modules, 'tifffile', None)
+    with pytest.raises(ConfigError, match='needs the package tifffile: pip install tifffile'):
+        decode_stored(data)
+
+
 @pytest.fixture
 def arrays(tmp_path):
     for i in range(3):
@@ -170,3 +182,16 @@ def test_settings(photo_folder, options, message):
 def test_extensions_are_for_folders(photo_folder):
     with pytest.raises(ConfigError, match='is for class folders'):
         ImageNet(str(photo_folder), ann_file='x.txt', extensions=['.npy'])
+
+
+def test_shards_keep_the_depth(arrays, tmp_path):
+    from mmssl.datasets.pack import pack_images
+    tiles = tmp_path / 'tiles'
+    for i in range(3):
+        (tiles / f'{i}').mkdir(parents=True)
+        (tiles / f'{i}/a.tif').write_bytes(tiff(TILE + i, planarconfig='contig', compression='deflate', **GREY))
+    source = build_datasource(dict(type='ImageNet', data_prefix=str(tiles)))
+    pack_images(source, str(tmp_path / 'packed'))
+    shards = build_datasource(dict(type='Shards', data_prefix=str(tmp_path / 'packed'), depth='stored'))
+    for i in range(3):
+        np.testing.assert_array_equal(shards.get_array(i), TILE + i)
