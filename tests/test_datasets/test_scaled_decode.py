@@ -342,3 +342,18 @@ def test_a_step_of_users_may_tell_what_it_looks_at(folder):
     fast, reductions = samples(cfg, folder, None)
     full, _ = samples(cfg, folder, False)
     assert reductions == [4] * 4 and max(difference(a, b) for a, b in zip(fast, full)) < 2
+
+
+@DATASOURCES.register_module()
+class OwnBytesOfScaledTest(OwnSourceOfScaledTest):
+    """A source that keeps files elsewhere, as shards do: it overrides get_bytes alone."""
+    get_img = BaseDataSource.get_img
+
+    def get_bytes(self, idx):
+        return super().get_bytes(1 - idx)
+
+
+def test_sources_that_keep_files_elsewhere_are_reduced_too(folder):
+    source = OwnBytesOfScaledTest(str(folder))
+    own, other = source.get_reduced(0, lambda h, w: 4), decode((folder / '1.jpg').read_bytes(), 4)
+    assert own.reduction == 4 and np.array_equal(own.pixels, other.pixels)
