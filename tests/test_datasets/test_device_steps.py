@@ -78,9 +78,8 @@ def both(steps, images):
     (3, 104, [dict(JITTER, brightness=0, contrast=0, hue=0)], 0.2, 1),  # OpenCV's coefficients have ten bits
     (3, 104, [dict(JITTER, brightness=0, contrast=0, saturation=0)], 0, 0),
     (3, 64, [dict(JITTER, brightness=0, contrast=0, saturation=0)], 0, 0),
-    # the worker folds changes into fewer roundings
-    (3, 104, [JITTER], 0.8, 8),
-    (3, 64, [JITTER], 0.8, 12),
+    (3, 104, [JITTER], 0.15, 5),
+    (3, 64, [JITTER], 0.3, 8),
     (3, 104, [dict(type='RandomGrayscale', p=0.5)], 0.005, 1),
     (3, 104, [dict(type='Grayscale', num_output_channels=1)], 0.005, 1),
     (1, 104, [JITTER, dict(type='Grayscale', num_output_channels=3)], 0, 0),
@@ -126,9 +125,9 @@ def test_each_order_of_the_jitter(photographs):
     batch = collate_images([recorded(img) for img in images])
     assert torch.equal(all_at_once(batch), batch.done())
     names = [name for name, *_ in batch.work.waves]
-    assert names == ['linear'] * 3 + ['hue'] + ['linear'] * 3
+    assert names.count('hue') == 1 and set(names) == {'linear', 'hue'} and len(names) <= 7
     difference = abs(one.astype(int) - batch.done().movedim(1, -1).numpy())
-    assert difference.mean((1, 2, 3)).max() < 0.8 and difference.max() <= 8
+    assert difference.mean((1, 2, 3)).max() < 0.2 and difference.max() <= 6
 
 
 def loaders(dataset, workers=0, **options):
@@ -413,7 +412,7 @@ def test_memory_is_pinned_by_the_loader_of_torch(photographs, monkeypatch):
 
 
 def test_waves_keep_the_order_of_each_image():
-    linear = ('linear', (1., 0., 0., 0., 0., 0.))
+    linear = ('linear', (1., 0., 0., 1., 0., 0., 0., 0.))
     operations = [(('hue', (0.1, )), linear), (linear, ('blur', (1., )), linear), ()]
     waves, numbers = plan(operations)
     assert [name for name, *_ in waves] == ['linear', 'hue', 'linear', 'blur', 'linear']

@@ -110,7 +110,7 @@ def _blur(parameters, index):
 
 
 def _linear(parameters, index):
-    return (*parameters[:, :3].T, parameters[:, 3:])
+    return (*parameters[:, :5].T, parameters[:, 5:])
 
 
 def _erase(parameters, index):

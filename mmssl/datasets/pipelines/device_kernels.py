@@ -54,13 +54,15 @@ def _on_colours(kernel):
 
 
 @_on_colours
-def linear(x, index, scale, luma, mean, offset, with_luma=True, with_mean=True):
+def linear(x, index, scale, luma, mean, mean_scale, mean_offset, offset, with_luma=True, with_mean=True):
     """scale * x + luma * (the pixel's luminance) + mean * (the image's mean luminance) + offset, rounded.
+
+    The mean luminance is that of mean_scale * x + mean_offset, a whole number.
 
     Args:
         x (Tensor): N x C x H x W.
         index (Tensor, optional): n rows.
-        scale, luma, mean (Tensor): n.
+        scale, luma, mean, mean_scale, mean_offset (Tensor): n.
         offset (Tensor): n x 3, the same for all channels where there are not three.
         with_luma, with_mean (bool): Whether one of these is not 0.
     """
@@ -70,7 +72,7 @@ def linear(x, index, scale, luma, mean, offset, with_luma=True, with_mean=True):
     if with_mean:
         means = rows.mean((2, 3))
         means = _weighted(means.unbind(1), _LUMA) if three else means.mean(1)
-        offset = offset + (mean * (means + 0.5).floor_())[:, None]
+        offset = offset + (mean * (mean_scale * means + mean_offset + 0.5).trunc_())[:, None]
     out = torch.addcmul(offset[..., None, None], rows, _each(scale))
     if with_luma:
         out.addcmul_(_weighted(rows.unbind(1), _LUMA).unsqueeze(1), _each(luma))

@@ -21,8 +21,8 @@ from .photometric import (RandomAdjustSharpness, RandomAutocontrast, RandomPhoto
 from .sample import Copies, EachView, OnEntries, RandomAngle
 
 
-def _linear(scale, luma=0., mean=0., offset=(_CUT, ) * 3):
-    return 'linear', (scale, luma, mean, *offset)
+def _linear(scale, luma=0., mean=0., inside=(1., 0.), offset=(_CUT, ) * 3):
+    return 'linear', (scale, luma, mean, *inside, *offset)
 
 
 _GREY = _linear(0, 1, offset=(0, 0, 0))  # OpenCV rounds it
@@ -35,21 +35,32 @@ def _colours(img):
 
 def _jitter(step, img, order, *factors):
     colours, done = _colours(img), []
+    # changes are put together where ColorJitter does so, see its _apply_rgb
+    folds, start = img.shape[-1] == 3, (1., 0., 0., (1., 0.), 0.)
+    keep, grey, mean, inside, offset = start
     for i in order:
         factor = factors[i]
         if factor is None or i < 3 and factor == 1 or i > 1 and colours == 1:
             continue
         if i > 1:
             _check_colours(img, ('saturation', 'hue')[i - 2])
-        if i == 0:
-            done.append(_linear(factor))
-        elif i == 1:
-            done.append(_linear(factor, mean=1 - factor))
+        if i == 1:
+            mean, inside = 1 - factor, (keep + grey, offset)
+        elif i == 0:
+            mean = mean * factor
+        if i < 2:
+            keep, grey, offset = keep * factor, grey * factor, offset * factor + _CUT
         elif i == 2:
-            done.append(_linear(factor, luma=1 - factor))
-        elif steps := int(factor * 255):  # as color.adjust_hue cuts it off
+            keep, grey, offset = keep * factor, grey * factor + (1 - factor) * (keep + grey), offset + _CUT
+        if i == 3 or factor > 1 or not folds:
+            if (keep, grey, mean, inside, offset) != start:
+                done.append(_linear(keep, grey, mean, inside, (offset, ) * 3))
+            keep, grey, mean, inside, offset = start
+        if i == 3 and (steps := int(factor * 255)):  # as color.adjust_hue cuts it off
             small = img.shape[0] * img.shape[1] < SMALL
             done.append(('hue_of_small', ((steps - 1) % 256, )) if small else ('hue', (steps / 255, )))
+    if (keep, grey, mean, inside, offset) != start:
+        done.append(_linear(keep, grey, mean, inside, (offset, ) * 3))
     return img.then(*done)
 
 
