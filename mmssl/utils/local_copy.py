@@ -43,6 +43,8 @@ class LocalCopy:
         folder = osp.expanduser(osp.expandvars(named))
         if '$' in folder:
             raise ConfigError(f'copies are to lie in {named}, and there is no such variable in the environment')
+        if not folder:
+            raise ConfigError(f'copies are to lie in {named!r}, which names no folder')
         self.source = osp.abspath(osp.expanduser(source))
         digest = hashlib.sha256(os.fsencode(self.source)).hexdigest()[:12]
         self.place = osp.join(osp.abspath(folder), digest)

@@ -78,6 +78,9 @@ def test_a_single_file_and_variables(source, tmp_path, monkeypatch):
 def test_what_is_wrong_is_named(source, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r'are to lie in \$NO_SUCH/x, and there is no such variable'):
         copy_to_local(source, '$NO_SUCH/x')
+    monkeypatch.setenv('EMPTY', '')
+    with pytest.raises(ConfigError, match=r"are to lie in '\$EMPTY', which names no folder"):
+        copy_to_local(source, '$EMPTY')
     with pytest.raises(FileNotFoundError, match='no such folder or file: .*gone'):
         copy_to_local(tmp_path / 'gone', tmp_path / 'local')
     with pytest.raises(ConfigError, match='not s3://bucket/x'):

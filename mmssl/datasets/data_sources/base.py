@@ -227,6 +227,10 @@ class BaseDataSource(metaclass=ABCMeta):
         if channel_order not in CHANNEL_ORDERS:
             raise ConfigError(f'channel_order must be one of {CHANNEL_ORDERS}, got {channel_order!r}')
         check_depth(depth, nodata, layout, array_name, color_type, channel_order)
+        backend = file_client_args.get('backend')
+        if backend is not None and backend not in mmcv.FileClient._backends:
+            raise ConfigError(f'file_client_args has the backend {backend!r}, which mmcv does not know; '
+                              f'{nearest(backend, mmcv.FileClient._backends, "backends")}')
         self.depth = depth
         self.nodata = nodata
         self.layout = layout
@@ -487,7 +491,11 @@ class BaseDataSource(metaclass=ABCMeta):
     def _fetch(self, filename):
         """A file from the backend of mmcv; None where an LMDB has no such key."""
         if self.file_client is None:
-            self.file_client = mmcv.FileClient(**self.file_client_args)
+            try:
+                self.file_client = mmcv.FileClient(**self.file_client_args)
+            except (TypeError, ValueError) as error:  # of the arguments; an LMDB is opened later
+                raise ConfigError(
+                    f'file_client_args={self.file_client_args} make no backend of mmcv: {error}') from error
         try:
             return self.file_client.get(filename)
         except Exception as error:
@@ -550,11 +558,12 @@ class BaseDataSource(metaclass=ABCMeta):
         """
         if classes is None:
             return cls.CLASSES
-        if isinstance(classes, str):
-            return [line for _, line in read_lines(classes)]
-        if isinstance(classes, (list, tuple)):
-            return classes
-        raise ConfigError(f'classes must be a file name or a list of names, got {classes!r}')
+        names = [line for _, line in read_lines(classes)] if isinstance(classes, str) else classes
+        if not isinstance(names, (list, tuple)):
+            raise ConfigError(f'classes must be a file name or a list of names, got {classes!r}')
+        if not names:
+            raise ConfigError(f'classes={classes!r} names no class: None takes those that the source finds')
+        return names
 
 
 class ArraySource(BaseDataSource):

@@ -16,6 +16,7 @@ from ..images import ReducedImage, in_8_bits
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 MAX_PIXELS = 2**30  # of one image, as OpenCV has it
+TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 
 _ORIENTATION_TAG = 0x0112
 _UNDO_ORIENTATION = {
@@ -197,6 +198,6 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
         reason = f'{type(error).__name__}: {error}'
         if isinstance(error, UnidentifiedImageError):
             reason = 'no known kind of image' if data else 'the file is empty'
-            if data.startswith((b'\x93NUMPY', b'PK\3\4', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):
+            if data.startswith((b'\x93NUMPY', b'PK\3\4', *TIFF)):
                 reason += " of 8 bits; depth='stored' of the data source reads arrays, and TIFF files of any kind"
         raise BrokenImageError(filename, reason) from error

@@ -134,7 +134,7 @@ def _split_array(found, path):
         return found, np.ascontiguousarray(found[labels[0]]) if labels else None, names[0]
     if found.dtype.kind == 'O':
         return _split(found.tolist(), path)
-    if found.dtype.kind not in 'SU' or found.ndim > 2 or found.ndim == 2 and found.shape[1] != 2:
+    if found.dtype.kind not in 'SU' or found.ndim not in (1, 2) or found.ndim == 2 and found.shape[1] != 2:
         raise ConfigError(f'{path} holds {found.dtype} of the shape {found.shape}: an array of names has N texts, or N '
                           'rows of a name and a label, or is structured with the fields path and label')
     if found.ndim == 1:
@@ -150,6 +150,12 @@ def _split_array(found, path):
 def _split_dict(found, path):
     names, labels = ([key for key in found if key in known] for known in (_NAMES, _LABELS))
     if len(names) == 1 and len(labels) <= 1 and not isinstance(found[names[0]], (str, int)):
+        count = len(found[names[0]])
+        other = next((key for key in found if key not in names and np.ndim(found[key]) and len(found[key]) == count),
+                     None)
+        if not labels and other is not None:
+            raise ConfigError(f'{path} holds {other!r} beside {names[0]!r}, with as many entries: labels are called '
+                              f'{" or ".join(_LABELS)}; leave out what is none')
         return found[names[0]], found[labels[0]] if labels else None
     if found and all(isinstance(value, (int, str, np.integer)) or value is None for value in found.values()):
         return list(found), list(found.values())

@@ -29,6 +29,8 @@ class Parquet(TableSource):
     extension = '.parquet'
 
     def __init__(self, data_prefix, split=None, column=None, label_column=None, cache_mb=128., **kwargs):
+        if cache_mb < 0:
+            raise ConfigError(f'cache_mb must be 0 or more, got {cache_mb!r}')
         self.cache_mb = cache_mb
         super().__init__(data_prefix, split, column, label_column, **kwargs)
 

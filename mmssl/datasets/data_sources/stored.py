@@ -8,13 +8,13 @@ import numpy as np
 
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from ..images import IMAGE_TYPES
-from .decode import MAX_PIXELS, decode_image
+from .decode import MAX_PIXELS, TIFF, decode_image
 
 DEPTHS = ('8-bit', 'stored')
 LAYOUTS = ('HWC', 'CHW')
 
-_TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _PALETTE = 3
+_LARGEST = 4 * MAX_PIXELS  # bytes of an image
 
 
 def check_depth(depth, nodata, layout, array_name, color_type, channel_order):
@@ -105,6 +105,18 @@ def as_channels_last(values, layout=None):
     return values if layout == 'HWC' else values.transpose(1, 2, 0)
 
 
+def _see_that_finite(img):
+    with np.errstate(all='ignore'):
+        if np.isfinite(np.sum(img)):  # which tells at once
+            return
+    infinite = np.isinf(img)
+    if infinite.any():
+        row, column, channel = np.argwhere(infinite)[0]
+        raise ValueError(
+            f'{infinite.sum()} of its values are infinite, such as {img[row, column, channel]} in row {row}, '
+            f'column {column}, channel {channel}; a missing value is NaN, or what nodata says')
+
+
 def _need(package, what):
     try:
         return import_module(package)
@@ -123,8 +135,8 @@ def _read_tiff(data, layout):
         part = file.series[0] if several else page
         axes = [(name, size) for name, size in zip(part.axes, part.shape) if size != 1 or name in 'YX']
         shape = tuple(size for _, size in axes)
-        if np.prod(shape, dtype=float) * part.dtype.itemsize > 4 * MAX_PIXELS:
-            raise ValueError(f'it is said to have the shape {shape}, more than 4 GiB')
+        if np.prod(shape, dtype=float) * part.dtype.itemsize > _LARGEST:
+            raise ValueError(f'it is said to have the shape {shape}, more than {_LARGEST >> 30} GiB')
         if page.compression != 1:
             _need('imagecodecs', 'a compressed TIFF file')
         values = part.asarray(maxworkers=1).reshape(shape)
@@ -137,16 +149,22 @@ def _read_tiff(data, layout):
     return as_channels_last(values, told)
 
 
-def _read_npz(data, array_name):
+def _read_npz(data, array_name, filename):
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        names = file.files
+        sizes = {member.filename.removesuffix('.npy'): member.file_size for member in file.zip.infolist()}
+        names = list(sizes)
         if array_name is None and len(names) != 1:
-            raise ConfigError(
-                f'an .npz file of the arrays {names}: array_name of the data source says which one is the '
-                'image')
+            raise ConfigError(f'{filename} has the arrays {names}: array_name of the data source says which one is the '
+                              'image')
         if array_name is not None and array_name not in names:
-            raise ConfigError(f'an .npz file has no array {array_name!r}, it has {names}')
-        return file[array_name or names[0]]
+            raise ConfigError(f'{filename} has no array {array_name!r}, it has {names}')
+        name = names[0] if array_name is None else array_name
+        if sizes[name] > _LARGEST:
+            raise ValueError(f'its array {name!r} unpacks to more than {_LARGEST >> 30} GiB')
+        values = file[name]
+        if not isinstance(values, np.ndarray):
+            raise ValueError(f'its member {name!r} is no array of numpy')
+        return values
 
 
 def _read_deep_png(data):
@@ -158,6 +176,8 @@ def _read_deep_png(data):
         raise ValueError('the file is damaged or truncated')
     if img.ndim == 2:
         return img[..., None]
+    if data[25:26] == b'\x04':  # grey with alpha
+        return img[..., 2:]
     img[..., :3] = img[..., 2::-1].copy()
     return img
 
@@ -187,9 +207,9 @@ def decode_stored(data, filename='<bytes>', color_type='color', nodata=None, lay
         elif data[:6] == b'\x93NUMPY':
             values = as_channels_last(np.load(io.BytesIO(data), allow_pickle=False), layout)
         elif data[:4] == b'PK\x03\x04':
-            values = as_channels_last(_read_npz(data, array_name), layout)
+            values = as_channels_last(_read_npz(data, array_name, filename), layout)
         else:
-            values = _read_tiff(data, layout) if data[:4] in _TIFF else _read_deep_png(data)
+            values = _read_tiff(data, layout) if data[:4] in TIFF else _read_deep_png(data)
             if values is None:
                 values = decode_image(data, color_type, 'rgb', filename, choose if nodata is None else None)
                 if not isinstance(values, np.ndarray):
@@ -197,6 +217,9 @@ def decode_stored(data, filename='<bytes>', color_type='color', nodata=None, lay
         img = mark_nodata(as_image_type(values), nodata)
         if not img.size:
             raise ValueError(f'its shape is {img.shape}')
+        # of a mapped array this would read all of it
+        if img.dtype == np.float32 and not (isinstance(data, np.ndarray) and np.may_share_memory(img, data)):
+            _see_that_finite(img)
         return img
     except (BrokenImageError, ConfigError):
         raise

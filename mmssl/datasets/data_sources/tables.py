@@ -24,6 +24,7 @@ _SPLITS = {
     for word in words
 }
 _OPEN_FILES = 8  # of one process
+_CLASSES = 2**20  # several of which an image has; each takes a byte an image
 
 
 def import_pyarrow():
@@ -120,6 +121,12 @@ def _plain(kind):
     return kind.value_type if import_pyarrow().types.is_dictionary(kind) else kind
 
 
+def _state(path):
+    """What tells that a file has been written anew."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
 class TableSource(BaseDataSource):
     """Images in a column of tables: encoded files as binary values, or as the field `bytes` of a struct.
 
@@ -188,7 +195,9 @@ class TableSource(BaseDataSource):
                 f'data_prefix={self.data_prefix!r}, ann_file={self.ann_file!r}')
         self.paths = find_tables(os.fspath(self.data_prefix), self.extension, self.split)
         ends, firsts, labels, schema = [0], [0], [], None
+        self._states = []
         for path in self.paths:
+            self._states.append(_state(path))
             file = self._open(path)
             if schema is None:
                 schema = self._schema(file)
@@ -283,7 +292,10 @@ class TableSource(BaseDataSource):
             return column
         if not pyarrow.types.is_integer(column.type):
             return np.array(column.to_pylist(), object)
-        values = column.cast(pyarrow.int64()).fill_null(-1).to_numpy()
+        try:
+            values = column.cast(pyarrow.int64()).fill_null(-1).to_numpy()
+        except pyarrow.ArrowInvalid as error:  # beyond 2^63
+            raise ConfigError(f'{path}: a label in the column {self.label_column!r} is too large: {error}') from error
         wrong = np.flatnonzero((values < -1) | (values >= 2**31))
         if len(wrong):
             raise ConfigError(f'{path}: a label is 0 to {2**31 - 1}, or -1 or null for an image without one; got '
@@ -314,6 +326,10 @@ class TableSource(BaseDataSource):
         if len(values) and not 0 <= values.min() <= values.max() < most:
             raise ConfigError(f'{self.data_prefix}: the classes in the lists of {self.label_column!r} are 0 to '
                               f'{most - 1}, got {values.min()} and {values.max()}')
+        if most > _CLASSES:
+            raise ConfigError(
+                f'{self.data_prefix}: the lists of {self.label_column!r} have the class {most - 1}: classes '
+                f'are counted from 0, and are at most {_CLASSES}. label_column=False takes none')
         targets = np.zeros((len(lengths), most), np.int8)
         targets[np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0)), values] = 1
         targets[lengths < 0] = -1
@@ -348,6 +364,8 @@ class TableSource(BaseDataSource):
         if number not in self._files:
             while len(self._files) >= _OPEN_FILES:
                 self._files.popitem(last=False)
+            if _state(self.paths[number]) != self._states[number]:
+                raise ConfigError(f'{self.paths[number]} has changed since the start, when its labels were read')
             self._files[number] = self._open(self.paths[number])
         self._files.move_to_end(number)
         return self._files[number]

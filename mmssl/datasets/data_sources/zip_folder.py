@@ -3,6 +3,7 @@
 import hashlib
 import os
 import os.path as osp
+import re
 import struct
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from mmssl.utils.errors import BrokenImageError, ConfigError
 
 _LARGEST = 2**31  # bytes of a member: no image file is larger
 _ENCRYPTED = 1  # bit of the flags of a member
+_ODD = re.compile(r'(^|/)\.{0,2}(/|$)')
 _LOCAL_HEADER = struct.Struct('<4s22xHH')  # signature, lengths of the name and of the extra field
 
 
@@ -78,6 +80,11 @@ def _open(path, size, changed):
     return ZipFolder(path)
 
 
+def _cleaned(name):
+    """The name of a member as a path in the archive, without what would lead out of it or nowhere."""
+    return '/'.join(part for part in name.split('/') if part not in ('', '.', '..')) if _ODD.search(name) else name
+
+
 def _digests(names):
     """uint64 numbers that stand for names."""
     digest = b''.join(hashlib.blake2b(os.fsencode(name), digest_size=8).digest() for name in names)
@@ -105,8 +112,9 @@ class ZipFolder:
                 members = [m for m in file.infolist() if not m.is_dir()]
         except (zipfile.BadZipFile, OSError, ValueError, EOFError, struct.error) as error:
             raise ConfigError(f'{path} is no whole zip archive: {error}') from error
-        members = list({m.filename: m for m in members}.values())  # of several of one name the last counts
-        keys = _digests(m.filename for m in members)
+        members = {_cleaned(m.filename): m for m in members}  # of several of one name the last counts
+        keys = _digests(members)
+        members = list(members.values())
         order = np.argsort(keys, kind='stable')
         self._keys = keys[order]
 
@@ -129,7 +137,7 @@ class ZipFolder:
     def _names(self):
         """Names of all members, in the order of the file; they are not kept."""
         with zipfile.ZipFile(self.path) as file:
-            return [m.filename for m in file.infolist() if not m.is_dir()]
+            return [_cleaned(m.filename) for m in file.infolist() if not m.is_dir()]
 
     def entries(self, folder=''):
         """What lies in a folder; of what macOS adds to archives nothing does.

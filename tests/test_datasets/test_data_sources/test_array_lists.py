@@ -168,6 +168,8 @@ def test_a_list_with_labels_is_one_of_imagenet(photo_folder, here):
 @pytest.mark.parametrize('file, data, message', [
     ('x.npy', np.arange(3), r'int64 of the shape \(3,\): an array of names has N texts'),
     ('x.npy', np.array([['a', 'b', 'c']]), r'of the shape \(1, 3\)'),
+    ('x.npy', np.array('a'), r'of the shape \(\)'),
+    ('x.pkl', dict(paths=['a', 'b'], lables=[1, 2]), "holds 'lables' beside 'paths', with as many entries: labels are"),
     ('x.npy', np.zeros(2, [('x', 'U3'), ('y', 'U3')]), 'which field holds the names'),
     ('x.pkl', [], 'lists no image'),
     ('x.pkl', ['a', 3], 'entry 1 is no file name: 3. A list holds file names; or pairs'),

@@ -103,6 +103,24 @@ def test_workers_forked_from_a_process_with_open_files_read_the_same(animals):
     assert epochs[0] == epochs[1] and sorted(sum((e[0] for e in epochs[0]), [])) == list(range(23))
 
 
+def test_a_file_that_is_written_anew_under_way(animals):
+    """Its images would come with the labels of those that were there."""
+    source = Parquet(str(animals), split='train')
+    assert values(source) == list(range(23))  # the files are open from here on
+    path = animals / 'data' / 'train-00001-of-00003.parquet'
+    write(path.with_name('new'), range(50, 52), [0, 1], FEATURES)
+    os.replace(path.with_name('new'), path)
+    assert source.get_array(12)[0, 0, 0] == 12
+    worker = pickle.loads(pickle.dumps(source))
+    assert worker.get_array(9)[0, 0, 0] == 9
+    for idx in (10, 16):
+        with pytest.raises(BrokenImageError, match='train-00001-of-00003.parquet has changed since the start'):
+            worker.get_array(idx)
+    write(path, range(2), None, label=pa.array([1, 2**63], pa.uint64()))
+    with pytest.raises(ConfigError, match="00001-of-00003.parquet: a label in the column 'label' is too large"):
+        Parquet(str(path))
+
+
 def test_a_full_shuffle_is_told_and_blocks_are_read_once(animals, monkeypatch, warnings_of_data):
     monkeypatch.setattr('mmssl.datasets.data_sources.parquet._SEEN', 20)
     cfg = dict(
@@ -201,11 +219,11 @@ def test_what_is_wrong_is_named(animals, tmp_path):
 
 def test_a_damaged_group_breaks_its_images_alone(animals):
     path = animals / 'data' / 'test-00000-of-00001.parquet'
-    source = Parquet(str(animals), split='test')
     place = parquet.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
     content = bytearray(path.read_bytes())
     content[place:place + 40] = os.urandom(40)
     path.write_bytes(content)
+    source = Parquet(str(animals), split='test')
     for idx in range(3):
         with pytest.raises(BrokenImageError, match=f'test-00000-of-00001.parquet, row {idx}'):
             source.get_array(idx)
@@ -230,6 +248,11 @@ def test_lists_of_labels(tmp_path, mark):
         assert source.CLASSES == ('cat', 'dog', 'owl')
         some = build_datasource(dict(cfg, classes=['owl', 'cat']))
         assert some.targets.tolist() == [[1, 1], [0, 0], [-1, -1], [0, 0], [1, 0]]
+    else:
+        write(tmp_path / 'b.parquet', range(2), kinds=pa.array([[3], [10**9]]))
+        with pytest.raises(ConfigError, match="'kinds' have the class 1000000000: .* at most 1048576"):
+            build_datasource(dict(cfg, data_prefix=str(tmp_path / 'b.parquet')))
+        (tmp_path / 'b.parquet').unlink()
     write(tmp_path / 'a.parquet', range(1), None, dict(kinds=mark), kinds=pa.array([[-3]]))
     with pytest.raises(ConfigError, match="lists of 'kinds' are 0 to .*, got -3"):
         build_datasource(cfg)
@@ -253,6 +276,8 @@ def test_arrow_files_read_as_the_tables_that_they_hold(animals, tmp_path, form):
     assert [source.get_bytes(i) for i in order] == [other.get_bytes(i) for i in order]
     assert source.get_filename(18).endswith('data-00002-of-00003.arrow, row 1')
     assert len(pickle.dumps(source)) < 3000 and values(pickle.loads(pickle.dumps(source))) == list(range(23))
+    with pytest.raises(ConfigError, match='cache_mb must be 0 or more, got -1'):
+        Parquet(str(tmp_path), cache_mb=-1)
     with pytest.raises(ConfigError, match='Arrow takes no argument .cache_mb'):
         build_datasource(dict(type='Arrow', data_prefix=str(tmp_path / 'saved'), cache_mb=3))
     path.write_bytes(path.read_bytes()[:-200])

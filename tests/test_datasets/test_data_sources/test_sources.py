@@ -72,6 +72,7 @@ def test_annotation_file(photo_folder, tmp_path):
     (dict(color_type='colour'), 'color_type must be one of'),
     (dict(channel_order='gbr'), 'channel_order must be one of'),
     (dict(classes=3), 'classes must be a file name or a list'),
+    (dict(classes=[]), r'classes=\[\] names no class'),
     (dict(ann_file=['a.txt']), 'ann_file of ImageNet must be one file name'),
 ])
 def test_wrong_arguments(photo_folder, arguments, message):

@@ -1,7 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Images of any depth and number of channels, read as they are stored."""
 import io
+import struct
 import sys
+import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmssl.datasets import Folder, ImageList, ImageNet, build_datasource
+from mmssl.datasets.data_sources import stored
 from mmssl.datasets.data_sources.decode import decode_image
 from mmssl.datasets.data_sources.stored import as_channels_last, as_image_type, decode_stored
 from mmssl.utils.errors import BrokenImageError, ConfigError
@@ -136,6 +140,47 @@ def test_hints(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tifffile', None)
     with pytest.raises(ConfigError, match='needs the package tifffile: pip install tifffile'):
         decode_stored(data)
+
+
+def said_to_unpack_to(size, archive):
+    """An archive of one member whose table of contents says how many bytes it has."""
+    at = archive.rindex(b'PK\1\2') + 24
+    return archive[:at] + struct.pack('<I', size) + archive[at + 4:]
+
+
+def test_what_is_no_image_says_why(monkeypatch):
+    """Infinite values, archives of other things, and what unpacks to more than any image; the file is named."""
+    heights = np.full((6, 8, 2), 1, np.float32)
+    heights[4, 5, 1] = -np.inf  # the logarithm of 0
+    reason = r"it.npz: ValueError: 1 of its values are infinite, such as -inf in row 4, column 5, channel 1"
+    with pytest.raises(BrokenImageError, match=reason):
+        decode_stored(npz(a=heights), 'it.npz', layout='HWC')
+    assert np.isnan(decode_stored(npz(a=heights), layout='HWC', nodata=-np.inf)).sum() == 1
+    huge = np.full((8, 8), 3e38, np.float32)  # a sum beyond the type is no infinite value
+    np.testing.assert_array_equal(decode_stored(npz(a=huge))[..., 0], huge)
+    with pytest.raises(ConfigError, match=r"it.npz has the arrays \['a', 'b'\]: array_name"):
+        decode_stored(npz(a=TILE, b=TILE), 'it.npz')
+    with pytest.raises(ConfigError, match=r"it.npz has no array '', it has \['a'\]"):
+        decode_stored(npz(a=TILE), 'it.npz', array_name='')
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, 'w') as file:
+        file.writestr('a.txt', 'text')
+    with pytest.raises(BrokenImageError, match="its member 'a.txt' is no array of numpy"):
+        decode_stored(other.getvalue(), 'it.npz')
+    monkeypatch.setattr(stored, '_LARGEST', 2**30)
+    with pytest.raises(BrokenImageError, match="its array 'a' unpacks to more than 1 GiB"):
+        decode_stored(said_to_unpack_to(2**30 + 1, npz(a=TILE)), 'it.npz')
+
+
+def test_grey_with_alpha_of_16_bits_has_two_channels():
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in TILE[..., :2])
+
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+    header = struct.pack('>IIBBBBB', TILE.shape[1], TILE.shape[0], 16, 4, 0, 0, 0)
+    png = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    np.testing.assert_array_equal(decode_stored(png), TILE[..., :2])
 
 
 @pytest.fixture

@@ -65,6 +65,18 @@ def test_folders_in_an_archive_and_lists(archive, photo_folder, tmp_path, monkey
         Folder(f'{archive}/chna')
 
 
+def test_names_that_lead_out_of_an_archive_or_nowhere(tmp_path):
+    path = str(tmp_path / 'odd.zip')
+    names = {'/etc/a.png': 'etc/a.png', '../b.png': 'b.png', './c//d.png': 'c/d.png', 'x/../e.png': 'x/e.png'}
+    with zipfile.ZipFile(path, 'w') as file:
+        for name in names:
+            file.writestr(name, name.encode())
+    source = Folder(path)
+    assert sorted(source.samples) == sorted(names.values())
+    found = {source.samples[i]: source.get_bytes(i).decode() for i in range(4)}
+    assert {name: found[cleaned] for name, cleaned in names.items()} == {name: name for name in names}
+
+
 def test_workers_read_the_same_from_an_archive(archive):
     dataset = build_dataset(
         dict(
@@ -134,6 +146,12 @@ def test_an_lmdb_in_the_place_of_a_folder(photo_folder, tmp_path):
         source.get_array(6)
     with pytest.raises(FileNotFoundError, match='neither the first nor the last is there'):
         build_datasource(dict(cfg, data_prefix='elsewhere'))
+    cfg['file_client_args'] = dict(backend='lmbd')
+    with pytest.raises(ConfigError, match="the backend 'lmbd', which mmcv does not know; did you mean 'lmdb'"):
+        build_datasource(cfg)
+    cfg['file_client_args'] = dict(backend='lmdb')
+    with pytest.raises(ConfigError, match="{'backend': 'lmdb'} make no backend of mmcv: .*'db_path'"):
+        build_datasource(cfg)
     cfg['file_client_args'] = dict(backend='lmdb', db_path=str(tmp_path / 'absent.lmdb'))
     with pytest.raises(ConfigError, match='the LMDB .*absent.lmdb cannot be read: .*No such file'):
         build_datasource(cfg)
