@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import os.path as osp
 import re
@@ -24,6 +25,7 @@ from mmssl.utils.shard_index import FOLDER, ShardIndex, check_shards, file_shard
 from .builder import worker_init_fn
 from .data_sources.base import BaseDataSource, whole_source
 from .data_sources.decode import decode_image
+from .data_sources.shards import Shards
 from .loader import check_broken_policy, write_broken
 from .pipelines.resample import resize_part
 from .shard_scan import IMAGES, index_shards
@@ -153,8 +155,10 @@ def _name(source, idx):
     sample = source.samples[idx]
     if isinstance(sample, dict):
         sample = sample['img_info']['filename']
+    if not isinstance(sample, str):
+        return f'{idx:08d}'
     # one of shards is SHARD.tar!MEMBER
-    return sample.rpartition('!')[2] if isinstance(sample, str) else f'{idx:08d}'
+    return sample.partition('.tar!')[2] if isinstance(whole_source(source), Shards) else sample
 
 
 def _label(source, idx):
@@ -356,14 +360,15 @@ def pack_images(source,
         BrokenImageError: With 'stop'.
     """
     broken = check_broken_policy(broken, ('skip', 'stop', 'keep'))
-    for value, option in ((shorter_side, 'shorter_side'), (samples, 'samples')):
+    for value, option, least in ((shorter_side, 'shorter_side', 1), (samples, 'samples', 1), (seed, 'seed', 0),
+                                 (workers, 'workers', 0)):
         if value is not None:
-            check_integer(value, option, 1)
+            check_integer(value, option, least)
     check_integer(quality, 'quality', 1)
     if quality > 100:
         raise ConfigError(f'quality is 1 to 100, got {quality}')
-    if not megabytes > 0:
-        raise ConfigError(f'megabytes of a shard are more than 0, got {megabytes}')
+    if not 0 < megabytes < math.inf:
+        raise ConfigError(f'megabytes of a shard are more than 0 and finite, got {megabytes}')
     if not re.fullmatch(r'[\w-]+', name):
         raise ConfigError(f'the name of shards has letters, digits, "-" and "_" alone, got {name!r}')
     own_keys, digest = _repeated(source)
@@ -382,6 +387,7 @@ def pack_images(source,
     if _same_options(out, options):
         index = ShardIndex(osp.join(out, FOLDER))
         check_shards(out, index.shards)
+        shutil.rmtree(osp.join(out, UNFINISHED), ignore_errors=True)  # of a run that was killed as it removed it
         return dict(samples=len(index), shards=len(index.shards), kept=len(index), broken=[])
     order = np.arange(len(source)) if seed is None else np.random.default_rng(seed).permutation(len(source))
     packed = _Packed(source, own_keys, shorter_side, quality, broken)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmssl.utils.errors import ConfigError, check_integer, printable
 from mmssl.utils.launch import die_with_parent
+from mmssl.utils.misc import disk_full
 from mmssl.utils.shard_index import FOLDER, IndexWriter, check_label, file_shard_digest
 from .data_sources.base import IMG_EXTENSIONS
 from .data_sources.folder import PLUGINS
@@ -293,8 +294,12 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
         if by_name:
             writer.renumber(np.argsort(np.argsort(np.array(list(by_name)))))
         writer.finish(classes if classes is not None else sorted(by_name) or None, targets, **facts)
-    except BaseException:
+    except BaseException as error:
         writer.abandon()
+        full = disk_full(error)
+        if full is not None:
+            raise OSError(full.errno,
+                          f'the index {writer.folder} could not be written: {full.strerror.lower()}') from error
         raise
     told['classes'] = targets.shape[1] if kind is tuple else writer.most + 1 if classes is None else len(classes)
     return told

@@ -50,7 +50,7 @@ def atomic_write(path, mode='w'):
         _sync_folder(path.parent)
     except Exception as error:
         temporary.unlink(missing_ok=True)
-        full = _disk_full(error)
+        full = disk_full(error)
         if full is None:
             raise
         free = shutil.disk_usage(path.parent).free / 1e6
@@ -61,7 +61,7 @@ def atomic_write(path, mode='w'):
         temporary.unlink(missing_ok=True)
 
 
-def _disk_full(error):
+def disk_full(error):
     """The error of a full disk behind an error, None where that is not the cause; torch's writer hides it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

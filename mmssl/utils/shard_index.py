@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The index beside tar shards: where each image lies, its label and its name, in arrays that stay in their files."""
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +26,7 @@ ARRAYS = dict(
     name_ends=np.uint64,  # where in `names` each ends, behind a 0
     shard_ends=np.int64)  # samples up to and with each shard
 _EDGE = 2**16  # bytes at both ends of a shard that its digest is made of
+_LOCK = 'lock'  # in an index that is being written
 _HEADER = 128  # bytes in front of the values of a .npy file
 
 Shard = namedtuple('Shard', 'name bytes samples digest')
@@ -169,21 +172,46 @@ class _ArrayFile:
 class IndexWriter:
     """Writes an index, shard by shard; it appears under its name when `finish` is called.
 
+    Until then it lies in FOLDER.tmp, which the next writer takes over where this one is killed.
+
     Args:
         folder (str | Path): Where it is to lie; one that is there is replaced.
+
+    Raises:
+        ConfigError: Another process writes it at this moment.
     """
 
     def __init__(self, folder):
         self.folder = os.fspath(folder).rstrip(os.sep)
-        self.temporary = f'{self.folder}.{os.getpid()}.tmp'
-        shutil.rmtree(self.temporary, ignore_errors=True)
-        os.makedirs(self.temporary)
+        self.temporary = f'{self.folder}.tmp'
+        os.makedirs(self.temporary, exist_ok=True)
+        self._lock = self._locked(osp.join(self.temporary, _LOCK))
+        for name in os.listdir(self.temporary):
+            if name != _LOCK:
+                os.remove(osp.join(self.temporary, name))
         self.shards, self.samples, self.characters, self.most = [], 0, 0, -1
         self.files = {
             name: _ArrayFile(osp.join(self.temporary, f'{name}.npy'), dtype)
             for name, dtype in ARRAYS.items()
         }
         self.files['name_ends'].append([0])
+
+    def _locked(self, path):
+        """The file, locked until it is closed or this process ends, however it does."""
+        file = open(path, 'w')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.stat(path).st_ino == os.fstat(file.fileno()).st_ino  # else another one was just done with it
+        except (BlockingIOError, FileNotFoundError):
+            same = False
+        if not same:
+            file.close()
+            raise ConfigError(f'another process writes the index {self.folder} at this moment')
+        return file
+
+    def _unlock(self):
+        os.remove(osp.join(self.temporary, _LOCK))
+        self._lock.close()
 
     def add(self, name, size, digest, offsets, sizes, names, name_ends, labels=None):
         """Add a shard.
@@ -251,23 +279,27 @@ class IndexWriter:
             digest=hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:32],
             arrays={
                 name: os.path.getsize(osp.join(self.temporary, name))
-                for name in sorted(os.listdir(self.temporary))
+                for name in sorted(os.listdir(self.temporary)) if name != _LOCK
             },
             **facts,
             shards=shards)
         with atomic_write(osp.join(self.temporary, 'index.json')) as file:
             json.dump(found, file, indent=1)
-        old = f'{self.folder}.{os.getpid()}.old'
+        old = f'{self.folder}.old'
+        shutil.rmtree(old, ignore_errors=True)
         if osp.isdir(self.folder):
             os.rename(self.folder, old)
+        self._unlock()
         os.rename(self.temporary, self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
     def abandon(self):
         """Leave what was there as it was."""
         for file in self.files.values():
-            file.file.close()
+            with contextlib.suppress(OSError):  # the disk is full
+                file.file.close()
         shutil.rmtree(self.temporary, ignore_errors=True)
+        self._lock.close()
 
 
 def check_shards(folder, shards):

@@ -44,6 +44,7 @@ def odd_folder(tmp_path, photographs):
         'dogs/1.png': encoded(photo, 'PNG'),
         'dogs/a.b.c.JPEG': encoded(photo),
         'dogs/50%.jpeg': encoded(photo[:40]),
+        'dogs/a.tar!b\n.jpg': encoded(photo[:50]),
         'dogs/really a png.jpg': encoded(photo, 'PNG'),
         'ca.ts/x/ä.webp': encoded(photo, 'WEBP'),
         'ca.ts/grey.png': encoded(photo[..., 0], 'PNG'),
@@ -62,19 +63,19 @@ def test_files_as_they_are(odd_folder, tmp_path):
     root, files = odd_folder
     source = folder_source(root)
     told = pack_images(source, tmp_path / 'out', samples=4)
-    assert told['samples'] == 9 and told['shards'] == 3 and not told['broken']
+    assert told['samples'] == 10 and told['shards'] == 3 and not told['broken']
     packed = shards(tmp_path / 'out')
     assert packed.CLASSES == source.CLASSES == ('ca.ts', 'dogs')
     assert packed.labels.tolist() == source.labels.tolist()
     keys = []
-    for i in range(9):
+    for i in range(10):
         name = source.samples[i]
         assert packed.get_bytes(i) == files[name]
         member = packed.samples[i].partition('!')[2]
         keys.append(member[:member.index('.', member.rindex('/'))])
         stem = str(Path(name).with_suffix(''))
         assert unquote(keys[-1]) in (stem, name) and not member[member.rindex('/'):].count('.') > 1
-    assert len(set(keys)) == 9 and 'dogs/really a png%2ejpg' in keys
+    assert len(set(keys)) == 10 and 'dogs/really a png%2ejpg' in keys
     paths = sorted(map(str, (tmp_path / 'out').glob('*.tar')))
     read = list(webdataset.WebDataset(paths, shardshuffle=False))
     assert [sample['__key__'] for sample in read] == keys
@@ -111,6 +112,10 @@ def test_same_bytes_by_any_number_of_processes_and_after_an_interruption(photo_f
         pack_images(source, tmp_path / 'c', **dict(options, seed=4))
     first, second = tmp_path / 'c/images-000000.tar', tmp_path / 'c/images-000001.tar'
     (tmp_path / 'c/images-000003.tar.123.tmp').write_bytes(b'of a process that was killed')
+    index = tmp_path / 'c/index.tmp'  # of one that was killed as it wrote the index
+    index.mkdir()
+    (index / 'lock').touch()
+    (index / 'targets.npy').write_bytes(b'half of it')
     second.write_bytes(second.read_bytes()[:-512] + bytes(511) + b'x')  # damaged meanwhile
     before = first.stat().st_mtime_ns
     assert pack_images(source, tmp_path / 'c', **options)['kept'] == 10
@@ -252,6 +257,9 @@ def test_size_of_shards_and_demands_that_make_no_sense(photo_folder, tmp_path):
     assert len(sizes) >= 3 and 50_000 < np.mean(sizes) < 150_000
     for options, message in [(dict(shorter_side=0), 'shorter_side is an integer of at least 1, got 0'),
                              (dict(quality=101), 'quality is 1 to 100, got 101'), (dict(megabytes=0), 'more than 0'),
+                             (dict(megabytes=float('inf')), 'finite, got inf'),
+                             (dict(seed=-1), 'seed is an integer of at least 0, got -1'),
+                             (dict(workers=-1), 'workers is an integer of at least 0, got -1'),
                              (dict(name='a/b'), "got 'a/b'"), (dict(broken='replace'), "'skip' or 'stop' or 'keep'")]:
         with pytest.raises(ConfigError, match=message):
             pack_images(source, tmp_path / 'b', **options)

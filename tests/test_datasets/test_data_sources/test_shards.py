@@ -165,6 +165,35 @@ def test_same_index_by_any_number_of_processes(original, tmp_path):
         assert (tmp_path / '1/index' / name).read_bytes() == (tmp_path / '2/index' / name).read_bytes()
 
 
+def test_two_processes_do_not_write_one_index(shards):
+
+    def again(done):
+        with pytest.raises(ConfigError, match='another process writes the index .*index at this moment'):
+            index_shards(shards)
+
+    before = sorted(path.name for path in shards.iterdir())
+    index_shards(shards, progress=again)
+    assert sorted(path.name for path in shards.iterdir()) == before
+    index_shards(shards)
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(shards, monkeypatch):
+    import mmssl.utils.shard_index
+    before = source(shards).get_bytes(3)
+
+    def full(path, dtype):
+        file = array_file(path, dtype)
+        file.file.close()
+        file.file = open('/dev/full', 'wb')
+        return file
+
+    array_file = mmssl.utils.shard_index._ArrayFile
+    monkeypatch.setattr(mmssl.utils.shard_index, '_ArrayFile', full)
+    with pytest.raises(OSError, match='index could not be written: no space left on device'):
+        index_shards(shards)
+    assert source(shards).get_bytes(3) == before and not (shards / 'index.tmp').exists()
+
+
 def test_what_is_no_set_of_shards(tmp_path, original):
     with pytest.raises(FileNotFoundError, match='no such folder'):
         index_shards(tmp_path / 'absent')
