@@ -24,7 +24,7 @@ from mmssl.utils import dist
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError, printable
 from mmssl.utils.misc import atomic_write
-from .inference import evaluated_parts, pretrained_model
+from .inference import evaluated_parts, pretrained_model, reading_of_folders
 
 
 @dataclass
@@ -99,14 +99,18 @@ def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, outpu
     broken = check_broken_policy(broken, ('skip', 'stop'))
     cfg = load_config(config, cfg_options)
     check_sections(cfg, ['model.backbone'])
-    source = build_datasource(source_of_folder(folder))
+    source, reading = source_of_folder(folder), reading_of_folders(cfg)
+    if source['type'] != 'Folder':
+        reading.pop('extensions', None)
+    source = build_datasource(dict(source, **reading))
     if isinstance(source, Folder):
         source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
     if output is not None:
         check_embeddings_path(output, source.samples)
     model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]), teacher=teacher)
     channels = image_channels(model)
-    source.color_type = 'grayscale' if channels == 1 else 'color'
+    if not reading:
+        source.color_type = 'grayscale' if channels == 1 else 'color'
     height, width = (size, size) if isinstance(size, int) else size
     sides = round(height * 8 / 7), round(width * 8 / 7)
     pipeline = [Resize(sides[0]) if height == width else _Cover(sides), CenterCrop((height, width))]

@@ -16,7 +16,7 @@ from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import file_digest, json_ready, table_lines, write_json
-from .inference import evaluated_parts, pretrained_model
+from .inference import evaluated_parts, pretrained_model, reading_of_folders
 
 
 class EvaluationRun:
@@ -39,9 +39,19 @@ class EvaluationRun:
         # the data of CONFIG is not used here: options on data mean that of the evaluation
         of_data = {key: value for key, value in args.cfg_options.items() if key.split('.')[0] == 'data'}
         self.cfg = load_config(args.config, {k: v for k, v in args.cfg_options.items() if k not in of_data})
-        self.data_cfg = load_config(args.dataset_config, of_data)
+        self.data_cfg = load_config(args.dataset_config, None if args.data_root else of_data)
         check_sections(self.cfg, ['model'])
         check_sections(self.data_cfg, sections)
+        if args.data_root:
+            reading = reading_of_folders(self.cfg)
+            for split in [section.split('.')[1] for section in sections]:
+                folder = Path(args.data_root) / split
+                if not folder.is_dir():
+                    raise FileNotFoundError(f'--data-root {args.data_root}: there is no folder {folder}')
+                self.data_cfg.data[split].data_source = dict(type='ImageNet', data_prefix=str(folder), **reading)
+            if reading and self.cfg.get('img_norm_cfg'):  # such values are normalised as in the training
+                self.data_cfg.img_norm_cfg = self.cfg.img_norm_cfg
+            self.data_cfg = load_config(self.data_cfg, of_data)  # options count for the folders
         for option, key in (('batch_size', 'samples_per_gpu'), ('workers', 'workers_per_gpu')):
             value = getattr(args, option)
             if value is not None:
@@ -49,12 +59,6 @@ class EvaluationRun:
                     raise ConfigError(f'--{option.replace("_", "-")} must be {int(option == "batch_size")} or more, '
                                       f'got {value}')
                 self.data_cfg.data[key] = value
-        if args.data_root:
-            for split in [section.split('.')[1] for section in sections]:
-                folder = Path(args.data_root) / split
-                if not folder.is_dir():
-                    raise FileNotFoundError(f'--data-root {args.data_root}: there is no folder {folder}')
-                self.data_cfg.data[split].data_source = dict(type='ImageNet', data_prefix=str(folder))
         dist.use_device(args.device)
         dist.init_dist(args.launcher, **self.cfg.get('dist_params', {}))
         log_file = self._log_stem = None

@@ -38,6 +38,33 @@ def init_model(config, checkpoint=None, device=None, options=None):
     return model.to(default_device() if device is None else device).eval()
 
 
+def reading_of_folders(cfg):
+    """How a tool reads folders of images for a network that was trained on images in their depth and channels.
+
+    Args:
+        cfg (mmcv.Config): Of the training.
+
+    Returns:
+        dict: Arguments of the data source of data.train with depth='stored' that hold for images of any place: `depth`,
+            `nodata`, `layout`, `array_name`, `extensions`, `color_type`. Empty where there is no such source.
+    """
+    section = cfg.get('data', {}).get('train')
+    while True:
+        if isinstance(section, (list, tuple)) and section:
+            section = section[0]
+        elif not isinstance(section, dict):
+            return {}
+        elif 'data_source' in section:
+            source = section['data_source']
+            break
+        else:
+            section = section.get('dataset') or section.get('datasets')
+    if not isinstance(source, dict) or source.get('depth') != 'stored':
+        return {}
+    names = ('depth', 'nodata', 'layout', 'array_name', 'extensions', 'color_type')
+    return {name: source[name] for name in names if source.get(name) is not None}
+
+
 def pretrained_model(cfg, checkpoint=None, parts=('backbone', ), logger=None, teacher=False):
     """Build the model of a config for an evaluation of what it learned.
 

@@ -93,6 +93,8 @@ def test_tool(call_tool, tmp_path):
     line = f'img_norm_cfg = dict(mean={written["img_norm_cfg"]["mean"]}, std='
     assert '20 images of uint16, 4 channels; 0 cannot be read' in done.stdout and line in done.stdout
     assert '--cfg-options model.backbone.in_channels=4 img_norm_cfg.mean="[' in done.stdout
+    source = 'data.train.data_source.'
+    assert f' {source}depth="stored" {source}layout="HWC" {source}extensions="[\'.npy\']"' in done.stdout
     assert abs(written['channels']['mean'][2] - 59998) < 1 and written['img_norm_cfg']['max_value'] == 1
     done = call_tool('tools/analysis_tools/channel_statistics.py', 'configs/selfsup/byol/byol_resnet18_digits.py',
                      '--nodata', 0, check=False)  # yapf: disable

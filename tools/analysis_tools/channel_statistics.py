@@ -42,6 +42,7 @@ def main():
         name: getattr(args, name)
         for name in ('nodata', 'layout', 'extensions') if getattr(args, name) is not None
     }
+    source = {}
     if is_folder(args.data):
         source = dict(source_of_folder(args.data), depth=args.depth, **given)
         dataset = build_dataset(dict(type='SingleViewDataset', data_source=source, pipeline=[]))
@@ -67,7 +68,10 @@ def main():
     norm = normalisation_of(found)
     print(f'img_norm_cfg = dict({", ".join(f"{name}={value}" for name, value in norm.items())})')
     options = ' '.join(f'img_norm_cfg.{name}="{value}"'.replace(' ', '') for name, value in norm.items())
-    print(f'--cfg-options model.backbone.in_channels={len(found.mean)} {options}')
+    # of a folder, how it was read; a config says so itself
+    reading = ''.join(f' data.train.data_source.{name}="{value}"' for name, value in source.items()
+                      if name not in ('type', 'data_prefix'))
+    print(f'--cfg-options model.backbone.in_channels={len(found.mean)} {options}{reading}')
     if args.out:
         with atomic_write(args.out) as file:
             json.dump(

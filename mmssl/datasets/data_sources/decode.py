@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Bytes of an image file -> uint8 array, whatever kind of image it is."""
 import io
+import logging
 import struct
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -17,6 +18,9 @@ COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 MAX_PIXELS = 2**30  # of one image, as OpenCV has it
 TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+
+# it has a line of its own for each TIFF file that it does not read, which the error tells already
+logging.getLogger('PIL.TiffImagePlugin').setLevel(logging.CRITICAL)
 
 _ORIENTATION_TAG = 0x0112
 _UNDO_ORIENTATION = {
