@@ -78,10 +78,13 @@ def members(path):
             tar = tarfile.TarFile(fileobj=file)
             while (member := tar.next()) is not None:
                 tar.members.clear()
+                if member.issparse():
+                    raise ConfigError(f'{path}: {printable(member.name)} is sparse, and its bytes do not lie together: '
+                                      'pack without "tar --sparse"')
                 if member.offset_data + member.size > size and member.isreg():
                     raise ConfigError(f'{path} is cut off: {printable(member.name)} ends at byte '
                                       f'{member.offset_data + member.size}, the file at byte {size}')
-                if member.isreg() and not member.issparse():
+                if member.isreg():
                     yield member.name, member.offset_data, member.size
         except tarfile.TarError as error:
             raise ConfigError(f'{path} is cut off or damaged, or no tar file: {error}') from error
@@ -180,7 +183,7 @@ def scan_shard(path, image=None, label='auto'):
             image).
 
     Raises:
-        ConfigError: See members; a label that is none; several images in one sample.
+        ConfigError: See members; a label that is none; several images in one sample; members of one that stand apart.
     """
     extension, _, key = ('cls' if label == 'auto' else label or '').partition(':')
     found = dict(offsets=[], sizes=[], name_ends=[], labels=[], left_out=[], extensions=Counter())
@@ -224,6 +227,15 @@ def scan_shard(path, image=None, label='auto'):
             parts[split[1]] = name, offset, size
             found['extensions'][split[1]] += 1
         close(sample, parts)
+    if found['left_out'] and found['extensions'][extension]:
+        apart = set(found['left_out'])
+        for start, stop in zip([0, *found['name_ends']], found['name_ends']):
+            name = names[start:stop].decode('utf-8', 'surrogateescape')
+            if split_member(name)[0] in apart:
+                raise ConfigError(
+                    f'{path}: {printable(name)} and other members of its sample do not follow each other, '
+                    'so that its label would be lost: pack the files in the order of their names '
+                    '(tar --sort=name), or do without labels (--label none)')
     if not labelled:
         if extension and label != 'auto' and found['offsets']:
             raise ConfigError(f'{path}: no sample has a member .{extension}; there are: {_listed(found["extensions"])}')
@@ -256,6 +268,8 @@ def index_shards(folder, image=None, label='auto', classes=None, workers=1, prog
         ConfigError: See scan_shard; no image; labels that are integers here and names there.
     """
     shards = find_shards(folder)
+    image = image and image.lower().lstrip('.')
+    label = label and label.lstrip('.')
     writer = IndexWriter(osp.join(folder, FOLDER))
     names = None if classes is None else {name: number for number, name in enumerate(classes)}
     told = dict(samples=0, labelled=0, shards=len(shards), bytes=0, extensions=Counter(), left_out=[])

@@ -152,6 +152,26 @@ def test_samples_without_image_and_same_keys_twice(tmp_path):
     assert read.labels.tolist() == [3, -1, 5] and read.blocks.tolist() == [1, 1, 3]
 
 
+def test_members_that_lie_apart_do_not_lose_their_labels(tmp_path):
+    write_tar(tmp_path / 'a.tar', [('1.jpg', b'A'), ('2.jpg', b'B'), ('1.cls', b'3'), ('2.cls', b'4')])
+    with pytest.raises(ConfigError, match='a.tar: 1.jpg and other members of its sample do not follow each other'):
+        index_shards(tmp_path)
+    assert index_shards(tmp_path, image='.JPG', label=None)['samples'] == 2
+
+
+def test_sparse_members_are_refused(tmp_path):
+    member = tarfile.TarInfo('1.jpg')
+    member.type = tarfile.GNUTYPE_SPARSE
+    member.size = 512
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:398], header[398:410] = b'%011o\0' % 0, b'%011o\0' % 512  # one piece
+    header[483:495] = b'%011o\0' % 2**20  # its length with the gaps
+    header[148:156] = b'%06o\0 ' % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    (tmp_path / 'a.tar').write_bytes(header + bytes(512) + bytes(1024))
+    with pytest.raises(ConfigError, match='a.tar: 1.jpg is sparse, and its bytes do not lie together'):
+        index_shards(tmp_path)
+
+
 def test_same_index_by_any_number_of_processes(original, tmp_path):
     folder = original[0]
     for workers in (1, 2):
