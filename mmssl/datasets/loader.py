@@ -452,6 +452,11 @@ class PrefetchLoader:
         if mean is None or std is None:
             return
         mean, std = (torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (mean, std))
+        if not (len(mean) and len(std) and mean.isfinite().all() and std.isfinite().all()):
+            raise ConfigError('mean and std of img_norm_cfg are finite numbers, one a channel, got '
+                              f'mean={mean.flatten().tolist()}, std={std.flatten().tolist()}')
+        if len(mean) != len(std) and 1 not in (len(mean), len(std)):
+            raise ConfigError(f'mean of img_norm_cfg is of {len(mean)} channels, std of {len(std)}')
         if (std <= 0).any():
             raise ConfigError(f'std must be positive, got {std.flatten().tolist()}')
         if mean.max() > 5 and max_value is None:

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from mmssl.utils.dist import get_world_size
 from mmssl.utils.errors import ConfigError, RemoteFileError, check_integer
+from .data_sources.base import whole_source
 from .dataset_wrappers import RepeatDataset, locate
 
 _ASKING = 4  # threads that ask for files on disk
@@ -210,7 +211,8 @@ def check_files_ahead(dataset, sampler, samples):
         try:
             source.will_read(0)
         except AttributeError:
-            raise ConfigError(f'data.read_ahead is for files on disk, and the images of {type(source).__name__} '
+            raise ConfigError(f'data.read_ahead is for files on disk, and the images of '
+                              f'{type(whole_source(source)).__name__} '
                               'are none here: leave it out') from None
         except OSError:  # such as a broken link, which is told when it is read
             pass

@@ -68,6 +68,8 @@ def test_what_cannot_be_read_ahead(photo_folder):
     files = photos(photo_folder)
     for data, options, words in [(digits, {}, 'the images of Digits are none'),
                                  (ConcatDataset([files, digits]), {}, 'the images of Digits are none'),
+                                 (SingleViewDataset(dict(type='Digits', subset=dict(num=9)), [],
+                                                    prefetch=True), {}, 'the images of Digits are none'),
                                  (list(range(9)), {}, 'the images of list are none'),
                                  (photos(photo_folder, file_client_args=dict(backend='http')), {}, 'Folder are none'),
                                  (files, dict(read_ahead=0), 'an integer of at least 1, got 0'),

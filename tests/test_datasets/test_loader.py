@@ -1,3 +1,4 @@
+import math
 import os
 import random
 
@@ -429,6 +430,11 @@ def test_wrong_normalisation():
         PrefetchLoader([batch], [123., 117., 104.], [58., 57., 57.])
     with pytest.raises(ConfigError, match='std must be positive'):
         PrefetchLoader([batch], 0.5, 0.)
+    with pytest.raises(ConfigError, match='mean of img_norm_cfg is of 2 channels, std of 3'):
+        PrefetchLoader([batch], [0.5] * 2, [0.2] * 3)
+    for mean in ([], [0.5, math.nan, 0.5]):
+        with pytest.raises(ConfigError, match='finite numbers, one a channel, got mean='):
+            PrefetchLoader([batch], mean, 0.2)
 
 
 def test_prefetch_loader_passes_everything_on(two_views):

@@ -61,6 +61,8 @@ def exif_orientation(data):
         for i in range(struct.unpack_from(order + 'H', data, directory)[0]):
             tag, kind, count, value = struct.unpack_from(order + 'HHIH', data, directory + 2 + 12 * i)
             if tag == _ORIENTATION_TAG:
+                if kind == 4:  # a long integer, against the standard
+                    value, = struct.unpack_from(order + 'I', data, directory + 10 + 12 * i)
                 return value if 1 <= value <= 8 else 1
     except struct.error:  # the directory points behind the end of the file
         pass

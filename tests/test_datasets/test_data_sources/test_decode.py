@@ -70,6 +70,8 @@ def test_exif_of_the_other_byte_order_and_a_damaged_one(photo):
     entry = (0x0112).to_bytes(2, 'little') + (3).to_bytes(2, 'little') + (1).to_bytes(4, 'little') + b'\6\0\0\0'
     little = b'II*\0' + (8).to_bytes(4, 'little') + (1).to_bytes(2, 'little') + entry
     assert decode_image(with_exif(little)).shape == (160, 120, 3)
+    long = (0x0112).to_bytes(2, 'big') + (4).to_bytes(2, 'big') + (1).to_bytes(4, 'big') + b'\0\0\0\6'
+    assert decode_image(with_exif(b'MM\0*\0\0\0\x08\0\1' + long)).shape == (160, 120, 3)
     behind_the_end = b'II*\0' + (1 << 24).to_bytes(4, 'little')
     assert decode_image(with_exif(behind_the_end)).shape == (120, 160, 3)
 
