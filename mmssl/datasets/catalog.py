@@ -1,12 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Data sets by name and split: where they lie and how they are read, in one file for all configs."""
 import glob
-import json
 import os
 import os.path as osp
 import re
 from pathlib import Path
 
+from mmssl.utils.data_files import load_file
 from mmssl.utils.errors import AbsentFileError, ConfigError, UnknownNameError, nearest, short
 from mmssl.utils.logger import get_root_logger
 
@@ -35,15 +35,10 @@ def read_catalog(path):
         FileNotFoundError: There is no such file.
         ConfigError: It is none.
     """
-    import yaml
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'no such catalog of data sets: {path.absolute()}')
-    text = path.read_text(encoding='utf-8')
-    try:
-        entries = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path} is no catalog of data sets: {" ".join(str(error).split())}') from error
+    entries = load_file(path)
     return {} if entries is None else entries
 
 

@@ -179,6 +179,20 @@ def distinct(dataset):
     return dataset
 
 
+def leaves(dataset):
+    """The data sets that are no wrappers, of a data set: those that `locate` finds.
+
+    Args:
+        dataset (Dataset): A data set or a wrapper.
+
+    Returns:
+        list[Dataset]: In the order of the samples.
+    """
+    if isinstance(dataset, _ConcatDataset):
+        return [leaf for part in dataset.datasets for leaf in leaves(part)]
+    return leaves(dataset.dataset) if isinstance(dataset, (RepeatDataset, Subset)) else [dataset]
+
+
 def locate(dataset, idx):
     """The data set that a sample comes from, below wrappers of several data sets or a part of one.
 

@@ -5,12 +5,10 @@ import os.path as osp
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from torch.utils.data import ConcatDataset, Subset
-
 from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError, describe, printable
 from mmssl.utils.logger import get_root_logger
-from .dataset_wrappers import RepeatDataset, distinct, locate
+from .dataset_wrappers import distinct, leaves, locate
 from .loader import too_many_broken, write_broken
 
 HOW = ('sample', 'all', False)
@@ -22,11 +20,9 @@ _SECONDS = 10  # between two words on how far it is
 
 def _lists_files(dataset):
     """Whether a data set, or a part of it, has files on the disk that a list names."""
-    if isinstance(dataset, ConcatDataset):
-        return any(map(_lists_files, dataset.datasets))
-    if isinstance(dataset, (RepeatDataset, Subset)):
-        return _lists_files(dataset.dataset)
-    return any(getattr(source, 'lists_files', False) for source in getattr(dataset, 'data_sources', ()))
+    return any(
+        getattr(source, 'lists_files', False) for leaf in leaves(dataset)
+        for source in getattr(leaf, 'data_sources', ()))
 
 
 def _reason_of_absence(source, name):

@@ -17,7 +17,7 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import BrokenImageError, ConfigError, nearest, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write
-from .dataset_wrappers import ConcatDataset, RepeatDataset, distinct, locate
+from .dataset_wrappers import ClassBalancedSubset, ConcatDataset, RepeatDataset, distinct, locate
 from .device_steps import leave_to_device
 from .pipelines.deferred import DeferredImages
 from .pipelines.format import fill_gaps
@@ -113,7 +113,7 @@ def _keys_itself(dataset):
     """Whether all randomness of a dataset is that of its pipelines, which key what they draw."""
     if isinstance(dataset, ConcatDataset):
         return all(map(_keys_itself, dataset.datasets))
-    if isinstance(dataset, RepeatDataset):
+    if isinstance(dataset, (RepeatDataset, ClassBalancedSubset)):
         return _keys_itself(dataset.dataset)
     # that of a plain list is written in C and belongs to no module
     return getattr(type(dataset).__getitem__, '__module__', '').startswith('mmssl.')

@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a data source to tar shards in the form of the webdataset library."""
-import fcntl
 import hashlib
 import io
 import json
@@ -20,11 +19,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mmssl.utils.errors import BrokenImageError, ConfigError, check_integer
+from mmssl.utils.locks import locked
 from mmssl.utils.misc import TEMPORARY, atomic_write, write_json
 from mmssl.utils.shard_index import FOLDER, ShardIndex, check_shards, file_shard_digest
 from .builder import worker_init_fn
 from .data_sources.base import BaseDataSource, whole_source
-from .data_sources.decode import decode_image
+from .data_sources.decode import DEEP_FILES, decode_image
 from .data_sources.shards import Shards
 from .loader import check_broken_policy, write_broken
 from .pipelines.resample import resize_part
@@ -78,7 +78,7 @@ def shrink(data, shorter_side, quality=90, filename='<bytes>'):
     """
     shape = stored_shape(data)
     if shape is None:
-        if data.startswith((b'\x93NUMPY', b'PK\3\4', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):  # arrays, TIFF
+        if data.startswith(DEEP_FILES):
             return data
         decode_image(data, filename=filename)  # says what is wrong; Pillow's plug-ins for other files come with it
         shape = (2**31, 2**31, True)
@@ -426,13 +426,11 @@ def pack_images(source,
 
 @contextmanager
 def _alone(notes):
-    """See that no other process packs into the same folder; the system frees the lock when its holder ends."""
+    """See that no other process packs into the same folder."""
     os.makedirs(notes, exist_ok=True)
-    with open(osp.join(notes, 'lock'), 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f'another process packs into {osp.dirname(notes)} at this moment') from None
+    with open(osp.join(notes, 'lock'), 'w') as lock, locked(lock.fileno(), wait=False) as held:
+        if not held:
+            raise ConfigError(f'another process packs into {osp.dirname(notes)} at this moment')
         yield
 
 

@@ -8,12 +8,10 @@ import threading
 from collections import OrderedDict
 from functools import partial
 
-from torch.utils.data import ConcatDataset, Subset
-
 from mmssl.utils.dist import get_world_size
 from mmssl.utils.errors import ConfigError, RemoteFileError, check_integer
 from .data_sources.base import whole_source
-from .dataset_wrappers import RepeatDataset, locate
+from .dataset_wrappers import leaves, locate
 
 _ASKING = 4  # threads that ask for files on disk
 _MOST_AHEAD = 2**16  # samples
@@ -34,16 +32,9 @@ def _sources(dataset):
     return [source for source in _all_sources(dataset) if getattr(source, 'remote', False)]
 
 
-def _leaves(dataset):
-    """The data sets that are no wrappers, of a data set."""
-    if isinstance(dataset, ConcatDataset):
-        return [leaf for part in dataset.datasets for leaf in _leaves(part)]
-    return _leaves(dataset.dataset) if isinstance(dataset, (RepeatDataset, Subset)) else [dataset]
-
-
 def remote_sources(dataset):
     """list: Data sources of a data set, and of those in it, whose samples come from a server."""
-    return [source for leaf in _leaves(dataset) for source in _sources(leaf)]
+    return [source for leaf in leaves(dataset) for source in _sources(leaf)]
 
 
 def ask_for(dataset, indices):
@@ -207,7 +198,7 @@ def check_files_ahead(dataset, sampler, samples):
     if not hasattr(sampler, 'iterate'):
         raise ConfigError(f'data.read_ahead asks the sampler what comes next, and {type(sampler).__name__} has no '
                           'iterate(start)')
-    for source in [source for leaf in _leaves(dataset) for source in _all_sources(leaf) or [leaf]]:
+    for source in [source for leaf in leaves(dataset) for source in _all_sources(leaf) or [leaf]]:
         try:
             source.will_read(0)
         except AttributeError:

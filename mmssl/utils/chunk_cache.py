@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Pieces of remote files on the local disk, within a bound, shared by all processes of a node."""
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -12,6 +11,7 @@ import tempfile
 import time
 
 from .errors import ConfigError, printable
+from .locks import locked
 from .misc import TEMPORARY, atomic_write
 
 _STRIPES = 256  # files to lock, instead of one for each chunk
@@ -99,7 +99,7 @@ class ChunkCache:
         stripe = hashlib.sha256(name.encode()).digest()[0] % _STRIPES
         handle = os.open(osp.join(self.folder, 'locks', f'{stripe:03d}'), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            with _locked(handle, wait) as held:
+            with locked(handle, wait) as held:
                 yield held
         finally:
             os.close(handle)
@@ -117,11 +117,8 @@ class ChunkCache:
         if self.full:
             return False
         try:
-            if self._added(len(data)) > self.limit or self._free() < len(data):
-                self.trim(len(data))
-                if self._free() < len(data):
-                    raise OSError(f'less than {_RESERVE / 2**30:.0f} GiB would be left free')
             with atomic_write(self.path(name), 'wb') as file:
+                self._take_room(file, len(data))
                 file.write(data)
         except OSError as error:
             self.full = True
@@ -137,63 +134,55 @@ class ChunkCache:
     @contextlib.contextmanager
     def _usage(self):
         """The file with the number of bytes that chunks take, locked."""
-        with open(osp.join(self.folder, 'locks', 'usage'), 'a+b') as file, _locked(file.fileno()):
+        with open(osp.join(self.folder, 'locks', 'usage'), 'a+b') as file, locked(file.fileno()):
             yield file
 
-    def _added(self, size):
-        """Count a chunk; the number of bytes with it."""
-        with self._usage() as file:
-            file.seek(0)
-            stored = file.read(8)
+    def _take_room(self, file, size):
+        """Have room for a file that is being written; from now on it counts, whoever counts."""
+        with self._usage() as usage:
+            file.truncate(size)
+            usage.seek(0)
+            stored = usage.read(8)
             total = size + (struct.unpack('<q', stored)[0] if len(stored) == 8 else 0)
-            _store(file, total)
-        return total
+            _store(usage, total)
+            if total > self.limit or self._free() < size:
+                self._trim(usage)
+        if self._free() < size:
+            raise OSError(f'less than {_RESERVE / 2**30:.0f} GiB would be left free')
 
-    def trim(self, coming=0):
-        """Count anew what is there, and remove what was not used for longest where that is more than the limit.
+    def trim(self):
+        """Count anew what is there, and remove what was not used for longest where that is more than the limit."""
+        with self._usage() as usage:
+            self._trim(usage)
 
-        Args:
-            coming (int): Bytes that are to be written.
-        """
-        with self._usage() as file:
-            chunks, total = [], coming
-            for entry in self._entries():
-                with contextlib.suppress(OSError):  # another process has removed it
-                    state = entry.stat()
-                    if TEMPORARY.search(entry.name):
-                        if time.time() - state.st_mtime > _ABANDONED:
-                            os.unlink(entry.path)
-                    elif entry.name.endswith('.chunk'):
-                        chunks.append((state.st_mtime_ns, state.st_size, entry.path))
-                        total += state.st_size
-            limit = min(self.limit, total + self._free() - coming)
-            if total > limit:
-                for _, size, path in sorted(chunks):
-                    if total <= _SHARE_KEPT * limit:
-                        break
-                    with contextlib.suppress(OSError):
-                        os.unlink(path)
-                        total -= size
-            _store(file, total)
+    def _trim(self, usage):
+        chunks, coming = [], 0
+        for entry in self._entries():
+            with contextlib.suppress(OSError):  # another process has removed it
+                state = entry.stat()
+                if entry.name.endswith('.chunk'):
+                    chunks.append((state.st_mtime_ns, state.st_size, entry.path))
+                elif TEMPORARY.search(entry.name):
+                    if time.time() - state.st_mtime > _ABANDONED:
+                        os.unlink(entry.path)
+                    else:
+                        coming += state.st_size
+        stored = sum(size for _, size, _ in chunks)
+        total, limit = stored + coming, min(self.limit, stored + self._free())
+        if total > limit:
+            for _, size, path in sorted(chunks):
+                if total <= _SHARE_KEPT * limit:
+                    break
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                    total -= size
+        _store(usage, total)
 
     def _entries(self):
         for folder in os.scandir(self.folder):
             if folder.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError), os.scandir(folder.path) as entries:
                     yield from entries
-
-
-@contextlib.contextmanager
-def _locked(handle, wait=True):
-    held = False
-    try:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        yield held
-    finally:
-        if held:  # a process that was forked meanwhile has the file open as well: to close it does not suffice
-            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _store(file, total):

@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 import yaml
 
-from .errors import ConfigError, describe, nearest
+from .errors import ConfigError, nearest
 from .mapped import map_array
 from .misc import atomic_write, json_ready, write_json
 
@@ -57,7 +57,8 @@ def load_file(path, mmap_mode=None):
         raise
     # a pickle fails with whatever its damaged bytes ask for
     except Exception as error:
-        raise ConfigError(f'{path} cannot be read as {end}: {describe(error)}') from error
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise ConfigError(f'{path} cannot be read as {end}: {reason}') from error
 
 
 def map_or_read(path):

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ import threading
 import time
 
 from .errors import ConfigError, printable
+from .locks import locked
 from .misc import write_json
 
 _MARKER = 'complete.json'
@@ -64,16 +64,15 @@ class LocalCopy:
 
     @contextlib.contextmanager
     def locked(self, tell):
-        """Hold the lock of this copy, which the system frees when its holder ends, however it does."""
+        """Hold the lock of this copy; where another process has it, say so and wait."""
         os.makedirs(self.place, exist_ok=True)
-        with open(osp.join(self.place, 'lock'), 'a+') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with contextlib.ExitStack() as stack:
+            lock = stack.enter_context(open(osp.join(self.place, 'lock'), 'a+'))
+            if not stack.enter_context(locked(lock.fileno(), wait=False)):
                 lock.seek(0)
                 tell(f'{lock.read().strip() or "another process"} copies {printable(self.source)} to '
                      f'{printable(self.place)}: waiting for it')
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                stack.enter_context(locked(lock.fileno()))
             lock.seek(0)
             lock.truncate()
             lock.write(f'process {os.getpid()}\n')

@@ -152,7 +152,7 @@ def test_what_is_wrong_is_named(own, tmp_path):
         path = own(entries)
         refuse(f'{path}: .*{words}', name='digits')
     path.write_text('a: [')
-    refuse('is no catalog of data sets', name='digits')
+    refuse('catalog.yml cannot be read as .yml: ParserError', name='digits')
 
 
 def test_absent_path():

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from mmssl.datasets import (BlockShuffleSampler, ConcatDataset, DistributedGroupSampler, DistributedSampler, Folder,
                             MultiViewDataset, PrefetchLoader, RepeatDataset, SingleViewDataset, build_dataloader)
 from mmssl.datasets.collators import collate
+from mmssl.datasets.dataset_wrappers import ClassBalancedSubset
 from mmssl.datasets.loader import EpochLoader, KeyedDataset, left_out
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
@@ -116,9 +117,14 @@ class DrawsGlobally(Dataset):
 
 def test_dataset_that_draws_from_global_generators():
     wrapped = ConcatDataset([RepeatDataset(DrawsGlobally(), 1)])
-    runs = [[torch.cat([b['img'][:, 0] + b['other'] for b in loader_of(data, workers)]) for _ in range(1)][0].tolist()
-            for data in (DrawsGlobally(), wrapped) for workers in (0, 2)]
-    assert runs[0] == runs[1] == runs[2] == runs[3] and len(set(runs[0])) == 12
+    labelled = DrawsGlobally()
+    labelled.gt_labels = np.arange(12) % 2
+    part = ClassBalancedSubset(labelled, fraction=1)
+    runs = [
+        torch.cat([b['img'][:, 0] + b['other'] for b in loader_of(data, workers)]).tolist()
+        for data in (DrawsGlobally(), wrapped, part) for workers in (0, 2)
+    ]
+    assert all(run == runs[0] for run in runs) and len(set(runs[0])) == 12
 
 
 def test_a_list_is_a_dataset_too():

@@ -193,6 +193,8 @@ def test_several_labels_an_image(photo_folder, tmp_path):
     assert found.multi_label and tuple(found.CLASSES) == tuple('abcde') and (np.asarray(found.targets)
                                                                              == targets[order]).all()
     assert found.get_cat_ids(3) == source.get_cat_ids(order[3])
+    part = shards(tmp_path / 'out', classes=['d', 'a'])  # by name, as of a single label
+    assert part.CLASSES == ('d', 'a') and (part.targets == targets[order][:, [3, 0]]).all()
     with pytest.raises(ConfigError, match='several labels an image'):
         found.get_gt_labels()
     told = index_shards(tmp_path / 'out', label='json:labels')

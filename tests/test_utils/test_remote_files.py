@@ -13,6 +13,7 @@ from mmssl.benchmarks.range_server import RangeServer
 from mmssl.utils import remote_files
 from mmssl.utils.chunk_cache import ChunkCache
 from mmssl.utils.errors import ConfigError, RemoteFileError
+from mmssl.utils.misc import atomic_write
 from mmssl.utils.remote_files import RemoteFolder, check_no_secrets, is_remote
 from mmssl.utils.remote_shards import RemoteShards, fetch_index, in_parallel
 from mmssl.utils.shard_index import IndexWriter, ShardIndex, shard_digest
@@ -121,6 +122,19 @@ def test_the_cache_keeps_to_its_bound_and_what_was_used_last(tmp_path):
     ChunkCache(tmp_path / 'c', 50_000)
     assert not left.exists()
     assert sorted(int(p.stem) for p in (tmp_path / 'c/set').iterdir()) == [0, 9, 10, 11]
+
+
+def test_what_others_are_just_writing_counts(tmp_path):
+    cache = ChunkCache(tmp_path / 'c', 100_000)
+    for number in range(9):
+        cache.write(f'set/{number}.chunk', bytes(10_000))
+    with atomic_write(cache.path('set/9.chunk'), 'wb') as file:
+        cache._take_room(file, 10_000)
+        assert cache.write('set/10.chunk', bytes(10_000))  # which looks what is there, since it would be too much
+        file.write(bytes(10_000))
+    assert cache.write('set/11.chunk', bytes(10_000))
+    assert cache.has('set/9.chunk', 10_000) and cache.has('set/11.chunk', 10_000)
+    assert sum(p.stat().st_size for p in (tmp_path / 'c/set').iterdir()) <= 100_000
 
 
 def test_one_at_a_time_holds_a_chunk_and_a_child_does_not_keep_it_held(tmp_path):

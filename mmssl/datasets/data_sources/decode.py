@@ -17,7 +17,8 @@ from ..images import ReducedImage, in_8_bits
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 MAX_PIXELS = 2**30  # of one image, as OpenCV has it
-TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # how the files begin
+DEEP_FILES = (*TIFF, b'\x93NUMPY', b'PK\3\4')  # with .npy and .npz: what may hold other than 8 bits
 
 # it has a line of its own for each TIFF file that it does not read, which the error tells already
 logging.getLogger('PIL.TiffImagePlugin').setLevel(logging.CRITICAL)
@@ -204,6 +205,6 @@ def decode_image(data, color_type='color', channel_order='rgb', filename='<bytes
         reason = f'{type(error).__name__}: {error}'
         if isinstance(error, UnidentifiedImageError):
             reason = 'no known kind of image' if data else 'the file is empty'
-            if data.startswith((b'\x93NUMPY', b'PK\3\4', *TIFF)):
+            if data.startswith(DEEP_FILES):
                 reason += " of 8 bits; depth='stored' of the data source reads arrays, and TIFF files of any kind"
         raise BrokenImageError(filename, reason) from error

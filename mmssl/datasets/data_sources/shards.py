@@ -17,6 +17,7 @@ from mmssl.utils.shard_files import LocalShards
 from mmssl.utils.shard_index import FOLDER, ShardIndex
 from ..registry import DATASOURCES
 from .base import BaseDataSource, CompactStrings
+from .labels import take_columns
 
 
 def source_of_folder(folder):
@@ -145,8 +146,9 @@ class Shards(BaseDataSource):
             self.found_classes = self.index.classes
         else:
             self.multi_label, self.targets = True, self.index.targets
-            self.CLASSES = self.index.classes if self.CLASSES is None else self.CLASSES
-            if self.CLASSES is not None and len(self.CLASSES) != self.targets.shape[1]:
+            if self.index.classes is not None:
+                self.targets, self.CLASSES = take_columns(self.targets, self.index.classes, self.CLASSES)
+            elif self.CLASSES is not None and len(self.CLASSES) != self.targets.shape[1]:
                 raise ConfigError(f'the labels of the shards are of {self.targets.shape[1]} classes, and '
                                   f'{len(self.CLASSES)} are named')
         return MemberNames(self.index), constant_array(-1, len(self.index)) if labels is None else labels

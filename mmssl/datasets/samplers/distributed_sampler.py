@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 
 from mmssl.utils.dist import get_dist_info
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.indices import rows_by_value
 from mmssl.utils.permutation import KeyedPermutation, keyed_below
 from ..registry import SAMPLERS
 
@@ -211,9 +212,7 @@ class DistributedSampler(EpochSampler):
 
     def _uniform_indices(self):
         rng, n = self.rng(), len(self.dataset)
-        by_class = np.argsort(self.labels, kind='stable')
-        classes, starts = np.unique(self.labels[by_class], return_index=True)
-        members = [m for c, m in zip(classes, np.split(by_class, starts[1:])) if c >= 0]
+        members = [rows for label, rows in zip(*rows_by_value(self.labels)) if label >= 0]
         size = -(-n // len(members))
         # each member of a class comes up equally often, give or take one
         drawn = [np.concatenate([rng.permutation(m) for _ in range(-(-size // len(m)))])[:size] for m in members]
