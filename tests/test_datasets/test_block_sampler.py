@@ -112,22 +112,6 @@ def test_more_processes_than_samples():
         assert {len(p) for p in parts} == {1} and set(sum(parts, [])) == {0, 1, 2}
 
 
-@pytest.mark.parametrize('window', [1, 3])
-@pytest.mark.parametrize('split', ['all', 'process'])
-def test_the_blocks_ahead_are_those_that_come(split, window):
-    sampler = BlockShuffleSampler(DATA, 2, 1, window=window, split=split, seed=5, batch_size=4, drop_last=True)
-    sampler.set_epoch(1)
-    order = BLOCK_OF[list(sampler)].tolist()
-    for start in range(len(order)):
-        ahead = sampler.blocks_ahead(start, 100)
-        rest = list(dict.fromkeys(order[start:]))
-        assert set(rest) <= set(ahead) and order[start] in ahead[:window]
-        assert sampler.blocks_ahead(start, 3) == ahead[:3]
-        if window == 1:
-            assert [block for block in ahead if block in rest] == rest
-    assert sampler.blocks_ahead(len(order), 5) == []
-
-
 def test_blocks_of_wrappers():
     joined = ConcatDataset([Blocks(3, 2), RepeatDataset(Blocks(1, 4), 2)])
     assert block_ends(joined).tolist() == [3, 5, 6, 10, 11, 15]

@@ -41,14 +41,8 @@ class Parquet(TableSource):
     def __getstate__(self):
         return {**super().__getstate__(), '_groups': OrderedDict()}
 
-    def _open(self, path):
-        pyarrow = import_pyarrow()
-        try:
-            return pyarrow.parquet.ParquetFile(path, memory_map=True)
-        except FileNotFoundError:
-            raise
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise ConfigError(f'{path} is no whole Parquet file: {error}') from error
+    def _open_file(self, path):
+        return import_pyarrow().parquet.ParquetFile(path, memory_map=True)
 
     def _schema(self, file):
         return file.schema_arrow
@@ -99,17 +93,12 @@ class Arrow(TableSource):
 
     extension = '.arrow'
 
-    def _open(self, path):
+    def _open_file(self, path):
         pyarrow = import_pyarrow()
-        try:
-            mapped = pyarrow.memory_map(path)
-            opened = pyarrow.ipc.open_file if mapped.read(6) == b'ARROW1' else pyarrow.ipc.open_stream
-            mapped.seek(0)
-            return opened(mapped).read_all()
-        except FileNotFoundError:
-            raise
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise ConfigError(f'{path} is no whole Arrow file: {error}') from error
+        mapped = pyarrow.memory_map(path)
+        opened = pyarrow.ipc.open_file if mapped.read(6) == b'ARROW1' else pyarrow.ipc.open_stream
+        mapped.seek(0)
+        return opened(mapped).read_all()
 
     def _schema(self, file):
         return file.schema

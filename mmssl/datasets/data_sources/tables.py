@@ -130,8 +130,8 @@ def _state(path):
 class TableSource(BaseDataSource):
     """Images in a column of tables: encoded files as binary values, or as the field `bytes` of a struct.
 
-    A subclass writes `_open`, `_schema`, `_rows`, `_read_column` and `_read_group`. A process keeps open the 8 files
-    that it looked at last.
+    A subclass writes `_open_file`, `_schema`, `_rows`, `_read_column` and `_read_group`. A process keeps open the 8
+    files that it looked at last.
 
     Args: see BaseDataSource; besides
         data_prefix (str): A file, a folder, or a pattern such as "data/train-*.parquet".
@@ -156,8 +156,8 @@ class TableSource(BaseDataSource):
     extension = None
 
     @abstractmethod
-    def _open(self, path):
-        """A file, opened; a ConfigError where it is none, or not whole."""
+    def _open_file(self, path):
+        """A file, opened."""
 
     @abstractmethod
     def _schema(self, file):
@@ -181,6 +181,16 @@ class TableSource(BaseDataSource):
         self.label_column = label_column
         self._forget()
         super().__init__(data_prefix, **kwargs)
+
+    def _open(self, path):
+        """A file, opened; a ConfigError where it is none, or not whole."""
+        pyarrow = import_pyarrow()
+        try:
+            return self._open_file(path)
+        except FileNotFoundError:
+            raise
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise ConfigError(f'{path} is no whole {type(self).__name__} file: {error}') from error
 
     def _forget(self):
         self._process, self._files = os.getpid(), OrderedDict()

@@ -45,22 +45,19 @@ class BlockOrder:
     """Runs of neighbours, one after another, shuffled within windows of some of them.
 
     Args:
-        blocks (ndarray): Number of the block of each run.
         firsts (ndarray): First sample of each run.
         sizes (ndarray): Samples of each run.
         window (int): Runs in a window, at most; the windows are equally large, give or take a run.
         key (Sequence[int]): With the number of a window, that of its order.
     """
 
-    def __init__(self, blocks, firsts, sizes, window, key):
-        self.blocks = blocks
+    def __init__(self, firsts, sizes, window, key):
         self.key = key
         self._ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._shifts = firsts - self._ends[:-1]  # from the place of a sample in the runs to its index
         count = len(sizes)
         windows = -(-count // window)
-        self._bounds = np.arange(windows + 1) * count // windows  # runs where windows begin
-        self._starts = self._ends[self._bounds]
+        self._starts = self._ends[np.arange(windows + 1) * count // windows]  # of the windows
         self._last = None, None
 
     def __len__(self):
@@ -78,10 +75,6 @@ class BlockOrder:
     def window(self, places):
         """Number of the window of each place."""
         return np.searchsorted(self._starts, places, 'right') - 1
-
-    def runs_from(self, window):
-        """Numbers of the blocks of this window and all later ones."""
-        return self.blocks[self._bounds[window]:]
 
     def _shuffled(self, number):
         last = self._last  # that of another thread may be another window by the next line
@@ -162,9 +155,8 @@ class BlockShuffleSampler(EpochSampler):
     def _order(self):
         blocks = self.rng().permutation(len(self.ends))
         starts = np.concatenate([[0], self.ends[:-1]])
-        firsts, sizes = starts[blocks], self.ends[blocks] - starts[blocks]
+        runs = starts[blocks], self.ends[blocks] - starts[blocks]
         team, length = self.rank // self._team, len(self) * self._team
-        runs = blocks, firsts, sizes
         if self._team < self.num_replicas:
             runs = _cut(*runs, team * length, (team + 1) * length)
         return BlockOrder(*runs, self.window, (self.seed, self.epoch, team))
@@ -172,24 +164,8 @@ class BlockShuffleSampler(EpochSampler):
     def _places(self, positions):
         return share_out(positions, len(self), self.rank % self._team, self._team, self.batch_size)
 
-    def blocks_ahead(self, start, count):
-        """Which blocks this process reads next, so that they can be fetched before.
 
-        Args:
-            start (int): Number of its indices of this epoch that are done.
-            count (int): Number of blocks, at most.
-
-        Returns:
-            list[int]: Numbers of blocks in the order in which they are needed; first all of the window under way. The
-                samples of block b are `ends[b-1]` to `ends[b] - 1`. What fills up the last round is not counted.
-        """
-        order, place = self.global_indices(), self._places(np.array([start]))
-        if start >= len(self) or place >= len(order):
-            return []
-        return order.runs_from(order.window(place)[0])[:count].tolist()
-
-
-def _cut(blocks, firsts, sizes, start, stop):
+def _cut(firsts, sizes, start, stop):
     """The runs that hold places start..stop-1 of their samples, which are repeated from the first one on."""
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     total, parts = int(ends[-1]), []
@@ -201,6 +177,6 @@ def _cut(blocks, firsts, sizes, start, stop):
         first[0] += a - ends[i]
         size[0] -= a - ends[i]
         size[-1] -= ends[j] - b
-        parts.append((blocks[i:j], first, size))
+        parts.append((first, size))
         start = before + b
     return [np.concatenate(arrays) for arrays in zip(*parts)]
