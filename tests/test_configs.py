@@ -864,11 +864,13 @@ def test_two_iterations(path, photo_folder, tmp_path):
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
     # everything has learned but what the recipe freezes: SwAV's prototypes, of which only the length is set to 1
     frozen = cfg.optimizer_config.get('frozen_layers_cfg', ())
+    parts_by_name = dict(model.named_modules())
     for name, value in model.named_parameters():
         if any(word in name for word in frozen):
             kept = normalize(before[name]) if cfg.model.type.startswith('SwAV') else before[name]
             assert torch.allclose(value, kept, atol=1e-6)
-        elif value.requires_grad:
+        elif value.requires_grad and re.sub(r'fc(\d+)\.bias$', r'bn\1', name) not in parts_by_name:
+            # the gradient of a bias in front of a batch normalisation is 0 but for rounding
             assert not torch.equal(value, before[name]), name
     by_name = cfg.optimizer.get('paramwise_options', {})
     scheduled = {hook.get('target', '').removeprefix('optimizer.') for hook in cfg.get('custom_hooks', [])}

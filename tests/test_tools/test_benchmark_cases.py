@@ -43,7 +43,7 @@ def multi_view():
 def test_photographs(multi_view, photo_folder):
     result = run_case('photographs', multi_view, str(photo_folder), num=3)
     rates = [row['images_per_second'] for row in result['rows']]
-    assert result['case'] == 'photographs' and rates[1] > rates[0]  # decoding alone is a part of the whole
+    assert result['case'] == 'photographs' and rates[2] > rates[0]  # decoding alone is a part of the whole
     assert 0 < result['megabytes_a_file'] < 0.1
     shown = format_case(result)
     assert all(f'{rate:.1f}' in shown for rate in rates) and 'megabytes a file: 0.0' in shown
