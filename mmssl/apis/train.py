@@ -231,6 +231,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         for part in unwrap(runner.model).modules():
             if isinstance(part, IterationCounter):  # a new training, with weights of another one
                 part.restart()
+    elif cfg.get('inflate_stem') is not None:
+        raise ConfigError(f'inflate_stem={cfg.inflate_stem!r} is for the weights of load_from, which names none')
     with _explained(runner):
         runner.run(loaders, workflow)
     return runner

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmssl.utils.errors import BrokenImageError, ConfigError
+from mmssl.utils.errors import BrokenImageError, ConfigError, check_integer
 from .builder import worker_init_fn
 from .dataset_wrappers import distinct, locate
 
@@ -171,6 +171,8 @@ def channel_statistics(dataset, num=None, workers=0, seed=0, progress=None):
     dataset = distinct(dataset)
     if num is not None and num < 1:
         raise ConfigError(f'num must be 1 or more, got {num}')
+    check_integer(seed, 'seed of the draw', 0)
+    check_integer(workers, 'the number of workers', 0)
     samples = range(len(dataset))
     if num is not None and num < len(dataset):
         samples = np.sort(np.random.default_rng(seed).choice(len(dataset), num, replace=False))

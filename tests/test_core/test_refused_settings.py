@@ -107,6 +107,7 @@ CLASSIFY = dict(input=0, head=dict(type='ClsHead', in_channels=None, with_avg_po
     ('SimCLR', dict(model__head=dict(type='NCEHead')),
      'SimCLR takes the head ContrastiveHead or DCLHead, model.head is a NCEH'),
     ('DINO', dict(model__head__in_channels=5), 'DINOHead takes 5 channels and gets 12'),
+    ('SimCLR', dict(inflate_stem='mean'), "inflate_stem='mean' is for the weights of load_from, which names none"),
     ('Jigsaw',
      dict(data__train__pipeline=[*algorithms.CROP, dict(type='ImageToPatches', num_patches=4)]),
      'Jigsaw learns a label that the pipeline makes.*add the step PermutePatches'),

@@ -72,6 +72,9 @@ def test_neither_workers_nor_broken_files_matter(tmp_path):
     assert part.images == 5 and (channel_statistics(dataset, num=5)[0].mean == part.mean).all()
     with pytest.raises(ConfigError, match='num must be 1 or more'):
         channel_statistics(dataset, num=0)
+    for options, words in ((dict(seed=-1), 'seed of the draw'), (dict(workers=-1), 'number of workers')):
+        with pytest.raises(ConfigError, match=f'{words} is an integer of at least 0, got -1'):
+            channel_statistics(dataset, **options)
     np.save(tmp_path / 'a/03.npy', np.zeros((9, 9, 5), np.float32))
     with pytest.raises(
             ConfigError, match=r'sample 3 \(.*03.npy\): images differ: float32 of 4 channels, and float32 of 5'):

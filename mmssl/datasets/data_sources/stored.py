@@ -139,6 +139,10 @@ def _read_tiff(data, layout):
             raise ValueError(f'it is said to have the shape {shape}, more than {_LARGEST >> 30} GiB')
         if page.compression != 1:
             _need('imagecodecs', 'a compressed TIFF file')
+            for one in filter(None, part.pages if several else [page]):  # where one is absent zeros would come
+                count, parts = len(one.dataoffsets), int(np.prod(one.chunked))
+                if count < parts:
+                    raise ValueError(f'{parts - count} of the {parts} strips or tiles of its image are absent')
         values = part.asarray(maxworkers=1).reshape(shape)
     names = ''.join(name for name, _ in axes)
     if len(names) > 3:

@@ -125,6 +125,10 @@ def test_nodata_becomes_nan():
 
 def test_damaged_files(tmp_path):
     whole = tiff(TILE, planarconfig='contig', compression='deflate', **GREY)
+    at = whole.index(struct.pack('<HHI', 257, 4, 1)) + 8  # the height, which would be one of zeros
+    higher = whole[:at] + struct.pack('<I', 40 * 411) + whole[at + 4:]
+    with pytest.raises(BrokenImageError, match='410 of the 411 strips or tiles of its image are absent'):
+        decode_stored(higher)
     for data in (whole[:len(whole) // 2], whole[:30], b'II*\0', b'\x93NUMPY', npz(a=TILE)[:200], b'', b'text'):
         with pytest.raises(BrokenImageError, match='it.tif'):
             decode_stored(data, 'it.tif')
