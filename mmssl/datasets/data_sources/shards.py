@@ -4,6 +4,7 @@ import math
 import os
 import os.path as osp
 from collections.abc import Sequence
+from inspect import signature
 
 import numpy as np
 
@@ -126,10 +127,20 @@ class Shards(BaseDataSource):
                 cache=ChunkCache(cache_dir or default_folder(), cache_size * 1e9),
                 chunk_bytes=int(chunk_size * 1e6),
                 parallel=parallel)
-        elif storage_options or cache_dir:
-            raise ConfigError(
-                f'storage_options and cache_dir are for shards on a server, and data_prefix is the folder '
-                f'{data_prefix}: leave them out')
+        else:
+            options = dict(
+                storage_options=storage_options or None,
+                cache_dir=cache_dir,
+                cache_size=cache_size,
+                chunk_size=chunk_size,
+                parallel=parallel,
+                timeout=timeout,
+                tries=tries)
+            defaults = signature(Shards).parameters
+            given = [name for name, value in options.items() if value != defaults[name].default]
+            if given:
+                raise ConfigError(f'{", ".join(given)}: for shards on a server alone, and data_prefix is the folder '
+                                  f'{data_prefix}; leave that out')
         super().__init__(data_prefix, **kwargs)
 
     def load_annotations(self):

@@ -241,15 +241,16 @@ def test_several_sources_parts_of_them_and_samples_in_order(folder, server, tmp_
 
 def test_options_and_words(server, tmp_path, caplog):
     for options, message in ((dict(cache_size=1e-5), 'enough for 16 chunks of chunk_size=0.03 MB or 0; got 1e-05'),
-                             (dict(chunk_size=0, cache_size=1), 'from 0.01 to 1000, got 0'),
-                             (dict(parallel=0), 'parallel is an integer of at least 1, got 0'),
+                             (dict(chunk_size=0, cache_size=1),
+                              'from 0.01 to 1000, got 0'), (dict(parallel=0),
+                                                            'parallel is an integer of at least 1, got 0'),
                              (dict(timeout=-1), 'timeout is a number of seconds above 0, got -1'),
-                             (dict(tries=0),
-                              'tries is a whole number above 0, got 0'), (dict(storage_options=dict(secret='mine')),
-                                                                          'storage_options.secret is a secret'),
-                             (dict(data_prefix='nowhere://a/b'),
-                              'Protocol not known: nowhere'), (dict(data_prefix='/data/shards'),
-                                                               'cache_dir are for shards on a server')):
+                             (dict(tries=0), 'tries is a whole number above 0, got 0'),
+                             (dict(storage_options=dict(secret='mine')),
+                              'storage_options.secret is a secret'), (dict(data_prefix='nowhere://a/b'),
+                                                                      'Protocol not known: nowhere'),
+                             (dict(data_prefix='/data/shards'),
+                              'cache_dir, cache_size, chunk_size: for shards on a server alone')):
         with pytest.raises(ConfigError, match=message):
             build_datasource(dict(remote(server.address, tmp_path), **options))
     with pytest.raises(RemoteFileError, match='/other/index/index.json: there is no such file .* need their index'):
