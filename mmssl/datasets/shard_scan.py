@@ -7,6 +7,8 @@ import re
 import signal
 import tarfile
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 
@@ -346,11 +348,17 @@ def _scan(paths, image, label, workers):
     if workers <= 1 or len(paths) == 1:
         yield from map(scan, paths)
         return
-    with get_context('fork').Pool(min(workers, len(paths)), _prepare) as pool:
-        yield from pool.imap(scan, paths)
+    # no Pool: that ends its workers by SIGTERM, which one that is just being forked may lose to the handler of a tool
+    with ProcessPoolExecutor(min(workers, len(paths)), get_context('fork'), _prepare) as pool:
+        try:
+            yield from pool.map(scan, paths)
+        except BrokenProcessPool as error:
+            raise ConfigError('a process that reads shards was ended from outside, perhaps for want of memory: start '
+                              'again, with fewer --workers') from error
 
 
 def _prepare():
     """As the workers of a loader: the process ends with its parent, which is the one that Ctrl-C is for."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

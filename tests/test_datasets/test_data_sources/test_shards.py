@@ -4,12 +4,13 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import tarfile
 
 import numpy as np
 import pytest
 
-from mmssl.datasets import MultiViewDataset, build_dataloader, build_datasource
+from mmssl.datasets import MultiViewDataset, build_dataloader, build_datasource, shard_scan
 from mmssl.datasets.shard_scan import index_shards, members
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.shard_index import ShardIndex
@@ -399,3 +400,14 @@ def test_tools_in_a_folder_with_an_apostrophe(photo_folder, tmp_path, run_tool, 
     assert source(packed).labels.tolist() == labels
     done = call_tool('tools/analysis_tools/find_broken_images.py', packed, '--workers', 0)
     assert '0 of 24 images cannot be read' in done.stdout
+
+
+def end_here(path, image, label):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_worker_that_is_ended_from_outside(shards, monkeypatch):
+    """One line, where multiprocessing.Pool would wait without end."""
+    monkeypatch.setattr(shard_scan, 'scan_shard', end_here)
+    with pytest.raises(ConfigError, match='a process that reads shards was ended from outside'):
+        index_shards(shards, workers=2)
