@@ -14,7 +14,6 @@ from .errors import ConfigError, printable
 from .locks import locked
 from .misc import TEMPORARY, atomic_write
 
-_STRIPES = 256  # files to lock, instead of one for each chunk
 _RESERVE = 2**30  # bytes that the cache leaves free on the disk for everyone else, such as checkpoints
 _SHARE_KEPT = 0.9  # what is left after the oldest chunks are removed, so that this is not done for each new one
 _ABANDONED = 600  # seconds after which an unfinished file is one of a process that was killed
@@ -43,12 +42,12 @@ class ChunkCache:
         self.folder, self.limit, self.full = osp.abspath(osp.expanduser(folder)), int(limit), False
         try:
             os.makedirs(osp.join(self.folder, 'locks'), 0o700, exist_ok=True)
-            owner = os.stat(self.folder).st_uid
+            if os.stat(self.folder).st_uid != os.getuid():
+                raise ConfigError(f'cache_dir {printable(self.folder)} belongs to another user; name one of your own')
+            self.trim()
         except OSError as error:
-            raise ConfigError(f'cache_dir {printable(self.folder)} cannot be made: {error.strerror}') from error
-        if owner != os.getuid():
-            raise ConfigError(f'cache_dir {printable(self.folder)} belongs to another user; name one of your own')
-        self.trim()
+            raise ConfigError(
+                f'cache_dir {printable(self.folder)} cannot be made or written: {error.strerror}') from error
 
     def path(self, name):
         return osp.join(self.folder, name)
@@ -96,13 +95,41 @@ class ChunkCache:
         Yields:
             bool: Whether it is held; always with `wait`.
         """
-        stripe = hashlib.sha256(name.encode()).digest()[0] % _STRIPES
-        handle = os.open(osp.join(self.folder, 'locks', f'{stripe:03d}'), os.O_RDWR | os.O_CREAT, 0o600)
+        file = hashlib.sha256(name.encode()).hexdigest()[:32]
+        while True:
+            handle = None
+            with contextlib.suppress(OSError):
+                handle = self._open_lock(file)
+            if handle is None:  # the disk is at fault: `write` tells, and others may do the same work meanwhile
+                yield True
+                return
+            try:
+                with locked(handle, wait) as held:
+                    if held and not self._is_there(file, handle):  # its holder was just done with it
+                        continue
+                    try:
+                        yield held
+                    finally:
+                        if held:
+                            with contextlib.suppress(OSError):
+                                os.unlink(osp.join(self.folder, 'locks', file))
+                    return
+            finally:
+                os.close(handle)
+
+    def _is_there(self, name, handle):
         try:
-            with locked(handle, wait) as held:
-                yield held
-        finally:
-            os.close(handle)
+            return os.stat(osp.join(self.folder, 'locks', name)).st_ino == os.fstat(handle).st_ino
+        except OSError:
+            return False
+
+    def _open_lock(self, name):
+        path = osp.join(self.folder, 'locks', name)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:  # the cache was deleted under way
+            os.makedirs(osp.dirname(path), 0o700, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def write(self, name, data):
         """Keep a chunk, where there is room.
@@ -121,10 +148,11 @@ class ChunkCache:
                 self._take_room(file, len(data))
                 file.write(data)
         except OSError as error:
-            self.full = True
-            logging.getLogger('mmssl.data').warning(
-                'nothing more is kept in cache_dir %s: %s. The training goes on, and asks the server for every image',
-                printable(self.folder), error)
+            told, self.full = self.full, True
+            if not told:  # by another thread
+                logging.getLogger('mmssl.data').warning(
+                    'nothing more is kept in cache_dir %s: %s. The training goes on, and asks the server for every '
+                    'image', printable(self.folder), error)
             return False
         return True
 
@@ -134,7 +162,7 @@ class ChunkCache:
     @contextlib.contextmanager
     def _usage(self):
         """The file with the number of bytes that chunks take, locked."""
-        with open(osp.join(self.folder, 'locks', 'usage'), 'a+b') as file, locked(file.fileno()):
+        with open(self._open_lock('usage'), 'r+b') as file, locked(file.fileno()):
             yield file
 
     def _take_room(self, file, size):
@@ -186,6 +214,7 @@ class ChunkCache:
 
 
 def _store(file, total):
-    file.truncate(0)
+    file.seek(0)
+    file.truncate()
     file.write(struct.pack('<q', total))
     file.flush()

@@ -123,6 +123,8 @@ class RemoteFolder:
             raise ConfigError(f'{self.address}: {error}; addresses begin with s3://, gs:// or https://') from error
         except TypeError as error:
             raise ConfigError(f'storage_options of {self.protocol}: {error}') from error
+        except OSError as error:  # such as a library that is not there
+            raise ConfigError(f'{self.address}: {_one_line(error)}') from error
         if self.protocol in _S3:
             filesystem.retries = 1
         return filesystem
@@ -230,7 +232,12 @@ async def _ask_http(filesystem, path, start, stop):
             raise _Refused(f'the server answers with a page ({kind})')
         total = _checked(response.headers.get('Content-Range'), response.content_length, start, stop)
         tag = response.headers.get('ETag') or response.headers.get('Last-Modified')
-        return Answer(await response.read(), total, None if tag and tag.startswith('W/') else tag)
+        body = bytearray()
+        async for part in response.content.iter_any():
+            body += part
+            if start is not None and len(body) > stop - start:  # it may have no end
+                break
+        return Answer(bytes(body), total, None if tag and tag.startswith('W/') else tag)
 
 
 def _check_count(count, total, start, stop):

@@ -224,14 +224,14 @@ def fetch_index(folder, cache, chunk_bytes=4 << 20, parallel=8):
         raise
     key = hashlib.sha256(folder.address.encode() + b'\0' + facts).hexdigest()[:24]
     target = cache.path(f'{key}/{FOLDER}')
+    try:
+        arrays = {osp.basename(name): int(size) for name, size in json.loads(facts)['arrays'].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RemoteFileError(f'{folder.address}/{FOLDER}/index.json is no index of shards: {facts[:60]!r}') from error
     with cache.hold(target):
-        if osp.isfile(osp.join(target, 'index.json')):
+        if _is_there(target, {'index.json': len(facts), **arrays}):
             return target, key
-        try:
-            arrays = {osp.basename(name): int(size) for name, size in json.loads(facts)['arrays'].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RemoteFileError(
-                f'{folder.address}/{FOLDER}/index.json is no index of shards: {facts[:60]!r}') from error
+        shutil.rmtree(target, ignore_errors=True)  # what is cut off may be in use, and is not written into
         try:
             os.makedirs(target, exist_ok=True)
             for name, size in arrays.items():
@@ -246,6 +246,13 @@ def fetch_index(folder, cache, chunk_bytes=4 << 20, parallel=8):
                     f'written below cache_dir {cache.folder}: {error}') from error
             raise
     return target, key
+
+
+def _is_there(folder, sizes):
+    try:
+        return all(os.path.getsize(osp.join(folder, name)) == size for name, size in sizes.items())
+    except FileNotFoundError:
+        return False
 
 
 def _fetch_file(folder, name, size, path, chunk_bytes, parallel):

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,45 @@ def test_a_full_disk_ends_nothing(shards, tmp_path, monkeypatch, caplog):
         remote.bring((1, 0))
         assert not remote.cached
     assert len(caplog.messages) == 1 and 'nothing more is kept in cache_dir' in caplog.messages[0]
+
+
+def test_a_cache_that_is_deleted_or_cut_off_under_way_is_made_anew(shards, tmp_path, caplog):
+    place = tmp_path / 'cache'
+    data = (shards / 's-0.tar').read_bytes()
+    with RangeServer(shards) as server:
+        folder, cache = RemoteFolder(server.address), ChunkCache(place, 10**7)
+        target, key = fetch_index(folder, cache)
+        remote = opened(server, cache)
+        assert remote.read(0, 0, 10) == data[:10]
+        place.rename(tmp_path / 'away')
+        assert remote.read(0, 0, 10) == data[:10] and remote.read(0, 200_000, 9) == data[200_000:200_009]
+        assert remote.cached and len(list(place.glob('*/*.chunk'))) == 2
+        whole = Path(fetch_index(folder, cache)[0], 'offset.npy').read_bytes()
+        with open(Path(target, 'offset.npy'), 'r+b') as file:
+            file.truncate(100)
+            assert fetch_index(folder, cache) == (target, key)
+            assert len(file.read()) == 100  # what is in use stays as it is
+        assert Path(target, 'offset.npy').read_bytes() == whole
+        shutil.rmtree(place)
+        place.write_text('in its place')
+        assert remote.read(0, 0, 10) == data[:10] and not remote.cached
+    assert len(caplog.messages) == 1 and 'nothing more is kept in cache_dir' in caplog.messages[0]
+    with pytest.raises(ConfigError, match='cache cannot be made or written: Not a directory'):
+        ChunkCache(place, 10**7)
+
+
+def test_an_answer_without_end_is_not_read_to_it(shards):
+
+    def endless(handler, *_):
+        handler.send_response(206)
+        handler.send_header('Transfer-Encoding', 'chunked')
+        handler.end_headers()
+        while True:
+            handler.wfile.write(b'10000\r\n' + bytes(65536) + b'\r\n')
+
+    with RangeServer(shards, answer=endless) as server:
+        with pytest.raises(RemoteFileError, match=r': \d+ bytes came; 1000 bytes from 5 on were asked for, in 1 tries'):
+            RemoteFolder(server.address, tries=1).read('s-0.tar', 5, 1005)
 
 
 def test_the_cache_keeps_to_its_bound_and_what_was_used_last(tmp_path):
