@@ -95,7 +95,7 @@ def members(path):
         last = file.read(512)
         end = file.tell()
         if len(last) < 512 or any(last):
-            raise ConfigError(f'{path} is ' + ('damaged' if any(last) else 'cut off') +
+            raise ConfigError(f'{path} is ' + ('cut off' if len(last) < 512 else 'damaged') +
                               f': at byte {tar.offset} there is '
                               'neither the header of a member nor the end of a tar file')
         while rest := file.read(2**20):  # zeros up to a round number of blocks
