@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import os.path as osp
+import shlex
 import shutil
 import struct
 from collections import namedtuple
@@ -105,7 +106,8 @@ class ShardIndex:
             raise ConfigError(f'the arrays of the index {self.folder} do not belong together: {self._mend()}')
 
     def _mend(self):
-        return f'"python tools/data_converters/index_shards.py {osp.dirname(self.folder) or "."}" writes one'
+        folder = shlex.quote(osp.dirname(self.folder) or '.')
+        return f'"python tools/data_converters/index_shards.py {folder}" writes one'
 
     def _map(self, name, samples, dtype=None, shape=None):
         path = osp.join(self.folder, f'{name}.npy')
@@ -327,7 +329,7 @@ def changed(path, how):
     """Words on a shard that is not the one that was indexed."""
     return (
         f'{path} is not the shard that was indexed: {how}. It is cut off or damaged, or the index is of another set; '
-        f'"python tools/data_converters/index_shards.py {osp.dirname(path) or "."}" indexes what is there')
+        f'"python tools/data_converters/index_shards.py {shlex.quote(osp.dirname(path) or ".")}" indexes what is there')
 
 
 def check_label(value, place):
