@@ -139,6 +139,7 @@ def _read_tiff(data, layout):
             raise ValueError(f'it is said to have the shape {shape}, more than {_LARGEST >> 30} GiB')
         if page.compression != 1:
             _need('imagecodecs', 'a compressed TIFF file')
+        if not page.is_contiguous:  # else all is read in one go
             for one in filter(None, part.pages if several else [page]):  # where one is absent zeros would come
                 count, parts = len(one.dataoffsets), int(np.prod(one.chunked))
                 if count < parts:

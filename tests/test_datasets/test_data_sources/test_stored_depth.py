@@ -125,10 +125,11 @@ def test_nodata_becomes_nan():
 
 def test_damaged_files(tmp_path):
     whole = tiff(TILE, planarconfig='contig', compression='deflate', **GREY)
-    at = whole.index(struct.pack('<HHI', 257, 4, 1)) + 8  # the height, which would be one of zeros
-    higher = whole[:at] + struct.pack('<I', 40 * 411) + whole[at + 4:]
-    with pytest.raises(BrokenImageError, match='410 of the 411 strips or tiles of its image are absent'):
-        decode_stored(higher)
+    tiled = tiff(TILE, planarconfig='contig', tile=(16, 48), **GREY)
+    for data, parts in ((whole, 411), (tiled, 1028)):
+        at = data.index(struct.pack('<HHI', 257, 4, 1)) + 8  # the height, which would be one of zeros
+        with pytest.raises(BrokenImageError, match=f' of the {parts} strips or tiles of its image are absent'):
+            decode_stored(data[:at] + struct.pack('<I', 40 * 411) + data[at + 4:])
     for data in (whole[:len(whole) // 2], whole[:30], b'II*\0', b'\x93NUMPY', npz(a=TILE)[:200], b'', b'text'):
         with pytest.raises(BrokenImageError, match='it.tif'):
             decode_stored(data, 'it.tif')
