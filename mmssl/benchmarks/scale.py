@@ -29,7 +29,7 @@ def write_simulated(folder, samples, shards):
     """
     os.makedirs(folder)
     pixels = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)
-    file, tar = io.BytesIO(), osp.join(folder, 'image.tar')
+    file, tar = io.BytesIO(), osp.join(folder, 'image')  # not .tar: no shard itself
     Image.fromarray(pixels).save(file, 'JPEG')
     with tarfile.open(tar, 'w') as archive:
         member = tarfile.TarInfo('image.jpg')
@@ -40,7 +40,7 @@ def write_simulated(folder, samples, shards):
     ends = np.arange(shards + 1) * samples // shards
     for number, (first, stop) in enumerate(zip(ends, ends[1:])):
         name = f'simulated-{number:06d}.tar'
-        os.symlink('image.tar', osp.join(folder, name))
+        os.symlink('image', osp.join(folder, name))
         ids = np.arange(first, stop)
         names = np.full((len(ids), 14), ord('0'), np.uint8)
         names[:, 10:] = np.frombuffer(b'.jpg', np.uint8)
