@@ -110,6 +110,7 @@ def test_more_processes_than_samples():
     for split in ('all', 'process'):
         parts = [list(BlockShuffleSampler(Blocks(2, 1), 8, r, split=split)) for r in range(8)]
         assert {len(p) for p in parts} == {1} and set(sum(parts, [])) == {0, 1, 2}
+        assert not any(list(BlockShuffleSampler(Blocks(2, 1), 8, r, split=split, drop_last=True)) for r in range(8))
 
 
 def test_blocks_of_wrappers():

@@ -56,7 +56,7 @@ class BlockOrder:
         self._ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._shifts = firsts - self._ends[:-1]  # from the place of a sample in the runs to its index
         count = len(sizes)
-        windows = -(-count // window)
+        windows = max(1, -(-count // window))
         self._starts = self._ends[np.arange(windows + 1) * count // windows]  # of the windows
         self._last = None, None
 
@@ -168,7 +168,7 @@ class BlockShuffleSampler(EpochSampler):
 def _cut(firsts, sizes, start, stop):
     """The runs that hold places start..stop-1 of their samples, which are repeated from the first one on."""
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    total, parts = int(ends[-1]), []
+    total, parts = int(ends[-1]), [(firsts[:0], sizes[:0])]  # a process may have none
     while start < stop:
         before = start // total * total
         a, b = start - before, min(stop - before, total)
