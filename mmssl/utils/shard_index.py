@@ -87,6 +87,10 @@ class ShardIndex:
                 raise ConfigError(f'{path} is an index of version {facts["version"]}, and this release reads version '
                                   f'{VERSION}: {self._mend()}')
             self.shards = [Shard(**entry) for entry in facts['shards']]
+            for shard in self.shards:
+                if osp.isabs(shard.name) or '..' in shard.name.split('/'):
+                    raise ConfigError(f'{path} names the shard {shard.name!r}, which is not in its folder: '
+                                      f'{self._mend()}')
             self.classes, self.num_classes = facts['classes'], facts['num_classes']
             self.digest, samples, columns = facts['digest'], facts['samples'], facts.get('columns')
             if samples != sum(shard.samples for shard in self.shards):

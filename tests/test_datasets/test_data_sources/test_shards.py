@@ -307,6 +307,10 @@ def test_shards_that_came_after_the_index_are_told(shards, warnings_of_data):
 def test_damaged_index(shards):
     index = shards / 'index'
     facts = json.loads((index / 'index.json').read_text())
+    outside = [dict(facts['shards'][0], name='../x.tar'), *facts['shards'][1:]]
+    (index / 'index.json').write_text(json.dumps(dict(facts, shards=outside)))
+    with pytest.raises(ConfigError, match="names the shard '../x.tar', which is not in its folder"):
+        ShardIndex(index)
     (index / 'index.json').write_text(json.dumps(dict(facts, version=9)))
     with pytest.raises(ConfigError, match='version 9, and this release reads version 1'):
         ShardIndex(index)
