@@ -2,7 +2,8 @@
 """Write model-index.yml, which mim reads: it names the metafile.yml beside the recipes, each of which lists its models.
 
 What the metafiles say is checked: each model has a name of its own, a config of that name and a known collection, and
-no recipe beside or below a metafile is left out. Recipes for data of one's own (*_folder.py, *_toy.py) are no models.
+no recipe beside or below a metafile is left out. Recipes for data of one's own (*_folder.py, *_tiles.py, *_toy.py) are
+no models.
 """
 import argparse
 from collections import Counter
@@ -38,7 +39,7 @@ def find_faults(root, metafiles):
             faults.append(f'{path}: {name} is in the unknown collection {model["In Collection"]!r}')
     for path in metafiles:
         for recipe in sorted(path.parent.rglob('*.py')):
-            left_out = '_base_' in recipe.parts or recipe.stem.endswith(('_folder', '_toy'))
+            left_out = '_base_' in recipe.parts or recipe.stem.endswith(('_folder', '_tiles', '_toy'))
             if not left_out and str(recipe.relative_to(root)) not in listed:
                 faults.append(f'{path} does not list {recipe.name}')
     return faults
