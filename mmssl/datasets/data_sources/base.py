@@ -449,6 +449,12 @@ class BaseDataSource(metaclass=ABCMeta):
             getattr(getattr(self, name), '__func__', None) is not getattr(BaseDataSource, name)
             for name in ('get_img', 'get_array', 'read'))
 
+    @property
+    def _has_files_on_disk(self):
+        """Whether each sample is a file of its own on disk: no member of an archive, nor of another backend."""
+        return self.zip_folder is None and type(self).get_bytes is BaseDataSource.get_bytes and \
+            self.file_client_args.get('backend', 'disk') == 'disk'
+
     def will_read(self, idx):
         """Tell the system that the file of a sample will be read, so that it fetches it meanwhile.
 
@@ -459,8 +465,7 @@ class BaseDataSource(metaclass=ABCMeta):
             AttributeError: The samples are no files on disk.
             OSError: There is no such file.
         """
-        if type(self).get_bytes is not BaseDataSource.get_bytes or type(self).read is not BaseDataSource.read or \
-                self.file_client_args.get('backend', 'disk') != 'disk':
+        if not self._has_files_on_disk or type(self).read is not BaseDataSource.read:
             raise AttributeError(f'{type(self).__name__} reads no files on disk')
         ask_for_part(self.get_filename(idx))
 
@@ -517,8 +522,7 @@ class BaseDataSource(metaclass=ABCMeta):
 
     def _mapped(self, filename):
         """The array of a .npy file on disk, of which then only what is looked at is read; None for other files."""
-        on_disk = self.file_client_args.get('backend', 'disk') == 'disk'
-        if not (on_disk and filename.endswith('.npy') and type(self).get_bytes is BaseDataSource.get_bytes):
+        if not (self._has_files_on_disk and filename.endswith('.npy')):
             return None
         try:
             return np.load(filename, mmap_mode='r', allow_pickle=False).view(np.ndarray)

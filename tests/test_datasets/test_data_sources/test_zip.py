@@ -65,6 +65,17 @@ def test_folders_in_an_archive_and_lists(archive, photo_folder, tmp_path, monkey
         Folder(f'{archive}/chna')
 
 
+def test_arrays_in_an_archive_keep_their_depth(tmp_path):
+    tile = np.arange(13 * 30 * 40, dtype=np.uint16).reshape(30, 40, 13)
+    np.save(tmp_path / 'tile.npy', tile)
+    with zipfile.ZipFile(tmp_path / 'tiles.zip', 'w') as file:
+        file.write(tmp_path / 'tile.npy', 'tile.npy')
+    source = Folder(str(tmp_path / 'tiles.zip'), depth='stored', extensions=['.npy'])
+    np.testing.assert_array_equal(source.get_array(0), tile, strict=True)
+    with pytest.raises(AttributeError, match='Folder reads no files on disk'):  # to be asked for ahead
+        source.will_read(0)
+
+
 def test_names_that_lead_out_of_an_archive_or_nowhere(tmp_path):
     path = str(tmp_path / 'odd.zip')
     names = {'/etc/a.png': 'etc/a.png', '../b.png': 'b.png', './c//d.png': 'c/d.png', 'x/../e.png': 'x/e.png'}
