@@ -228,6 +228,13 @@ def _by_step(steps, read):
     return run
 
 
+def innermost(cfg):
+    """Config of the data set in wrappers and lists, of several the first."""
+    while isinstance(cfg, (list, tuple)) or 'dataset' in cfg or 'datasets' in cfg:
+        cfg = cfg[0] if isinstance(cfg, (list, tuple)) else cfg.get('dataset', cfg.get('datasets'))
+    return cfg
+
+
 def dataset_views(cfg):
     """The pipeline of each view that a data set makes, and its data source.
 
@@ -240,8 +247,7 @@ def dataset_views(cfg):
     Raises:
         ConfigError: The data set has no pipeline.
     """
-    while isinstance(cfg, (list, tuple)) or 'dataset' in cfg or 'datasets' in cfg:
-        cfg = cfg[0] if isinstance(cfg, (list, tuple)) else cfg.get('dataset', cfg.get('datasets'))
+    cfg = innermost(cfg)
     if 'pipelines' in cfg:
         return list(zip(cfg['num_views'], cfg['pipelines'])), cfg['data_source']
     if 'pipeline' in cfg:

@@ -16,7 +16,7 @@ from mmssl.datasets.device_steps import leave_to_device
 from mmssl.datasets.loader import KeyedDataset, map_tensors
 from mmssl.datasets.pipelines.deferred import DeferredImages
 from mmssl.utils.dist import default_device
-from .data import one_thread, photographs
+from .data import innermost, one_thread, photographs
 from .data_cases import compare
 
 BATCH = 32
@@ -51,9 +51,7 @@ def run(cfg, data_prefix=None, num=100):
 def _on_folder(cfg, data_prefix, folder):
     """The data set on the images of a folder, on photographs that are written to one, or on its own small images."""
     cfg = copy.deepcopy(cfg)
-    inner = cfg
-    while 'data_source' not in inner:
-        inner = inner[0] if isinstance(inner, (list, tuple)) else inner.get('dataset', inner.get('datasets'))
+    inner = innermost(cfg)
     kind = DATASOURCES.get(inner['data_source'].get('type', ''))
     if data_prefix is None:
         if isinstance(kind, type) and issubclass(kind, ArraySource):

@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The index beside tar shards: where each image lies, its label and its name, in arrays that stay in their files."""
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from collections import namedtuple
 import numpy as np
 
 from .errors import ConfigError, check_integer
+from .locks import locked
 from .mapped import map_array
 from .misc import atomic_write
 
@@ -191,7 +191,8 @@ class IndexWriter:
         self.folder = os.fspath(folder).rstrip(os.sep)
         self.temporary = f'{self.folder}.tmp'
         os.makedirs(self.temporary, exist_ok=True)
-        self._lock = self._locked(osp.join(self.temporary, _LOCK))
+        self._held = contextlib.ExitStack()
+        self._hold(osp.join(self.temporary, _LOCK))
         for name in os.listdir(self.temporary):
             if name != _LOCK:
                 os.remove(osp.join(self.temporary, name))
@@ -202,22 +203,15 @@ class IndexWriter:
         }
         self.files['name_ends'].append([0])
 
-    def _locked(self, path):
-        """The file, locked until it is closed or this process ends, however it does."""
-        file = open(path, 'w')
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = os.stat(path).st_ino == os.fstat(file.fileno()).st_ino  # else another one was just done with it
-        except (BlockingIOError, FileNotFoundError):
-            same = False
-        if not same:
-            file.close()
-            raise ConfigError(f'another process writes the index {self.folder} at this moment')
-        return file
-
-    def _unlock(self):
-        os.remove(osp.join(self.temporary, _LOCK))
-        self._lock.close()
+    def _hold(self, path):
+        """Lock a file until `_held` is closed or this process ends, however it does."""
+        file = self._held.enter_context(open(path, 'w'))
+        if self._held.enter_context(locked(file.fileno(), wait=False)):
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+                    return  # else another one was just done with it
+        self._held.close()
+        raise ConfigError(f'another process writes the index {self.folder} at this moment')
 
     def add(self, name, size, digest, offsets, sizes, names, name_ends, labels=None):
         """Add a shard.
@@ -295,7 +289,8 @@ class IndexWriter:
         shutil.rmtree(old, ignore_errors=True)
         if osp.isdir(self.folder):
             os.rename(self.folder, old)
-        self._unlock()
+        os.remove(osp.join(self.temporary, _LOCK))
+        self._held.close()
         os.rename(self.temporary, self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -305,7 +300,7 @@ class IndexWriter:
             with contextlib.suppress(OSError):  # the disk is full
                 file.file.close()
         shutil.rmtree(self.temporary, ignore_errors=True)
-        self._lock.close()
+        self._held.close()
 
 
 def check_shards(folder, shards):

@@ -35,9 +35,7 @@ class ArrayStrings(Sequence):
         text = text.decode('utf-8', 'surrogateescape') if isinstance(text, bytes) else str(text)
         return without_prefix(text, self.prefix) if self.prefix else text
 
-    def take(self, kept):
-        """CompactStrings: Those of some numbers (ndarray), in that order."""
-        return CompactStrings(self[i] for i in kept)
+    take = CompactStrings.take
 
 
 def without_prefix(name, prefix):
