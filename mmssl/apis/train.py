@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from mmcv.runner.hooks import Hook
 
-from mmssl.core import DistributedDataParallel, build_optimizer, build_runner
+from mmssl.core import build_runner
 from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook, UniformScoresHook
+from mmssl.core.parallel import make_trainable
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
@@ -184,25 +185,12 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     _check_mixing(model, loaders)
     for d, (mode, _) in zip(datasets, workflow):
         _check_labels(model, d, f'data.{mode}')
-    device = default_device()
-    model = model.to(device)
-    if cfg.get('channels_last'):
-        model = model.to(memory_format=torch.channels_last)
-    if cfg.get('compile'):
-        for part in model.compile_parts():
-            part.compile()
     with config_section(cfg, 'optimizer'):
-        optimizer = build_optimizer(model, cfg.optimizer)
+        model, optimizer = make_trainable(model, cfg, default_device(), distributed)
     highest = max(group['lr'] for group in optimizer.param_groups)
     if highest >= 10 and cfg.optimizer.type == 'SGD':
         logger.info(f'a learning rate of {highest:g}: a linear classifier on frozen features begins with losses of 60 '
                     'to 130, which is normal for this recipe; what tells is the accuracy')
-    if distributed:
-        model = DistributedDataParallel(
-            model,
-            device_ids=[device.index] if device.type == 'cuda' else None,
-            broadcast_buffers=cfg.get('broadcast_buffers', False),
-            find_unused_parameters=cfg.get('find_unused_parameters', False))
 
     with config_section(cfg, 'runner'):
         runner = build_runner(cfg.runner,

@@ -8,6 +8,7 @@ from .argument_types import fits
 from .errors import ConfigError, nearest, short
 
 _TRAIN = 'mmssl/apis/train.py'
+_PARALLEL = 'mmssl/core/parallel.py'
 # name: type, and the file that reads it
 TOP_LEVEL = dict(
     model=('dict', 'tools/train.py'),
@@ -43,10 +44,10 @@ TOP_LEVEL = dict(
     amp=('dict', _TRAIN),
     fp16=('dict', _TRAIN),
     channels_last=('bool', _TRAIN),
-    compile=('bool', _TRAIN),
+    compile=('bool', _PARALLEL),
     broken_images=('dict', _TRAIN),
-    find_unused_parameters=('bool', _TRAIN),
-    broadcast_buffers=('bool', _TRAIN),
+    find_unused_parameters=('bool', _PARALLEL),
+    broadcast_buffers=('bool', _PARALLEL),
     profiler_config=('dict', _TRAIN),
     demo=('dict', 'mmssl/apis/demo.py'),
     augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
