@@ -21,7 +21,7 @@ from mmssl.utils.misc import atomic_symlink, fast_bfloat16
 from mmssl.utils.registry import accepted_arguments, build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
-from .hooks.any_runner import averaged
+from .hooks.any_runner import INNER_STAGES, averaged
 from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
@@ -61,6 +61,7 @@ class _Machine:
         amp_dtype (torch.dtype, optional): Type of autocast around each step, None for full precision.
         epoch_batches (int): Batches of the current epoch that are done, the position in the data.
         data_loaders (list): The loaders of all phases, for hooks, from before_run on.
+        phases (PhaseTimers, optional): Set by a hook that measures what each phase of an iteration takes.
     """
 
     def __init__(self,
@@ -82,6 +83,7 @@ class _Machine:
         self.loss_guard = LossGuard(self)
         self.amp_dtype = None
         self.epoch_batches = 0
+        self.phases = None
         self._stage = None
         self._deferred = []
         self._rng_state = None
@@ -174,9 +176,21 @@ class _Machine:
         self.register_hook(cfg, priority)
 
     def call_hook(self, fn_name):
-        self._stage = fn_name
-        super().call_hook(fn_name)
-        self._stage = None
+        """Call all hooks; of INNER_STAGES, which mmcv does not have, those that know the stage."""
+        outer, self._stage = self._stage, fn_name  # the optimizer's hook calls stages within its own
+        for hook in self.hooks:
+            if fn_name not in INNER_STAGES or hasattr(hook, fn_name):
+                getattr(hook, fn_name)(self)
+        self._stage = outer
+
+    def get_hook_info(self):
+        """The hooks of each stage, in their order, for the log."""
+        lines = [super().get_hook_info()]
+        for stage in INNER_STAGES:
+            names = [type(hook).__name__ for hook in self.hooks if hasattr(hook, stage)]
+            if names:
+                lines.append(f'{stage}: {", ".join(names)}')
+        return '\n'.join(lines)
 
     def defer(self, action):
         """Have `action()` called when all hooks of this stage are done and the position is counted up.
@@ -211,6 +225,7 @@ class _Machine:
         with self.autocast():
             self.outputs = self.model.train_step(data_batch, self.optimizer)
         self._log_outputs()
+        self.call_hook('after_forward')
         self.call_hook('after_train_iter')
         self.loss_guard.check()  # where a user's optimizer hook has not done so
         self.data_batch = None

@@ -2,6 +2,9 @@
 """What hooks ask of a runner that may be mmcv's own, and of a model that may be anybody's."""
 import contextlib
 
+# stages within a training iteration, between before_train_iter and after_train_iter, which hooks may have too
+INNER_STAGES = ('after_forward', 'before_backward', 'after_backward', 'before_step', 'after_step')
+
 
 def autocast(runner):
     """Context of the forward pass in the runner's precision."""
@@ -30,3 +33,9 @@ def train_loader(runner):
     """The loader of the training data; None in the before_run of mmcv's own runners, which do not tell it there."""
     loaders = getattr(runner, 'data_loaders', None)
     return loaders[0] if loaders else getattr(runner, 'data_loader', None)
+
+
+def call_stage(runner, name):
+    """Call what hooks have for one of INNER_STAGES; mmcv's own runners do not know these."""
+    if hasattr(runner, 'phases'):
+        runner.call_hook(name)

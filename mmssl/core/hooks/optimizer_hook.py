@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, nearest
 from ..builder import HOOKS
-from .any_runner import train_loader
+from .any_runner import call_stage, train_loader
 
 
 @HOOKS.register_module(name=['DistOptimizerHook', 'OptimizerHook'])
@@ -148,10 +148,12 @@ class DistOptimizerHook(_OptimizerHook):
             self.detect_anomalous_parameters(loss, runner)
         if size > 1:
             loss = loss / size
+        call_stage(runner, 'before_backward')
         (self.scaler.scale(loss) if self.scaler else loss).backward()
         guard = getattr(runner, 'loss_guard', None)
         if guard is not None:
             guard.check()  # the device has the backward pass to do while the host waits for this
+        call_stage(runner, 'after_backward')
         if last:
             self._update(runner)
         unwrap(runner.model).is_update_iter = last
@@ -165,18 +167,20 @@ class DistOptimizerHook(_OptimizerHook):
         guard = getattr(runner, 'loss_guard', None)
         if guard is not None and not self.scaler:  # a scaler leaves such a step out
             guard.watch_gradients()
+        if self.scaler:
+            self.scaler.unscale_(runner.optimizer)
         if self.grad_clip is not None:
-            if self.scaler:
-                self.scaler.unscale_(runner.optimizer)
             norm = clip_gradients(unwrap(runner.model), **self.grad_clip)
             if norm is not None:
                 runner.log_buffer.update({'grad_norm': norm}, runner.outputs['num_samples'])
+        call_stage(runner, 'before_step')
         if self.scaler:
             self.scaler.step(runner.optimizer)
             # a number keeps the scale where it is
             self.scaler.update(float(self.loss_scale) if isinstance(self.loss_scale, (int, float)) else None)
         else:
             runner.optimizer.step()
+        call_stage(runner, 'after_step')
 
 
 def clip_gradients(model, max_norm, norm_type=2.0, per='model', **kwargs):
