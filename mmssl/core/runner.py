@@ -12,6 +12,7 @@ from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
 from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
 from mmcv.runner import IterTimerHook, Priority, get_host_info, get_priority
+from mmcv.runner.hooks import ProfilerHook as MMCVProfilerHook
 
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
@@ -22,6 +23,7 @@ from mmssl.utils.registry import accepted_arguments, build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
 from .builder import HOOKS, RUNNERS
 from .hooks.any_runner import INNER_STAGES, averaged
+from .hooks.profiler_hook import ProfilerHook
 from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
@@ -127,7 +129,10 @@ class _Machine:
         self._register(evaluation, 'LOW', 'EvalHook', dataloader=dataloader)
 
     def register_profiler_hook(self, profiler_config):
-        self._register(profiler_config, 'NORMAL', 'ProfilerHook')
+        # a config with an argument that only mmcv's hook takes is for that one
+        names = accepted_arguments(MMCVProfilerHook)[0].keys() - accepted_arguments(ProfilerHook)[0].keys()
+        of_mmcv = isinstance(profiler_config, dict) and names & profiler_config.keys()
+        self._register(profiler_config, 'NORMAL', MMCVProfilerHook if of_mmcv else ProfilerHook)
 
     def register_logger_hooks(self, log_config):
         if not log_config:

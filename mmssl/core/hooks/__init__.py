@@ -12,6 +12,7 @@ from .knn_eval import KNNEvalHook
 from .momentum_update_hook import MomentumUpdateHook
 from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
+from .profiler_hook import ProfilerHook
 from .progress_bar import ProgressBarLoggerHook
 from .quality_hook import RepresentationQualityHook
 from .schedule_hook import ScheduleHook
@@ -23,7 +24,7 @@ from .uniform_scores import UniformScoresHook
 __all__ = [
     'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
     'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
-    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook',
-    'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook',
-    'UniformScoresHook'
+    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProfilerHook', 'ProgressBarLoggerHook',
+    'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook',
+    'TextLoggerHook', 'UniformScoresHook'
 ]
