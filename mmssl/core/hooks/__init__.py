@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 from .checkpoint_hook import CheckpointHook
 from .collapse_monitor import CollapseMonitorHook
+from .composite import CompositeLrUpdaterHook
 from .cosine_annealing import StepFixCosineAnnealingLrUpdaterHook
 from .deepcluster_hook import ClusteringHook, DeepClusterHook
 from .deepclusterv2_hook import DeepClusterV2Hook
@@ -22,9 +23,9 @@ from .text_logger import TextLoggerHook
 from .uniform_scores import UniformScoresHook
 
 __all__ = [
-    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook',
-    'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
-    'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProfilerHook', 'ProgressBarLoggerHook',
-    'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook',
-    'TextLoggerHook', 'UniformScoresHook'
+    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'CompositeLrUpdaterHook', 'DeepClusterHook',
+    'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
+    'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProfilerHook',
+    'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
+    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook', 'UniformScoresHook'
 ]

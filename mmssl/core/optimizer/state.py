@@ -63,6 +63,8 @@ def load_optimizer(optimizer, state, then, now, path):
     changes = {}
     for group, old, new in zip(optimizer.param_groups, then['groups'], now['groups']):
         for key, value in new.items():
+            if f'{key}_share' in group:  # of ScheduleHook
+                group[f'{key}_share'] = value / optimizer.defaults[key]
             if key in old and old[key] == value:
                 continue
             group[key] = value

@@ -1,0 +1,173 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Shapes of schedules against their formulas, and chains of them."""
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from mmssl.core.hooks import CompositeLrUpdaterHook, ScheduleHook
+from mmssl.core.schedules import Chain
+from mmssl.utils.errors import ConfigError
+
+TOTAL, EPOCH = 1000, 100
+
+
+def curve(*parts, total=TOTAL, epoch=EPOCH):
+    value = Chain(parts).fit(total, epoch)
+    return [value(i) for i in range(total)]
+
+
+def half(w, start, end):
+    return end + .5 * (start - end) * (1 + math.cos(math.pi * w))
+
+
+@pytest.mark.parametrize('part, formula', [
+    (dict(type='constant', value=.3), lambda w: .3),
+    (dict(type='linear', start=.6, end=4.8), lambda w: 4.8 * w + .6 * (1 - w)),
+    (dict(type='cosine', start=.15, end=.0), lambda w: .075 * (1 + math.cos(math.pi * w))),
+    (dict(type='exponential', start=.2, end=.002), lambda w: .2 * .01**w),
+    (dict(type='polynomial', start=.1, power=2.), lambda w: .1 * (1 - w)**2),
+    (dict(type='step', values=[.1, .01, .001, .5]), lambda w: [.1, .01, .001, .5][int(4 * w + 1e-9)]),
+    (dict(type='step', values=[.01, .001], milestones=[.3]), lambda w: .01 if w < .3 else .001),
+    (dict(type='step', values=[.01, .3, .001], milestones=[1, 4], epochs=10), lambda w: .01 if w < .1 else .3
+     if w < .4 else .001),
+    (dict(type='step', values=[.01, .001], milestones=[7], iterations='rest'), lambda w: .01 if w < .007 else .001),
+    (dict(type='inverse_sqrt', start=4.8, hold=.1), lambda w: 4.8 * math.sqrt(.1 / max(w, .1))),
+    (dict(type='cosine_restart', start=.15, end=.00015, period=.5), lambda w: half(w % .5 / .5, .15, .00015)),
+    (dict(type='cosine_restart', start=.15, end=.00015, period=.25,
+          multiplier=.5), lambda w: half(w % .25 / .25, .15 * .5**int(w / .25), .00015)),
+    (dict(type='cosine_restart', start=.15, end=.00015, period=2, epochs=10,
+          adaptive=True), lambda w: half(w % .2 / .2, half(int(w / .2 + 1e-9) * .2, .15, .00015), .00015)),
+    (dict(type='cosine_restart', start=4.8, end=.0048, period=.334, wave='full'), lambda w: half(w / .334, 4.8, .0048)),
+    (dict(type='cosine_restart', start=4.8, end=.0048, period=.2, wave='full',
+          multiplier=.5), lambda w: half(w / .2, 4.8 * .5**int((w + .2) / .4 + 1e-9), .0048)),
+    (dict(type='cosine_restart', start=4.8, end=.0048, period=.2, wave='full', adaptive=True),
+     lambda w: half(w / .2, 4.8 if w < .2 else half(.2, 4.8, .0048) if w < .6 - 1e-9 else half(.6, 4.8, .0048), .0048)),
+])
+def test_shapes(part, formula):
+    found = curve(part)
+    assert found == pytest.approx([formula(i / TOTAL) for i in range(TOTAL)], abs=1e-12)
+
+
+def test_restarts_of_vissl():
+    """Three kinds of restart, at half of the training and from 0.15 (VISSL's figures)."""
+    part = dict(type='cosine_restart', start=.15, end=.00015, period=.5)
+    found = [curve({**part, **kind}) for kind in ({}, dict(multiplier=.5), dict(adaptive=True))]
+    assert [values[499] for values in found] == pytest.approx([.00015] * 3, abs=1e-5)
+    assert [values[500] for values in found] == pytest.approx([.15, .075, .075075])
+
+
+def test_chain_of_a_billion_images():
+    """Two warm-ups and two cosines, whose shares make 1.00008: the second warm-up is as written, not overwritten."""
+    lengths = [.0256, .48722, .0256, .46166]
+    value = Chain([
+        dict(type='linear', start=.6, end=4.8, length=lengths[0]),
+        dict(type='cosine', start=4.8, end=.0048, length=lengths[1]),
+        dict(type='linear', start=.0048, end=2.114, length=lengths[2]),
+        dict(type='cosine', start=2.114, end=.0048, length=lengths[3]),
+    ]).fit(100000, 100000)
+    assert [value(i) for i in (0, 1280, 2560, 26921, 51282, 52562, 53842)
+            ] == pytest.approx([.6, 2.7, 4.8, 2.4024, .0048, (.0048 + 2.114) / 2, 2.114], rel=1e-4)
+    assert value(99999) == pytest.approx(.0048, rel=.02)
+
+
+def test_warm_up_and_inverse_root():
+    """The usual rate of transformers: up along a line, then one over the root of all iterations."""
+    found = curve(dict(type='linear', start=0., end=2., iterations=40), dict(type='inverse_sqrt', start=2.))
+    assert found == pytest.approx([2 * min(i / 40, math.sqrt(40 / max(i, 1))) for i in range(TOTAL)])
+
+
+def test_position_in_the_training():
+    """VISSL's interval "fixed": the cosine after a tenth of warm-up begins at 97.6 % of its height."""
+    parts = dict(type='linear', start=.6, end=4.8, length=.1), dict(type='cosine', start=4.8, end=.0048)
+    assert curve(*parts)[100] == pytest.approx(4.8)
+    fixed = curve(parts[0], dict(parts[1], position='training'))
+    assert fixed[100:] == pytest.approx([half(i / TOTAL, 4.8, .0048) for i in range(100, TOTAL)])
+    assert fixed[100] == pytest.approx(.976 * 4.8, rel=1e-3)
+
+
+@pytest.mark.parametrize('parts, words', [
+    ([], 'parts is a list'),
+    ([dict(type='lineal', start=0, end=1)], "did you mean 'linear'"),
+    ([dict(type='linear', start=0)], "linear needs the argument 'end'"),
+    ([dict(type='linear', start=0, end='1')], 'linear'),
+    ([dict(type='linear', start=0, end=-1)], 'finite numbers from 0 on, got -1'),
+    ([dict(type='constant', value=1, lenght=.1)], "did you mean 'length'"),
+    ([dict(type='constant', value=1, length=.1, epochs=1)], 'one of length, epochs, iterations'),
+    ([dict(type='constant', value=1, length=2)], 'a share of the training'),
+    ([dict(type='constant', value=1), dict(type='constant', value=1)], 'the rest is for one'),
+    ([dict(type='step', values=[1, 2], milestones=[.1, .2])], 'one value more than milestones'),
+    ([dict(type='exponential', start=1, end=0)], 'above 0'),
+    ([dict(type='cosine_restart', start=1, end=0, period=.1, adaptive=True, multiplier=2.)], 'no multiplier'),
+    ([dict(type='constant', value=1, length=.9)], 'take 900 of 1000 iterations'),
+    ([dict(type='constant', value=1, epochs=10),
+      dict(type='constant', value=1)], 'leaves nothing'),
+    ([dict(type='inverse_sqrt', start=1)], 'needs `hold`'),
+])
+def test_refused(parts, words):
+    with pytest.raises(ConfigError, match=words):
+        Chain(parts, lowest=0).fit(TOTAL, EPOCH)
+
+
+def fake_runner(epochs=4, length=5, lr=2.):
+    model = nn.Linear(2, 2)
+    model.temperature = .5
+    groups = [dict(params=[model.weight]), dict(params=[model.bias], lr=lr / 10, weight_decay=.5)]
+    return SimpleNamespace(
+        model=model,
+        optimizer=torch.optim.SGD(groups, lr=lr, weight_decay=.1),
+        data_loader=range(length),
+        iter=0,
+        epoch=0,
+        max_epochs=epochs,
+        max_iters=epochs * length,
+        logger=SimpleNamespace(info=lambda *args: None),
+        hooks=[])
+
+
+def run(hook, runner, start=0):
+    hook.before_run(runner)
+    for runner.iter in range(start, runner.max_iters):
+        runner.epoch, batch = divmod(runner.iter, 5)
+        if batch == 0 or runner.iter == start:
+            hook.before_train_epoch(runner)
+        hook.before_train_iter(runner)
+        yield [(group['lr'], group['weight_decay']) for group in runner.optimizer.param_groups]
+
+
+def test_rates_of_groups():
+    parts = [dict(type='linear', start=.5, end=2., epochs=1), dict(type='cosine', start=2., end=0.)]
+    expected = curve(*parts, total=20, epoch=5)
+    rates = list(run(CompositeLrUpdaterHook(parts), fake_runner()))
+    assert [first for (first, _), _ in rates] == pytest.approx(expected)
+    assert [second for _, (second, _) in rates] == pytest.approx([value / 10 for value in expected])
+    factors = [dict(type='linear', start=.25, end=1., epochs=1), dict(type='cosine', start=1., end=0.)]
+    assert [r for r, _ in rates
+            ] == [pytest.approx(r) for r, _ in run(CompositeLrUpdaterHook(factors, relative=True), fake_runner())]
+    by_epoch = list(run(CompositeLrUpdaterHook(parts, by_epoch=True), fake_runner()))
+    assert [r for (r, _), _ in by_epoch] == pytest.approx([expected[i // 5 * 5] for i in range(20)])
+
+    # from the checkpoint of iteration 7, whose groups have the rates of that time
+    runner, resumed = fake_runner(), fake_runner()
+    steps = run(CompositeLrUpdaterHook(parts), runner)
+    for _ in range(7):
+        next(steps)
+    resumed.optimizer.load_state_dict(runner.optimizer.state_dict())
+    assert list(run(CompositeLrUpdaterHook(parts), resumed, 7)) == rates[7:]
+    with pytest.raises(ConfigError, match='set it to the highest'):
+        next(run(CompositeLrUpdaterHook(parts), fake_runner(lr=0.)))
+
+
+def test_other_numbers_follow_chains():
+    parts = [dict(type='constant', value=.2, epochs=1), dict(type='exponential', start=.2, end=.8)]
+    expected = curve(*parts, total=20, epoch=5)
+    decays = run(ScheduleHook('optimizer.weight_decay', parts=parts), fake_runner())
+    assert [(a, b) for (_, a), (_, b) in decays] == [pytest.approx((v, 5 * v)) for v in expected]
+    runner = fake_runner()
+    temperatures = [runner.model.temperature for _ in run(ScheduleHook('temperature', parts=parts), runner)]
+    assert temperatures == pytest.approx(expected)
+    for wrong in (dict(start=1), dict(parts=parts, start=1, end=2), dict(parts=parts, epochs=3), {}):
+        with pytest.raises(ConfigError, match='ScheduleHook'):
+            ScheduleHook('temperature', **wrong)
