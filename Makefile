@@ -21,7 +21,7 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-fast test-slow test-downstream lint install downstream clean
+.PHONY: demo demo-fashion test test-fast test-slow test-gpu test-downstream lint install downstream clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
@@ -30,14 +30,18 @@ demo-fashion: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_fashion-mnist.py
 
 test: $(INTEROP_STAMP)
-	$(BIN)/python -m pytest tests -m "not slow" $(IN_TWO)
+	$(BIN)/python -m pytest tests -m "not slow and not gpu" $(IN_TWO)
 
 # what does not take seconds, for work in between; it covers each part
 test-fast: $(INTEROP_STAMP)
-	$(BIN)/python -m pytest tests -m "not slow and not long" $(IN_TWO)
+	$(BIN)/python -m pytest tests -m "not slow and not long and not gpu" $(IN_TWO)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest tests -m slow
+
+# on a machine with an NVIDIA GPU; elsewhere each test is skipped, and `pytest tests/gpu --device cpu` tries them
+test-gpu: $(INTEROP_STAMP)
+	$(BIN)/python -m pytest tests/gpu -m gpu -rsxfE --durations=10
 
 test-downstream: $(DOWNSTREAM_STAMP)
 	$(DOWNSTREAM)/bin/python -m pytest tests/test_downstream

@@ -24,6 +24,11 @@ PRELOADED = [
 ]
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--device', choices=['cuda', 'cpu'], help='of the tests in tests/gpu; cpu tries the tests themselves')
+
+
 def pytest_collection_modifyitems(items):
     """Mark the tests that start processes as long ones; others that take seconds carry the mark themselves."""
     for item in items:
@@ -65,12 +70,14 @@ def _finish(processes, timeout):
     return bool(running) and not any(p.exitcode > 0 for p in processes)
 
 
-def _run_rank(rank, world_size, folder, func, args):
+def _run_rank(rank, world_size, folder, backend, func, args):
     import torch.distributed as dist
     _use_default_start_method()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
+    if backend == 'nccl':
+        torch.cuda.set_device(rank)
+    dist.init_process_group(backend, init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size)
     try:
         result = func(rank, world_size, *args)
         torch.save(result, f'{folder}/{rank}.pt')
@@ -83,15 +90,15 @@ def _run_rank(rank, world_size, folder, func, args):
 
 @pytest.fixture(scope='session')
 def run_distributed(forkserver):
-    """Call `func(rank, world_size, *args)` in several gloo processes and return what each returned.
+    """Call `func(rank, world_size, *args)` in several processes and return what each returned.
 
     `func` stands at module level, so that it can be pickled.
     """
 
-    def run(func, *args, world_size=2):
+    def run(func, *args, world_size=2, backend='gloo'):
         with tempfile.TemporaryDirectory() as folder:
             workers = [
-                forkserver.Process(target=_run_rank, args=(rank, world_size, folder, func, args))
+                forkserver.Process(target=_run_rank, args=(rank, world_size, folder, backend, func, args))
                 for rank in range(world_size)
             ]
             for w in workers:

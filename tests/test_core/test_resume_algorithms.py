@@ -408,10 +408,10 @@ def config(name, folder):
             work_dir=str(folder)))
 
 
-def train(name, folder, seed, resume_from=None):
+def train(name, folder, seed, resume_from=None, **switches):
     """The checkpoint at the end, and the labels of the training's data set."""
     cfg = config(name, folder)
-    cfg.resume_from = resume_from
+    cfg.merge_from_dict(dict(switches, resume_from=resume_from))
     set_random_seed(seed)
     dataset = build_dataset(cfg.data.train)
     model = build_algorithm(cfg.model)

@@ -1,17 +1,12 @@
 """One process with batch 2B against two gloo processes with batch B each: values, gradients and all state."""
-
 import pytest
 import tiny
 import torch
+from three_steps import TOLERANCES, assert_near, assert_same_training, train
 from torch import nn
 
-from mmssl.core.distributed import DistributedDataParallel
-from mmssl.datasets.loader import map_tensors
 from mmssl.models import SplitBatchNorm, SyncBatchNorm
 
-# In float32 the rounding of the first step is amplified from step to step, so that only the first is compared there.
-TOLERANCES = {torch.float64: 1e-8, torch.float32: 2e-4}
-SIZES = (8, 8, 6)  # the last batch is a partial one; 22 keys wrap around the queue of 20
 NORMS = {
     'maps': ((8, 5, 4, 3), {}),
     'vectors': ((8, 5), dict(momentum=None)),
@@ -48,35 +43,6 @@ def run_norm(name, norm_class, rows):
         })
 
 
-def train(name, dtype, rank=0, world_size=1):
-    """Three SGD steps; losses, the gradients of each, and the state at the end.
-
-    Ranks start from different random states, as with --diff_seed: DDP hands out rank 0's weights.
-    """
-    model = tiny.build(name, seed=rank).to(dtype)
-    wrapped = DistributedDataParallel(model) if world_size > 1 else model
-    losses, grads, accuracies = [], [], []
-    for i, size in enumerate(SIZES):
-        share = size // world_size
-        data = tiny.batch(name, size, seed=i, start=rank * share, stop=(rank + 1) * share)
-        data['img'] = map_tensors(data['img'], lambda v: v.to(dtype))
-        if 'label' in data and not getattr(model, 'needs_labels', False):  # 2 of 4 here, 3 of 4 there
-            data['label'][torch.isin(data['idx'], torch.tensor([1, 2, 5]))] = -1
-        model.zero_grad()
-        out = wrapped.train_step(data, None)
-        out['loss'].backward()
-        losses.append(out['loss'].detach())
-        accuracies.append(out['log_vars'].get('acc', torch.tensor(0.)))
-        grads.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
-        with torch.no_grad():
-            for p in model.parameters():
-                if p.grad is not None:
-                    p -= 0.05 * p.grad
-        if hasattr(model, 'momentum_update'):
-            model.momentum_update()
-    return dict(losses=torch.stack(losses), accuracies=torch.stack(accuracies), grads=grads, state=model.state_dict())
-
-
 def one_rank(rank, world_size):
     norms = {}
     for name in NORMS:
@@ -92,12 +58,6 @@ def one_rank(rank, world_size):
 @pytest.fixture(scope='module')
 def ranks(run_distributed):
     return run_distributed(one_rank)
-
-
-def assert_near(got, want, what, tolerance=2e-4):
-    """Equal up to rounding: the error is small against the norm of the tensor."""
-    error = (got.double() - want.double()).norm()
-    assert error <= tolerance * want.double().norm() + 1e-12, f'{what}: {error} of {want.double().norm()}'
 
 
 @pytest.mark.parametrize('name', NORMS)
@@ -123,20 +83,7 @@ def test_two_processes_equal_one(ranks, name, dtype):
     Losses and accuracies (their means over ranks), gradients of all parameters, and the whole state after three steps.
     """
     expected, runs = train(name, dtype), [rank['runs'][name, dtype] for rank in ranks]
-    tolerance, steps = TOLERANCES[dtype], len(SIZES) if dtype == torch.float64 else 1
-    assert_near(sum(run['losses'][:steps] for run in runs) / 2, expected['losses'][:steps], 'loss', tolerance)
-    assert_near(sum(run['accuracies'][:steps] for run in runs) / 2, expected['accuracies'][:steps], 'accuracy')
-    for run in runs:
-        for step in range(steps):
-            assert run['grads'][step].keys() == expected['grads'][step].keys()
-            # a tensor whose gradient is next to nothing is measured against all of them
-            scale = torch.stack([g.norm() for g in expected['grads'][step].values()]).norm()
-            for key, grad in expected['grads'][step].items():
-                error = (run['grads'][step][key] - grad).norm()
-                assert error <= tolerance * (grad.norm() + 0.1 * scale), f'step {step}, {key}: {error}, {grad.norm()}'
-        if dtype == torch.float64:
-            for key, value in expected['state'].items():
-                assert_near(run['state'][key], value, key, tolerance)
+    assert_same_training(runs, expected, dtype)
     if name == 'MoCo':
         assert runs[0]['state']['queue'].equal(runs[1]['state']['queue'])
         assert expected['state']['queue_ptr'].tolist() == [2]

@@ -331,10 +331,13 @@ def start_memory(model):
     """Features and clusters of all samples; positives are the next sample of the cluster instead of a random one."""
     bank = model.memory_bank
     bank.init_memory(torch.randn(12, DIM, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 4)
+
     # each process draws for its own samples, so that two could not equal one
-    model.pick_positives = lambda same, idx: (same *
-                                              (torch.arange(12) - idx[:, None] - 1).remainder(12).sub(12)).argmin(
-                                                  1, keepdim=True)
+    def pick_positives(same, idx):
+        behind = (torch.arange(12, device=idx.device) - idx[:, None] - 1).remainder(12)
+        return (same * behind.sub(12)).argmin(1, keepdim=True)
+
+    model.pick_positives = pick_positives
 
 
 # Patches of each image, of 16 x 16 pixels, which stand in the place of views or beside the image
