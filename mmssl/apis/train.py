@@ -185,8 +185,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     _check_mixing(model, loaders)
     for d, (mode, _) in zip(datasets, workflow):
         _check_labels(model, d, f'data.{mode}')
-    with config_section(cfg, 'optimizer'):
-        model, optimizer = make_trainable(model, cfg, default_device(), distributed)
+    model, optimizer = make_trainable(model, cfg, default_device(), distributed)
     highest = max(group['lr'] for group in optimizer.param_groups)
     if highest >= 10 and cfg.optimizer.type == 'SGD':
         logger.info(f'a learning rate of {highest:g}: a linear classifier on frozen features begins with losses of 60 '

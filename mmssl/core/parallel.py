@@ -2,6 +2,12 @@
 """A model and its optimizer as they are trained: on their device, compiled, over several processes."""
 import torch
 
+from mmssl.models.utils.norm import SyncBatchNorm, synchronise_batch_norms
+from mmssl.utils.config import config_section
+from mmssl.utils.dist import neighbours_group
+from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.logger import get_root_logger
+from .activation_checkpointing import checkpoint_activations
 from .distributed import DistributedDataParallel
 from .optimizer import build_optimizer
 
@@ -11,19 +17,38 @@ def prepare_model(model, cfg, device):
 
     Args:
         model (nn.Module): An algorithm, built and initialised.
-        cfg (mmcv.Config): The whole config; read are channels_last and compile.
+        cfg (mmcv.Config): The whole config; read are activation_checkpointing, sync_bn, channels_last and compile.
         device (torch.device): Where it is trained.
 
     Returns:
         nn.Module: The model.
+
+    Raises:
+        ConfigError: A switch that this model or this number of processes cannot have.
     """
     model = model.to(device)
+    if cfg.get('activation_checkpointing') not in (None, False):
+        blocks = checkpoint_activations(model, cfg.activation_checkpointing)
+        get_root_logger().info('activation_checkpointing: %d blocks are computed again in the backward pass, %s to %s',
+                               len(blocks), blocks[0], blocks[-1])
+    if cfg.get('sync_bn') not in (None, False):
+        model = _synchronise(model, cfg.sync_bn)
+    for size in sorted({part.group_size for part in model.modules() if isinstance(part, SyncBatchNorm)}):
+        neighbours_group(size)  # what is wrong with it is said before the training begins
     if cfg.get('channels_last'):
         model = model.to(memory_format=torch.channels_last)
     if cfg.get('compile'):
         for part in model.compile_parts():
             part.compile()
     return model
+
+
+def _synchronise(model, options):
+    options = {} if options is True else dict(options)
+    unknown = set(options) - {'group_size'}
+    if unknown:
+        raise ConfigError(f'sync_bn has no option {min(unknown)!r}; {nearest(min(unknown), ["group_size"])}')
+    return synchronise_batch_norms(model, **options)
 
 
 def wrap_model(model, cfg, device):
@@ -57,7 +82,8 @@ def make_trainable(model, cfg, device, distributed):
         tuple[nn.Module, torch.optim.Optimizer]: What the runner trains.
     """
     model = prepare_model(model, cfg, device)
-    optimizer = build_optimizer(model, cfg.optimizer)
+    with config_section(cfg, 'optimizer'):
+        optimizer = build_optimizer(model, cfg.optimizer)
     if distributed:
         model = wrap_model(model, cfg, device)
     return model, optimizer

@@ -223,6 +223,37 @@ def processes_of_a_node(world_size):
     return size
 
 
+def neighbours_group(size):
+    """The process group of this process and its neighbours, when ranks are cut into groups of one size.
+
+    The first call with a size is a collective one; the group is kept.
+
+    Args:
+        size (int): Processes of a group, whose ranks follow each other: 0 takes all, as does any number that is not
+            less than theirs; -1 those of one machine.
+
+    Returns:
+        ProcessGroup | None: None stands for all processes, and for one.
+
+    Raises:
+        ConfigError: The number of processes is no multiple of the size.
+    """
+    return _neighbours_group(size, dist.group.WORLD) if get_world_size() > 1 else None
+
+
+@functools.lru_cache
+def _neighbours_group(size, world):
+    rank, world_size = get_dist_info()
+    size = processes_of_a_node(world_size) if size == -1 else size or world_size
+    if size >= world_size:
+        return None
+    if world_size % size:
+        raise ConfigError(f'{world_size} processes cannot be cut into groups of {size} (group_size)')
+    # each process takes part in the making of each group
+    groups = [dist.new_group(range(first, first + size)) for first in range(0, world_size, size)]
+    return groups[rank // size]
+
+
 def all_reduce_sum(tensor):
     """Sum over ranks, in place, without gradient; returns `tensor`."""
     if is_distributed():
@@ -276,22 +307,28 @@ class GatherLayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, tensor):
-        parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
+    def forward(ctx, tensor, group=None):
+        ctx.group = group
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group) if is_distributed() else 1)]
         if is_distributed():
-            dist.all_gather(parts, tensor.contiguous())
+            dist.all_gather(parts, tensor.contiguous(), group)
         else:
             parts[0].copy_(tensor)
         return tuple(parts)
 
     @staticmethod
     def backward(ctx, *grads):
-        return all_reduce_sum(torch.stack(grads))[get_rank()]
+        grads = torch.stack(grads)
+        if not is_distributed():
+            return grads[0], None
+        dist.all_reduce(grads, group=ctx.group)
+        return grads[dist.get_rank(ctx.group)], None
 
 
-def gather_with_grad(tensor):
-    """Differentiable concatenation over ranks; the identity in one process. See GatherLayer."""
-    return torch.cat(GatherLayer.apply(tensor)) if get_world_size() > 1 else tensor
+def gather_with_grad(tensor, group=None):
+    """Differentiable concatenation over the ranks of a group, by default all; the identity in one process. See
+    GatherLayer."""
+    return torch.cat(GatherLayer.apply(tensor, group)) if get_world_size() > 1 else tensor
 
 
 class _AllReduceSum(torch.autograd.Function):

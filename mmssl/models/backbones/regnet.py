@@ -1,12 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """RegNet <https://arxiv.org/abs/2003.13678> of any parameters, as SEER <https://arxiv.org/abs/2103.01988> trains it."""
 import math
+from functools import partial
 
 from torch import nn
 
 from mmssl.utils.errors import ConfigError, nearest
 from ..builder import BACKBONES
 from ..utils.norm import convert_batch_norms
+from ..utils.recompute import recompute
 from .wrappers import TIMMNetwork
 
 
@@ -106,7 +108,9 @@ class RegNet(TIMMNetwork):
                 module.zero_init_last()
         if norm_cfg is not None:
             model = convert_batch_norms(model, norm_cfg)
-        model.set_grad_checkpointing(with_cp)
+        self.with_cp = with_cp
+        for block in [b for stage in (model.s1, model.s2, model.s3, model.s4) for b in stage.children()] * with_cp:
+            block.forward = partial(recompute, block, block.forward)  # timm's switch counts batches twice in norms
         self.wrap(model, in_channels, out_indices)
 
     @classmethod

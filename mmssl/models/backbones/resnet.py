@@ -4,11 +4,11 @@ from mmcv.cnn import ConvModule, build_conv_layer, build_norm_layer, constant_in
 from mmcv.cnn.bricks import DropPath
 from mmcv.runner import BaseModule
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from ..builder import BACKBONES
 from ..utils.channels import check_image_channels
 from ..utils.norm import keep_statistics
+from ..utils.recompute import recompute
 from ..utils.stages import check_frozen_stages, check_stages
 
 
@@ -54,7 +54,7 @@ class _Block(BaseModule):
 
     def forward(self, x):
         if self.with_cp and x.requires_grad:
-            return self.relu(checkpoint(self._residual, x, use_reentrant=False))
+            return self.relu(recompute(self, self._residual, x))
         return self.relu(self._residual(x))
 
 

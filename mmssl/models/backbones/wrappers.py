@@ -14,7 +14,11 @@ from ..utils.norm import SplitBatchNorm, SyncBatchNorm, convert_batch_norms
 from ..utils.stages import check_stages, stage_numbers
 
 # what torch.fx must not look into: what they do depends on the device and on the processes
-_LEAVES = dict(leaf_modules=[SyncBatchNorm, SplitBatchNorm])
+_LEAVES = SyncBatchNorm, SplitBatchNorm
+
+
+def _tracing(leaves=_LEAVES):
+    return dict(leaf_modules=list(leaves))
 
 
 def _tokens_to_map(tokens, size=None, num_prefix=None):
@@ -244,6 +248,7 @@ class TorchvisionBackbone(_Wrapper):
         self.num_stages = len(self._nodes)
         self._whole = [model]  # no part of this module: for stages that evaluation asks for besides
         self._others = {}
+        self._leaves = _LEAVES
         self._own = self._key()
         self.model = self._extract(model, self.return_nodes)
         for name in ('classifier', 'fc', 'heads'):  # VGG's alone has 124 million weights
@@ -266,7 +271,7 @@ class TorchvisionBackbone(_Wrapper):
     @staticmethod
     def _check_nodes(model, nodes):
         from torchvision.models.feature_extraction import get_graph_node_names
-        known = TorchvisionBackbone._node_names(get_graph_node_names(model, _LEAVES)[1])
+        known = TorchvisionBackbone._node_names(get_graph_node_names(model, _tracing())[1])
         for node in nodes:
             if node not in known:
                 raise ConfigError(f'{type(model).__name__} of torchvision has no node {node!r} (return_nodes); '
@@ -301,11 +306,11 @@ class TorchvisionBackbone(_Wrapper):
         from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
         training = model.training
         names = [
-            name for name in get_graph_node_names(model, _LEAVES)[1][1:]
+            name for name in get_graph_node_names(model, _tracing())[1][1:]
             if not name.startswith(('classifier', 'head', 'fc'))
         ]
         nodes = create_feature_extractor(
-            model, eval_return_nodes=names, train_return_nodes=names[:1], tracer_kwargs=_LEAVES).eval()
+            model, eval_return_nodes=names, train_return_nodes=names[:1], tracer_kwargs=_tracing()).eval()
         image = self._blank(model, in_channels)
         outs = nodes(image)
         last = [
@@ -350,13 +355,41 @@ class TorchvisionBackbone(_Wrapper):
             else:
                 yield name, part
 
+    @property
+    def network(self):
+        """nn.Module: torchvision's network, whose layers the wrapper calls one by one."""
+        return self._whole[0]
+
+    def call_whole(self, kinds):
+        """Call modules of some classes as such, by their `forward`, instead of the layers in them.
+
+        Args:
+            kinds (Iterable[type]): The classes.
+
+        Raises:
+            ConfigError: A node that is returned lies within such a module.
+        """
+        from torchvision.models.feature_extraction import get_graph_node_names
+        names, nodes = get_graph_node_names(self.network, _tracing())[1], list(self._nodes)
+        whole = [name for name, module in self.network.named_modules() if type(module) in kinds]
+        for i, node in enumerate(nodes):
+            block = next((block for block in whole if node.startswith(f'{block}.')), None)
+            if block is not None and node != [name for name in names if name.startswith(f'{block}.')][-1]:
+                if i not in self.out_indices:
+                    continue
+                raise ConfigError(f'{node} (return_nodes) lies within {block}, which is called as a whole')
+            nodes[i] = block or node
+        self._nodes, self._others = nodes, {}
+        self._leaves = *_LEAVES, *kinds
+        self.model = self._extract(self.network, self.return_nodes, self._leaves).train(self.training)
+
     @staticmethod
-    def _extract(model, nodes):
+    def _extract(model, nodes, leaves=_LEAVES):
         from torchvision.models.feature_extraction import create_feature_extractor
 
         # it changes the mode of the modules, which the network shares with other extractors
         modes = [(module, module.training) for module in model.modules()]
-        extractor = create_feature_extractor(model, list(nodes), tracer_kwargs=_LEAVES)
+        extractor = create_feature_extractor(model, list(nodes), tracer_kwargs=_tracing(leaves))
         for module, mode in modes:
             module.training = mode
         # assertions, as vision transformers have them, keep alive what stands behind the last node that is returned
@@ -386,7 +419,7 @@ class TorchvisionBackbone(_Wrapper):
         key = self._key()
         extractor = self.model if key == self._own else self._others.get(key)
         if extractor is None:
-            extractor = self._extract(self._whole[0], self.return_nodes)
+            extractor = self._extract(self.network, self.return_nodes, self._leaves)
             own = {id(weight) for weight in self.model.parameters()}
             if any(id(weight) not in own for weight in extractor.parameters()):
                 raise ConfigError(f'stages {list(self.out_indices)} are asked for, and the network was cut behind '

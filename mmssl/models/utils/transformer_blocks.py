@@ -6,9 +6,9 @@ from mmcv.cnn.bricks import DropPath
 from mmcv.runner import BaseModule
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mmssl.utils.errors import ConfigError
+from .recompute import recompute
 from .rope import turn
 
 # whether products of matrices in half precision are fast on this CPU
@@ -22,8 +22,7 @@ def run_layers(layers, x, with_cp=False, waves=None):
     MultiheadAttention."""
     args = () if waves is None else (waves, )
     for layer in layers:
-        x = checkpoint(layer, x, *args, use_reentrant=False) if with_cp and torch.is_grad_enabled() else \
-            layer(x, *args)
+        x = recompute(layer, layer, x, *args) if with_cp else layer(x, *args)
     return x
 
 
