@@ -9,7 +9,9 @@ import torch
 from mmssl import __version__
 from mmssl.datasets import sample_name
 from mmssl.utils.checkpoint import save_checkpoint, unwrap
+from mmssl.utils.dist import all_reduce_sum
 from mmssl.utils.rng import get_rng_state
+from mmssl.utils.sharded import norms, sharded_modules, whole
 
 _ADVICE = (
     'the checkpoints are as they were; a lower learning rate, a longer warm-up, grad_clip, or bfloat16 instead of '
@@ -17,8 +19,8 @@ _ADVICE = (
 
 
 def _largest(tensors):
-    """Largest absolute value of each, on their device; NaN where one is NaN."""
-    return torch.stack([norm.float() for norm in torch._foreach_norm(tensors, math.inf)])
+    """Largest absolute value of each, on their device; NaN, or infinite of a sharded one, where one is NaN."""
+    return norms(tensors, math.inf).float()
 
 
 def _some(names):
@@ -94,7 +96,10 @@ class LossGuard:
         Args:
             loss (Tensor): 0-dim.
         """
-        self.loss = _Answer(torch.isfinite(loss.detach()))
+        finite = torch.isfinite(loss.detach())
+        if sharded_modules(self.runner.model):  # all have parts of the weights for the dump of one
+            finite = all_reduce_sum(1 - finite.float()) == 0
+        self.loss = _Answer(finite)
 
     @torch.no_grad()
     def watch_gradients(self):
@@ -183,12 +188,19 @@ class LossGuard:
         terms.setdefault('loss', float(outputs['loss'].detach()))
         return terms
 
+    def _weights(self, keep=True):
+        """Whole weights, where they are sharded with the help of all processes."""
+        return whole(unwrap(self.runner.model).state_dict(), keep) if self.runner.work_dir else None
+
     def _path(self, rank):
         return Path(self.runner.work_dir) / f'nonfinite_iter_{self.runner.iter + 1}_rank{rank}.pth'
 
     def _stop(self):
         runner, terms = self.runner, self._terms()
         bad = {name: value for name, value in terms.items() if not math.isfinite(value)}
+        if not bad:
+            self._weights(keep=False)
+            raise FloatingPointError(f'the loss of another process is not finite in iteration {runner.iter + 1}')
         single = {name: value for name, value in bad.items() if name != 'loss'} or bad
         names = self._file_names()
         where = f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch {runner.inner_iter + 1})'
@@ -225,7 +237,7 @@ class LossGuard:
         save_checkpoint(
             dict(
                 meta=meta,
-                state_dict=model.state_dict(),
+                state_dict=self._weights(),
                 settings=plain_settings(model),
                 batch=runner.data_batch,
                 rng_state=self.rng_state), self._path(runner.rank))

@@ -10,6 +10,7 @@ from mmssl.utils.logger import get_root_logger
 from .activation_checkpointing import checkpoint_activations
 from .distributed import DistributedDataParallel
 from .optimizer import build_optimizer
+from .sharding import options_of, shard_model, shard_optimizer, sharding_type
 
 
 def prepare_model(model, cfg, device):
@@ -81,9 +82,15 @@ def make_trainable(model, cfg, device, distributed):
     Returns:
         tuple[nn.Module, torch.optim.Optimizer]: What the runner trains.
     """
+    sharding = sharding_type(cfg, distributed)
     model = prepare_model(model, cfg, device)
+    if sharding == 'fsdp':
+        with config_section(cfg, 'sharding'):
+            model = shard_model(model, **options_of(cfg.sharding))
     with config_section(cfg, 'optimizer'):
         optimizer = build_optimizer(model, cfg.optimizer)
-    if distributed:
+    if sharding == 'zero':
+        optimizer = shard_optimizer(optimizer)
+    if distributed and sharding != 'fsdp':
         model = wrap_model(model, cfg, device)
     return model, optimizer

@@ -15,19 +15,22 @@ from mmcv.runner import IterTimerHook, Priority, get_host_info, get_priority
 from mmcv.runner.hooks import ProfilerHook as MMCVProfilerHook
 
 from mmssl import __version__
-from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint, unwrap
+from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, unwrap
 from mmssl.utils.dist import all_gather_object
 from mmssl.utils.errors import ConfigError, check_integer, nearest
-from mmssl.utils.misc import atomic_symlink, fast_bfloat16
+from mmssl.utils.misc import fast_bfloat16
 from mmssl.utils.registry import accepted_arguments, build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
+from mmssl.utils.sharded import gathered, is_sharded, sharded_modules
+from mmssl.utils.sharded_checkpoint import is_folder_checkpoint, read_folder
 from .builder import HOOKS, RUNNERS
+from .checkpoint_writer import write_checkpoint
 from .hooks.any_runner import INNER_STAGES, averaged
 from .hooks.profiler_hook import ProfilerHook
 from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
-from .optimizer.state import load_optimizer, optimizer_settings
+from .optimizer.state import load_optimizer, optimizer_settings, optimizer_state
 
 
 def _batches(loader, epoch, start):
@@ -90,6 +93,7 @@ class _Machine:
         self._deferred = []
         self._rng_state = None
         self._resumed_length = None
+        self._pending = None
         # as they were built, before any schedule changes them
         self._optimizer_settings = {name: optimizer_settings(o) for name, o in self._optimizers().items()}
 
@@ -280,9 +284,12 @@ class _Machine:
                          (f'the last checkpoint is {last}' if last else 'there is no checkpoint yet'), )
             raise
         finally:
-            for hook in self.hooks:
-                if hasattr(hook, 'close'):
-                    hook.close()
+            try:
+                self.finish_checkpoint()
+            finally:
+                for hook in self.hooks:
+                    if hasattr(hook, 'close'):
+                        hook.close()
 
     @staticmethod
     def _check_workflow(workflow):
@@ -345,7 +352,14 @@ class _Machine:
         loader = getattr(self, 'data_loader', None)
         return len(loader) if loader is not None else 0
 
-    def save_checkpoint(self, out_dir, filename_tmpl=None, save_optimizer=True, meta=None, create_symlink=True):
+    def save_checkpoint(self,
+                        out_dir,
+                        filename_tmpl=None,
+                        save_optimizer=True,
+                        meta=None,
+                        create_symlink=True,
+                        sharded=False,
+                        asynchronous=False):
         """Write a checkpoint to resume from. All ranks call it, as it holds the random state of each; rank 0 writes.
 
         Args:
@@ -354,17 +368,36 @@ class _Machine:
             save_optimizer (bool): Whether to save the state of the optimizer; without it there is no resuming.
             meta (dict, optional): More to save under 'meta'.
             create_symlink (bool): Whether `latest.pth` in the folder shall lead to the file.
+            sharded (bool): See write_checkpoint.
+            asynchronous (bool): See write_checkpoint. The next checkpoint and the end of the run wait for this one.
+
+        Returns:
+            PendingWrite | None: With `asynchronous`, what has `done()` and `wait()`.
 
         Raises:
             FloatingPointError: A parameter is NaN or infinite; nothing is written.
         """
+        self.finish_checkpoint()
         self.loss_guard.check_weights()
-        rng_states = all_gather_object(get_rng_state())
-        if self.rank == 0:
-            with averaged(self):
-                self._write(out_dir, filename_tmpl, save_optimizer, meta, create_symlink, rng_states)
+        epoch, iteration, batches = self._position()
+        name = (filename_tmpl or self._filename_tmpl).format(self._number(epoch, iteration, batches))
+        with averaged(self):
+            checkpoint = self._checkpoint(save_optimizer, meta)
+            self._pending = write_checkpoint(checkpoint, Path(out_dir) / name, create_symlink, sharded, asynchronous)
+        return self._pending
 
-    def _write(self, out_dir, filename_tmpl, save_optimizer, meta, create_symlink, rng_states):
+    def finish_checkpoint(self):
+        """Wait for a checkpoint that is being written beside the training.
+
+        Raises:
+            Exception: It could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.wait()
+
+    def _checkpoint(self, save_optimizer, meta):
+        """What a checkpoint holds: complete on rank 0, where parts of it may be sharded tensors."""
         epoch, iteration, batches = self._position()
         model = unwrap(self.model)
         meta = {
@@ -379,16 +412,13 @@ class _Machine:
         }
         if getattr(model, 'CLASSES', None) is not None:
             meta['CLASSES'] = list(model.CLASSES)
-        checkpoint = dict(meta=meta, state_dict=model.state_dict(), rng_states=rng_states)
+        checkpoint = dict(meta=meta, state_dict=model.state_dict(), rng_states=all_gather_object(get_rng_state()))
         if save_optimizer and self.optimizer is not None:
-            checkpoint['optimizer'] = {k: o.state_dict() for k, o in self.optimizer.items()} \
-                if isinstance(self.optimizer, dict) else self.optimizer.state_dict()
+            states = {name: optimizer_state(o, self.rank == 0) for name, o in self._optimizers().items()}
+            checkpoint['optimizer'] = states if isinstance(self.optimizer, dict) else states['']
             checkpoint['optimizer_settings'] = self._optimizer_settings
         checkpoint['hooks'] = {name: hook.state_dict() for name, hook in self._hooks_with_state()}
-        name = (filename_tmpl or self._filename_tmpl).format(self._number(epoch, iteration, batches))
-        save_checkpoint(checkpoint, Path(out_dir) / name)
-        if create_symlink:
-            atomic_symlink(name, Path(out_dir) / 'latest.pth')
+        return checkpoint
 
     def _hooks_with_state(self):
         """Hooks whose state is saved, by the name of their class; of several of one class, the later with a number."""
@@ -414,14 +444,15 @@ class _Machine:
         """
         model = unwrap(self.model)
         followers = getattr(model, 'momentum_parts', ())
-        report = load_weights(
-            model,
-            str(filename),
-            strict=strict,
-            logger=self.logger,
-            may_differ=may_differ,
-            refilled=followers,
-            inflate_stem=inflate_stem)
+        with gathered(model):
+            report = load_weights(
+                model,
+                str(filename),
+                strict=strict,
+                logger=self.logger,
+                may_differ=may_differ,
+                refilled=followers,
+                inflate_stem=inflate_stem)
         lacking = [key for key in report.missing if key.partition('.')[0] in followers]
         if lacking:
             own = model.state_dict()
@@ -437,18 +468,23 @@ class _Machine:
         """Go on with a training where a checkpoint was written: weights, optimizer, schedules, random states, data.
 
         Args:
-            checkpoint (str): Path.
+            checkpoint (str): Path of a file or a folder NAME.dcp, written by any number of processes.
             resume_optimizer (bool): Whether to restore the optimizer.
             map_location: Where the file is read to.
 
         Raises:
             CheckpointError: The checkpoint is not one of this model and this optimizer.
         """
-        path, checkpoint = checkpoint, read_checkpoint(checkpoint, map_location)
+        path, model = checkpoint, unwrap(self.model)
+        if is_folder_checkpoint(path) and sharded_modules(model):  # each process reads its own parts
+            checkpoint = read_folder(path, read_checkpoint, self._shard_of(model))
+        else:
+            checkpoint = read_checkpoint(path, map_location)
         meta = checkpoint.get('meta', {})
         if 'iter' not in meta or 'state_dict' not in checkpoint:
             raise CheckpointError(f'{path} holds weights only and no position to resume from; use load_from instead')
-        load_weights(unwrap(self.model), checkpoint, strict=True, logger=self.logger)
+        with contextlib.nullcontext() if any(map(is_sharded, checkpoint['state_dict'].values())) else gathered(model):
+            load_weights(model, checkpoint, strict=True, logger=self.logger)
         if resume_optimizer and self.optimizer is not None:
             if 'optimizer' not in checkpoint:
                 raise CheckpointError(f'{path} has no state of the optimizer; use load_from for its weights alone')
@@ -477,6 +513,22 @@ class _Machine:
         self.meta['resume_from'] = str(path)
         self.logger.info('resumed from %s at epoch %d, batch %d, iteration %d', path, self._epoch + 1,
                          self.epoch_batches, self._iter)
+
+    def _shard_of(self, model):
+        """A function that gives the sharded tensor for a name in a folder checkpoint, None where there is none."""
+        weights = model.state_dict()
+
+        def like(name):
+            place, _, rest = name.partition('/')
+            if place == 'optimizer':
+                where, _, rest = rest.rpartition('state/')
+                number = int(rest.partition('/')[0])
+                groups = self._optimizers()[where.rstrip('/')].param_groups
+                parameters = [p for group in groups for p in group['params']]
+                return parameters[number] if number < len(parameters) else None
+            return weights.get(rest) if place == 'state_dict' else None
+
+        return like
 
     def _optimizers(self):
         """Optimizers by name; a single one has the name ''."""

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from .download import download
 from .errors import ConfigError, nearest
 from .logger import get_root_logger
 from .misc import TEMPORARY, atomic_write
+from .sharded_checkpoint import META, SUFFIX, is_folder_checkpoint, read_folder
 from .unpickle import ArrayUnpickler, InertPickle
 
 # Harmless classes that checkpoints of other toolboxes hold besides tensors: numpy scalars (best scores), the
@@ -66,6 +68,16 @@ def save_checkpoint(checkpoint, path):
         torch.save(checkpoint, file)
 
 
+def remove_checkpoint(path):
+    """Remove a checkpoint, a file or a folder NAME.dcp, if it is there."""
+    path = Path(path)
+    if path.is_dir():
+        (path / META).unlink(missing_ok=True)  # without it the rest is no checkpoint, should this be interrupted
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def check_other_file(path, output):
     """Raise a CheckpointError where a result would be written over the checkpoint that it is made of."""
     if Path(output).exists() and Path(output).resolve() == Path(str(path)).resolve():
@@ -77,9 +89,10 @@ def read_checkpoint(path, map_location='cpu'):
     """Read a checkpoint of this or another toolbox. Code in it is never run.
 
     Args:
-        path (str | Path): File; http(s) address, which is kept in torch's download folder; torchvision://NAME, such as
-            torchvision://resnet50: the first ImageNet weights that torchvision published; open-mmlab://NAME or
-            mmcls://NAME, by mmcv's lists. The suffix tells .safetensors and .pkl (numpy arrays); all else is torch's.
+        path (str | Path): File; folder NAME.dcp of a sharded training, see mmssl.utils.sharded_checkpoint; http(s)
+            address, which is kept in torch's download folder; torchvision://NAME, such as torchvision://resnet50: the
+            first ImageNet weights that torchvision published; open-mmlab://NAME or mmcls://NAME, by mmcv's lists. The
+            suffix tells .safetensors and .pkl (numpy arrays); all else is torch's.
         map_location: Device of the tensors.
 
     Returns:
@@ -90,6 +103,8 @@ def read_checkpoint(path, map_location='cpu'):
         ConfigError: The file cannot be downloaded.
         CheckpointError: It is torn, is no checkpoint, or holds objects whose loading could run code.
     """
+    if is_folder_checkpoint(path):
+        return read_folder(path, lambda file: _read_torch(file, map_location))
     path = local_file(path)
     read = {'.safetensors': _read_safetensors, '.pkl': read_array_pickle}.get(Path(path).suffix.lower(), _read_torch)
     if zipfile.is_zipfile(path):  # what torch.save writes, whatever its name
@@ -552,13 +567,16 @@ def training_checkpoint(path):
     """What a file holds of a training; tensors stay on the disk.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): The file, or a folder NAME.dcp.
 
     Returns:
         TrainingCheckpoint | None: None for weights alone, dumps of an iteration (loss_guard) and other files. Torn
         ones are passed over with a warning.
     """
     path = Path(path)
+    if path.is_dir():  # complete, as it has its name
+        found = training_checkpoint(path / META) if is_folder_checkpoint(path) else None
+        return found and found._replace(path=path)
     with open(path, 'rb') as file:
         is_zip = file.read(4) == b'PK\x03\x04'
     if not is_zip and path.suffix != '.pth':
@@ -584,14 +602,15 @@ def training_checkpoints(folder, suffix=None):
 
     Args:
         folder (str | Path): The folder; it may be absent.
-        suffix (str, optional): Look at files whose name ends with it only.
+        suffix (str, optional): Look only at files whose name ends with it, and at folders NAME.dcp.
 
     Returns:
         list[TrainingCheckpoint]: The one that got furthest first.
     """
     files = [
-        path for path in Path(folder).glob(f'*.{suffix}' if suffix else '*')
-        if path.is_file() and not path.is_symlink() and not TEMPORARY.search(path.name)
+        path for path in Path(folder).glob('*')
+        if (path.is_file() and path.name.endswith(f'.{suffix}' if suffix else '') or path.suffix == SUFFIX)
+        and not path.is_symlink() and not TEMPORARY.search(path.name)
     ]
     found = [checkpoint for checkpoint in map(training_checkpoint, files) if checkpoint]
     return sorted(found, key=lambda c: (c.iter, c.epoch, c.path.stat().st_mtime_ns), reverse=True)
@@ -624,6 +643,7 @@ def find_latest_checkpoint(path, suffix='pth'):
 
 def _torn_part(path):
     """Name of a part of a zip file whose check sum is wrong, None where there is none; torch itself does not look."""
+    path = path / META if path.is_dir() else path
     if not zipfile.is_zipfile(path):
         return None
     try:

@@ -50,6 +50,7 @@ TOP_LEVEL = dict(
     broadcast_buffers=('bool', _PARALLEL),
     activation_checkpointing=('bool | dict', _PARALLEL),
     sync_bn=('bool | dict', _PARALLEL),
+    sharding=('dict', _PARALLEL),
     profiler_config=('dict', _TRAIN),
     demo=('dict', 'mmssl/apis/demo.py'),
     augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
@@ -97,6 +98,8 @@ SECTIONS = {
         world_size='int',
         rank='int',
         device_id='device'),
+    'sharding':
+    dict(type='str', blocks='list[str]', min_params='int', free_after_forward='bool', param_dtype='str'),
     'img_norm_cfg':
     dict(mean='Sequence[float]', std='Sequence[float]', max_value='float | None'),
     'amp':

@@ -180,6 +180,12 @@ def _patient_group():
     return dist.new_group(backend='gloo', timeout=datetime.timedelta(days=1))
 
 
+@functools.lru_cache
+def background_group():
+    """All processes, for a thread that exchanges messages beside the training. The first call is a collective one."""
+    return dist.new_group(backend='gloo')
+
+
 def broadcast_object(obj, src=0, patient=False):
     """The picklable object of rank `src`, on every rank.
 

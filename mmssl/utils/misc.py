@@ -47,7 +47,7 @@ def atomic_write(path, mode='w'):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except Exception as error:
         temporary.unlink(missing_ok=True)
         full = disk_full(error)
@@ -112,10 +112,10 @@ def atomic_symlink(target, link):
     temporary.unlink(missing_ok=True)
     os.symlink(target, temporary)
     os.replace(temporary, link)
-    _sync_folder(link.parent)
+    sync_folder(link.parent)
 
 
-def _sync_folder(folder):
+def sync_folder(folder):
     """A rename is safe from a power cut only when the folder is on the disk too."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -2,6 +2,7 @@
 """The folder of a run: one process writes there at a time. Imports nothing heavy."""
 import errno
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -79,5 +80,5 @@ def lock_folder(folder):
     os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}, started {started}\n'.encode(), 0)
     for file in path.parent.iterdir():
         if TEMPORARY.search(file.name):
-            file.unlink(missing_ok=True)
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     return None

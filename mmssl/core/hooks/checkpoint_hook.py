@@ -5,9 +5,10 @@ from pathlib import Path
 
 from mmcv.runner.hooks import Hook
 
-from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.checkpoint import remove_checkpoint, unwrap
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.run_dir import checkpoint_folder
+from mmssl.utils.sharded_checkpoint import SUFFIX
 from ..builder import HOOKS
 from .any_runner import averaged, defer
 
@@ -29,6 +30,9 @@ class CheckpointHook(Hook):
         save_last (bool): Whether to write one at the end in any case.
         filename_tmpl (str, optional): Name with '{}' for the number.
         create_symlink (bool): Whether `latest.pth` leads to the newest.
+        sharded (bool): Whether, with sharding=dict(type='fsdp'), each process writes its parts into a folder
+            epoch_N.dcp; tools/model_converters/merge_checkpoint.py makes the usual file of it.
+        asynchronous (bool): Whether the file is written beside the training, from a copy in the memory of the host.
         sync_buffer (bool): Accepted for old configs: buffers that matter are equal on all ranks, see
             DistributedDataParallel.
     """
@@ -42,6 +46,8 @@ class CheckpointHook(Hook):
                  save_last=True,
                  filename_tmpl=None,
                  create_symlink=True,
+                 sharded=False,
+                 asynchronous=False,
                  sync_buffer=False):
         for name, value in dict(interval=interval, max_keep_ckpts=max_keep_ckpts).items():
             if not isinstance(value, int) or isinstance(value, bool):
@@ -56,6 +62,10 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        if sharded:
+            self.filename_tmpl = str(Path(self.filename_tmpl).with_suffix(SUFFIX))
+        # those that are asked for alone, as mmcv's own runners know none
+        self.options = {name: True for name, value in dict(sharded=sharded, asynchronous=asynchronous).items() if value}
         self.create_symlink = create_symlink
         self._due = False
         self._written = []
@@ -100,9 +110,10 @@ class CheckpointHook(Hook):
                 self.out_dir,
                 filename_tmpl=name,
                 save_optimizer=self.save_optimizer,
-                create_symlink=self.create_symlink)
+                create_symlink=self.create_symlink,
+                **self.options)
         # the old ones go only when the new one is safe on the disk
         if self.max_keep_ckpts > 0:
             old, self._written = self._written[:-self.max_keep_ckpts], self._written[-self.max_keep_ckpts:]
             for file in old if runner.rank == 0 else ():
-                Path(self.out_dir, file).unlink(missing_ok=True)
+                remove_checkpoint(os.path.join(self.out_dir, file))

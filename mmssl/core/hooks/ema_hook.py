@@ -7,6 +7,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.sharded import local, shard_like
 from ..builder import HOOKS
 
 
@@ -36,15 +37,17 @@ class EMAHook(Hook):
         self.swapped = False
 
     def before_run(self, runner):
-        self.parameters = [p.data for p in unwrap(runner.model).parameters()]
+        parameters = [p.detach() for p in unwrap(runner.model).parameters()]
         if self.averages is None:
-            self.averages = [p.clone() for p in self.parameters]
-        self.averages = [a.to(p.device) for a, p in zip(self.averages, self.parameters)]
+            self.averages = [p.clone() for p in parameters]
+        # of sharded parameters each process has the averages of its parts
+        self.averages = [shard_like(a, p) for a, p in zip(self.averages, parameters)]
+        self._own, self._parameters = [local(a) for a in self.averages], [local(p) for p in parameters]
 
     def after_train_iter(self, runner):
         if runner.iter % self.interval == 0:
             momentum = min(self.momentum, (1 + runner.iter) / (self.warm_up + runner.iter))
-            torch._foreach_lerp_(self.averages, self.parameters, momentum)
+            torch._foreach_lerp_(self._own, self._parameters, momentum)
 
     def before_train_epoch(self, runner):
         if self.swapped:
@@ -66,9 +69,9 @@ class EMAHook(Hook):
             self._swap()
 
     def _swap(self):
-        held = [a.clone() for a in self.averages]
-        torch._foreach_copy_(self.averages, self.parameters)
-        torch._foreach_copy_(self.parameters, held)
+        held = [a.clone() for a in self._own]
+        torch._foreach_copy_(self._own, self._parameters)
+        torch._foreach_copy_(self._parameters, held)
         self.swapped = not self.swapped
 
     def state_dict(self):

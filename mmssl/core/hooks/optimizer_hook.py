@@ -10,7 +10,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.sharded import is_sharded, local, norms
 from ..builder import HOOKS
+from ..sharding import set_gradient_exchange
 from .any_runner import call_stage, train_loader
 
 
@@ -135,9 +137,7 @@ class DistOptimizerHook(_OptimizerHook):
         return size, index == 0, index == size - 1
 
     def before_train_iter(self, runner):
-        # as DistributedDataParallel.no_sync(), which cannot span two hooks
-        if hasattr(runner.model, 'require_backward_grad_sync'):
-            runner.model.require_backward_grad_sync = self._group(runner)[2]
+        set_gradient_exchange(runner.model, self._group(runner)[2])
 
     def after_train_iter(self, runner):
         size, first, last = self._group(runner)
@@ -205,11 +205,12 @@ def clip_gradients(model, max_norm, norm_type=2.0, per='model', **kwargs):
         return None
     if per == 'tensor':  # in a few calls for all, as there are hundreds
         gradients = [parameter.grad for group in groups.values() for parameter in group]
-        norms = torch._foreach_norm(gradients, norm_type)
-        torch._foreach_mul_(gradients, [(max_norm / (norm + 1e-6)).clamp(max=1.) for norm in norms])
-    else:
-        norms = [clip_grad_norm_(group, max_norm, norm_type, **kwargs) for group in groups.values()]
-    return torch.stack(list(norms)).norm(norm_type)
+        found = norms(gradients, norm_type)
+        factors = (max_norm / (found + 1e-6)).clamp(max=1.)
+        torch._foreach_mul_([local(gradient) for gradient in gradients], list(factors.unbind()))
+        return found.norm(norm_type)
+    found = [clip_grad_norm_(group, max_norm, norm_type, **kwargs) for group in groups.values()]
+    return torch.stack([norm.full_tensor() if is_sharded(norm) else norm for norm in found]).norm(norm_type)
 
 
 @HOOKS.register_module(name=['GradAccumFp16OptimizerHook', 'Fp16OptimizerHook'])

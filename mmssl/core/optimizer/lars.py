@@ -3,6 +3,7 @@
 import torch
 from torch.optim import Optimizer
 
+from mmssl.utils.sharded import is_sharded, local, norms
 from ..builder import OPTIMIZERS
 
 # torch's fused SGD reads and writes each value once, where multi-tensor operations pass over the memory four times
@@ -16,7 +17,8 @@ class LARS(Optimizer):
     For a parameter w with gradient g the local rate is `eta * |w| / (|g| + weight_decay * |w| + eps)`, or 1 where |w|
     or |g| is zero; the velocity is `v = momentum * v + lr * local * (g + weight_decay * w)` and the step `w - v`.
     On a GPU all parameters of a group go through each operation together, and no value is moved to the host; on a
-    CPU each goes through all operations at once.
+    CPU each goes through all operations at once. Of sharded parameters each process makes the steps of its parts, by
+    the norms of the whole.
 
     Args:
         params (iterable): Parameters or groups of them. A group with `lars_exclude=True` has a local rate of 1 (plain
@@ -77,7 +79,7 @@ class LARS(Optimizer):
         """Steps of some parameters of a group; `share` is 1 - dampening."""
         momentum = group['momentum']
         if momentum == 0:
-            steps = [torch.zeros_like(p) for p in params]
+            steps = [torch.zeros_like(local(p)) for p in params]
             self._add_step(steps, params, group, 1., self._rates(params, group))
         else:
             for p in params:
@@ -86,11 +88,11 @@ class LARS(Optimizer):
             rest = []
             for p in params:
                 v = self.state[p]['momentum_buffer']
-                if self._fits_one_pass(p, v, group):
+                if not is_sharded(p) and self._fits_one_pass(p, v, group):
                     self._update_in_one_pass(p, v, group, share)
                 else:
                     rest.append(p)
-            params, velocities = rest, [self.state[p]['momentum_buffer'] for p in rest]
+            params, velocities = rest, [local(self.state[p]['momentum_buffer']) for p in rest]
             if not params:
                 return
             rates = self._rates(params, group)
@@ -100,7 +102,7 @@ class LARS(Optimizer):
             if group['nesterov']:
                 steps = torch._foreach_mul(velocities, momentum)
                 self._add_step(steps, params, group, 1., rates)
-        torch._foreach_sub_(params, steps)
+        torch._foreach_sub_([local(p) for p in params], steps)
 
     @staticmethod
     def _fits_one_pass(p, v, group):
@@ -135,15 +137,14 @@ class LARS(Optimizer):
         """Learning rate times local rate of each parameter, a vector on the device; None where that is 1."""
         if group['lars_exclude']:
             return None
-        weight_norm = torch.stack(torch._foreach_norm(params))
-        grad_norm = torch.stack(torch._foreach_norm([p.grad for p in params]))
+        weight_norm, grad_norm = norms(params), norms([p.grad for p in params])
         local = group['eta'] * weight_norm / (grad_norm + group['weight_decay'] * weight_norm + group['eps'])
         return group['lr'] * torch.where((weight_norm > 0) & (grad_norm > 0), local, 1.)
 
     @staticmethod
     def _add_step(sums, params, group, share, rates):
         """Add rate * (gradient + weight_decay * parameter) to `sums` in place."""
-        decay, grads = group['weight_decay'], [p.grad for p in params]
+        decay, grads, params = group['weight_decay'], [local(p.grad) for p in params], [local(p) for p in params]
         if rates is None:
             torch._foreach_add_(sums, grads, alpha=share * group['lr'])
             if decay:

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """State of an optimizer from a checkpoint, under the settings of now."""
 from mmssl.utils.checkpoint import CheckpointError
+from mmssl.utils.sharded import shard_like
 
 # settings that say how an optimizer computes, not what
 _HOW = ('foreach', 'fused', 'capturable', 'differentiable', 'maximize', 'decoupled_weight_decay', 'names', 'params')
@@ -17,7 +18,43 @@ def optimizer_settings(optimizer):
     """
     left_out = ('params', 'names')
     groups = [{key: value for key, value in group.items() if key not in left_out} for group in optimizer.param_groups]
-    return dict(type=type(optimizer).__name__, groups=groups)
+    own = optimizer.optim if _is_divided(optimizer) else optimizer
+    return dict(type=type(own).__name__, groups=groups)
+
+
+def _is_divided(optimizer):
+    """Whether it is torch's ZeroRedundancyOptimizer, which has another one inside."""
+    return hasattr(optimizer, 'consolidate_state_dict')
+
+
+def optimizer_state(optimizer, keep=True):
+    """The state of an optimizer in torch's form, by the numbers of parameters. A collective call where it is divided.
+
+    Args:
+        optimizer (torch.optim.Optimizer): The optimizer.
+        keep (bool): Whether this process wants it; it is for rank 0 that processes send their parts.
+
+    Returns:
+        dict | None: `state` and `param_groups`; None where a divided state is not wanted.
+    """
+    if _is_divided(optimizer):
+        optimizer.consolidate_state_dict(0)
+        return optimizer.state_dict() if keep else None
+    return optimizer.state_dict()
+
+
+def _divided_as_parameters(optimizer, state):
+    """A state of whole tensors, with those of the shapes of sharded parameters sharded likewise."""
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    numbers = [number for group in state['param_groups'] for number in group['params']]
+    entries = {}
+    for number, parameter in zip(numbers, parameters):
+        if number in state['state']:
+            entries[number] = {
+                name: shard_like(value, parameter) if getattr(value, 'shape', None) == parameter.shape else value
+                for name, value in state['state'][number].items()
+            }
+    return dict(state, state=entries)
 
 
 def load_optimizer(optimizer, state, then, now, path):
@@ -59,7 +96,9 @@ def load_optimizer(optimizer, state, then, now, path):
         raise CheckpointError(
             f'the parameters are grouped otherwise than in {path} ({own_sizes} a group, not {sizes}): '
             'a resume can change settings of the optimizer as long as the same parameters share theirs')
-    optimizer.load_state_dict(state)
+    optimizer.load_state_dict(state if _is_divided(optimizer) else _divided_as_parameters(optimizer, state))
+    if _is_divided(optimizer):
+        optimizer.state.clear()  # a second copy of what the one inside has
     changes = {}
     for group, old, new in zip(optimizer.param_groups, then['groups'], now['groups']):
         for key, value in new.items():

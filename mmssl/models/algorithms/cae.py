@@ -5,6 +5,7 @@ import copy
 import torch
 
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.sharded import changeable, wait_for_changes
 from ..backbones.cae_vit import split_patches
 from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import ema_update
@@ -47,8 +48,8 @@ class CAE(BackboneNeckHead):
 
     def momentum_update(self, momentum=None):
         """Move the teacher towards the encoder."""
-        ema_update(self.teacher.parameters(), self.backbone.parameters(),
-                   self.momentum if momentum is None else momentum)
+        ema_update(changeable(self.teacher), changeable(self.backbone), self.momentum if momentum is None else momentum)
+        wait_for_changes(self.teacher)
 
     def extract_feat(self, img, mask=None):
         """Images, B x C x H x W, to the encoder's (map, class token) pairs; with a mask (B x L), to visible tokens."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mmssl.utils.dist import concat_all_gather, get_dist_info
 from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.sharded import changeable
 from ..builder import HEADS
 from ..losses import check_several_images, similarities, swapped_prediction
 from ..utils.channels import settle
@@ -116,7 +117,7 @@ class SwAVHead(BaseModule):
     @torch.no_grad()
     def normalize_prototypes(self, prototypes=None):
         """Give all prototypes, or those of a copy of `self.prototypes`, the length 1."""
-        for weight in (self.prototypes if prototypes is None else prototypes).parameters():
+        for weight in changeable(self.prototypes if prototypes is None else prototypes):
             weight.copy_(F.normalize(weight, dim=1))
 
     def forward(self, x, targets=None, prototypes=None):

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from mmssl.utils.sharded import changeable, wait_for_changes
 from .rope import RotaryPositions
 
 
@@ -31,12 +32,6 @@ def ema_update(targets, sources, momentum):
         torch._foreach_lerp_(*map(list, zip(*floating)), 1 - momentum)
     if len(floating) < len(pairs):
         torch._foreach_copy_(*map(list, zip(*(pair for pair in pairs if not pair[0].is_floating_point()))))
-
-
-def _tensors(modules):
-    for module in modules:
-        yield from module.parameters()
-        yield from module.buffers()
 
 
 class MomentumEncoder(nn.Sequential):
@@ -68,7 +63,8 @@ class MomentumEncoder(nn.Sequential):
     @torch.no_grad()
     def copy_from(self, *modules):
         """Take over all parameters and buffers of the online modules."""
-        torch._foreach_copy_(list(_tensors(self)), list(_tensors(modules)))
+        torch._foreach_copy_(list(changeable(*self, buffers=True)), list(changeable(*modules, buffers=True)))
+        wait_for_changes(self)
 
     @torch.no_grad()
     def follow(self, *modules, momentum, buffers='average'):
@@ -85,9 +81,9 @@ class MomentumEncoder(nn.Sequential):
         """
         if buffers not in ('average', 'copy', 'keep'):
             raise ValueError(f"buffers is 'average', 'copy' or 'keep', got {buffers!r}")
-        if buffers == 'average':
-            return ema_update(_tensors(self), _tensors(modules), momentum)
-        ema_update(self.parameters(), (p for module in modules for p in module.parameters()), momentum)
+        averaged = buffers == 'average'
+        ema_update(changeable(*self, buffers=averaged), changeable(*modules, buffers=averaged), momentum)
+        wait_for_changes(self)
         own = list(self.buffers())
         if own and buffers == 'copy':
             torch._foreach_copy_(own, [b for module in modules for b in module.buffers()])
