@@ -47,8 +47,10 @@ TABLE = {
     'swav/vissl-swav_resnet50_4xb64-mcrop-2-6-coslr-400e_in1k-224-96':
     (SWAV, f'{QUEUE.format(15, 3840)}; optimizer.lr=0.6; lr_config.min_lr=0.0006; lr_config.warmup=None'),
     'swav/vissl-swav_resnet50_64xb64-mcrop-2-6-restart-100e_in1k-224-96':
-    (SWAV, 'lr_config.policy=CosineRestart; lr_config.periods=[55, 45]; lr_config.restart_weights=[1, 0.5]; '
-     'lr_config.by_epoch=True; runner.max_epochs=100'),
+    (SWAV, 'lr_config.policy=Composite; lr_config.parts.0.type=linear; lr_config.parts.0.start=0.6; '
+     'lr_config.parts.0.end=4.8; lr_config.parts.0.length=0.1; lr_config.parts.1.type=cosine_restart; '
+     'lr_config.parts.1.start=4.8; lr_config.parts.1.end=0.0048; lr_config.parts.1.period=0.5; '
+     'lr_config.parts.1.adaptive=True; runner.max_epochs=100'),
     'swav/vissl-swav-power_resnet50_64xb64-mcrop-2-6-coslr-100e': (SWAV,
                                                                    'model.head.power=0.25; runner.max_epochs=100'),
     'swav/swav-momentum_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96':
@@ -178,9 +180,10 @@ def flatten(tree, prefix=''):
 
 def figures_of(path):
     cfg = mmcv.Config.fromfile(str(path))
-    return flatten(
-        {key: cfg[key]
-         for key in cfg if not key.endswith('pipeline') and key not in ('color', 'large', 'small')})
+    return flatten({
+        key: cfg[key]
+        for key in cfg if not key.endswith('pipeline') and key not in ('color', 'large', 'small', 'auto_scale_lr')
+    })
 
 
 @pytest.mark.parametrize('name', TABLE)

@@ -26,6 +26,10 @@ def parse_args():
         action='store_true',
         help='put away the files of the run that is in the work_dir, and start anew')
     parser.add_argument('--load-from', metavar='CHECKPOINT', help='begin with the weights of this checkpoint')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='fit the learning rates to the batch of all processes (auto_scale_lr of the config)')
     parser.add_argument('--seed', type=int, help='seed of all random numbers; drawn and logged by default')
     parser.add_argument('--diff-seed', '--diff_seed', action='store_true', help='add the rank to the seed')
     parser.add_argument('--deterministic', action='store_true', help='deterministic kernels of cuDNN')
@@ -41,6 +45,8 @@ def parse_args():
 
 def main():
     args = parse_args()
+    if args.auto_scale_lr:
+        args.cfg_options = {**args.cfg_options, 'auto_scale_lr.enable': True}
     cfg = load_config(args.config, args.cfg_options)
     check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
     # the arguments are right: now the heavy imports

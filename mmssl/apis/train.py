@@ -13,6 +13,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.core import build_runner
 from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook, UniformScoresHook
+from mmssl.core.lr_scaling import global_batch, scale_rates
 from mmssl.core.parallel import make_trainable
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
@@ -185,6 +186,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     _check_mixing(model, loaders)
     for d, (mode, _) in zip(datasets, workflow):
         _check_labels(model, d, f'data.{mode}')
+    with config_section(cfg, 'auto_scale_lr'):
+        cfg = scale_rates(cfg, global_batch(cfg, get_world_size()), model, logger)
     model, optimizer = make_trainable(model, cfg, default_device(), distributed)
     highest = max(group['lr'] for group in optimizer.param_groups)
     if highest >= 10 and cfg.optimizer.type == 'SGD':

@@ -20,6 +20,7 @@ TOP_LEVEL = dict(
     optimizer_config=('dict', _TRAIN),
     lr_config=('dict', _TRAIN),
     momentum_config=('dict', _TRAIN),
+    auto_scale_lr=('dict', 'mmssl/core/lr_scaling.py'),
     runner=('dict', _TRAIN),
     checkpoint_config=('dict', _TRAIN),
     log_config=('dict', _TRAIN),
@@ -87,6 +88,8 @@ SECTIONS = {
         timeout='float',
         multiprocessing_context='str',
         pin_memory_device='str'),
+    'auto_scale_lr':
+    dict(enable='bool', base_batch_size='int', rule='str'),
     'log_config':
     dict(interval='int', hooks='list[dict]'),
     'dist_params':
@@ -126,7 +129,6 @@ RENAMED = dict(
     visualizer='log_config.hooks',
     vis_backends='log_config.hooks',
     log_processor='log_config',
-    auto_scale_lr='optimizer.lr',
     resume='resume_from or auto_resume',
     randomness='seed and deterministic',
     data_preprocessor='img_norm_cfg',

@@ -30,4 +30,5 @@ train_pipeline = [
 data = dict(samples_per_gpu=64, workers_per_gpu=8, train=dict(pipelines=[train_pipeline]))
 
 optimizer = dict(lr=0.06)
+auto_scale_lr = dict(base_batch_size=512)
 runner = dict(max_epochs=800)

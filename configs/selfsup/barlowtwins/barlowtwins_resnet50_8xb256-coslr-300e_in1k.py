@@ -24,6 +24,7 @@ optimizer = dict(
         'bias': norm_and_bias,
         'downsample.1': norm_and_bias,
     })
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 lr_config = dict(min_lr=0.0016, warmup_ratio=1.6e-4, by_epoch=False)
 

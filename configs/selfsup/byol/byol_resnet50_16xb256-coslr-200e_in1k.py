@@ -17,4 +17,5 @@ data = dict(samples_per_gpu=256)
 # both count iterations: the target network moves when the weights do
 update_interval = 1
 optimizer_config = dict(update_interval=update_interval)
+auto_scale_lr = dict(enable=False, base_batch_size=4096)
 custom_hooks = [dict(type='MomentumUpdateHook', end_momentum=1., update_interval=update_interval)]

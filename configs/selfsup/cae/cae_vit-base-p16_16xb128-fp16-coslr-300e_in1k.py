@@ -27,6 +27,7 @@ optimizer = dict(
         'gamma': dict(weight_decay=0.)
     })
 optimizer_config = dict(grad_clip=dict(max_norm=3.0))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 lr_config = dict(policy='StepFixCosineAnnealing', min_lr=1e-5, warmup_iters=10)
 

@@ -16,5 +16,6 @@ _base_ = [
 ]
 
 optimizer = dict(lr=1.2)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 
 runner = dict(max_epochs=100)

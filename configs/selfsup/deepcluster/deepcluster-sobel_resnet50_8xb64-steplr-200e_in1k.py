@@ -48,6 +48,7 @@ custom_hooks = [
 
 # the classes are others after each clustering: no momentum in the head. The paper has a rate of 0.05
 optimizer = dict(lr=0.1, weight_decay=1e-5, paramwise_options={'\\Ahead.': dict(momentum=0.)})
+auto_scale_lr = dict(enable=False, base_batch_size=512)
 
 # step 400 is beyond the end: the rate stays
 lr_config = dict(step=[400])

@@ -23,6 +23,7 @@ data = dict(
 
 # small batches need no LARS
 optimizer = dict(_delete_=True, type='SGD', lr=0.05, weight_decay=1e-4, momentum=0.9)
+auto_scale_lr = dict(base_batch_size=64)
 fp16 = None
 
 log_config = dict(interval=10)

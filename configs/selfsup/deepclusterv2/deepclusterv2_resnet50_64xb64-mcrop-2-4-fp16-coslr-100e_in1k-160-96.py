@@ -20,5 +20,6 @@ _base_ = [
 ]
 
 data = dict(samples_per_gpu=64)
+auto_scale_lr = dict(enable=False, base_batch_size=4096)
 fp16 = dict(loss_scale='dynamic')
 custom_hooks = [dict(type='DeepClusterV2Hook')]

@@ -26,5 +26,6 @@ data = dict(
         prefetch={{_base_.prefetch}}))
 
 optimizer = dict(lr=5e-4, weight_decay=0.04)
+auto_scale_lr = dict(enable=False, base_batch_size=128)
 lr_config = dict(warmup_iters=5)
 runner = dict(max_epochs=100)

@@ -15,3 +15,5 @@ _base_ = [
     '../_base_/schedules/sgd_coslr-200e_in1k.py',
     '../_base_/default_runtime.py',
 ]
+
+auto_scale_lr = dict(enable=False, base_batch_size=256)

@@ -34,6 +34,7 @@ data = dict(train=dict(pipelines=[first_pipeline, second_pipeline, small]))
 
 # 0.03 for each 256 images
 optimizer = dict(type='SGD', lr=0.06, momentum=0.9, weight_decay=1e-4)
+auto_scale_lr = dict(base_batch_size=512)
 
 custom_hooks = [dict(type='MomentumUpdateHook')]
 

@@ -18,6 +18,7 @@ custom_hooks = [
 
 # 5e-4 for each 256 images
 optimizer = dict(lr=2.5e-4)
+auto_scale_lr = dict(base_batch_size=128)
 
 channels_last = True
 

@@ -16,5 +16,6 @@ custom_hooks = [
 ]
 
 optimizer = dict(lr=1e-3)
+auto_scale_lr = dict(base_batch_size=512)
 
 runner = dict(max_epochs=100)

@@ -42,6 +42,7 @@ data = dict(
 optimizer = dict(lr=1e-4)
 lr_config = dict(warmup_iters=3)
 optimizer_config = dict(frozen_layers_cfg=dict(_delete_=True, backbone='2 epochs'))
+auto_scale_lr = dict(base_batch_size=64)
 
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

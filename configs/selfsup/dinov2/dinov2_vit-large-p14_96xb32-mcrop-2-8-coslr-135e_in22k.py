@@ -46,6 +46,7 @@ data = dict(
 optimizer = dict(lr=3.464e-4, weight_decay=0.04, paramwise_options=dict(flat_decay_mult=0., patch_embed_mult=0.2))
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=100000, warmup_by_epoch=False, min_lr=1e-6)
 optimizer_config = dict(grad_clip=dict(max_norm=3.0, per='part'), frozen_layers_cfg=dict(last_layer=1250))
+auto_scale_lr = dict(enable=False, base_batch_size=3072)
 
 # 8 epochs are the authors' 37,500 iterations
 custom_hooks = [

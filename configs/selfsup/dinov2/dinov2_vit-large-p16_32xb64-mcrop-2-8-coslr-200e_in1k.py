@@ -25,6 +25,7 @@ lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=20, min_lr=1e-6)
 # the gradients of backbone and projectors by a norm each; the prototypes stay at first, by a rate of 0 in the authors'
 # code
 optimizer_config = dict(grad_clip=dict(max_norm=3.0, per='part'), frozen_layers_cfg=dict(last_layer='2 epochs'))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

@@ -20,6 +20,7 @@ data = dict(samples_per_gpu=128)
 optimizer = dict(lr=1e-3)
 lr_config = dict(warmup_iters=10)
 optimizer_config = dict(frozen_layers_cfg=dict(last_layer='1 epoch'))
+auto_scale_lr = dict(base_batch_size=128)
 
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

@@ -26,6 +26,7 @@ optimizer = dict(
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=10, min_lr=1e-6)
 # each gradient by its own norm; the prototypes stay for the first epoch
 optimizer_config = dict(grad_clip=dict(max_norm=3.0, per='tensor'), frozen_layers_cfg=dict(last_layer='1 epoch'))
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

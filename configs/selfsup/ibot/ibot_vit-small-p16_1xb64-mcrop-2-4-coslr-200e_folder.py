@@ -24,6 +24,7 @@ data = dict(
     train=dict(num_views=[1, 1, 4], data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(lr=5e-4)
+auto_scale_lr = dict(base_batch_size=64)
 runner = dict(max_epochs=200)
 amp = dict(dtype='bfloat16')
 

@@ -16,6 +16,7 @@ data = dict(samples_per_gpu=128, workers_per_gpu=10)
 
 # neither biases nor norms decay
 optimizer = dict(lr=1e-3, weight_decay=0.04, paramwise_options=dict(flat_decay_mult=0.))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 # from 2e-4 on
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=40, warmup_ratio=0.2, min_lr=1e-6)
 

@@ -13,3 +13,4 @@ model = dict(backbone=dict(arch='deit-small', patch_size=16), neck=dict(embed_di
 data = dict(samples_per_gpu=256)
 
 optimizer = dict(lr=2.5e-4)
+auto_scale_lr = dict(base_batch_size=256)

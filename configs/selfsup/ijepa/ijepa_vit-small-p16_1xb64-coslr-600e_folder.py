@@ -23,6 +23,7 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(lr=2e-4)
+auto_scale_lr = dict(base_batch_size=64)
 runner = dict(max_epochs=600)
 
 log_config = dict(interval=10)

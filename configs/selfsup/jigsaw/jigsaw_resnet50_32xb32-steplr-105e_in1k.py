@@ -11,3 +11,4 @@ The learning rate is 0.4, after five epochs of warm-up from 0.1.
 _base_ = 'jigsaw_resnet50_8xb32-steplr-105e_in1k.py'
 
 optimizer = dict(lr=0.4)
+auto_scale_lr = dict(base_batch_size=1024)

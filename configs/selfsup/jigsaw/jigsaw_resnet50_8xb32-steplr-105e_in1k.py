@@ -18,6 +18,7 @@ _base_ = [
 # parameters of norms are not decayed
 optimizer = dict(type='SGD', lr=0.1, weight_decay=1e-4, momentum=0.9, paramwise_options=dict(norm_decay_mult=0.))
 optimizer_config = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 
 lr_config = dict(
     policy='step', step=[30, 60, 90, 100], warmup='linear', warmup_iters=5, warmup_ratio=0.25, warmup_by_epoch=True)

@@ -21,6 +21,7 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(weight_decay=5e-4)
+auto_scale_lr = dict(base_batch_size=128)
 
 runner = dict(max_epochs=200)
 

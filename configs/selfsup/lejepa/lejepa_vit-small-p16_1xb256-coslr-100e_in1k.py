@@ -8,5 +8,6 @@ Known:    not trained with mmssl yet; no result was published with it.
 _base_ = 'lejepa_vit-small-p16_8xb64-coslr-100e_in1k.py'
 
 data = dict(samples_per_gpu=256)
+auto_scale_lr = dict(base_batch_size=256)
 
 channels_last = True

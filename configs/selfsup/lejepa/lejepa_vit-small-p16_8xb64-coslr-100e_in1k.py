@@ -15,6 +15,7 @@ _base_ = [
 data = dict(samples_per_gpu=64)
 
 optimizer = dict(lr=5e-4, weight_decay=0.05)
+auto_scale_lr = dict(enable=False, base_batch_size=512)
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=10, min_lr=5e-7)
 amp = dict(dtype='bfloat16')
 

@@ -23,6 +23,7 @@ optimizer = dict(
         'mask_token': dict(weight_decay=0.),
         'cls_token': dict(weight_decay=0.)
     })
+auto_scale_lr = dict(enable=False, base_batch_size=4096)
 
 # the cosine begins where the warm-up ends
 lr_config = dict(policy='StepFixCosineAnnealing')

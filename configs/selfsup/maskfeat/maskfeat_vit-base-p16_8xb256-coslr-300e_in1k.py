@@ -21,5 +21,6 @@ optimizer = dict(
         'bias': dict(weight_decay=0.)
     })
 optimizer_config = dict(grad_clip=dict(max_norm=0.02))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 lr_config = dict(min_lr=1e-6, warmup_iters=30, warmup_ratio=1e-6)

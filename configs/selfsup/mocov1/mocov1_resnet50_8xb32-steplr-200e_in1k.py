@@ -11,3 +11,5 @@ _base_ = [
     '../_base_/schedules/sgd_steplr-200e_in1k.py',
     '../_base_/default_runtime.py',
 ]
+
+auto_scale_lr = dict(enable=False, base_batch_size=256)

@@ -29,6 +29,7 @@ model = dict(
 
 # 0.03 for a batch of 256
 optimizer = dict(lr=0.0075)
+auto_scale_lr = dict(enable=False, base_batch_size=64)
 
 runner = dict(max_epochs=100)
 

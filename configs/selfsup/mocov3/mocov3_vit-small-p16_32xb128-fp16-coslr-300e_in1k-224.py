@@ -16,3 +16,4 @@ _base_ = [
 custom_hooks = [dict(type='MomentumUpdateHook')]
 
 fp16 = dict(loss_scale='dynamic')
+auto_scale_lr = dict(enable=False, base_batch_size=4096)

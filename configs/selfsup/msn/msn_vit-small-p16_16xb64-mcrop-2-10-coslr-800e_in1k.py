@@ -19,6 +19,7 @@ data = dict(samples_per_gpu=64, workers_per_gpu=10)
 optimizer = dict(
     lr=1e-3, weight_decay=0.04, paramwise_options=dict(flat_decay_mult=0., prototypes=dict(weight_decay=0.)))
 optimizer_config = dict(grad_clip=dict(max_norm=3.))
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 # from 2e-4 on
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=15, warmup_ratio=0.2, min_lr=1e-6)
 

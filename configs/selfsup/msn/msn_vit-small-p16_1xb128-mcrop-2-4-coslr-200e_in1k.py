@@ -10,6 +10,7 @@ _base_ = 'msn_vit-small-p16_16xb64-mcrop-2-10-coslr-800e_in1k.py'
 data = dict(samples_per_gpu=128, train=dict(num_views=[2, 4]))
 
 optimizer = dict(lr=2.5e-4)
+auto_scale_lr = dict(base_batch_size=128)
 runner = dict(max_epochs=200)
 amp = dict(dtype='bfloat16')
 

@@ -16,3 +16,4 @@ _base_ = [
 data = dict(samples_per_gpu=64)
 
 optimizer = dict(lr=0.6)
+auto_scale_lr = dict(enable=False, base_batch_size=512)

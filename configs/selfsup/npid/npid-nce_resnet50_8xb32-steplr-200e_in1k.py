@@ -21,3 +21,4 @@ _base_ = [
 ]
 
 optimizer = dict(paramwise_options=dict(norm_decay_mult=0.))
+auto_scale_lr = dict(enable=False, base_batch_size=256)

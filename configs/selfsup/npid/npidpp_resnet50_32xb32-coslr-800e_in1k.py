@@ -22,5 +22,6 @@ _base_ = [
 model = dict(neg_num=32000)
 
 optimizer = dict(lr=0.12, paramwise_options=dict(norm_decay_mult=0.))
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 lr_config = dict(min_lr=0.00012)
 runner = dict(max_epochs=800)

@@ -23,6 +23,7 @@ _base_ = [
 
 # the classes move: no momentum in the head
 optimizer = dict(lr=0.06, weight_decay=1e-5, paramwise_options={'\\Ahead.': dict(momentum=0.)})
+auto_scale_lr = dict(enable=False, base_batch_size=512)
 
 lr_config = dict(step=[400], gamma=0.4)
 

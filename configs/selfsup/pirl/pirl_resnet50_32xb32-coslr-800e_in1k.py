@@ -28,6 +28,7 @@ optimizer = dict(
     momentum=0.9,
     paramwise_options=dict(norm_decay_mult=0., bias_decay_mult=0.))
 optimizer_config = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 
 lr_config = dict(policy='CosineAnnealing', min_lr=0.00012)
 

@@ -14,3 +14,4 @@ _base_ = [
 ]
 
 optimizer = dict(paramwise_options={'\\Aneck.': dict(weight_decay=5e-4), '\\Ahead.': dict(weight_decay=5e-4)})
+auto_scale_lr = dict(enable=False, base_batch_size=512)

@@ -24,6 +24,7 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(lr=0.03)
+auto_scale_lr = dict(base_batch_size=128)
 
 log_config = dict(interval=10)
 custom_hooks = [dict(type='CollapseMonitorHook', interval=10)]

@@ -19,4 +19,5 @@ optimizer = dict(
         r'(bn|ln|gn)(\d+)?.(weight|bias)': dict(weight_decay=0.),
         'bias': dict(weight_decay=0.)
     })
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(by_epoch=False, warmup='linear', warmup_iters=5, warmup_ratio=1e-4, warmup_by_epoch=True)

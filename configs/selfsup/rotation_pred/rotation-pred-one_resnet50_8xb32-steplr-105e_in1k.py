@@ -18,5 +18,6 @@ _base_ = [
 ]
 
 optimizer = dict(lr=0.1, paramwise_options=dict(norm_decay_mult=0.))
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(_delete_=True, policy='step', step=[30, 60, 90, 100])
 runner = dict(max_epochs=105)

@@ -26,5 +26,6 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(lr=0.015)
+auto_scale_lr = dict(base_batch_size=128)
 
 log_config = dict(interval=10)

@@ -22,6 +22,7 @@ data = dict(
         data_source={{_base_.data.train.data_source}},
         pipeline={{_base_.train_pipeline}},
         prefetch={{_base_.prefetch}}))
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 
 lr_config = dict(
     policy='StepFixCosineAnnealing',

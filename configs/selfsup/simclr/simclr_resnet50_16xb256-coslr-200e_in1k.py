@@ -13,3 +13,4 @@ _base_ = [
 ]
 
 data = dict(samples_per_gpu=256)
+auto_scale_lr = dict(enable=False, base_batch_size=4096)

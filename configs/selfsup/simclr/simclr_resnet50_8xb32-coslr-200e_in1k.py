@@ -10,3 +10,4 @@ _base_ = 'simclr_resnet50_16xb256-coslr-200e_in1k.py'
 data = dict(samples_per_gpu=32)
 
 optimizer = dict(lr=0.3)
+auto_scale_lr = dict(base_batch_size=256)

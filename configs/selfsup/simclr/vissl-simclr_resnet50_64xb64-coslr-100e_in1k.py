@@ -18,6 +18,7 @@ _base_ = [
 ]
 
 data = dict(samples_per_gpu=64)
+auto_scale_lr = dict(enable=False, base_batch_size=4096)
 
 # the projector has no norm
 model = dict(neck=dict(_delete_=True, type='MLPNeck', channels=[2048, 128]))

@@ -24,6 +24,7 @@ model = dict(
 
 optimizer = dict(lr=1.5e-3, weight_decay=0.3, paramwise_options=dict(norm_decay_mult=0.))
 optimizer_config = dict(grad_clip=dict(max_norm=1.))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 lr_config = dict(policy='StepFixCosineAnnealing', warmup_iters=30)
 

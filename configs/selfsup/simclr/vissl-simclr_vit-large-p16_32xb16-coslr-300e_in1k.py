@@ -14,3 +14,4 @@ data = dict(samples_per_gpu=16)
 model = dict(backbone=dict(arch='large'), neck=dict(channels=[4096, 128]))
 
 optimizer = dict(lr=3.75e-4)
+auto_scale_lr = dict(base_batch_size=512)

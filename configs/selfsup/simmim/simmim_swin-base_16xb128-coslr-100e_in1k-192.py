@@ -24,6 +24,7 @@ optimizer = dict(
         'relative_position_bias_table': dict(weight_decay=0.)
     })
 optimizer_config = dict(grad_clip=dict(max_norm=5.0))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 lr_config = dict(min_lr=4e-5, warmup_iters=10, warmup_ratio=1e-6 / 2e-4)
 

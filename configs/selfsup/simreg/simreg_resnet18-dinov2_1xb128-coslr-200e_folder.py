@@ -24,6 +24,7 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='Folder', data_prefix='data/photographs')))
 
 optimizer = dict(lr=0.025)
+auto_scale_lr = dict(base_batch_size=128)
 runner = dict(max_epochs=200)
 
 log_config = dict(interval=10)

@@ -25,4 +25,5 @@ data = dict(
         prefetch=prefetch))
 
 optimizer = dict(lr=0.05)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 runner = dict(max_epochs=130)

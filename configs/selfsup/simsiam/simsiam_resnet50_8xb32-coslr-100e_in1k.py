@@ -15,6 +15,7 @@ _base_ = [
 # the predictor keeps the first learning rate to the end
 lr = 0.05
 optimizer = dict(lr=lr, paramwise_options={'predictor': dict(fix_lr=True)})
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 custom_hooks = [dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=lr)]
 
 runner = dict(max_epochs=100)

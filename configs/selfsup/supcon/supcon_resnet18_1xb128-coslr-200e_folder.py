@@ -19,6 +19,7 @@ data = dict(
     train=dict(data_source=dict(_delete_=True, type='ImageNet', data_prefix='data/photographs')))
 
 optimizer = dict(lr=0.06)
+auto_scale_lr = dict(base_batch_size=128)
 
 runner = dict(max_epochs=200)
 

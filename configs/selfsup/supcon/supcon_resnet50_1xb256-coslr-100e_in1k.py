@@ -10,6 +10,7 @@ _base_ = 'supcon_resnet50_8xb128-coslr-350e_in1k.py'
 data = dict(samples_per_gpu=256)
 
 optimizer = dict(lr=0.125)
+auto_scale_lr = dict(base_batch_size=256)
 
 amp = dict(dtype='bfloat16')
 channels_last = True

@@ -18,6 +18,7 @@ _base_ = [
 data = dict(samples_per_gpu=128, train=dict(with_label=True))
 
 optimizer = dict(lr=0.5)
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 lr_config = dict(warmup='linear', warmup_iters=10, warmup_ratio=0.02, warmup_by_epoch=True)
 
 runner = dict(max_epochs=350)

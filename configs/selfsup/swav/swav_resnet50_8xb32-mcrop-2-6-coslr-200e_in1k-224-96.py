@@ -21,5 +21,6 @@ custom_hooks = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=1
 # all parameters take LARS's local rate and decay, as in the authors' code
 optimizer = dict(_delete_=True, type='LARS', lr=0.6, weight_decay=1e-6, momentum=0.9)
 optimizer_config = dict(frozen_layers_cfg=dict(prototypes='1 epoch'))
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 
 lr_config = dict(_delete_=True, policy='CosineAnnealing', min_lr=6e-4)

@@ -49,5 +49,6 @@ optimizer = dict(
     weight_decay=0.05,
     paramwise_options=dict(norm_decay_mult=0., pos_embed=dict(weight_decay=0.), cls_token=dict(weight_decay=0.)))
 optimizer_config = dict(frozen_layers_cfg=dict(prototypes=313))
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 
 lr_config = dict(policy='StepFixCosineAnnealing', min_lr=5e-7, warmup_iters=15, warmup_ratio=0.5)

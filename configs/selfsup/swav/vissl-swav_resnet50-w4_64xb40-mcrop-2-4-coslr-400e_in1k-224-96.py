@@ -19,5 +19,6 @@ data = dict(samples_per_gpu=40, train=dict(num_views=[2, 4], pipelines=[large, s
 custom_hooks = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=0, queue_length=2560)]
 
 optimizer = dict(lr=3.)
+auto_scale_lr = dict(base_batch_size=2560)
 
 lr_config = dict(min_lr=0.003, warmup_ratio=0.1)

@@ -21,5 +21,6 @@ data = dict(samples_per_gpu=12, train=dict(num_views=[2, 4], pipelines=[large, s
 custom_hooks = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=0, queue_length=1536)]
 
 optimizer = dict(lr=1.8)
+auto_scale_lr = dict(base_batch_size=1536)
 
 lr_config = dict(min_lr=0.0018, warmup_ratio=1 / 6)

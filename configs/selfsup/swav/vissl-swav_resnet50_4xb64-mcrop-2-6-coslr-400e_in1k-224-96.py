@@ -12,5 +12,6 @@ _base_ = 'vissl-swav_resnet50_64xb64-mcrop-2-6-coslr-400e_in1k-224-96.py'
 custom_hooks = [dict(type='SwAVHook', priority='VERY_HIGH', epoch_queue_starts=15, queue_length=3840)]
 
 optimizer = dict(lr=0.6)
+auto_scale_lr = dict(base_batch_size=256)
 
 lr_config = dict(min_lr=6e-4, warmup=None)

@@ -21,6 +21,7 @@ _base_ = [
 data = dict(samples_per_gpu=64)
 
 optimizer_config = dict(frozen_layers_cfg=dict(prototypes='1 epoch'))
+auto_scale_lr = dict(enable=False, base_batch_size=4096)
 
 lr_config = dict(min_lr=0.0048, warmup_ratio=0.0625)
 

@@ -19,6 +19,7 @@ data = dict(
 
 # half the authors' rate for batches of 256
 optimizer = dict(lr=0.25)
+auto_scale_lr = dict(base_batch_size=128)
 lr_config = dict(min_lr=0.00025)
 
 runner = dict(max_epochs=200)

@@ -12,6 +12,7 @@ data = dict(samples_per_gpu=256)
 
 # 0.3 for each 256 images: the authors' rate for this length
 optimizer = dict(lr=0.3)
+auto_scale_lr = dict(base_batch_size=256)
 lr_config = dict(min_lr=0.0003)
 
 amp = dict(dtype='bfloat16')

@@ -16,6 +16,7 @@ data = dict(samples_per_gpu=64)
 
 # 0.2 for each 256 images
 optimizer = dict(lr=1.6)
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 lr_config = dict(min_lr=0.0016, by_epoch=False)
 
 runner = dict(max_epochs=1000)

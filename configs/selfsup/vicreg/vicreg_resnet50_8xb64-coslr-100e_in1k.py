@@ -9,6 +9,7 @@ _base_ = 'vicreg_resnet50_32xb64-coslr-1000e_in1k.py'
 
 # 0.3 for each 256 images: the authors' rate for this length
 optimizer = dict(lr=0.6)
+auto_scale_lr = dict(base_batch_size=512)
 lr_config = dict(min_lr=0.0006)
 
 runner = dict(max_epochs=100)

@@ -34,6 +34,8 @@ class ScheduleHook(Hook):
         ConfigError: Another mode, no such number, or one that something else schedules too.
     """
 
+    rates = ('start', 'end', 'parts')  # which auto_scale_lr multiplies where the target is a rate
+
     def __init__(self, target, start=None, end=None, epochs=None, mode='linear', by_epoch=False, parts=None):
         lowest = 0 if target.startswith('optimizer.') else -math.inf
         if (parts is None) == (start is None) or (start is None) != (end is None):

@@ -18,6 +18,8 @@ class SimSiamHook(Hook):
             changes it.
     """
 
+    rates = ('lr', )  # which auto_scale_lr multiplies
+
     def __init__(self, fix_pred_lr, lr, adjust_by_epoch=True):
         self.fix_pred_lr = fix_pred_lr
         self.lr = lr

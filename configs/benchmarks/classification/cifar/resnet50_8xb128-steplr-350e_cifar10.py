@@ -12,3 +12,4 @@ _base_ = [
 
 model = dict(head=dict(num_classes=10))
 checkpoint_config = dict(interval=50)
+auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -30,4 +30,5 @@ train_pipeline = [
 data = dict(train=dict(pipeline=train_pipeline))
 
 optimizer = dict(weight_decay=5e-4, nesterov=False)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[8, 16, 24])

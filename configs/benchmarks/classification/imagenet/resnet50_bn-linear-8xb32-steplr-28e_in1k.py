@@ -15,4 +15,5 @@ _base_ = [
 model = dict(backbone=dict(frozen_stages=4), head=dict(norm_cfg=dict(type='SyncBN')))
 
 optimizer = dict(weight_decay=5e-4)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[8, 16, 24])

@@ -12,3 +12,4 @@ _base_ = [
 
 model = dict(backbone=dict(frozen_stages=4))
 evaluation = dict(interval=1)
+auto_scale_lr = dict(enable=False, base_batch_size=256)

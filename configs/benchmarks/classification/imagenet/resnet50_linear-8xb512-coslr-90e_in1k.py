@@ -12,3 +12,4 @@ _base_ = [
 
 model = dict(backbone=dict(frozen_stages=4))
 data = dict(samples_per_gpu=512, workers_per_gpu=8)
+auto_scale_lr = dict(enable=False, base_batch_size=4096)

@@ -23,4 +23,5 @@ model = dict(
         norm_cfg=dict(_delete_=True, type='SyncBN')))
 
 optimizer = dict(weight_decay=5e-4)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[8, 16, 24])

@@ -9,3 +9,5 @@ _base_ = [
     '../_base_/schedules/nesterov_steplr-90e.py',
     '../../../selfsup/_base_/default_runtime.py',
 ]
+
+auto_scale_lr = dict(enable=False, base_batch_size=256)

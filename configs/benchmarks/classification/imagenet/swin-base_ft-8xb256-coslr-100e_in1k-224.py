@@ -16,3 +16,4 @@ _base_ = [
 
 model = dict(backbone=dict(img_size=224, stage_cfgs=dict(block_cfgs=dict(window_size=7))))
 data = dict(samples_per_gpu=256)
+auto_scale_lr = dict(enable=False, base_batch_size=2048)

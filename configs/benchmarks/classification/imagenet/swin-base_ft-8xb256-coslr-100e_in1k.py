@@ -32,3 +32,4 @@ test_pipeline = [
     dict(type='Normalize', **img_norm_cfg),
 ]
 data = dict(samples_per_gpu=256, train=dict(pipeline=train_pipeline), val=dict(pipeline=test_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=2048)

@@ -18,3 +18,4 @@ _base_ = [
 model = dict(backbone=dict(use_window=True, init_values=0.1, qkv_bias=False))
 
 optimizer = dict(lr=8e-3)
+auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -29,3 +29,4 @@ train_pipeline = [
         **img_norm_cfg)
 ]
 data = dict(train=dict(pipeline=train_pipeline))
+auto_scale_lr = dict(enable=False, base_batch_size=1024)

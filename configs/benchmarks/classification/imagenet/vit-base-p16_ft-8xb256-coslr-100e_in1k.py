@@ -16,6 +16,7 @@ model = dict(head=dict(type='MaskFeatFinetuneHead'))
 data = dict(samples_per_gpu=256)
 
 optimizer = dict(lr=8e-3)
+auto_scale_lr = dict(enable=False, base_batch_size=2048)
 
 # the rate is held over an epoch, and the warm-up counted into the cosine
 lr_config = dict(

@@ -17,6 +17,7 @@ _base_ = [
 data = dict(samples_per_gpu=2048, workers_per_gpu=8)
 
 optimizer = dict(lr=6.4)
+auto_scale_lr = dict(enable=False, base_batch_size=16384)
 
 lr_config = dict(
     policy='StepFixCosineAnnealing',

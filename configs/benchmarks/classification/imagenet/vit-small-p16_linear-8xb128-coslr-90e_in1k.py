@@ -15,4 +15,5 @@ _base_ = [
 data = dict(samples_per_gpu=128)
 
 optimizer = dict(lr=12., weight_decay=0.)
+auto_scale_lr = dict(enable=False, base_batch_size=1024)
 runner = dict(max_epochs=90)

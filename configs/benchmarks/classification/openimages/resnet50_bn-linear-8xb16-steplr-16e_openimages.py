@@ -24,6 +24,7 @@ data = dict(
     val=dict(data_source=dict(data_source, ann_file='data/openimages/meta/val.txt', _delete_=True)))
 
 optimizer = dict(lr=0.003)
+auto_scale_lr = dict(enable=False, base_batch_size=128)
 lr_config = dict(step=[2, 4, 6])
 runner = dict(max_epochs=16)
 evaluation = dict(_delete_=True, interval=4, metric='mean_average_precision')

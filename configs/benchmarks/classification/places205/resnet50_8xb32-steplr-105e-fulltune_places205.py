@@ -21,5 +21,6 @@ data = dict(
 model = dict(head=dict(num_classes=205))
 
 optimizer = dict(lr=0.1, weight_decay=0., paramwise_options=None)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[30, 60, 90, 100])
 runner = dict(max_epochs=105)

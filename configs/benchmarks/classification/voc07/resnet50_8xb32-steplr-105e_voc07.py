@@ -17,5 +17,6 @@ _base_ = [
 model = dict(backbone=dict(norm_cfg=dict(type='SyncBN')), head=dict(num_classes=20, loss=dict(type='MultiLabelLoss')))
 
 optimizer = dict(lr=0.01, weight_decay=0., nesterov=True)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[30, 60, 90, 100])
 runner = dict(max_epochs=105)

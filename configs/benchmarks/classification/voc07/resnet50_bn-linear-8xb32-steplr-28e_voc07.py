@@ -18,4 +18,5 @@ model = dict(
     head=dict(num_classes=20, norm_cfg=dict(type='SyncBN'), loss=dict(type='MultiLabelLoss')))
 
 optimizer = dict(weight_decay=5e-4)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 lr_config = dict(step=[8, 16, 24])

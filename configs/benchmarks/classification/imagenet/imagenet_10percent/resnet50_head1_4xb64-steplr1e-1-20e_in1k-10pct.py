@@ -12,3 +12,4 @@ _base_ = [
 
 model = dict(backbone=dict(norm_cfg=dict(type='SyncBN')))
 data = dict(samples_per_gpu=64, train=dict(data_source=dict(ann_file='data/imagenet/meta/train_10pct.txt')))
+auto_scale_lr = dict(enable=False, base_batch_size=256)

@@ -13,3 +13,4 @@ _base_ = [
 model = dict(backbone=dict(norm_cfg=dict(type='SyncBN')))
 data = dict(samples_per_gpu=64, train=dict(data_source=dict(ann_file='data/imagenet/meta/train_1percent.txt')))
 optimizer = dict(weight_decay=5e-4)
+auto_scale_lr = dict(enable=False, base_batch_size=256)
