@@ -63,9 +63,9 @@ def main():
     from mmssl.utils.setup_env import setup_multi_processes
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    init_dist(args.launcher, **cfg.get('dist_params', {}))
+    met = init_dist(args.launcher, **cfg.get('dist_params', {}))
     distributed = is_distributed()
-    notes = choose_gpu(args, distributed)
+    notes = [*filter(None, [met]), *choose_gpu(args, distributed)]
 
     how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
     run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})

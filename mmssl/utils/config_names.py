@@ -98,6 +98,7 @@ SECTIONS = {
         port='int',
         init_method='str',
         timeout='timedelta',
+        env='dict',
         world_size='int',
         rank='int',
         device_id='device'),

@@ -5,15 +5,17 @@ import datetime
 import functools
 import os
 import platform
-import re
+import time
 
 import torch
 import torch.distributed as dist
 
 from .errors import ConfigError
 from .launch import VARIABLES, LaunchError, die_with_parent, find_launcher
+from .launch_variables import meeting_point, ranks, set_ranks, set_variables
+from .rendezvous import meet
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+LAUNCHERS = ('none', *VARIABLES)
 
 
 def is_distributed():
@@ -78,27 +80,37 @@ def master_only(func):
     return wrapper
 
 
-def _first_slurm_host():
-    """Of 'node[01-03,07],login' it is node01."""
-    nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ['SLURM_NODELIST']
-    first = re.match(r'(\[[^\]]*\]|[^,\[])*', nodes)[0]
-    return re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', first)
-
-
-def init_dist(launcher='none', backend=None, port=None, **kwargs):
+def init_dist(launcher='none',
+              backend=None,
+              port=None,
+              env=None,
+              init_method=None,
+              rank=None,
+              world_size=None,
+              timeout=None,
+              **kwargs):
     """Join the process group that a launcher has prepared.
 
     Args:
         launcher (str): 'pytorch' (torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), 'slurm'
-            (srun sets SLURM_*) or 'mpi' (mpirun sets OMPI_COMM_WORLD_*). 'none' is the one whose variables tell of
-            several processes, and does nothing where there is none.
+            (srun sets SLURM_*) or 'mpi' (mpirun sets OMPI_COMM_WORLD_* or PMI_*). 'none' is the one whose variables
+            tell of several processes, and does nothing where there is none.
         backend (str, optional): 'nccl' or 'gloo'. Without a GPU 'gloo' is used whatever is asked for.
-        port (int, optional): Port of the rendezvous where the launcher gives none.
-        kwargs: Passed on to torch.distributed.init_process_group, such as init_method='tcp://10.0.0.1:29500' or
-            'file:///shared/new_file', or timeout, in seconds.
+        port (int, optional): Port of the meeting where the launcher gives none.
+        env (dict[str, str], optional): Variables of NCCL, gloo and their networks, such as NCCL_DEBUG. One that the
+            environment has stays.
+        init_method (str, optional): Where to meet: 'tcp://10.0.0.1:29500' or 'file:///shared/name'. By default
+            MASTER_ADDR and MASTER_PORT.
+        rank, world_size (int, optional): Of processes that no launcher has started.
+        timeout (float | timedelta, optional): Seconds for the meeting, ten minutes by default, and for each collective
+            call.
+        kwargs: Passed on to torch.distributed.init_process_group.
+
+    Returns:
+        str: Words for the log about who has met; '' in one process.
 
     Raises:
-        ValueError: Unknown launcher or backend.
+        ValueError: Unknown launcher or backend, or settings that contradict each other.
         LaunchError: The environment variables of the launcher are absent, or the processes do not meet.
     """
     if launcher not in LAUNCHERS:
@@ -107,45 +119,37 @@ def init_dist(launcher='none', backend=None, port=None, **kwargs):
         raise ConfigError(f"dist_params.backend is 'nccl' or 'gloo', got {backend!r}")
     if launcher == 'none':
         launcher = find_launcher()[0]
+    if rank is not None or world_size is not None:
+        set_ranks(launcher, rank, world_size)
+        launcher = 'pytorch'
     if launcher == 'none' or is_distributed():
-        return
-    env = os.environ
-    if launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in env:
+        return ''
+    set_variables(env or {})
+    if launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:
         die_with_parent()  # which is torchrun; srun and mpirun end their processes themselves
-    try:
-        names = VARIABLES[launcher]
-        env.update(WORLD_SIZE=env[names[0]], RANK=env[names[1]])
-        env['LOCAL_RANK'] = env.get(names[2], '0') if launcher == 'slurm' else env[names[2]]
-        if port is not None:
-            env.setdefault('MASTER_PORT', str(port))
-        if launcher == 'slurm':
-            if 'MASTER_ADDR' not in env:
-                env['MASTER_ADDR'] = _first_slurm_host()
-            # every task of a job computes the same port, jobs on one node get different ones
-            env.setdefault('MASTER_PORT', str(20000 + int(env.get('SLURM_JOB_ID', 9500)) % 20000))
-        elif launcher == 'mpi':
-            env.setdefault('MASTER_ADDR', '127.0.0.1')
-            env.setdefault('MASTER_PORT', '29500')
-    except KeyError as error:
-        raise LaunchError(f'launcher {launcher!r}: the environment variable {error} is not set; start the script '
-                          'with tools/dist_train.sh (torchrun), srun or mpirun, or use --launcher none') from error
+    rank, world_size, local_rank = ranks(launcher)
+    if init_method is None or init_method.startswith('env:'):
+        init_method = f'tcp://{meeting_point(launcher, port)}'
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(env['LOCAL_RANK']) % torch.cuda.device_count())
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = backend or 'nccl'
     else:
         backend = 'gloo'
-    if kwargs.get('init_method', 'env://').split(':')[0] != 'env':
-        kwargs = dict(kwargs, rank=int(env['RANK']), world_size=int(env['WORLD_SIZE']))
-    if isinstance(kwargs.get('timeout'), (int, float)):
-        kwargs['timeout'] = datetime.timedelta(seconds=kwargs['timeout'])
+    if isinstance(timeout, (int, float)):
+        timeout = datetime.timedelta(seconds=timeout)
+    start = time.monotonic()
+    store, hosts = meet(init_method, rank, world_size, timeout or datetime.timedelta(minutes=10))
     try:
-        dist.init_process_group(backend=backend, **kwargs)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout, **kwargs)
     except (ValueError, RuntimeError) as error:
-        place = kwargs.get('init_method') or f"{env.get('MASTER_ADDR')}:{env.get('MASTER_PORT')}"
-        raise LaunchError(f'rank {env["RANK"]} of {env["WORLD_SIZE"]} does not meet the others at {place}: '
-                          f'{str(error).splitlines()[0]}') from error
+        raise LaunchError(f'rank {rank} of {world_size} has met the others at {init_method}, but cannot join them by '
+                          f'{backend}: {str(error).splitlines()[0]}') from error
     # a process that ends with the threads of its group alive is sometimes aborted
     atexit.register(_leave_group)
+    names = list(dict.fromkeys(hosts))
+    return (f'{world_size} processes on {len(names)} machine{"s" * (len(names) > 1)} ({", ".join(names[:8])}'
+            f'{", ..." if len(names) > 8 else ""}) have met at {init_method} in '
+            f'{time.monotonic() - start:.1f} s; they communicate by {backend}')
 
 
 def _leave_group():

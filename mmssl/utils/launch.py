@@ -21,6 +21,7 @@ VARIABLES = dict(
     pytorch=('WORLD_SIZE', 'RANK', 'LOCAL_RANK'),
     slurm=('SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID'),
     mpi=('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK'))
+_HYDRA = ('PMI_SIZE', 'PMI_RANK', 'MPI_LOCALRANKID')  # mpirun of MPICH and Intel MPI
 
 
 class LaunchError(ConfigError, RuntimeError):
@@ -29,6 +30,12 @@ class LaunchError(ConfigError, RuntimeError):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as Slurm, torchrun and `kill` send it."""
+
+
+def variables(launcher):
+    """Names of the variables in which a launcher tells number of processes, rank, and rank on this machine."""
+    of_hydra = launcher == 'mpi' and VARIABLES['mpi'][1] not in os.environ and _HYDRA[1] in os.environ
+    return _HYDRA if of_hydra else VARIABLES[launcher]
 
 
 def find_launcher():
@@ -40,7 +47,8 @@ def find_launcher():
     Raises:
         LaunchError: A number that is none.
     """
-    for launcher, (size, rank, _) in VARIABLES.items():
+    for launcher in VARIABLES:
+        size, rank, _ = variables(launcher)
         # a job of Slurm has SLURM_NTASKS too, where it has started one process for all
         if size in os.environ and rank in os.environ and (launcher != 'slurm' or 'SLURM_STEP_ID' in os.environ):
             try:
@@ -60,7 +68,7 @@ def refuse_many():
     """
     launcher, rank, size = find_launcher()
     if size > 1:
-        names = VARIABLES[launcher]
+        names = variables(launcher)
         raise LaunchError(f'{size} processes were started ({names[0]}={size}, {names[1]}={rank} in the environment), '
                           'and this tool works in one, without a launcher')
 

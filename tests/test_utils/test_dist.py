@@ -1,11 +1,15 @@
 import datetime
 import os
+import platform
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from mmssl.utils import dist, launch
+from mmssl.utils import dist, launch, launch_variables, rendezvous
+from mmssl.utils.errors import ConfigError
 
 
 def test_one_process_is_the_identity():
@@ -23,7 +27,7 @@ def test_unknown_launcher_and_absent_environment(monkeypatch):
         dist.init_dist('torchrun')
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(RuntimeError, match='WORLD_SIZE'):
+    with pytest.raises(RuntimeError, match="'RANK' is not set"):
         dist.init_dist('pytorch')
     with pytest.raises(ValueError, match="'nccl' or 'gloo', got 'ncl'"):
         dist.init_dist('pytorch', 'ncl')
@@ -55,31 +59,114 @@ def test_the_launcher_is_found_by_its_variables(monkeypatch, variables, found):
 def test_first_host_of_a_slurm_list(monkeypatch, nodes, first):
     """Known without scontrol, which containers lack."""
     monkeypatch.setenv('SLURM_STEP_NODELIST', nodes)
-    assert dist._first_slurm_host() == first
+    assert launch_variables._first_slurm_host() == first
 
 
 def _join(rank, world_size, ways):
     found = []
-    for launcher, variables, options in ways:
+    for names, variables, options in ways:
         torch.distributed.destroy_process_group()
-        for name in [*sum(launch.VARIABLES.values(), ()), 'MASTER_ADDR', 'MASTER_PORT']:
+        for name in [*sum(launch.VARIABLES.values(), launch._HYDRA), 'MASTER_ADDR', 'MASTER_PORT', 'NCCL_DEBUG']:
             os.environ.pop(name, None)
-        size_name, rank_name, local_name = launch.VARIABLES[launcher]
-        os.environ.update({size_name: str(world_size), rank_name: str(rank), local_name: str(rank), **variables})
-        dist.init_dist(**options)
-        found.append(dist.all_gather_object(rank))
+        if names:
+            os.environ.update(zip(names, map(str, (world_size, rank, rank))))
+        else:
+            options = dict(options, rank=rank, world_size=world_size)
+        os.environ.update(variables)
+        words = dist.init_dist(**options)
+        assert f'2 processes on 1 machine ({platform.node()}) have met at ' in words and words.endswith('by gloo')
+        assert launch.find_launcher()[1:] == (rank, world_size)
+        found.append((dist.all_gather_object(rank), os.environ.get('NCCL_DEBUG')))
     return found
 
 
+@pytest.mark.long
 def test_ways_to_meet(run_distributed, free_port, tmp_path, monkeypatch):
-    """Each without --launcher. Before, init_method lacked the rank, and Slurm asked scontrol for a known address."""
-    monkeypatch.setenv('PATH', str(tmp_path))
+    """Each without --launcher. A file that a killed training has left is as good as a new one."""
+    monkeypatch.setenv('PATH', str(tmp_path))  # there is no scontrol
+    torchrun, slurm, mpi = launch.VARIABLES.values()
     address = dict(MASTER_ADDR='127.0.0.1')
-    ways = [('pytorch', dict(address, MASTER_PORT=str(free_port())), dict(timeout=60)),
-            ('pytorch', {}, dict(init_method=f'tcp://127.0.0.1:{free_port()}')),
-            ('pytorch', {}, dict(init_method=f'file://{tmp_path}/meeting')),
-            ('slurm', dict(address, SLURM_STEP_ID='0'), dict(port=free_port())), ('mpi', {}, dict(port=free_port()))]
-    assert run_distributed(_join, ways) == [[[0, 1]] * len(ways)] * 2
+    file = f'file://{tmp_path}/meeting'
+    ways = [(torchrun, dict(address, MASTER_PORT=str(free_port())), dict(timeout=60)),
+            (torchrun, dict(NCCL_DEBUG='WARN'), dict(init_method=f'tcp://127.0.0.1:{free_port()}',
+                                                     env=dict(NCCL_DEBUG='INFO'))),
+            (torchrun, {}, dict(init_method=file, env=dict(NCCL_DEBUG='INFO'))), ((), {}, dict(init_method=file)),
+            ((), {}, dict(init_method=f'tcp://localhost:{free_port()}')),
+            (slurm, dict(address, SLURM_STEP_ID='0'), dict(port=free_port())),
+            (slurm, dict(SLURM_STEP_ID='0', SLURM_NODELIST='localhost,b'), dict(port=free_port())),
+            (mpi, dict(OMPI_COMM_WORLD_LOCAL_SIZE='2', PMIX_NAMESPACE=str(free_port())), {}),
+            (launch._HYDRA, dict(MPI_LOCALNRANKS='2'), dict(port=free_port()))]  # yapf: disable
+    expected = [([0, 1], dict(enumerate([None, 'WARN', 'INFO'])).get(i)) for i in range(len(ways))]
+    assert run_distributed(_join, ways) == [expected] * 2
+
+
+def _meet(place, ranks, size=2, timeout=5.):
+    """What threads in place of processes get, or their errors."""
+
+    def one(rank):
+        try:
+            return rendezvous.meet(place, rank, size, datetime.timedelta(seconds=timeout))
+        except launch.LaunchError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(ranks)) as pool:
+        return list(pool.map(one, ranks))
+
+
+def test_who_is_missing_is_told(free_port, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rendezvous, '_FIRST_WORD', 0.1)
+    host, place = platform.node(), f'tcp://127.0.0.1:{free_port()}'
+    assert _meet(place, [0], 4, 0.3) == [
+        f'rank 0 of 4 on {host} does not meet the others at {place}: 3 ranks are not there, such as 1, 2, 3, for 0.3 s '
+        '(dist_params.timeout)']  # yapf: disable
+    assert 'waits at tcp://127.0.0.1:' in capsys.readouterr().err
+    place = f'tcp://127.0.0.1:{free_port()}'
+    assert f'{place}: rank 0 does not answer ([Errno 111] Connection refused), for 0.3 s' in _meet(
+        place, [1], timeout=0.3)[0]
+    file = f'file://{tmp_path}/meeting'
+    assert 'rank 1 is not there, for 0.3 s' in _meet(file, [0], timeout=0.3)[0]
+    # rank 1 of another training comes between
+    assert 'rank 0 of 2 has not called this one' in _meet(file, [1], timeout=0.3)[0]
+    twice = [text for text in _meet(file, [1, 1], timeout=0.5) if 'is not alone' in text]
+    assert twice and f'a process on {host} is rank 1 at {file} too, perhaps of another training' in twice[0]
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        place = f'tcp://127.0.0.1:{server.getsockname()[1]}'
+        assert 'is taken on' in _meet(place, [0])[0]
+    assert 'cannot write file:///nowhere/meeting: No such file' in _meet('file:///nowhere/meeting', [0])[0]
+    with pytest.raises(ConfigError, match="init_method is 'tcp://HOST:PORT', .* got 'tcp://a'"):
+        _meet('tcp://a', [0])
+
+
+def test_what_others_have_left_is_not_read(tmp_path):
+    """Neither by those that come first nor by those that come last."""
+    place = f'file://{tmp_path}/meeting'
+    stores = []
+    for ranks in ([0, 1], [1, 0], [0, 1]):
+        (first, hosts), (second, _) = _meet(place, ranks)
+        assert hosts == [platform.node()] * 2 and not second.check(['key'])
+        first.set('key', 'value')
+        assert second.get('key') == b'value'
+        stores += [first, second]  # alive, so that the file stays
+
+
+@pytest.mark.parametrize('variables, options, message', [
+    (dict(WORLD_SIZE=2, RANK=1, LOCAL_RANK=1), dict(rank=1, world_size=2), 'RANK is in the environment: leave them'),
+    ({}, dict(rank=2, world_size=2), 'a rank from 0 to world_size - 1 .*: got rank=2, world_size=2'),
+    ({}, dict(world_size=2), 'got rank=None, world_size=2'),
+    ({}, dict(rank=0, world_size=2), 'where do 2 processes meet.* no MASTER_ADDR'),
+    (dict(OMPI_COMM_WORLD_SIZE=2, OMPI_COMM_WORLD_RANK=0, OMPI_COMM_WORLD_LOCAL_RANK=0, OMPI_COMM_WORLD_LOCAL_SIZE=1),
+     {}, 'where do 2 processes meet.*the machine of rank 0'),
+    (dict(WORLD_SIZE=2, RANK=0, LOCAL_RANK='a'), {}, 'LOCAL_RANK are numbers'),
+    (dict(WORLD_SIZE=2, RANK=0, LOCAL_RANK=0), dict(env=dict(OMP_NUM_THREADS=2)), "set 'OMP_NUM_THREADS' in the env"),
+])  # yapf: disable
+def test_settings_of_a_meeting_that_cannot_be(monkeypatch, variables, options, message):
+    for name in [*sum(launch.VARIABLES.values(), ()), 'MASTER_ADDR', 'MASTER_PORT']:
+        monkeypatch.setenv(name, '')  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(ConfigError, match=message):
+        dist.init_dist(**options)
 
 
 def _pairwise(x):
