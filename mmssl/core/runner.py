@@ -31,6 +31,7 @@ from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
 from .optimizer.state import load_optimizer, optimizer_settings, optimizer_state
+from .stop import Stop
 
 
 def _batches(loader, epoch, start):
@@ -86,6 +87,7 @@ class _Machine:
         super().__init__(model, batch_processor, optimizer, work_dir, logger, meta, max_iters, max_epochs)
         self.log_buffer = LogBuffer()
         self.loss_guard = LossGuard(self)
+        self.stop = Stop()
         self.amp_dtype = None
         self.epoch_batches = 0
         self.phases = None
@@ -218,6 +220,23 @@ class _Machine:
             if isinstance(hook, IterTimerHook) and hasattr(hook, 't'):
                 hook.t += time.time() - start  # else the next iteration would seem to wait for its data
 
+    def _may_stop(self, at_once=False):
+        """Between two iterations: end the training, or write a checkpoint, where a signal or the clock asks for it.
+
+        While gradients accumulate it waits for the optimizer's step, as CheckpointHook does.
+        """
+        hook = next((hook for hook in self.hooks if hasattr(hook, 'save_between')), None)
+        self.stop.agree(self.rank == 0 and hook is not None and hook.minutes_over(), at_once)
+        if not (self.stop or self.stop.due) or not getattr(unwrap(self.model), 'is_update_iter', True):
+            return
+        self.stop.due = False
+        if self.stop:
+            self.logger.info('%s: the training ends after iteration %d', self.stop.name(), self.iter)
+        if hook is not None:
+            hook.save_between(self, last=bool(self.stop))
+        if self.stop:
+            raise self.stop.error()
+
     # ---- steps
 
     def autocast(self):
@@ -273,14 +292,17 @@ class _Machine:
         Raises:
             ConfigError: A workflow that makes no training.
             FloatingPointError: A loss or gradient that is no number.
-            KeyboardInterrupt: With the position and the last checkpoint as its words.
+            KeyboardInterrupt: A signal has asked for an end (see Stop); its words are the position and the last
+                checkpoint.
         """
         self._check_workflow(workflow)
         try:
-            self._run(data_loaders, workflow)
+            with self.stop:
+                self._run(data_loaders, workflow)
+                self.stop.settle()
         except KeyboardInterrupt as stop:
             last = (self.meta or {}).get('hook_msgs', {}).get('last_ckpt')
-            stop.args = (f'in epoch {self.epoch + 1}, iteration {self.iter + 1}; ' +
+            stop.args = (f'in epoch {self.epoch + 1}, after iteration {self.iter}; ' +
                          (f'the last checkpoint is {last}' if last else 'there is no checkpoint yet'), )
             raise
         finally:
@@ -592,10 +614,13 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
         for self._inner_iter, data_batch in enumerate(_batches(data_loader, self.epoch, start), start):
             self._step(data_batch)
             self._run_deferred()
+            self._may_stop(at_once=self.epoch_batches == len(data_loader))  # the hooks of an epoch may take long
         self.call_hook('after_train_epoch')
         self._epoch += 1
         self.epoch_batches = 0
         self._run_deferred()
+        if self._epoch < self._max_epochs:
+            self._may_stop(at_once=True)
 
     def val(self, data_loader):
         """One pass over the validation data."""
@@ -640,6 +665,8 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
                         (self._step if mode == 'train' else self._val_step)(next(stream))
                         self._inner_iter += 1
                         self._run_deferred()
+                        if self.iter < self._max_iters:
+                            self._may_stop()
         self.call_hook('after_epoch')
         self.loss_guard.check_gradients()
         self.call_hook('after_run')

@@ -3,7 +3,6 @@
 import gc
 import os
 import random
-import signal
 from functools import partial
 
 import cv2
@@ -12,7 +11,7 @@ import torch
 
 from mmssl.utils.dist import get_dist_info, sync_random_seed
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.launch import die_with_parent
+from mmssl.utils.launch import die_with_parent, let_parent_stop
 from .loader import EpochLoader, PrefetchLoader
 from .registry import (COLLATORS, DATASETS, DATASOURCES, PIPELINES, SAMPLERS, build_collator, build_dataset,
                        build_datasource, build_sampler)
@@ -133,7 +132,7 @@ def worker_init_fn(worker_id, num_workers, rank, seed):
     """
     die_with_parent()
     gc.freeze()  # a collection looks at the objects from before the fork, and so copies the pages that they lie on
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that trains, which ends this one
+    let_parent_stop()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     worker_seed = (num_workers * rank + worker_id + seed) % 2**32

@@ -64,7 +64,7 @@ def save_checkpoint(checkpoint, path):
         checkpoint (dict): Of tensors, numbers, strings, lists and dicts only, so that read_checkpoint can read it.
         path (str | Path): The file.
     """
-    with atomic_write(path, 'wb') as file:
+    with atomic_write(path, 'wb', tensor_bytes(checkpoint)) as file:
         torch.save(checkpoint, file)
 
 
@@ -76,6 +76,22 @@ def remove_checkpoint(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def tensor_bytes(content):
+    """Bytes that the tensors in nested containers take in a file; those that share their memory count once."""
+    storages = {}
+
+    def visit(part):
+        if isinstance(part, torch.Tensor):
+            storage = part.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(part, (dict, list, tuple)):
+            for value in part.values() if isinstance(part, dict) else part:
+                visit(value)
+
+    visit(content)
+    return sum(storages.values())
 
 
 def check_other_file(path, output):

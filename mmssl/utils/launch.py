@@ -28,8 +28,34 @@ class LaunchError(ConfigError, RuntimeError):
     """Processes that were not started as they say."""
 
 
+# What asks a process to end, and the exit status of a tool that has done so in order. 75 is EX_TEMPFAIL of sysexits.h:
+# the same command with --auto-resume goes on. Slurm and its like send SIGUSR1 or SIGUSR2 before the end of a job's
+# time; SIGTERM and SIGINT come from somebody who wants an end, and have the status that shells give them.
+RESUME = 75
+STOP_SIGNALS = {
+    signal.SIGHUP: 129,
+    signal.SIGINT: 130,
+    signal.SIGTERM: 143,
+    signal.SIGUSR1: RESUME,
+    signal.SIGUSR2: RESUME
+}
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as Slurm, torchrun and `kill` send it."""
+    """A signal of STOP_SIGNALS.
+
+    Args:
+        number (int): Of the signal.
+    """
+
+    def __init__(self, number=signal.SIGTERM):
+        super().__init__()
+        self.number = signal.Signals(number)
+
+
+def stop_status(stop):
+    """Exit status after a KeyboardInterrupt."""
+    return STOP_SIGNALS[getattr(stop, 'number', signal.SIGINT)]
 
 
 def variables(launcher):
@@ -93,18 +119,65 @@ def _watch(parent):
     os._exit(1)
 
 
-def raise_at_sigterm():
-    """Have SIGTERM raise Terminated in this process, and end its children as it would have."""
+def handle_stop_signals(action, ctrl_c=False):
+    """Have `action(number)` called in this process when a signal of STOP_SIGNALS comes.
+
+    Signals that this process was started to ignore (nohup) stay so. Processes that it forks leave them to it, and end
+    at SIGTERM. Outside of the main thread nothing is done, as Python has no handlers there.
+
+    Args:
+        action (callable): With the number of the signal.
+        ctrl_c (bool): Also for SIGINT, which else raises KeyboardInterrupt as ever.
+
+    Returns:
+        dict: The handlers that were there, by signal.
+    """
     own = os.getpid()
 
     def handle(number, frame):
         if os.getpid() == own:
-            raise Terminated
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+            action(number)
+        elif number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handle)
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = [number for number in STOP_SIGNALS if ctrl_c or number != signal.SIGINT]
+    return {
+        number: signal.signal(number, handle)
+        for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+
+
+def raise_at_signals():
+    """Have the signals of STOP_SIGNALS raise Terminated in this process, and end its children as they would have."""
+
+    def stop(number):
+        raise Terminated(number)
+
+    handle_stop_signals(stop)
+
+
+def let_parent_stop():
+    """In a process of a loader: leave signals of STOP_SIGNALS to the process that trains, which ends this one.
+
+    Ctrl-C and Slurm's signals reach all processes at once, and the iteration that is to be finished needs its data. A
+    second SIGTERM ends this process, as its parent may send one.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+
+
+def end_children():
+    """Before an end in a hurry: kill the processes that multiprocessing has started, such as those of data loaders.
+
+    Their own orderly end takes seconds on a busy machine, and they hold nothing that is not read anew.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error for each
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def tell_once(message, first=False):
@@ -139,6 +212,11 @@ def main():
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
     arguments = parse_args(sys.argv[1:])
+    # the processes get these signals too, and have as long to end as Slurm gives before the end of a job
+    names = [number.name for number in STOP_SIGNALS] + ['SIGQUIT']
+    if hasattr(arguments, 'signals_to_handle'):
+        arguments.signals_to_handle = ','.join(names)
+    os.environ['TORCHELASTIC_SIGNALS_TO_HANDLE'] = ','.join(names)
     logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     try:
         run(arguments)
@@ -148,7 +226,7 @@ def main():
             print(f'rank {rank} was ended by {signal.Signals(-failure.exitcode).name}', file=sys.stderr)
         sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
     except SignalException as error:
-        sys.exit(128 + error.sigval)
+        sys.exit(STOP_SIGNALS.get(error.sigval, 128 + error.sigval))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ TEMPORARY = re.compile(r'\.\d+\.tmp$')  # the end of the names of files that ato
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode='w'):
+def atomic_write(path, mode='w', size=None):
     """Open a file that appears under its name only when it is complete.
 
     The content goes to a temporary name in the same folder, is flushed to the disk and then renamed. After an error,
@@ -29,12 +29,13 @@ def atomic_write(path, mode='w'):
     Args:
         path (str | Path): The file. Its folder is made where there is none.
         mode (str): 'w' or 'wb'.
+        size (int, optional): Bytes that it will take, for the message when the disk is full.
 
     Yields:
         file: Write into it.
 
     Raises:
-        OSError: The disk is full; the message says how much space there is.
+        OSError: The disk is full; the message says how much space there is, and how much is needed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +54,11 @@ def atomic_write(path, mode='w'):
         full = disk_full(error)
         if full is None:
             raise
-        free = shutil.disk_usage(path.parent).free / 1e6
-        raise OSError(
-            full.errno, f'{path} could not be written: {os.strerror(full.errno).lower()} ({free:.0f} MB free, the file '
-            'takes more); what was there before is unchanged') from error
+        free, needs = shutil.disk_usage(path.parent).free / 1e6, f'{size / 1e6:.1f} MB' if size else 'more'
+        message = (
+            f'{path} could not be written: {os.strerror(full.errno).lower()} (it needs {needs}, {free:.1f} MB are '
+            f'free in {path.parent}); what was there before is unchanged')
+        raise OSError(full.errno, message) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -191,16 +193,17 @@ def _format_warning(message, category, filename, lineno, line=None, others=warni
 def run_tool(main, distributed=False):
     """Run a tool's main function; what the user can mend is told in one line instead of a traceback.
 
-    MMSSL_DEBUG=1 in the environment brings the traceback back. An interrupted tool ends with status 130 (Ctrl-C) or 143
-    (SIGTERM), one whose reader has gone (`| head`) with 141.
+    MMSSL_DEBUG=1 in the environment brings the traceback back. An interrupted tool ends with the status of
+    launch.STOP_SIGNALS: 130 (Ctrl-C), 143 (SIGTERM), 75 (SIGUSR1: go on later); one whose reader has gone (`| head`)
+    with 141.
 
     Args:
         main (callable): Without arguments.
         distributed (bool): Whether it joins a group of processes, by init_dist; else it refuses to be one of several.
     """
     from .errors import BrokenImageError, ConfigError
-    from .launch import Terminated, find_launcher, raise_at_sigterm, refuse_many, tell_once
-    raise_at_sigterm()
+    from .launch import STOP_SIGNALS, end_children, find_launcher, raise_at_signals, refuse_many, stop_status, tell_once
+    raise_at_signals()
     debug = os.environ.get('MMSSL_DEBUG', '0') != '0'
     if not debug:
         warnings.formatwarning = _format_warning
@@ -228,10 +231,12 @@ def run_tool(main, distributed=False):
         tell_once(f'error: {message}')
         sys.exit(1)
     except KeyboardInterrupt as stop:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if find_launcher()[1] == 0:
             tell_once(' '.join(['interrupted', *map(str, stop.args)]), first=True)
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        end_children()
+        sys.exit(stop_status(stop))
     except RuntimeError as error:
         if debug or find_launcher()[2] == 1 or not re.search('(?i)connection closed|connection reset', str(error)):
             raise

@@ -205,7 +205,10 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path):
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r'a.pth could not be written: file too large \(\d+ MB free.*unchanged'):
+        with pytest.raises(
+                OSError,
+                match=r'a.pth could not be written: file too large \(it needs 0.\d MB, \d+.\d MB '
+                r'are free in .*unchanged'):
             save_checkpoint(training(2), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
