@@ -26,6 +26,7 @@ from mmssl.utils.sharded_checkpoint import is_folder_checkpoint, read_folder
 from .builder import HOOKS, RUNNERS
 from .checkpoint_writer import write_checkpoint
 from .hooks.any_runner import INNER_STAGES, averaged
+from .hooks.group_schedules import check_schedules, restricted
 from .hooks.profiler_hook import ProfilerHook
 from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
@@ -108,8 +109,20 @@ class _Machine:
         self._register_updater(momentum_config, 'MomentumUpdaterHook', 'HIGH')
 
     def _register_updater(self, cfg, suffix, priority):
-        if cfg is None:
-            return
+        own = cfg.get('schedules') if isinstance(cfg, dict) else None
+        if own:
+            if not isinstance(own, dict) or not all(isinstance(part, dict) for part in own.values()):
+                raise ConfigError(f'schedules has a schedule by the name of its groups, got {own!r}')
+            main = {key: value for key, value in cfg.items() if key != 'schedules'}
+            for name, part in {None: main, **own}.items():
+                part = self._updater_config(part, suffix)
+                self._register(dict(part, type=restricted(HOOKS.get(part['type']), name, own)), priority)
+        elif cfg is not None:
+            self._register(self._updater_config(cfg, suffix), priority)
+
+    @staticmethod
+    def _updater_config(cfg, suffix):
+        """The config of a schedule's hook, whose policy is the beginning of its name."""
         if isinstance(cfg, dict):
             cfg = dict(cfg)
             if 'policy' not in cfg:
@@ -120,7 +133,7 @@ class _Machine:
             for name in pair:
                 if (cfg.get(name) is None) == (cfg.get(f'{name}_ratio') is None):
                     raise ConfigError(f'{cfg["type"]} takes one of {name} and {name}_ratio, got {cfg}')
-        self._register(cfg, priority)
+        return cfg
 
     def register_optimizer_hook(self, optimizer_config):
         self._register(optimizer_config, 'ABOVE_NORMAL', 'DistOptimizerHook')
@@ -333,6 +346,7 @@ class _Machine:
             if not self._by_epoch and getattr(hook, 'by_epoch', False) and _is_known(hook):
                 raise ConfigError(f'{type(hook).__name__} has by_epoch=True, and {type(self).__name__} counts '
                                   'iterations: give it by_epoch=False and its numbers in iterations')
+        check_schedules(self)
         self.call_hook('before_run')
         self._summarize(next(loader for loader, phase in zip(data_loaders, workflow) if phase[0] == 'train'), length)
 

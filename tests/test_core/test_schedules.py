@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Shapes of schedules against their formulas, and chains of them."""
+import copy
+import logging
 import math
 from types import SimpleNamespace
 
@@ -8,6 +10,10 @@ import torch
 from torch import nn
 
 from mmssl.core.hooks import CompositeLrUpdaterHook, ScheduleHook
+from mmssl.core.hooks.group_schedules import check_schedules
+from mmssl.core.optimizer import build_optimizer
+from mmssl.core.optimizer.state import load_optimizer
+from mmssl.core.runner import EpochBasedRunner
 from mmssl.core.schedules import Chain
 from mmssl.utils.errors import ConfigError
 
@@ -171,3 +177,78 @@ def test_other_numbers_follow_chains():
     for wrong in (dict(start=1), dict(parts=parts, start=1, end=2), dict(parts=parts, epochs=3), {}):
         with pytest.raises(ConfigError, match='ScheduleHook'):
             ScheduleHook('temperature', **wrong)
+
+
+def of_groups(cfg, hooks=(), **runner_settings):
+    """A runner of ours with a backbone and a head, which has its rate, decay and schedule by paramwise_options."""
+    model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2), predictor=nn.Linear(2, 2)))
+    optimizer = build_optimizer(
+        model,
+        dict(
+            type='SGD',
+            lr=2.,
+            weight_decay=.1,
+            paramwise_options={
+                'backbone.bias': dict(lr_mult=.5),
+                'head': dict(lr=.4, weight_decay=.3, schedule='head'),
+                'head.bias': dict(weight_decay=0.),
+                'predictor': dict(fix_lr=True),
+            }))
+    model.train_step = None
+    logger = logging.getLogger('groups')
+    runner = EpochBasedRunner(model=model, optimizer=optimizer, logger=logger, max_epochs=4, **runner_settings)
+    runner._max_iters, runner.data_loaders, runner.data_loader = 20, [range(5)], range(5)
+    runner.register_lr_hook(cfg)
+    for hook in hooks:
+        runner.register_hook_from_cfg(hook)
+    return runner
+
+
+def follow(runner, start=0):
+    """Rate and decay of each group by its first parameter, in each iteration."""
+    check_schedules(runner)
+    runner.call_hook('before_run')
+    found = []
+    for runner._iter in range(start, 20):
+        runner._epoch = runner._iter // 5
+        if runner._iter % 5 == 0:
+            runner.call_hook('before_train_epoch')
+        runner.call_hook('before_train_iter')
+        found.append({g['names'][0]: (g['lr'], g['weight_decay']) for g in runner.optimizer.param_groups})
+    return found
+
+
+def test_schedule_of_its_own():
+    """The head follows a chain, the backbone mmcv's cosine with a warm-up, each as it would alone."""
+    parts = [dict(type='step', values=[.4, .04], milestones=[2], epochs='rest')]
+    main = dict(policy='CosineAnnealing', min_lr_ratio=.1, by_epoch=False, warmup='linear', warmup_iters=6)
+    hooks = [
+        dict(type='SimSiamHook', fix_pred_lr=True, lr=.7),
+        dict(type='ScheduleHook', target='optimizer.weight_decay', start=.1, end=.2),
+        dict(type='ScheduleHook', target='optimizer.weight_decay', schedule='head', start=.3, end=.6),
+    ]
+    cfg = dict(main, schedules=dict(head=dict(policy='Composite', parts=parts)))
+    runner = of_groups(cfg, hooks)
+    found = follow(runner)
+    alone = follow(of_groups(dict(main, schedules=dict(head=dict(policy='fixed'))), hooks[:1]))
+    for i, (groups, single) in enumerate(zip(found, alone)):
+        assert groups['backbone.weight'][0] == single['backbone.weight'][0] > 0
+        assert groups['backbone.bias'][0] == pytest.approx(groups['backbone.weight'][0] / 2)
+        assert groups['head.weight'][0] == groups['head.bias'][0] == (.4 if i < 10 else .04)
+        assert single['head.weight'][0] == .4 and groups['predictor.weight'][0] == .7
+        assert [decay for _, decay in groups.values()
+                ] == pytest.approx([.1 + .005 * i] * 2 + [.3 + .015 * i, 0.] + [.1 + .005 * i])
+    # a resume from the checkpoint of the end, at an earlier iteration
+    resumed = of_groups(cfg, hooks)
+    state = copy.deepcopy(runner.optimizer.state_dict())
+    load_optimizer(resumed.optimizer, state, runner._optimizer_settings[''], resumed._optimizer_settings[''], 'x')
+    assert follow(resumed, 10) == found[10:]
+
+    for wrong, words in ((main, "schedule='head', and there is no such schedule"),
+                         (dict(main, schedules=dict(heed=dict(policy='fixed'))), "groups 'heed'.*did you mean 'head'"),
+                         (dict(main, schedules=['head']), 'schedules has a schedule by the name'),
+                         (dict(main, schedules=dict(head=dict(policy='cosin'))), "'cosin' is no policy")):
+        with pytest.raises(ConfigError, match=words):
+            follow(of_groups(wrong))
+    with pytest.raises(ConfigError, match='schedule is a name'):
+        build_optimizer(nn.Linear(2, 2), dict(type='SGD', lr=1., paramwise_options=dict(weight=dict(schedule=1))))

@@ -9,6 +9,7 @@ from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 from ..schedules import SHAPES, Chain
 from .any_runner import train_loader
+from .group_schedules import groups_of
 
 
 @HOOKS.register_module()
@@ -29,6 +30,8 @@ class ScheduleHook(Hook):
         by_epoch (bool): Hold the value over an epoch. The last epoch of `epochs` then has the last value; a chain has
             its values for the first iterations of the epochs.
         parts (list[dict] | None): Of mmssl.core.schedules.Chain, instead of start, end, epochs and mode.
+        schedule (str | None): Groups of the optimizer, by the name that they have in paramwise_options; the values are
+            then for the highest of them. By default all groups that no other hook for this target names.
 
     Raises:
         ConfigError: Another mode, no such number, or one that something else schedules too.
@@ -36,7 +39,17 @@ class ScheduleHook(Hook):
 
     rates = ('start', 'end', 'parts')  # which auto_scale_lr multiplies where the target is a rate
 
-    def __init__(self, target, start=None, end=None, epochs=None, mode='linear', by_epoch=False, parts=None):
+    def __init__(self,
+                 target,
+                 start=None,
+                 end=None,
+                 epochs=None,
+                 mode='linear',
+                 by_epoch=False,
+                 parts=None,
+                 schedule=None):
+        if schedule is not None and not target.startswith('optimizer.'):
+            raise ConfigError(f'ScheduleHook.schedule names groups of the optimizer, and the target is {target!r}')
         lowest = 0 if target.startswith('optimizer.') else -math.inf
         if (parts is None) == (start is None) or (start is None) != (end is None):
             raise ConfigError('ScheduleHook takes start and end, or parts')
@@ -55,6 +68,9 @@ class ScheduleHook(Hook):
         self.epochs = epochs
         self.shape = SHAPES[mode]
         self.by_epoch = by_epoch
+        self.schedule = schedule
+        self.group_names = () if schedule is None else (schedule, )
+        self._others = ()
         self.chain = None if parts is None else Chain(parts, lowest)
         self.first = start if parts is None else self.chain.values[0]
         self._schedule = None
@@ -74,8 +90,10 @@ class ScheduleHook(Hook):
         if self.chain is not None:
             self._schedule = self.chain.fit(runner.max_iters, len(train_loader(runner)))
         where, _, name = self.target.rpartition('.')
-        if sum(isinstance(hook, ScheduleHook) and hook.target == self.target for hook in runner.hooks) > 1:
+        same = [hook.schedule for hook in runner.hooks if isinstance(hook, ScheduleHook) and hook.target == self.target]
+        if same.count(self.schedule) > 1:
             raise ConfigError(f'several hooks schedule {self.target!r}, and one would undo the other: keep one')
+        self._others = set(same) - {None}
         if self.target == 'optimizer.lr' and any(isinstance(hook, LrUpdaterHook) for hook in runner.hooks):
             raise ConfigError("ScheduleHook: lr_config sets 'optimizer.lr' as well: keep one of the two")
         if where == 'optimizer':
@@ -83,9 +101,12 @@ class ScheduleHook(Hook):
             if not _is_number(base) or not base:
                 raise ConfigError(f'ScheduleHook.target: the optimizer has no {name!r} that is a number other than 0; '
                                   f'set optimizer.{name} in the config, such as {self.first}')
-            for group in runner.optimizer.param_groups:
+            groups = groups_of(runner.optimizer, self.schedule, self._others)
+            for group in groups:
                 # in the group, which checkpoints hold: its own value is that of the schedule later on
-                group.setdefault(f'{name}_share', group[name] / base)
+                group.setdefault(f'initial_{name}', group[name])
+            # the values of groups with a schedule of their own are not compared with the optimizer's
+            self._base = base if self.schedule is None else max(group[f'initial_{name}'] for group in groups)
             return
         try:
             part = unwrap(runner.model).get_submodule(where)
@@ -99,8 +120,9 @@ class ScheduleHook(Hook):
         value = self.value(runner)
         where, _, name = self.target.rpartition('.')
         if where == 'optimizer':
-            for group in runner.optimizer.param_groups:
-                group[name] = value * group[f'{name}_share']
+            for group in groups_of(runner.optimizer, self.schedule, self._others):
+                if group[f'initial_{name}']:
+                    group[name] = value * (group[f'initial_{name}'] / self._base)
         else:
             setattr(unwrap(runner.model).get_submodule(where), name, value)
 

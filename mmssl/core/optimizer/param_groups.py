@@ -6,7 +6,7 @@ import warnings
 from mmssl.utils.errors import ConfigError, nearest
 
 # options that mean something to this toolbox and are no argument of the optimizer
-EXTRA_OPTIONS = ('lars_exclude', 'fix_lr')
+EXTRA_OPTIONS = ('lars_exclude', 'fix_lr', 'schedule')
 
 # mmcv's options by kind of layer; any other key of paramwise_options is a regular expression
 BY_KIND = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
@@ -62,7 +62,10 @@ def regex_options(model, base, paramwise_options, known):
         except re.error as error:
             raise ConfigError(f'paramwise_options[{pattern!r}] is no regular expression: {error}') from error
         for option, value in options.items():
-            if isinstance(value, (str, dict)):
+            if option == 'schedule' and not isinstance(value, str):
+                raise ConfigError(f'paramwise_options[{pattern!r}]: schedule is a name in lr_config.schedules, got '
+                                  f'{value!r}')
+            if option != 'schedule' and isinstance(value, (str, dict)):
                 raise ConfigError(f'paramwise_options[{pattern!r}]: {option} is a number or a truth value, '
                                   f'got {value!r}')
             if option not in known:

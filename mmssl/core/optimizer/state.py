@@ -102,8 +102,8 @@ def load_optimizer(optimizer, state, then, now, path):
     changes = {}
     for group, old, new in zip(optimizer.param_groups, then['groups'], now['groups']):
         for key, value in new.items():
-            if f'{key}_share' in group:  # of ScheduleHook
-                group[f'{key}_share'] = value / optimizer.defaults[key]
+            if group.pop(f'{key}_share', None) is not None:  # how ScheduleHook noted the base of what it changes
+                group[f'initial_{key}'] = value
             if key in old and old[key] == value:
                 continue
             group[key] = value
