@@ -22,7 +22,8 @@ from mmssl.utils.config import config_section
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
 
-SWITCHES = ('float32', 'channels_last', 'bfloat16', 'compile')
+SWITCHES = ('float32', 'channels_last', 'bfloat16', 'float16', 'compile')
+_HALF = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 LOG_INTERVAL = 50
 
 
@@ -152,13 +153,19 @@ class Step:
         cfg (mmcv.Config): The config.
         model (nn.Module): Its algorithm, on the device; used as it is.
         batch (dict): See random_batch.
-        switches (Sequence[str]): Of 'channels_last', 'bfloat16' and 'compile'.
+        switches (Sequence[str]): Of 'channels_last', 'bfloat16' or 'float16' (whose loss is scaled), and 'compile'.
+
+    Attributes:
+        watched (bool): Whether the watches run, for which the host waits for the device several times an iteration.
     """
+
+    watched = False
 
     def __init__(self, cfg, model, batch, switches=()):
         self.model = model.train()
         self.device = batch['idx'].device
-        self.dtype = torch.bfloat16 if 'bfloat16' in switches else None
+        self.dtype = next((_HALF[name] for name in switches if name in _HALF), None)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         if 'channels_last' in switches:
             model.to(memory_format=torch.channels_last)
             images = map_tensors(batch['img'], lambda x: x.to(memory_format=torch.channels_last) if x.dim() == 4 else x)
@@ -179,19 +186,24 @@ class Step:
         with self.autocast():
             outputs = self.model.train_step(self.batch, self.optimizer)
         self.optimizer.zero_grad()
-        outputs['loss'].backward()
-        with self.watches['optimizer']:
-            self.optimizer.step()
+        self.scaler.scale(outputs['loss']).backward()
+        with self.watch('optimizer'):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         if hasattr(self.model, 'momentum_update'):
             self.model.momentum_update()
         self.iterations += 1
-        with self.watches['logging']:
+        with self.watch('logging'):
             self.logs.update(outputs['log_vars'], outputs['num_samples'])
             if self.iterations % LOG_INTERVAL == 0:
                 self.logs.average(LOG_INTERVAL)
 
-    def watch_ema(self):
-        """Time the updates of momentum encoders wherever the algorithm makes them."""
+    def watch(self, name):
+        return self.watches[name] if self.watched else contextlib.nullcontext()
+
+    def watch_parts(self):
+        """Time the optimizer, the logs, and the updates of momentum encoders wherever the algorithm makes them."""
+        self.watched = True
         for module in self.model.modules():
             if isinstance(module, MomentumEncoder):
                 follow = module.follow
@@ -276,7 +288,7 @@ def measure_shares(cfg, variant, batch_size, size, rounds):
     model, batch = model_and_batch(cfg, batch_size, size)
     step = Step(cfg, model, batch, variant.split('+'))
     bare = step.bare_networks()
-    step.watch_ema()
+    step.watch_parts()
     step()
     for watch in step.watches.values():
         watch.seconds = 0.

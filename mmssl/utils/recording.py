@@ -1,6 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Recordings of torch.profiler: what takes the time of an iteration, and how often the host waits for the device."""
+import contextlib
 import os
+import sys
+import warnings
+from collections import Counter
 
 import torch
 from torch.autograd import DeviceType
@@ -10,8 +14,6 @@ from .misc import table_lines
 
 # calls of CUDA in which the host waits; the profiler itself calls cudaDeviceSynchronize
 _WAITS = ('cudaStreamSynchronize', 'cudaEventSynchronize', 'cudaMemcpy')
-# operations whose result is a number, or a shape that depends on values: on a GPU the host waits for each
-_NEED_VALUES = ('aten::_local_scalar_dense', 'aten::nonzero', 'aten::_unique2', 'aten::unique_dim')
 
 
 def recorder(iterations, on_ready=None, **options):
@@ -88,11 +90,10 @@ class Recording:
         """How often the host waits for the device in an iteration, by what it waits in.
 
         Returns:
-            dict[str, float]: On a GPU, the calls of CUDA that wait, and copies to memory that is not pinned, which are
-            waited for as well; without one, the operations that would have to wait.
+            dict[str, float]: Calls of CUDA that wait, and copies to memory that is not pinned, which are waited for as
+            well. Empty without a GPU, where nothing waits.
         """
-        names = _WAITS if self._on_device else _NEED_VALUES
-        found = {e.key: e.count / self.iterations for e in self._operations if e.key in names}
+        found = {e.key: e.count / self.iterations for e in self._operations if e.key in _WAITS}
         if self._copies:
             found['copies to pageable memory'] = self._copies / self.iterations
         return found
@@ -104,3 +105,35 @@ class Recording:
         device = '' if self.device_share is None else f'; the GPU computes in {self.device_share:.0%} of that time'
         return '\n'.join(
             [f'{self.iterations} iterations of {1e3 * self.seconds:.1f} ms{device}; an iteration has', *lines])
+
+
+@contextlib.contextmanager
+def waiting_lines():
+    """Count where the host waits for the GPU, by torch's own warnings of it; of a CPU nothing is counted.
+
+    Yields:
+        Counter: Of (file, function, line), the innermost frame that belongs to mmssl.
+    """
+    found = Counter()
+    if not torch.cuda.is_available():
+        yield found
+        return
+
+    def note(message, *args, **kwargs):
+        if 'synchronizing CUDA operation' not in str(message):
+            return
+        frame = sys._getframe(1)
+        while frame.f_back is not None and '/mmssl/' not in frame.f_code.co_filename:
+            frame = frame.f_back
+        file = 'mmssl/' + frame.f_code.co_filename.rpartition('/mmssl/')[2]
+        found[file, frame.f_code.co_name, frame.f_lineno] += 1
+
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        warnings.showwarning = note
+        torch.cuda.set_sync_debug_mode('warn')
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode(before)

@@ -20,7 +20,7 @@ def parse_args():
         nargs='*',
         default=list(VARIANTS),
         metavar='VARIANT',
-        help='float32, or channels_last, bfloat16 and compile joined by +; ratios are to the first. '
+        help='float32, or channels_last, bfloat16, float16 and compile joined by +; ratios are to the first. '
         f'Default: {" ".join(VARIANTS)}')
     parser.add_argument('--no-shares', action='store_true', help='leave out the shares of loss, EMA and optimizer')
     parser.add_argument('--ops', action='store_true', help='time EMA and LARS against plain loops over parameters')
