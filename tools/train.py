@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
 from mmssl.utils.misc import run_tool
+from mmssl.utils.swap import swap_notes
 
 
 def parse_args():
@@ -65,7 +66,7 @@ def main():
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     met = init_dist(args.launcher, **cfg.get('dist_params', {}))
     distributed = is_distributed()
-    notes = [*filter(None, [met]), *choose_gpu(args, distributed)]
+    notes = [*filter(None, [met]), *choose_gpu(args, distributed), *swap_notes(args.cfg_options)]
 
     how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
     run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})

@@ -7,6 +7,7 @@ import difflib
 from .config_file import find_config, import_modules, read_config
 from .config_names import TOP_LEVEL, check_names, check_options, check_settings
 from .errors import ConfigError, find_path
+from .swap import Swap, SwapAction, swap_components
 
 
 def parse_value(text, words=False):
@@ -76,7 +77,7 @@ class DictAction(argparse.Action):
 
 
 def add_cfg_options(parser):
-    """Give an argument parser the option --cfg-options."""
+    """Give an argument parser the options --cfg-options and --swap, both of which end in `cfg_options`."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -85,6 +86,16 @@ def add_cfg_options(parser):
         metavar='KEY=VALUE',
         help='override settings of the config: dotted keys, list indices among them, such as '
         'data.train.pipeline.1.p=0.0 or workflow="[(train,1),(val,1)]"')
+    parser.add_argument(
+        '--swap',
+        nargs='+',
+        action=SwapAction,
+        dest='cfg_options',
+        default={},
+        metavar='[KEY=]FILE',
+        help='put the settings of another config file (a path, or a name below configs, such as '
+        'lars_coslr-200e_in1k) in the places of those of the config; KEY=FILE takes one component of the file, '
+        'KEY=CLASS is a class with its default arguments. --cfg-options are applied after')
 
 
 def load_config(path, cfg_options=None, own=()):
@@ -118,7 +129,8 @@ def load_config(path, cfg_options=None, own=()):
     elif cfg_options:
         check_options(cfg, cfg_options, own)
     if cfg_options:
-        override(cfg, cfg_options)
+        swap_components(cfg, cfg_options)
+        override(cfg, {key: value for key, value in cfg_options.items() if not isinstance(value, Swap)})
     check_settings(cfg)
     return cfg
 

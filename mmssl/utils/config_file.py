@@ -16,7 +16,7 @@ from pathlib import Path
 from .errors import ConfigError
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 _BASE_VALUE = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
 
 
@@ -52,7 +52,7 @@ def find_config(path):
     Raises:
         FileNotFoundError: It is in none of these places.
     """
-    places = [Path(path).expanduser(), _ROOT / path, _ROOT / 'mmssl' / '.mim' / path]
+    places = [Path(path).expanduser(), ROOT / path, ROOT / 'mmssl' / '.mim' / path]
     for place in places:
         if place.is_file():
             return place
