@@ -199,6 +199,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
                               dict(model=model, optimizer=optimizer, work_dir=cfg.work_dir, logger=logger, meta=meta))
     # a dump of a NaN builds the model again by it
     runner.meta = meta if meta and 'config' in meta else {'config': f'model = {cfg.model.to_dict()!r}', **(meta or {})}
+    runner.config = cfg
     runner.timestamp = timestamp or runner.timestamp
     with config_section(cfg, 'amp'):
         runner.amp_dtype, loss_scale = precision(cfg)

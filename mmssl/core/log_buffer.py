@@ -18,9 +18,14 @@ class LogBuffer(_LogBuffer):
     Attributes:
         samples (int): Of an iteration, in all processes together. While training, the output has their number a second
             as `img_per_sec`, and the share of the time that was spent waiting for data as `data_share`.
+        evaluated (set[str]): Names in the output that are figures of an evaluation.
     """
 
     samples = 0
+
+    def __init__(self):
+        super().__init__()
+        self.evaluated = set()
 
     def update(self, vars, count=1):
         super().update({k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in vars.items()}, count)

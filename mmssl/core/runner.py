@@ -67,6 +67,7 @@ class _Machine:
     Attributes:
         amp_dtype (torch.dtype, optional): Type of autocast around each step, None for full precision.
         epoch_batches (int): Batches of the current epoch that are done, the position in the data.
+        config (mmcv.Config, optional): What it was built by, for trackers of experiments.
         data_loaders (list): The loaders of all phases, for hooks, from before_run on.
         phases (PhaseTimers, optional): Set by a hook that measures what each phase of an iteration takes.
     """
@@ -91,6 +92,7 @@ class _Machine:
         self.stop = Stop()
         self.amp_dtype = None
         self.epoch_batches = 0
+        self.config = None
         self.phases = None
         self._stage = None
         self._deferred = []
@@ -202,9 +204,15 @@ class _Machine:
     def call_hook(self, fn_name):
         """Call all hooks; of INNER_STAGES, which mmcv does not have, those that know the stage."""
         outer, self._stage = self._stage, fn_name  # the optimizer's hook calls stages within its own
+        phases = self.phases
+        if phases is not None:
+            phases.stage_begins(fn_name)
         for hook in self.hooks:
             if fn_name not in INNER_STAGES or hasattr(hook, fn_name):
-                getattr(hook, fn_name)(self)
+                with phases.of_hook(hook, fn_name) if phases is not None else contextlib.nullcontext():
+                    getattr(hook, fn_name)(self)
+        if phases is not None:
+            phases.stage_ends(fn_name)
         self._stage = outer
 
     def get_hook_info(self):
@@ -228,7 +236,8 @@ class _Machine:
         actions, self._deferred = self._deferred, []
         start = time.time()
         for action in actions:
-            action()
+            with self.phases.phase('checkpoint') if self.phases is not None else contextlib.nullcontext():
+                action()
         for hook in self.hooks if actions else ():
             if isinstance(hook, IterTimerHook) and hasattr(hook, 't'):
                 hook.t += time.time() - start  # else the next iteration would seem to wait for its data

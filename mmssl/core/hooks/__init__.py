@@ -13,6 +13,7 @@ from .knn_eval import KNNEvalHook
 from .momentum_update_hook import MomentumUpdateHook
 from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
+from .phase_timer_hook import PhaseTimerHook
 from .profiler_hook import ProfilerHook
 from .progress_bar import ProgressBarLoggerHook
 from .quality_hook import RepresentationQualityHook
@@ -20,12 +21,16 @@ from .schedule_hook import ScheduleHook
 from .simsiam_hook import SimSiamHook
 from .swav_hook import SwAVHook
 from .text_logger import TextLoggerHook
+from .trackers import (AimLoggerHook, ClearMLLoggerHook, CometLoggerHook, DvcliveLoggerHook, MlflowLoggerHook,
+                       NeptuneLoggerHook, TensorboardLoggerHook, TrackerHook, WandbLoggerHook)
 from .uniform_scores import UniformScoresHook
 
 __all__ = [
-    'CheckpointHook', 'ClusteringHook', 'CollapseMonitorHook', 'CompositeLrUpdaterHook', 'DeepClusterHook',
-    'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook', 'DistOptimizerHook', 'EMAHook', 'EvalHook',
-    'GradAccumFp16OptimizerHook', 'InterCLRHook', 'KNNEvalHook', 'MomentumUpdateHook', 'ODCHook', 'ProfilerHook',
-    'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TextLoggerHook', 'UniformScoresHook'
+    'AimLoggerHook', 'CheckpointHook', 'ClearMLLoggerHook', 'ClusteringHook', 'CollapseMonitorHook', 'CometLoggerHook',
+    'CompositeLrUpdaterHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook',
+    'DistOptimizerHook', 'DvcliveLoggerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
+    'KNNEvalHook', 'MlflowLoggerHook', 'MomentumUpdateHook', 'NeptuneLoggerHook', 'ODCHook', 'PhaseTimerHook',
+    'ProfilerHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
+    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TensorboardLoggerHook', 'TextLoggerHook', 'TrackerHook',
+    'UniformScoresHook', 'WandbLoggerHook'
 ]

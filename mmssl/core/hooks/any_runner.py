@@ -29,6 +29,21 @@ def defer(runner, action):
     getattr(runner, 'defer', lambda action: action())(action)
 
 
+def log_evaluation(runner, metrics, **others):
+    """Have the loggers log figures of an evaluation next.
+
+    Args:
+        runner (BaseRunner): Trackers of experiments call such figures val/NAME, also in the midst of an epoch.
+        metrics (dict[str, float]): The figures.
+        others: Values that only the text log reads.
+    """
+    buffer = runner.log_buffer
+    buffer.output.update(metrics, **others)
+    buffer.ready = True
+    if hasattr(buffer, 'evaluated'):
+        buffer.evaluated.update(metrics)
+
+
 def train_loader(runner):
     """The loader of the training data; None in the before_run of mmcv's own runners, which do not tell it there."""
     loaders = getattr(runner, 'data_loaders', None)

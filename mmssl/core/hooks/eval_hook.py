@@ -12,7 +12,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import accepted_arguments
 from ..builder import HOOKS
 from ..evaluation import build_meters, collect_outputs, evaluate_outputs
-from .any_runner import autocast, averaged, defer
+from .any_runner import autocast, averaged, defer, log_evaluation
 from .text_logger import LastIterationHook
 
 
@@ -143,8 +143,7 @@ class EvalHook(Hook):
         for name, value in metrics.items():
             if math.isnan(value):
                 raise FloatingPointError(f'evaluation after {when}: {name} is NaN')
-        runner.log_buffer.output.update(metrics, eval_iter_num=len(self.dataloader))
-        runner.log_buffer.ready = True
+        log_evaluation(runner, metrics, eval_iter_num=len(self.dataloader))
         if self.save_best is not None:
             name = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
             if name not in metrics:

@@ -12,7 +12,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.logger import get_root_logger
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, averaged
+from .any_runner import autocast, averaged, log_evaluation
 
 
 @HOOKS.register_module()
@@ -86,5 +86,4 @@ class KNNEvalHook(Hook):
         top1, top5 = (found[f'k{self.k}_T{self.temperature:g}_{name}'] for name in ('top1', 'top5'))
         messages = runner.meta.setdefault('hook_msgs', {}) if runner.meta is not None else {}
         messages['knn_best'] = max(top1, messages.get('knn_best', 0.))
-        runner.log_buffer.output.update(knn_top1=top1, knn_top5=top5, knn_best=messages['knn_best'])
-        runner.log_buffer.ready = True
+        log_evaluation(runner, dict(knn_top1=top1, knn_top5=top5, knn_best=messages['knn_best']))

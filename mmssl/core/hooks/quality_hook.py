@@ -13,7 +13,7 @@ from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, averaged
+from .any_runner import autocast, averaged, log_evaluation
 from .eval_hook import keep_best
 
 _FIGURES = ('rankme', 'alpha_req', 'cluster_learnability', 'intrinsic_dimension')
@@ -75,8 +75,7 @@ class RepresentationQualityHook(Hook):
             found = extract_features(runner.model, self.dataset, **self.extraction)
         features = found[self.layer].reshape(len(found), -1)
         metrics = broadcast_object(quality.run(features) if get_rank() == 0 else None)
-        runner.log_buffer.output.update({f'quality_{name}': value for name, value in metrics.items()})
-        runner.log_buffer.ready = True
+        log_evaluation(runner, {f'quality_{name}': value for name, value in metrics.items()})
         if self.save_best:
             score = metrics[self.save_best]
             if self.save_best == 'alpha_req':

@@ -17,6 +17,23 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
 
 
+def process_state(runner):
+    """What a line of the training says besides the losses.
+
+    Args:
+        runner (BaseRunner): Its loader tells of files that could not be read.
+
+    Returns:
+        dict[str, int]: `memory`, see peak_memory; where there were any, the number of files that cannot be read as
+            `broken`, and how often others stood in for them as `replaced`.
+    """
+    found = dict(memory=peak_memory())
+    broken = getattr(runner.data_loader, 'broken', 0)
+    if broken:
+        found.update(broken=int(broken), replaced=int(getattr(runner.data_loader, 'replaced', broken)))
+    return found
+
+
 class LastIterationHook(Hook):
     """Have the loggers behind it log the last iteration of an epoch too, of which mmcv's drop what fills no interval.
 
@@ -55,10 +72,7 @@ class TextLoggerHook(_TextLoggerHook):
         log = dict(mode=mode, epoch=self.get_epoch(runner), iter=iteration)
         log['lr'] = {k: v[0] for k, v in rates.items()} if isinstance(rates, dict) else rates[0]
         if mode == 'train':
-            log['memory'] = peak_memory()
-            broken = getattr(runner.data_loader, 'broken', 0)
-            if broken:
-                log.update(broken=int(broken), replaced=int(getattr(runner.data_loader, 'replaced', broken)))
+            log.update(process_state(runner))
         log.update(output)
         if runner.rank == 0:
             self._log_info(log, runner)
