@@ -32,6 +32,7 @@ from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
 from .optimizer.state import load_optimizer, optimizer_settings, optimizer_state
+from .schedule_preview import describe_curves, preview
 from .stop import Stop
 
 
@@ -367,11 +368,18 @@ class _Machine:
         device = parameters[0].device if parameters else torch.device('cpu')
         name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
         precision = str(self.amp_dtype or parameters[0].dtype).removeprefix('torch.') if parameters else 'none'
+        interval = max((getattr(hook, 'update_interval', 1) for hook in self.hooks if hasattr(hook, 'grad_clip')),
+                       default=1)
+        how = [f'{batch} in each of {self.world_size} processes'] if self.world_size > 1 else []
+        if interval > 1 and batch:
+            how.append(f'{interval} of them a step, which has {batch * self.world_size * interval} images')
         self.logger.info(
             'Training on %d images, %d iterations an epoch, %s; batch %s%s; %s (%s); %.1f M parameters, %.1f M of them '
             'trained; %s', len(loader.dataset), len(loader), length, batch and batch * self.world_size,
-            f' ({batch} in each of {self.world_size} processes)' if self.world_size > 1 else '', device, name,
-            total / 1e6, trained / 1e6, precision)
+            f' ({", ".join(how)})' if how else '', device, name, total / 1e6, trained / 1e6, precision)
+        if self.optimizer is not None and not isinstance(self.optimizer, dict):
+            lines = describe_curves(*preview(self, len(loader)), len(loader))
+            self.logger.info('Schedules:\n%s', '\n'.join(lines))
         if device.type == 'cpu' and self.amp_dtype in (torch.float16, torch.bfloat16):
             if self.amp_dtype == torch.float16:
                 other = ', or fp16=None amp.dtype=bfloat16' if fast_bfloat16() else ''

@@ -14,6 +14,7 @@ from mmssl.core.hooks.group_schedules import check_schedules
 from mmssl.core.optimizer import build_optimizer
 from mmssl.core.optimizer.state import load_optimizer
 from mmssl.core.runner import EpochBasedRunner
+from mmssl.core.schedule_preview import describe_curves, preview
 from mmssl.core.schedules import Chain
 from mmssl.utils.errors import ConfigError
 
@@ -252,3 +253,51 @@ def test_schedule_of_its_own():
             follow(of_groups(wrong))
     with pytest.raises(ConfigError, match='schedule is a name'):
         build_optimizer(nn.Linear(2, 2), dict(type='SGD', lr=1., paramwise_options=dict(weight=dict(schedule=1))))
+
+
+def test_preview():
+    """What the log says at the start is what the hooks then do, and saying it changes nothing."""
+    cfg = dict(
+        policy='CosineAnnealing',
+        min_lr_ratio=.1,
+        warmup='linear',
+        warmup_iters=1,
+        warmup_by_epoch=True,
+        schedules=dict(head=dict(policy='Composite', parts=[dict(type='linear', start=.4, end=.04)])))
+    hooks = [
+        dict(type='ScheduleHook', target='optimizer.weight_decay', start=.1, end=.2, mode='cosine'),
+        dict(type='ScheduleHook', target='head.temperature', parts=[dict(type='step', values=[.2, .5, .1])]),
+    ]
+    runner = of_groups(cfg, hooks)
+    runner.model['head'].temperature = 1.
+    check_schedules(runner)
+    runner.call_hook('before_run')
+    before = copy.deepcopy(runner.optimizer.state_dict())
+    positions, curves = preview(runner, 5)
+    assert runner.optimizer.state_dict() == before and runner.model['head'].temperature == 1.
+    followed = follow(runner)
+    assert positions == list(range(20))
+    found = {(curve.name, curve.parts): curve.values for curve in curves}
+    assert found['lr', ('backbone', 'predictor')] == [groups['backbone.weight'][0] for groups in followed]
+    assert found['lr', ('head', )] == [groups['head.weight'][0] for groups in followed]
+    assert found['weight_decay', ('backbone', 'predictor')] == [groups['backbone.weight'][1] for groups in followed]
+    assert found['head.temperature', ()] == [.2] * 7 + [.5] * 7 + [.1] * 6
+    lines = describe_curves(positions, curves, 5)
+    assert 'lr of head: 0.4 at first, 0.058 at last' in lines
+    assert 'head.temperature: 0.2 at first, 0.5 after 7 iterations (epoch 1.40), 0.1 at last' in lines
+
+    # of a long training, the end of the warm-up and of the parts is met nevertheless
+    runner = of_groups(dict(policy='Composite', parts=[dict(type='linear', start=0., end=2., iterations=3337),
+                                                       dict(type='cosine', start=2., end=0.)],
+                            schedules=dict(head=dict(policy='fixed'))))  # yapf: disable
+    runner._max_iters = 100000
+    runner.call_hook('before_run')
+    positions, curves = preview(runner, 5, count=50)
+    assert {0, 3336, 3337, 99999} <= set(positions) and len(positions) < 60
+    assert curves[0].values[positions.index(3337)] == max(curves[0].values) == 2.
+
+    runner = of_groups(dict(policy='CosineRestart', periods=[2, 1], restart_weights=[1, 1], min_lr=0.,
+                            schedules=dict(head=dict(policy='fixed'))))  # yapf: disable
+    runner.call_hook('before_run')
+    with pytest.raises(ConfigError, match='CosineRestartLrUpdaterHook fails at iteration 16 of 20'):
+        preview(runner, 5)

@@ -46,6 +46,11 @@ class CompositeLrUpdaterHook(LrUpdaterHook):
                 'the highest rate of lr_config is %g, optimizer.lr is %g: the parts set the rate, and '
                 'optimizer.lr is what groups with a rate of their own are compared with', highest, self._unit)
 
+    @property
+    def begins(self):
+        """list[float]: Where the parts begin, in iterations."""
+        return getattr(self._schedule, 'begins', [])
+
     def get_lr(self, runner, base_lr):
         done = runner.epoch * self._epoch_length if self.by_epoch else runner.iter
         return base_lr / self._unit * self._schedule(done)

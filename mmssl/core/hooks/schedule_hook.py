@@ -75,6 +75,11 @@ class ScheduleHook(Hook):
         self.first = start if parts is None else self.chain.values[0]
         self._schedule = None
 
+    @property
+    def begins(self):
+        """list[float]: Where the parts begin, in iterations."""
+        return getattr(self._schedule, 'begins', [])
+
     def value(self, runner):
         """The value of the iteration that comes next."""
         length = len(train_loader(runner))
