@@ -145,7 +145,8 @@ def train_classifiers(views, labels, grid, classes, epochs, batch_size=256, mome
     steps = epochs * math.ceil(count / batch_size)
     step = 0
     for epoch in range(epochs):
-        order = torch.from_numpy(np.random.default_rng([seed, 1, epoch]).permutation(count)).to(views.device)
+        order = torch.from_numpy(np.random.default_rng([seed, 1, epoch]).permutation(count))
+        order = order.to(views.device, non_blocking=True)
         view = views[epoch % len(views)]
         for batch in rows[order].split(batch_size):
             x, y = view[batch], labels[batch]

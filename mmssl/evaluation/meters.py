@@ -106,9 +106,10 @@ class AccuracyListMeter(ListMeter):
         """
         if max(self.topk_values) > scores.shape[1]:
             raise ValueError(f'top-{max(self.topk_values)} accuracy needs as many classes, got {scores.shape[1]}')
-        if target.ndim != 1 or len(target) and not 0 <= int(target.min()) <= int(target.max()) < scores.shape[1]:
+        low, high = torch.stack(target.aminmax()).tolist() if len(target) else (0, 0)
+        if target.ndim != 1 or not 0 <= low <= high < scores.shape[1]:
             raise ValueError(f'targets must be labels from 0 to {scores.shape[1] - 1}, got shape '
-                             f'{tuple(target.shape)} with values up to {int(target.max())}')
+                             f'{tuple(target.shape)} with values from {low} to {high}')
 
     def _measure(self, outputs, target):
         hits = []
@@ -116,8 +117,8 @@ class AccuracyListMeter(ListMeter):
             own = scores.gather(1, target[:, None])
             earlier = torch.arange(scores.shape[1], device=scores.device) < target[:, None]
             rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
-            hits.append([int((rank < k).sum()) for k in self.topk_values])
-        return np.array(hits), len(target)
+            hits.append(torch.stack([(rank < k).sum() for k in self.topk_values]))
+        return torch.stack(hits).cpu().numpy(), len(target)
 
     @property
     def value(self):

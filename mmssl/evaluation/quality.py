@@ -131,11 +131,12 @@ def cluster_learnability(features, clusters, neighbours=10, seed=0):
     z, labels = z[order], labels[order]
     right = 0
     for start in range(1, len(z), 1024):
-        rows = torch.arange(start, min(start + 1024, len(z)), device=z.device)
-        similarity = z[rows] @ z[:rows[-1]].T
+        end = min(start + 1024, len(z))
+        rows = torch.arange(start, end, device=z.device)
+        similarity = z[start:end] @ z[:end - 1].T
         similarity.masked_fill_(torch.arange(similarity.shape[1], device=z.device) >= rows[:, None], -torch.inf)
         nearest = similarity.topk(min(neighbours, similarity.shape[1]))
         votes = similarity.new_zeros(len(rows), clusters)
         votes.scatter_add_(1, labels[nearest.indices], (nearest.values > -torch.inf).float())
-        right += int((votes.argmax(1) == labels[rows]).sum())
-    return right / (len(z) - 1)
+        right += (votes.argmax(1) == labels[rows]).sum()
+    return int(right) / (len(z) - 1)

@@ -90,15 +90,21 @@ def distributed_kmeans(features,
         means = F.normalize(means, dim=1) if spherical else means
         moves = means.norm(dim=1) > 0 if spherical else sizes > 0  # directions that cancel out have no mean
         centroids = torch.where(moves[:, None], means.float(), centroids)
-        empty = (sizes == 0).nonzero()[:, 0]
-        if reseed_empty and len(empty):
+        empty = (sizes == 0).nonzero()[:, 0] if reseed_empty else ()
+        if len(empty):
             # the farthest first: as integers, the bits of floats from 0 on are in the order of the floats
             far = distances.view(torch.int32).long().bitwise_not() << 32 | keys & 0xffffffff
             centroids[empty] = rows.take(far, len(empty))
         labels, distances = rows.assign(centroids)
     losses.append(rows.sum(distances))
-    sizes = all_reduce_sum(torch.bincount(labels, minlength=k))
-    return Clusters(labels.to(features.device), rows.outside(centroids), sizes, losses)
+    return Clusters(
+        labels.to(features.device), rows.outside(centroids), _sizes(labels, k),
+        torch.stack(losses).tolist())
+
+
+def _sizes(labels, k):
+    """Rows in each cluster over all processes, without the wait for the device of torch.bincount."""
+    return all_reduce_sum(labels.new_zeros(k).index_add_(0, labels, torch.ones_like(labels)))
 
 
 def _piece(k, dims, device):
@@ -135,7 +141,7 @@ class _Rows:
         return centroids if self.spherical else centroids + self.mean
 
     def sum(self, values):
-        return float(all_reduce_sum(values.double().sum()))
+        return all_reduce_sum(values.double().sum())
 
     def check_finite(self):
         bad = sum(((~piece.isfinite()).any(1).sum() for _, piece in self.pieces()), torch.zeros((), device=self.device))
@@ -179,7 +185,7 @@ class _Rows:
         sums = torch.zeros(k, self.features.shape[1], dtype=torch.float64, device=self.device)
         for first, piece in self.pieces():
             sums.index_add_(0, labels[first:first + len(piece)], piece.double())
-        return all_reduce_sum(sums), all_reduce_sum(torch.bincount(labels, minlength=k))
+        return all_reduce_sum(sums), _sizes(labels, k)
 
 
 def _random_order(index, seed):

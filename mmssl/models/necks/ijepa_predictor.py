@@ -71,7 +71,8 @@ class IJEPAPredictor(BaseModule):
         """Sines and cosines of a grid, L x embed_dims, made when the first images of that size come."""
         if grid != self.grid:
             self.grid = grid
-            self.pos_embed = build_2d_sincos_position_embedding(grid, self.pos_embed.shape[1])[0].to(self.pos_embed)
+            made = build_2d_sincos_position_embedding(grid, self.pos_embed.shape[1])[0]
+            self.pos_embed = made.to(self.pos_embed, non_blocking=True)
         return self.pos_embed
 
     def forward(self, context, visible, targets, grid):

@@ -1,6 +1,21 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Mixup, CutMix and their kin, of whole batches on the device."""
+import torch
+from torch.overrides import TorchFunctionMode
+
 from mmssl.utils.errors import ConfigError, nearest
+
+
+class _OrderOnDevice(TorchFunctionMode):
+    """Copies orders that torch.randperm draws on the CPU to a device, where an index on the CPU would wait for it."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        return out.to(self.device, non_blocking=True) if func is torch.randperm else out
 
 
 class BatchAugments:
@@ -35,7 +50,8 @@ class BatchAugments:
     def __call__(self, img, label):
         """Images (N x C x H x W) and labels (N integers) to images and soft labels (N x num_classes)."""
         # CutMix writes into the images, and what is dumped when the loss is no number must be the batch as it came
-        img, label = self.augments(img.clone(), label)
+        with _OrderOnDevice(img.device):
+            img, label = self.augments(img.clone(), label)
         return img, label.float()
 
 
