@@ -154,7 +154,8 @@ class _Machine:
         # a config with an argument that only mmcv's hook takes is for that one
         names = accepted_arguments(MMCVProfilerHook)[0].keys() - accepted_arguments(ProfilerHook)[0].keys()
         of_mmcv = isinstance(profiler_config, dict) and names & profiler_config.keys()
-        self._register(profiler_config, 'NORMAL', MMCVProfilerHook if of_mmcv else ProfilerHook)
+        # the last of all hooks, so that an iteration has the others in it
+        self._register(profiler_config, 'LOWEST', MMCVProfilerHook if of_mmcv else ProfilerHook)
 
     def register_logger_hooks(self, log_config):
         if not log_config:

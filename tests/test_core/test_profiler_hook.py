@@ -47,6 +47,9 @@ def test_trace_and_table(tmp_path, start):
     names = [event.get('name') for event in json.loads(gzip.open(path).read())['traceEvents']]
     assert sum(name.startswith('ProfilerStep#') for name in names) == 4
     asked = 4 if start == 2 else 10 + 1 + 1 + 1
+    for phase, times in (('wait for data', 4), ('forward and loss', 4), ('backward', 4), ('optimizer', 4), ('hooks',
+                                                                                                            12)):
+        assert names.count(phase) == times, phase
     assert names.count('aten::max') == asked and names.count('aten::linear') == 4
     table, = [text for text in messages if text.startswith('4 iterations of')]
     rows = {line.rsplit(maxsplit=3)[0]: line.rsplit(maxsplit=3) for line in table.splitlines()[2:-1]}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmcv.runner.hooks import Hook
+from torch.profiler import record_function
 
 from mmssl.utils.errors import ConfigError, check_integer
 from mmssl.utils.recording import Recording, recorder
@@ -44,7 +45,7 @@ class ProfilerHook(Hook):
         self.rows = rows
         self.options = dict(
             record_shapes=record_shapes, profile_memory=profile_memory, with_stack=with_stack, with_flops=with_flops)
-        self._first = self._profiler = None
+        self._first = self._profiler = self._phase = None
 
     def before_run(self, runner):
         if runner.work_dir is None:
@@ -64,14 +65,41 @@ class ProfilerHook(Hook):
         if self._first is not None and runner.iter == self._first - 1:
             self._profiler = recorder(self.iterations, lambda found: self._write(found, runner), **self.options)
             self._profiler.start()
+        self._enter('forward and loss')
+
+    def after_forward(self, runner):
+        self._enter('hooks')
+
+    def before_backward(self, runner):
+        self._enter('backward')
+
+    def after_backward(self, runner):
+        self._enter('hooks')
+
+    def before_step(self, runner):
+        self._enter('optimizer')
+
+    def after_step(self, runner):
+        self._enter('hooks')
 
     def after_train_iter(self, runner):
         if self._profiler is None:
             return
+        self._enter(None)
         if runner.iter == self._first + self.iterations - 1:
             defer(runner, self._finish)  # the trace takes seconds, which the timer of iterations then leaves out
         else:
             self._profiler.step()
+            self._enter('wait for data')
+
+    def _enter(self, name):
+        """Name what comes next in the trace."""
+        if self._phase is not None:
+            self._phase.__exit__(None, None, None)
+            self._phase = None
+        if name is not None and self._profiler is not None:
+            self._phase = record_function(name)
+            self._phase.__enter__()
 
     def _finish(self):
         self._profiler.step()
@@ -89,6 +117,7 @@ class ProfilerHook(Hook):
 
     def close(self):
         """End the recording, also that of a training which is over before all is recorded."""
+        self._enter(None)
         if self._profiler is not None:
             self._profiler.on_trace_ready = None  # stop() calls it too
             self._profiler.stop()
