@@ -12,6 +12,28 @@ from .layer_rates import is_number, layer_factors
 from .param_groups import BY_KIND, BY_LAYER, gather_groups, regex_options
 
 
+def _class(cfg):
+    """The class of an optimizer; None where there is none, which build_from_cfg tells."""
+    cls = OPTIMIZERS.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
+    return cls if callable(cls) else None
+
+
+def _arguments(cfg):
+    return inspect.signature(_class(cfg)).parameters if _class(cfg) is not None else {}
+
+
+def in_fast_form(cfg):
+    """The config of an optimizer, in its multi-tensor or fused form where nothing is said of it.
+
+    torch's own choice on the CPU is a loop over parameters. SGD is not fused, which cannot take parameters whose first
+    gradient comes late.
+    """
+    fast = dict(SGD='foreach', Adam='fused', AdamW='fused').get(getattr(_class(cfg), '__name__', None))
+    if fast not in _arguments(cfg) or {'foreach', 'fused', 'differentiable', 'capturable'} & {*cfg}:
+        return cfg
+    return {**cfg, fast: True}
+
+
 @OPTIMIZER_BUILDERS.register_module()
 class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
     """Build an optimizer whose parameters are in one group for each set of equal options.
@@ -33,19 +55,14 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
     def __call__(self, model):
         model = unwrap(model)
         cfg = dict(self.optimizer_cfg)
-        cls = OPTIMIZERS.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
-        cls = cls if callable(cls) else None  # which build_from_cfg tells
-        arguments = inspect.signature(cls).parameters if cls is not None else {}
-        cfg['params'] = gather_groups(self.options(model, cfg, [name for name in arguments if name != 'params']))
+        base = cfg.get('base') if isinstance(cfg.get('base'), dict) else {}  # of LARC
+        known = {*_arguments(cfg), *_arguments(base)} - {'params', 'base'}
+        cfg['params'] = gather_groups(self.options(model, {**base, **cfg}, known))
         if not cfg['params']:
             raise ConfigError('the model has no trainable parameter: all of it is frozen (frozen_stages, '
                               'freeze_backbone), or its parts have none; features need no training, but '
                               'tools/extract_features.py')
-        # torch's own choice on the CPU is a loop over parameters
-        fast = dict(SGD='foreach', Adam='fused', AdamW='fused').get(cls.__name__) if cls is not None else None
-        if fast in arguments and not {'foreach', 'fused', 'differentiable', 'capturable'} & {*cfg}:
-            cfg[fast] = True  # for SGD not fused, which cannot take parameters whose first gradient comes late
-        return build_from_cfg(cfg, OPTIMIZERS)
+        return build_from_cfg(in_fast_form(cfg), OPTIMIZERS)
 
     def options(self, model, cfg, known):
         """Name, parameter and dict of options of each trainable parameter; see regex_options for the arguments."""

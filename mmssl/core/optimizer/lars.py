@@ -3,8 +3,9 @@
 import torch
 from torch.optim import Optimizer
 
-from mmssl.utils.sharded import is_sharded, local, norms
+from mmssl.utils.sharded import is_sharded, local
 from ..builder import OPTIMIZERS
+from .local_rates import local_rates
 
 # torch's fused SGD reads and writes each value once, where multi-tensor operations pass over the memory four times
 ONE_PASS_ON_CPU = torch._C._dispatch_has_kernel_for_dispatch_key('aten::_fused_sgd_', 'CPU')
@@ -137,9 +138,8 @@ class LARS(Optimizer):
         """Learning rate times local rate of each parameter, a vector on the device; None where that is 1."""
         if group['lars_exclude']:
             return None
-        weight_norm, grad_norm = norms(params), norms([p.grad for p in params])
-        local = group['eta'] * weight_norm / (grad_norm + group['weight_decay'] * weight_norm + group['eps'])
-        return group['lr'] * torch.where((weight_norm > 0) & (grad_norm > 0), local, 1.)
+        rates, known = local_rates(params, group['weight_decay'], group['eta'], group['eps'])
+        return group['lr'] * torch.where(known, rates, 1.)
 
     @staticmethod
     def _add_step(sums, params, group, share, rates):
