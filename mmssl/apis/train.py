@@ -14,7 +14,7 @@ from mmcv.runner.hooks import Hook
 from mmssl.core import build_runner
 from mmssl.core.hooks import MomentumUpdateHook, ProgressBarLoggerHook, UniformScoresHook
 from mmssl.core.lr_scaling import global_batch, scale_rates
-from mmssl.core.parallel import make_trainable
+from mmssl.core.parallel import half_precision, make_trainable
 from mmssl.datasets import PrefetchLoader, build_collator, build_dataloader, build_dataset, distinct
 from mmssl.datasets.classes import align_classes
 from mmssl.datasets.dataset_wrappers import locate
@@ -31,8 +31,6 @@ from mmssl.utils.dist import broadcast_object, default_device, get_rank, get_wor
 from mmssl.utils.errors import ConfigError, describe
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
-
-_AMP_DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
 
 def init_random_seed(seed=None, device='cuda'):
@@ -82,9 +80,7 @@ def precision(cfg):
         return torch.float16, fp16.get('loss_scale', 512.)
     if not amp:
         return None, None
-    if amp.get('dtype') not in _AMP_DTYPES:
-        raise ConfigError(f"amp.dtype is 'bfloat16' or 'float16', got {amp.get('dtype')!r}", amp)
-    dtype = _AMP_DTYPES[amp['dtype']]
+    dtype = half_precision(amp)
     # bfloat16 has float32's range, so its gradients need no scaling
     return dtype, amp.get('loss_scale', 'dynamic') if dtype == torch.float16 else None
 

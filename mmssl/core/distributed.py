@@ -1,10 +1,16 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The wrapper that averages gradients over processes."""
+import inspect
+
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel as _DistributedDataParallel
 
 from mmssl.utils.dist import broadcast
+from mmssl.utils.errors import ConfigError, nearest
+
+_HALF = dict(fp16=default_hooks.fp16_compress_hook, bf16=default_hooks.bf16_compress_hook)
 
 
 class DistributedDataParallel(_DistributedDataParallel):
@@ -29,6 +35,47 @@ class DistributedDataParallel(_DistributedDataParallel):
 
     def _passing_sync_batchnorm_handle(self, module):
         """torch refuses SyncBatchNorm on a CPU here; ours computes that case itself (mmssl.models.utils.norm)."""
+
+
+def _power_sgd(state, bucket):
+    future = powerSGD_hook.powerSGD_hook(state, bucket)
+    if not bucket.buffer().is_cuda:
+        # its second collective begins in a thread of gloo, on each process before or behind those of the next bucket
+        future.wait()
+    return future
+
+
+def compress_gradients(wrapped, options):
+    """Send gradients in a shorter form between processes.
+
+    Args:
+        wrapped (DistributedDataParallel): The model.
+        options (str | dict): 'fp16' or 'bf16', whose sums are rounded to that type, or 'powerSGD'
+            (https://arxiv.org/abs/1905.13727), a product of two thin matrices for each weight; or a dict with one of
+            these as `type` and, for powerSGD, arguments of torch's PowerSGDState: `matrix_approximation_rank` (1),
+            `start_powerSGD_iter` (1000; the iterations before are sent as they are), `min_compression_rate` (2), ...
+
+    Raises:
+        ConfigError: Another type or argument.
+    """
+    options = dict(type=options) if isinstance(options, str) else dict(options)
+    kind, known = options.pop('type', None), [*_HALF, 'powerSGD']
+    if kind not in known:
+        raise ConfigError(f'gradient_compression is one of {", ".join(known)}, or a dict with one as its type, got '
+                          f'{kind!r}')
+    takes = [name for name in inspect.signature(powerSGD_hook.PowerSGDState).parameters if name != 'process_group']
+    for name in options:
+        if kind in _HALF or name not in takes:
+            raise ConfigError(f'gradient_compression {kind!r} takes no {name!r}; ' +
+                              ('it has no options' if kind in _HALF else nearest(name, takes)))
+    if kind in _HALF:
+        wrapped.register_comm_hook(None, _HALF[kind])
+        return
+    try:
+        state = powerSGD_hook.PowerSGDState(None, **options)
+    except ValueError as error:
+        raise ConfigError(f'gradient_compression: {error}') from error
+    wrapped.register_comm_hook(state, _power_sgd)
 
 
 @torch.no_grad()

@@ -8,9 +8,23 @@ from mmssl.utils.dist import neighbours_group
 from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.logger import get_root_logger
 from .activation_checkpointing import checkpoint_activations
-from .distributed import DistributedDataParallel
+from .distributed import DistributedDataParallel, compress_gradients
 from .optimizer import build_optimizer
+from .optimizer.master_weights import keep_master_weights
 from .sharding import options_of, shard_model, shard_optimizer, sharding_type
+
+_HALF = dict(bfloat16=torch.bfloat16, float16=torch.float16)
+
+
+def half_precision(amp):
+    """The type of numbers that `amp` of a config names, torch.bfloat16 or torch.float16.
+
+    Raises:
+        ConfigError: Another one.
+    """
+    if amp.get('dtype') not in _HALF:
+        raise ConfigError(f"amp.dtype is 'bfloat16' or 'float16', got {amp.get('dtype')!r}", amp)
+    return _HALF[amp['dtype']]
 
 
 def prepare_model(model, cfg, device):
@@ -57,17 +71,37 @@ def wrap_model(model, cfg, device):
 
     Args:
         model (nn.Module): Of prepare_model.
-        cfg (mmcv.Config): The whole config; read are broadcast_buffers and find_unused_parameters.
+        cfg (mmcv.Config): The whole config; read are broadcast_buffers, find_unused_parameters, static_graph and
+            gradient_compression.
         device (torch.device): Where it is.
 
     Returns:
         nn.Module: What is trained.
+
+    Raises:
+        ConfigError: Switches that exclude each other.
     """
-    return DistributedDataParallel(
+    static, unused = cfg.get('static_graph', False), cfg.get('find_unused_parameters', False)
+    if static and unused:
+        raise ConfigError('static_graph=True finds parameters that no loss uses in the first iteration, once and for '
+                          'all; find_unused_parameters=True looks for them in each: keep one of them')
+    if static and (cfg.get('optimizer_config') or {}).get('update_interval', 1) > 1:
+        raise ConfigError('static_graph=True needs a step in each iteration: optimizer_config.update_interval is '
+                          f'{cfg.optimizer_config.update_interval}, and gradients that are not exchanged are not known '
+                          'to it')
+    wrapped = DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == 'cuda' else None,
         broadcast_buffers=cfg.get('broadcast_buffers', False),
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+        find_unused_parameters=unused,
+        static_graph=static)
+    if cfg.get('gradient_compression') is not None:
+        compress_gradients(wrapped, cfg.gradient_compression)
+        if 'powerSGD' in str(cfg.gradient_compression) and cfg.get('resume_from'):
+            get_root_logger().warning(
+                'checkpoints do not hold what PowerSGD has left out of the gradients so far: it begins anew, with '
+                'iterations that are not compressed, and this training is not bit for bit the uninterrupted one')
+    return wrapped
 
 
 def make_trainable(model, cfg, device, distributed):
@@ -89,6 +123,14 @@ def make_trainable(model, cfg, device, distributed):
             model = shard_model(model, **options_of(cfg.sharding))
     with config_section(cfg, 'optimizer'):
         optimizer = build_optimizer(model, cfg.optimizer)
+    amp = cfg.get('amp') or {}
+    if amp.get('master_weights'):
+        if sharding:
+            raise ConfigError('amp.master_weights=True and sharding exclude each other')
+        with config_section(cfg, 'amp'):
+            count = keep_master_weights(model, optimizer, half_precision(amp))
+        get_root_logger().info('amp.master_weights: %.1f M weights are in %s, beside copies in float32', count / 1e6,
+                               amp['dtype'])
     if sharding == 'zero':
         optimizer = shard_optimizer(optimizer)
     if distributed and sharding != 'fsdp':

@@ -52,6 +52,8 @@ TOP_LEVEL = dict(
     activation_checkpointing=('bool | dict', _PARALLEL),
     sync_bn=('bool | dict', _PARALLEL),
     sharding=('dict', _PARALLEL),
+    static_graph=('bool', _PARALLEL),
+    gradient_compression=('str | dict', _PARALLEL),
     profiler_config=('dict', _TRAIN),
     demo=('dict', 'mmssl/apis/demo.py'),
     augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
@@ -107,7 +109,7 @@ SECTIONS = {
     'img_norm_cfg':
     dict(mean='Sequence[float]', std='Sequence[float]', max_value='float | None'),
     'amp':
-    dict(dtype='str', loss_scale='float | str | dict'),
+    dict(dtype='str', loss_scale='float | str | dict', master_weights='bool'),
     'fp16':
     dict(loss_scale='float | str | dict'),
 }

@@ -6,6 +6,8 @@ import math
 import torch
 import torch.distributed as dist
 
+from .master_weights import master_of
+
 
 def is_sharded(tensor):
     """Whether a value is a tensor of which processes hold parts."""
@@ -127,7 +129,8 @@ def changeable(*modules, buffers=False):
 
     Of a sharded parameter that is its part here, and in the midst of a forward pass also the gathered copy that is
     computed with: what is done to both alike leaves them equal, without an exchange between processes. After a change
-    in a forward pass call `wait_for_changes`.
+    in a forward pass call `wait_for_changes`. Of a parameter in half precision it is the copy in float32 that the
+    optimizer steps: call `update_weights` after a change.
 
     Args:
         modules (nn.Module): Networks. Those of equal structure give equally many tensors.
@@ -145,7 +148,7 @@ def changeable(*modules, buffers=False):
                     continue
                 seen.add(id(parameter))
                 shard = shards.get(name, parameter)
-                yield local(shard)
+                yield local(master_of(shard).detach())
                 if shard is not parameter and not is_sharded(parameter):
                     yield parameter.detach()
         if buffers:

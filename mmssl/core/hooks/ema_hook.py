@@ -7,6 +7,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.master_weights import master_of, update_weights
 from mmssl.utils.sharded import local, shard_like
 from ..builder import HOOKS
 
@@ -37,7 +38,8 @@ class EMAHook(Hook):
         self.swapped = False
 
     def before_run(self, runner):
-        parameters = [p.detach() for p in unwrap(runner.model).parameters()]
+        self._model = unwrap(runner.model)
+        parameters = [master_of(p).detach() for p in self._model.parameters()]
         if self.averages is None:
             self.averages = [p.clone() for p in parameters]
         # of sharded parameters each process has the averages of its parts
@@ -72,6 +74,7 @@ class EMAHook(Hook):
         held = [a.clone() for a in self._own]
         torch._foreach_copy_(self._own, self._parameters)
         torch._foreach_copy_(self._parameters, held)
+        update_weights(self._model)
         self.swapped = not self.swapped
 
     def state_dict(self):

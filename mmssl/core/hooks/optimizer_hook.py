@@ -10,8 +10,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.master_weights import master_of, update_weights
 from mmssl.utils.sharded import is_sharded, local, norms
 from ..builder import HOOKS
+from ..optimizer.master_weights import hand_gradients_over
 from ..sharding import set_gradient_exchange
 from .any_runner import call_stage, train_loader
 
@@ -167,10 +169,12 @@ class DistOptimizerHook(_OptimizerHook):
         guard = getattr(runner, 'loss_guard', None)
         if guard is not None and not self.scaler:  # a scaler leaves such a step out
             guard.watch_gradients()
+        model = unwrap(runner.model)
+        hand_gradients_over(model)
         if self.scaler:
             self.scaler.unscale_(runner.optimizer)
         if self.grad_clip is not None:
-            norm = clip_gradients(unwrap(runner.model), **self.grad_clip)
+            norm = clip_gradients(model, **self.grad_clip)
             if norm is not None:
                 runner.log_buffer.update({'grad_norm': norm}, runner.outputs['num_samples'])
         call_stage(runner, 'before_step')
@@ -180,6 +184,7 @@ class DistOptimizerHook(_OptimizerHook):
             self.scaler.update(float(self.loss_scale) if isinstance(self.loss_scale, (int, float)) else None)
         else:
             runner.optimizer.step()
+        update_weights(model)
         call_stage(runner, 'after_step')
 
 
@@ -198,6 +203,7 @@ def clip_gradients(model, max_norm, norm_type=2.0, per='model', **kwargs):
     """
     groups = {}
     for name, parameter in model.named_parameters():
+        parameter = master_of(parameter)
         if parameter.grad is not None:
             key = dict(tensor=name, part=name.split('.')[0], model='')[per]
             groups.setdefault(key, []).append(parameter)

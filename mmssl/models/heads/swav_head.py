@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mmssl.utils.dist import concat_all_gather, get_dist_info
 from mmssl.utils.distributed_sinkhorn import distributed_sinkhorn
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.master_weights import master_of, update_weights
 from mmssl.utils.sharded import changeable
 from ..builder import HEADS
 from ..losses import check_several_images, similarities, swapped_prediction
@@ -110,15 +111,17 @@ class SwAVHead(BaseModule):
 
     def build_queue(self, length):
         """Begin an empty queue of this many features for each crop that gets codes; 0 for no queue."""
-        like = next(self.prototypes.parameters())
+        like = master_of(next(self.prototypes.parameters()))
         self.queue = like.new_zeros(len(self.crops_for_assign), length, self.feat_dim) if length else None
         self.filled = 0
 
     @torch.no_grad()
     def normalize_prototypes(self, prototypes=None):
         """Give all prototypes, or those of a copy of `self.prototypes`, the length 1."""
-        for weight in changeable(self.prototypes if prototypes is None else prototypes):
+        prototypes = self.prototypes if prototypes is None else prototypes
+        for weight in changeable(prototypes):
             weight.copy_(F.normalize(weight, dim=1))
+        update_weights(prototypes)
 
     def forward(self, x, targets=None, prototypes=None):
         """Projections of all crops, (sum(num_crops) * N) x feat_dim, crop by crop, to the loss.
