@@ -14,7 +14,7 @@ from mmssl.utils.config_text import config_text, differences
 from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
-from mmssl.utils.run_dir import checkpoint_folder, lock_folder
+from mmssl.utils.run_dir import begun_by_this_launch, checkpoint_folder, lock_folder, note_launches
 
 # the config of a start: TIME_NAME.py
 _START = re.compile(r'\d{8}_\d{6}_(.+)\.py')
@@ -61,12 +61,14 @@ class Run:
             for name in (f'{self.timestamp}_{self.name}.py', f'{self.name}.py'):
                 with atomic_write(Path(self.cfg.work_dir) / name) as file:
                     file.write(text)
+        note_launches(self.cfg.work_dir)
 
 
 def open_run(config, cfg, cfg_options=None, **how):
     """Say what a start of a training is to do, and hold its folder until this process ends.
 
-    In several processes rank 0 looks and decides, so that all agree.
+    In several processes rank 0 looks and decides, so that all agree. A process that torchrun or Slurm has started again
+    goes on with the run that it began before, whatever the options were.
 
     Args:
         config (str | Path): Config file that the user gave.
@@ -123,6 +125,12 @@ def _plan(config,
         work_dir = near if near and _last_start(near) else cfg.get('work_dir') or f'work_dirs/{_name(config)}'
     folder = Path(work_dir)
     run = Run(cfg, _name(config), notes=list(filter(None, [lock_folder(folder)])))
+    if begun_by_this_launch(folder):
+        out_dir = (cfg.get('checkpoint_config') or {}).get('out_dir')
+        if not resume_from or any(
+                find_latest_checkpoint(f, None) for f in (folder, checkpoint_folder(folder, out_dir))):
+            run.notes.append('started again by its launcher: the run goes on')
+            auto_resume, resume_from, overwrite = True, None, False
     saved = None
     if auto_resume or resume_from:
         of_folder, of_checkpoint = _last_start(folder), resume_from and _last_start(Path(resume_from).parent)

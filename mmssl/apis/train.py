@@ -31,6 +31,7 @@ from mmssl.utils.dist import broadcast_object, default_device, get_rank, get_wor
 from mmssl.utils.errors import ConfigError, describe
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
+from mmssl.utils.watchdog import LOST
 
 
 def init_random_seed(seed=None, device='cuda'):
@@ -254,7 +255,7 @@ def _explained(runner):
             elif id(part) in names:
                 places.append(f'{".".join(filter(None, ["model", names[id(part)]]))} ({type(part).__name__})')
         in_hook = len(places) > 1 and not places[-1].startswith('model')
-        gone = re.search('(?i)connection (closed|reset)', str(error))  # another process has ended
+        gone = LOST.search(str(error))  # another process has ended, or does not come
         if gone or runner.iter > first and not in_hook and not isinstance(error, ValueError):
             raise
         raise ConfigError(f'iteration {runner.iter - first + 1} fails in {places[-1]}: {describe(error)}') from error

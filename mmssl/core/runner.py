@@ -11,7 +11,7 @@ import torch
 from mmcv.runner import EpochBasedRunner as _EpochBasedRunner
 from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
-from mmcv.runner import IterTimerHook, Priority, get_host_info, get_priority
+from mmcv.runner import IterTimerHook, OptimizerHook, Priority, get_host_info, get_priority
 from mmcv.runner.hooks import ProfilerHook as MMCVProfilerHook
 
 from mmssl import __version__
@@ -23,6 +23,7 @@ from mmssl.utils.registry import accepted_arguments, build_from_cfg
 from mmssl.utils.rng import get_rng_state, set_rng_state
 from mmssl.utils.sharded import gathered, is_sharded, sharded_modules
 from mmssl.utils.sharded_checkpoint import is_folder_checkpoint, read_folder
+from mmssl.utils.watchdog import NoWatchdog, build_watchdog
 from .builder import HOOKS, RUNNERS
 from .checkpoint_writer import write_checkpoint
 from .hooks.any_runner import INNER_STAGES, averaged
@@ -91,6 +92,7 @@ class _Machine:
         self.log_buffer = LogBuffer()
         self.loss_guard = LossGuard(self)
         self.stop = Stop()
+        self.watchdog = NoWatchdog()
         self.amp_dtype = None
         self.epoch_batches = 0
         self.config = None
@@ -211,8 +213,12 @@ class _Machine:
             phases.stage_begins(fn_name)
         for hook in self.hooks:
             if fn_name not in INNER_STAGES or hasattr(hook, fn_name):
+                if fn_name not in INNER_STAGES:  # one process may evaluate for all, but each takes the step
+                    self.watchdog.be_busy(not isinstance(hook, OptimizerHook))
                 with phases.of_hook(hook, fn_name) if phases is not None else contextlib.nullcontext():
                     getattr(hook, fn_name)(self)
+        if fn_name in ('before_train_iter', 'after_train_iter'):
+            self.watchdog.be_busy(False)
         if phases is not None:
             phases.stage_ends(fn_name)
         self._stage = outer
@@ -237,9 +243,11 @@ class _Machine:
     def _run_deferred(self):
         actions, self._deferred = self._deferred, []
         start = time.time()
+        self.watchdog.be_busy(bool(actions))
         for action in actions:
             with self.phases.phase('checkpoint') if self.phases is not None else contextlib.nullcontext():
                 action()
+        self.watchdog.be_busy(False)
         for hook in self.hooks if actions else ():
             if isinstance(hook, IterTimerHook) and hasattr(hook, 't'):
                 hook.t += time.time() - start  # else the next iteration would seem to wait for its data
@@ -257,7 +265,9 @@ class _Machine:
         if self.stop:
             self.logger.info('%s: the training ends after iteration %d', self.stop.name(), self.iter)
         if hook is not None:
+            self.watchdog.be_busy()
             hook.save_between(self, last=bool(self.stop))
+            self.watchdog.be_busy(False)
         if self.stop:
             raise self.stop.error()
 
@@ -272,6 +282,7 @@ class _Machine:
     def _step(self, data_batch):
         """One training iteration with its hooks."""
         self.data_batch = data_batch
+        self.watchdog.mark(2 * self._iter + 1, f'iteration {self._iter + 1}')
         self.call_hook('before_train_iter')
         self.loss_guard.before()
         with self.autocast():
@@ -283,6 +294,10 @@ class _Machine:
         self.data_batch = None
         self._iter += 1
         self.epoch_batches += 1
+        self._await_data()
+
+    def _await_data(self):
+        self.watchdog.mark(2 * self._iter, f'the data of iteration {self._iter + 1}')
 
     @torch.no_grad()
     def _val_step(self, data_batch):
@@ -322,9 +337,13 @@ class _Machine:
         self._check_workflow(workflow)
         try:
             with self.stop:
+                self.watchdog = build_watchdog()
+                self.watchdog.start()
                 self._run(data_loaders, workflow)
                 self.stop.settle()
+                self.watchdog.stop()
         except KeyboardInterrupt as stop:
+            self.watchdog.stop()
             last = (self.meta or {}).get('hook_msgs', {}).get('last_ckpt')
             stop.args = (f'in epoch {self.epoch + 1}, after iteration {self.iter}; ' +
                          (f'the last checkpoint is {last}' if last else 'there is no checkpoint yet'), )
@@ -643,6 +662,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
             self._restore_rng()
         self.call_hook('before_train_epoch')
         self._restore_rng()
+        self._await_data()
         for self._inner_iter, data_batch in enumerate(_batches(data_loader, self.epoch, start), start):
             self._step(data_batch)
             self._run_deferred()
@@ -658,6 +678,7 @@ class EpochBasedRunner(_Machine, _EpochBasedRunner):
         """One pass over the validation data."""
         self.model.eval()
         self.mode, self.data_loader = 'val', data_loader
+        self.watchdog.be_busy()
         self.call_hook('before_val_epoch')
         for self._inner_iter, data_batch in enumerate(data_loader):
             self._val_step(data_batch)
@@ -687,6 +708,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
         batches = [self._endless(loader, mode == 'train') for loader, (mode, _) in zip(data_loaders, workflow)]
         self.call_hook('before_train_epoch')
         self._restore_rng()
+        self._await_data()
         while self.iter < self._max_iters:
             for loader, stream, (mode, iterations) in zip(data_loaders, batches, workflow):
                 self._inner_iter = 0
@@ -694,6 +716,7 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
                     if mode == 'val' or self.iter < self._max_iters:
                         self.data_loader, self.mode = loader, mode
                         self.model.train(mode == 'train')
+                        self.watchdog.be_busy(mode == 'val')
                         (self._step if mode == 'train' else self._val_step)(next(stream))
                         self._inner_iter += 1
                         self._run_deferred()

@@ -39,6 +39,7 @@ def get_world_size():
 
 
 _device = None  # that of use_device
+_patience = 600.  # see patience
 
 
 def use_device(device):
@@ -102,8 +103,9 @@ def init_dist(launcher='none',
         init_method (str, optional): Where to meet: 'tcp://10.0.0.1:29500' or 'file:///shared/name'. By default
             MASTER_ADDR and MASTER_PORT.
         rank, world_size (int, optional): Of processes that no launcher has started.
-        timeout (float | timedelta, optional): Seconds for the meeting, ten minutes by default, and for each collective
-            call.
+        timeout (float | timedelta, optional): Seconds for the meeting, ten minutes by default, and for which a process
+            may keep the others waiting, see Watchdog. Collective calls have a quarter more, so that it can tell first
+            who is late.
         kwargs: Passed on to torch.distributed.init_process_group.
 
     Returns:
@@ -136,11 +138,21 @@ def init_dist(launcher='none',
     else:
         backend = 'gloo'
     if isinstance(timeout, (int, float)):
+        if not timeout > 0:
+            raise ConfigError(f'dist_params.timeout is a positive number of seconds, got {timeout!r}')
         timeout = datetime.timedelta(seconds=timeout)
+    global _patience
+    _patience = timeout.total_seconds() if timeout else _patience
     start = time.monotonic()
     store, hosts = meet(init_method, rank, world_size, timeout or datetime.timedelta(minutes=10))
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout, **kwargs)
+        dist.init_process_group(
+            backend,
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=timeout and timeout * 1.25 + datetime.timedelta(seconds=5),
+            **kwargs)
     except (ValueError, RuntimeError) as error:
         raise LaunchError(f'rank {rank} of {world_size} has met the others at {init_method}, but cannot join them by '
                           f'{backend}: {str(error).splitlines()[0]}') from error
@@ -150,6 +162,11 @@ def init_dist(launcher='none',
     return (f'{world_size} processes on {len(names)} machine{"s" * (len(names) > 1)} ({", ".join(names[:8])}'
             f'{", ..." if len(names) > 8 else ""}) have met at {init_method} in '
             f'{time.monotonic() - start:.1f} s; they communicate by {backend}')
+
+
+def patience():
+    """Seconds for which a process may keep the others waiting: dist_params.timeout."""
+    return _patience
 
 
 def _leave_group():

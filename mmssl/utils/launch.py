@@ -8,6 +8,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import threading
@@ -84,6 +85,22 @@ def find_launcher():
             if found[1] > 1:
                 return launcher, *found
     return 'none', 0, 1
+
+
+def launches():
+    """What may start this process again when it fails: torchrun with --max-restarts, a job of Slurm.
+
+    Returns:
+        dict[str, int]: How often each has done so already, by a name that no other launch has.
+    """
+    env, found = os.environ, {}
+    if 'TORCHELASTIC_RUN_ID' in env:
+        name = f'torchrun {env["TORCHELASTIC_RUN_ID"]}, process {os.getppid()} on {platform.node()}'
+        found[name] = int(env.get('TORCHELASTIC_RESTART_COUNT', 0))
+    if 'SLURM_JOB_ID' in env:
+        name = f'job {env["SLURM_JOB_ID"]} of Slurm {env.get("SLURM_CLUSTER_NAME", "")}'.strip()
+        found[name] = int(env.get('SLURM_RESTART_COUNT', 0))
+    return found
 
 
 def refuse_many():

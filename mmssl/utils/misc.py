@@ -228,20 +228,31 @@ def run_tool(main, distributed=False):
             message = ': '.join(str(part) for part in (error.filename, error.strerror) if part)
         if 'Original Traceback' in message:  # of a worker process of a loader: the error proper is the last line
             message = message.strip().splitlines()[-1].partition('Error: ')[2]
+        _end_watch()
         tell_once(f'error: {message}')
         sys.exit(1)
     except KeyboardInterrupt as stop:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        _end_watch()
         if find_launcher()[1] == 0:
             tell_once(' '.join(['interrupted', *map(str, stop.args)]), first=True)
         end_children()
         sys.exit(stop_status(stop))
     except RuntimeError as error:
-        if debug or find_launcher()[2] == 1 or not re.search('(?i)connection closed|connection reset', str(error)):
+        from .watchdog import explain_loss
+        words = None if debug or find_launcher()[2] == 1 else explain_loss(error)
+        _end_watch()
+        if words is None:
             raise
-        tell_once('error: another process has ended, and with it the connection to it')
-        sys.exit(1)
+        tell_once(f'error: {words}')
+        os._exit(1)  # the threads of a torn connection may wait on
+
+
+def _end_watch():
+    """Tell the other processes of a training, where there are any, that this one ends with its own words."""
+    if 'mmssl.utils.watchdog' in sys.modules:
+        sys.modules['mmssl.utils.watchdog'].say_goodbye()
 
 
 def _reader_gone():

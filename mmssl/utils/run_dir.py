@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 from .errors import ConfigError
-from .misc import TEMPORARY
+from .launch import launches
+from .misc import TEMPORARY, atomic_write
 
 LOCK = '.run.lock'
+_LAUNCHES = '.run.launches'
 _held = {}
 
 
@@ -36,6 +38,23 @@ def checkpoint_folder(work_dir, out_dir=None):
         Path: The folder.
     """
     return Path(out_dir, Path(work_dir).resolve().name) if out_dir else Path(work_dir)
+
+
+def note_launches(folder):
+    """Keep in the folder of a run what has started it, where that may start it again; see begun_by_this_launch."""
+    if launches():
+        with atomic_write(Path(folder, _LAUNCHES)) as file:
+            file.write('\n'.join(launches()))
+
+
+def begun_by_this_launch(folder):
+    """Whether torchrun or Slurm has started this process again, and the run in the folder is the one before."""
+    again = [name for name, count in launches().items() if count > 0]
+    try:
+        noted = Path(folder, _LAUNCHES).read_text(encoding='utf-8').splitlines() if again else []
+    except OSError:
+        return False
+    return any(name in noted for name in again)
 
 
 def lock_folder(folder):

@@ -245,3 +245,34 @@ def test_a_file_system_without_locks_is_said(folder, monkeypatch):
     note, = plan(folder, work_dir='run').notes
     assert 'run has no locks (No locks available), so another run' in note
     assert names(folder / 'run') == ['epoch_1.pth.77.tmp']
+
+
+def test_a_launcher_that_starts_again(folder, monkeypatch):
+    """torchrun --max-restarts and Slurm's requeue give the same words again; another launch is refused as ever."""
+    monkeypatch.setenv('SLURM_JOB_ID', '17')
+    begin(folder, work_dir='w', overwrite=True)
+    run = plan(folder, work_dir='w')
+    assert run.cfg.resume_from is None and not any('again' in note for note in run.notes)
+    write(folder / 'w/epoch_2.pth', 2)
+    with pytest.raises(ConfigError, match='epoch_2.pth'):
+        plan(folder, work_dir='w')
+    monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+    for how in ({}, dict(overwrite=True), dict(load_from='x.pth')):
+        run = plan(folder, work_dir='w', **how)
+        assert run.cfg.resume_from.endswith('epoch_2.pth') and 'started again' in ' '.join(run.notes)
+        assert run.cfg.seed == 3 and not run._replaced
+    for name, value in (('SLURM_JOB_ID', '18'), ('TORCHELASTIC_RUN_ID', 'x')):
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '2')
+        with pytest.raises(ConfigError, match='epoch_2.pth'):
+            plan(folder, work_dir='w')
+    # a run that began at a checkpoint elsewhere begins there again until it has one of its own
+    write(folder / 'first/epoch_1.pth', 1)
+    monkeypatch.delenv('SLURM_RESTART_COUNT')
+    begin(folder, work_dir='second', resume_from='first/epoch_1.pth')
+    monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+    for epoch, place in ((None, 'first/epoch_1.pth'), (3, 'second/epoch_3.pth')):
+        if epoch:
+            write(folder / place, epoch)
+        run = plan(folder, work_dir='second', resume_from='first/epoch_1.pth')
+        assert run.cfg.resume_from == str(folder / place)

@@ -3,6 +3,7 @@ import json
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,34 @@ def test_training_on_top(slurm, pretrained, kind):
     same = [torch.equal(value, after[key]) for key, value in before.items() if key.startswith('backbone.')]
     assert all(same) if kind == 'linear' else not any(same[:1])
     assert after['head.fc_cls.weight'].abs().max() > 0
+
+
+def test_a_job_comes_back_until_it_is_done(slurm, tmp_path):
+    """At Slurm's warning each time, with the weights of a training that had its time; without --auto-resume."""
+    (tmp_path / 'config.py').write_text(CONFIG)
+    env = {**slurm, 'GPUS': '2', 'GPUS_PER_NODE': '0', 'CPUS_PER_TASK': '1', 'SBATCH_ARGS': '--time=20 --begin=now',
+           'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}  # yapf: disable
+    options = [
+        '--seed', '1', '--cfg-options', 'runner.max_epochs=40', 'log_config.interval=1', 'data.workers_per_gpu=1'
+    ]
+
+    def said(*command):
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    submit = ['bash', str(ROOT / 'tools/slurm_submit.sh'), 'debug', "Ann's job", str(tmp_path / 'config.py')]
+    job = said(*submit, str(tmp_path / "Ann's run"), *options).split()[-1]
+    out, end = tmp_path / f"Ann's run/slurm_{job}.out", time.monotonic() + 400
+
+    def wait(words, count):
+        while time.monotonic() < end and not (out.exists() and out.read_text().count(words) >= count):
+            time.sleep(0.3)
+        assert time.monotonic() < end, (out.read_text() if out.exists() else '') + said('scontrol', 'show', 'job', job)
+
+    wait('loss: ', 3)
+    subprocess.run(['scancel', '--signal=USR1', job], env=env, check=True)
+    wait('the training ends after iteration', 1)
+    time.sleep(2)
+    subprocess.run(['scontrol', 'release', job], env=env)
+    subprocess.run(['scontrol', 'update', f'JobId={job}', 'StartTime=now'], env=env)
+    wait('The training is done', 1)
+    assert 'resumed from' in out.read_text() and out.read_text().count('Traceback') == 0
