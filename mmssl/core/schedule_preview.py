@@ -12,14 +12,14 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, describe
 from .hooks import MomentumUpdateHook, ScheduleHook, SimSiamHook
 
-_KINDS = (LrUpdaterHook, MomentumUpdaterHook, MomentumUpdateHook, ScheduleHook, SimSiamHook)
+SCHEDULES = (LrUpdaterHook, MomentumUpdaterHook, MomentumUpdateHook, ScheduleHook, SimSiamHook)
 
 
 class Curve(NamedTuple):
     """A number along the training.
 
     Attributes:
-        name (str): 'lr' or another option of the optimizer, or the attribute of the model.
+        name (str): 'lr' or another option of the optimizer, or an attribute such as 'model.head.teacher_temp'.
         parts (tuple[str]): Parts of the model whose groups have it; () for an attribute of the model.
         values (list[float]): One a position.
     """
@@ -30,7 +30,7 @@ class Curve(NamedTuple):
 
 def schedule_hooks(runner):
     """The hooks that set numbers by the position alone: mmcv's, ours, and subclasses of them."""
-    return [hook for hook in runner.hooks if isinstance(hook, _KINDS)]
+    return [hook for hook in runner.hooks if isinstance(hook, SCHEDULES)]
 
 
 class _Numbers:
@@ -100,7 +100,7 @@ def preview(runner, epoch_length, count=1000):
     order = sorted(curves, key=lambda key: (key[0] != 'lr', key[0]))
     return positions, [
         *(Curve('beta1' if name == 'betas' else name, tuple(dict.fromkeys(curves[name, values])), list(values))
-          for name, values in order), *(Curve(name, (), values) for name, values in numbers.items())
+          for name, values in order), *(Curve(f'model.{name}', (), values) for name, values in numbers.items())
     ]
 
 

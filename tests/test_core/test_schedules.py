@@ -281,10 +281,10 @@ def test_preview():
     assert found['lr', ('backbone', 'predictor')] == [groups['backbone.weight'][0] for groups in followed]
     assert found['lr', ('head', )] == [groups['head.weight'][0] for groups in followed]
     assert found['weight_decay', ('backbone', 'predictor')] == [groups['backbone.weight'][1] for groups in followed]
-    assert found['head.temperature', ()] == [.2] * 7 + [.5] * 7 + [.1] * 6
+    assert found['model.head.temperature', ()] == [.2] * 7 + [.5] * 7 + [.1] * 6
     lines = describe_curves(positions, curves, 5)
     assert 'lr of head: 0.4 at first, 0.058 at last' in lines
-    assert 'head.temperature: 0.2 at first, 0.5 after 7 iterations (epoch 1.40), 0.1 at last' in lines
+    assert 'model.head.temperature: 0.2 at first, 0.5 after 7 iterations (epoch 1.40), 0.1 at last' in lines
 
     # of a long training, the end of the warm-up and of the parts is met nevertheless
     runner = of_groups(dict(policy='Composite', parts=[dict(type='linear', start=0., end=2., iterations=3337),
