@@ -51,6 +51,12 @@ class DeviceTensor(torch.Tensor):
     def numpy(self, *, force=False):
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
 
+    def __reduce_ex__(self, protocol):
+        return self.value.__reduce_ex__(protocol)  # files hold tensors of the CPU
+
+    def untyped_storage(self):
+        return self.value.untyped_storage()
+
     def tolist(self):
         _wait()
         return self.value.tolist()

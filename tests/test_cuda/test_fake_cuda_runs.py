@@ -1,0 +1,84 @@
+"""Whole runs on the fake device: what is saved, resumed, validated and dumped there; see fake.py."""
+import json
+
+import pytest
+import test_resume_algorithms as trainings
+import torch
+from mmcv.runner.hooks import Hook
+
+from fake import FakeCuda
+from mmssl.apis import set_random_seed, train_model
+from mmssl.apis.nonfinite import reproduce
+from mmssl.datasets import build_dataset
+from mmssl.models import build_algorithm
+from mmssl.utils.checkpoint import read_checkpoint
+
+pytestmark = pytest.mark.long
+
+
+def run(cfg):
+    """The runner after a training on the fake device."""
+    set_random_seed(1)
+    dataset = [build_dataset(cfg.data[mode]) for mode, _ in cfg.get('workflow', [('train', 1)])]
+    model = build_algorithm(cfg.model)
+    model.init_weights()
+    with FakeCuda():
+        return train_model(model, dataset, cfg, meta={})
+
+
+@pytest.mark.parametrize('name, changes', [('MoCo', dict(amp=dict(dtype='float16'))), ('ODC', {})])
+def test_resume(name, changes, tmp_path):
+    """A training on the device that goes on from its checkpoint is the one that was not interrupted."""
+    cfg = trainings.config(name, tmp_path / 'whole')
+    cfg.update(changes)
+    run(cfg)
+    whole = read_checkpoint(tmp_path / 'whole/epoch_2.pth')
+    cfg.update(resume_from=str(tmp_path / 'whole/iter_9.pth'), work_dir=str(tmp_path / 'resumed'))
+    run(cfg)
+    again = read_checkpoint(tmp_path / 'resumed/epoch_2.pth')
+    for part in ('state_dict', 'optimizer', 'rng_states'):
+        trainings.assert_same(again[part], whole[part], part)
+    assert type(next(iter(whole['state_dict'].values()))) is torch.Tensor
+
+
+class Spoil(Hook):
+    """Makes a pixel of the fourth batch infinite."""
+
+    def before_train_iter(self, runner):
+        if runner.iter == 3:
+            runner.data_batch['img'][0][5] = float('inf')
+
+
+def test_a_loss_that_is_no_number(tmp_path):
+    """The dump of a training on the device shows the same there again."""
+    cfg = trainings.config('SimCLR', tmp_path)
+    cfg.custom_hooks = [dict(type=Spoil)]
+    with pytest.raises(FloatingPointError, match='in iteration 4 '):
+        run(cfg)
+    with FakeCuda():
+        found = reproduce(tmp_path / 'nonfinite_iter_4_rank0.pth', 'cuda')
+    assert found['reproduced'] and len(found['images']) == 1 and not found['parameters']
+
+
+def test_validation_and_hooks_that_measure(tmp_path):
+    cfg = trainings.config('Classification', tmp_path)
+    plain = dict(
+        type='SingleViewDataset', data_source=trainings.SOURCE, pipeline=[dict(type='Resize', size=16)], prefetch=True)
+    cfg.data.val = plain
+    cfg.workflow = [('train', 1), ('val', 1)]
+    cfg.evaluation = dict(interval=1, topk=(1, 2))
+    cfg.optimizer = dict(type='AdamW', lr=1e-3)
+    cfg.activation_checkpointing = True
+    cfg.log_config = dict(interval=2, hooks=[dict(type='TextLoggerHook')])
+    cfg.custom_hooks = [
+        dict(type='KNNEvalHook', train_dataset=plain, val_dataset=plain, k=5,
+             img_norm_cfg=trainings.NORM),
+        dict(type='RepresentationQualityHook', dataset=plain, img_norm_cfg=trainings.NORM),
+        dict(type='PhaseTimerHook'),
+    ]  # yapf: disable
+    runner = run(cfg)
+    assert runner.iter == 12
+    lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()]
+    logged = set().union(*lines)
+    assert {'knn_top1', 'quality_rankme', 'head1_top1', 'acc'} <= logged
+    assert {line.get('mode') for line in lines} == {None, 'train', 'val'}
