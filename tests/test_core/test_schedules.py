@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmssl.core.hooks import CompositeLrUpdaterHook, ScheduleHook
+from mmssl.core.hooks import CompositeLrUpdaterHook, MomentumUpdateHook, ScheduleHook
 from mmssl.core.hooks.group_schedules import check_schedules
 from mmssl.core.optimizer import build_optimizer
 from mmssl.core.optimizer.state import load_optimizer
@@ -301,3 +301,15 @@ def test_preview():
     runner.call_hook('before_run')
     with pytest.raises(ConfigError, match='CosineRestartLrUpdaterHook fails at iteration 16 of 20'):
         preview(runner, 5)
+
+
+def test_momentum_of_a_teacher_follows_a_chain():
+    parts = [dict(type='constant', value=.9, epochs=1), dict(type='cosine', start=.9, end=1.)]
+    runner = fake_runner()
+    runner.model.base_momentum = runner.model.momentum = .5
+    runner.model.momentum_update = None
+    hook = MomentumUpdateHook(parts=parts)
+    assert [runner.model.momentum for _ in run(hook, runner)] == pytest.approx(curve(*parts, total=20, epoch=5))
+    for wrong in (dict(parts=[dict(type='constant', value=1.1)]), dict(parts=parts, mode='linear')):
+        with pytest.raises(ConfigError, match='MomentumUpdateHook.parts'):
+            MomentumUpdateHook(**wrong)

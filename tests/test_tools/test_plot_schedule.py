@@ -9,8 +9,8 @@ from PIL import Image
 TOOL = 'tools/analysis_tools/plot_schedule.py'
 CONFIG = """
 _base_ = {base!r}
-data = dict(samples_per_gpu=32, workers_per_gpu=0, train=dict(data_source=dict(num_images=384)))
-auto_scale_lr = dict(base_batch_size=48)  # a step has 32 x 3: all rates are doubled
+data = dict(samples_per_gpu=16, workers_per_gpu=0, train=dict(data_source=dict(num_images=384)))
+auto_scale_lr = dict(base_batch_size=48)  # a step has 16 images x 2 processes x 3: all rates are doubled
 lr_config = dict(
     _delete_=True,
     policy='CosineAnnealing',
@@ -36,11 +36,11 @@ def test_a_training_does_what_is_drawn(call_tool, tmp_path):
     base = Path(__file__).resolve().parents[1] / 'configs' / 'digits_byol.py'
     config = tmp_path / 'schedules.py'
     config.write_text(CONFIG.format(base=str(base)))
-    call_tool('tools/train.py', config, '--work-dir', tmp_path / 'run')
+    call_tool('tools/train.py', config, '--work-dir', tmp_path / 'run', processes=2)
     log, = (tmp_path / 'run').glob('*.log.json')
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     trained = [line['lr'] for line in lines if line.get('mode') == 'train']
-    drawn = call_tool(TOOL, config, '--out', tmp_path / 'x.json').stdout
+    drawn = call_tool(TOOL, config, '--out', tmp_path / 'x.json', '--world-size', 2).stdout
     found = json.loads((tmp_path / 'x.json').read_text())
     assert len(trained) == len(found['iterations']) == 2 * found['iterations_per_epoch'] > 10
     curves = {(curve['name'], *curve['parts']): curve['values'] for curve in found['curves']}
@@ -56,7 +56,7 @@ def test_a_training_does_what_is_drawn(call_tool, tmp_path):
     assert all(line in said for line in drawn.splitlines()[1:-1]) and 'lr of head: 0.4 at first, 0.2 at last' in said
     assert '3 of them a step, which has 96 images' in said
 
-    call_tool(TOOL, config, '--out', tmp_path / 'x.csv', '--world-size', 2, '--points', 7)
+    call_tool(TOOL, config, '--out', tmp_path / 'x.csv', '--world-size', 4, '--points', 7)
     with open(tmp_path / 'x.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) < length and rows[0]['epoch'] == '0.0'

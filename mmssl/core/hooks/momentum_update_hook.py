@@ -7,6 +7,8 @@ from mmcv.runner.hooks import Hook
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
+from ..schedules import Chain
+from .any_runner import train_loader
 
 
 @HOOKS.register_module(name=['MomentumUpdateHook', 'BYOLHook'])
@@ -24,20 +26,30 @@ class MomentumUpdateHook(Hook):
         end_momentum (float): Momentum at the end of the training.
         update_interval (int): The optimizer hook's update_interval, which it must equal.
         mode (str): 'cosine' or 'linear'.
+        parts (list[dict] | None): A chain of momenta instead, see mmssl.core.schedules.Chain; base_momentum,
+            end_momentum and mode then mean nothing.
 
     Raises:
-        ConfigError: Another mode.
+        ConfigError: Another mode, or a momentum that is not from 0 to 1.
     """
 
-    def __init__(self, end_momentum=1.0, update_interval=1, mode='cosine'):
+    def __init__(self, end_momentum=1.0, update_interval=1, mode='cosine', parts=None):
         if mode not in ('cosine', 'linear'):
             raise ConfigError(f"{type(self).__name__}.mode is 'cosine' or 'linear', got {mode!r}")
+        if parts is not None and (end_momentum != 1 or mode != 'cosine'):
+            raise ConfigError(f'{type(self).__name__}.parts have their own values: leave end_momentum and mode out')
+        self.chain = None if parts is None else Chain(parts, lowest=0)
+        if self.chain is not None and max(self.chain.values) > 1:
+            raise ConfigError(f'{type(self).__name__}.parts: a momentum is from 0 to 1, got {max(self.chain.values)}')
+        self._schedule = None
         self.mode = mode
         self.end_momentum = end_momentum
         self.update_interval = update_interval
 
     def before_run(self, runner):
         model = unwrap(runner.model)
+        if self.chain is not None:
+            self._schedule = self.chain.fit(runner.max_iters, len(train_loader(runner)))
         for name in ('base_momentum', 'momentum', 'momentum_update'):
             if not hasattr(model, name):
                 raise ConfigError(f'{type(self).__name__} drives a momentum encoder, and {type(model).__name__} has '
@@ -55,8 +67,16 @@ class MomentumUpdateHook(Hook):
                                   f'update_interval), the momentum encoder is updated every {self.update_interval} '
                                   f'({type(self).__name__}.update_interval): set both to {interval}')
 
+    @property
+    def begins(self):
+        """list[float]: Where the parts begin, in iterations."""
+        return getattr(self._schedule, 'begins', [])
+
     def before_train_iter(self, runner):
         model = unwrap(runner.model)
+        if self.chain is not None:
+            model.momentum = self._schedule(runner.iter)
+            return
         done = runner.iter / runner.max_iters
         falling = 1 - done if self.mode == 'linear' else (math.cos(math.pi * done) + 1) / 2
         model.momentum = self.end_momentum - (self.end_momentum - model.base_momentum) * falling
