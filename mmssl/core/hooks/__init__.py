@@ -8,8 +8,11 @@ from .deepclusterv2_hook import DeepClusterV2Hook
 from .densecl_hook import DenseCLHook
 from .ema_hook import EMAHook
 from .eval_hook import DistEvalHook, EvalHook
+from .gpu_stats_hook import GPUStatsHook
+from .histogram_hook import HistogramHook
 from .interclr_hook import InterCLRHook
 from .knn_eval import KNNEvalHook
+from .model_summary_hook import ModelSummaryHook
 from .momentum_update_hook import MomentumUpdateHook
 from .odc_hook import ODCHook
 from .optimizer_hook import DistOptimizerHook, GradAccumFp16OptimizerHook
@@ -24,13 +27,14 @@ from .text_logger import TextLoggerHook
 from .trackers import (AimLoggerHook, ClearMLLoggerHook, CometLoggerHook, DvcliveLoggerHook, MlflowLoggerHook,
                        NeptuneLoggerHook, TensorboardLoggerHook, TrackerHook, WandbLoggerHook)
 from .uniform_scores import UniformScoresHook
+from .views_hook import ViewsHook
 
 __all__ = [
     'AimLoggerHook', 'CheckpointHook', 'ClearMLLoggerHook', 'ClusteringHook', 'CollapseMonitorHook', 'CometLoggerHook',
     'CompositeLrUpdaterHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook',
-    'DistOptimizerHook', 'DvcliveLoggerHook', 'EMAHook', 'EvalHook', 'GradAccumFp16OptimizerHook', 'InterCLRHook',
-    'KNNEvalHook', 'MlflowLoggerHook', 'MomentumUpdateHook', 'NeptuneLoggerHook', 'ODCHook', 'PhaseTimerHook',
-    'ProfilerHook', 'ProgressBarLoggerHook', 'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook',
-    'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook', 'TensorboardLoggerHook', 'TextLoggerHook', 'TrackerHook',
-    'UniformScoresHook', 'WandbLoggerHook'
+    'DistOptimizerHook', 'DvcliveLoggerHook', 'EMAHook', 'EvalHook', 'GPUStatsHook', 'GradAccumFp16OptimizerHook',
+    'HistogramHook', 'InterCLRHook', 'KNNEvalHook', 'MlflowLoggerHook', 'ModelSummaryHook', 'MomentumUpdateHook',
+    'NeptuneLoggerHook', 'ODCHook', 'PhaseTimerHook', 'ProfilerHook', 'ProgressBarLoggerHook',
+    'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook',
+    'TensorboardLoggerHook', 'TextLoggerHook', 'TrackerHook', 'UniformScoresHook', 'ViewsHook', 'WandbLoggerHook'
 ]

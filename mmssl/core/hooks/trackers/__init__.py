@@ -1,7 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Experiment trackers: each gets all that is logged, the config and the end of the training."""
 from .aim import AimLoggerHook
-from .base import TrackerHook, send_to_trackers
+from .base import TrackerHook, as_number, send_to_trackers
 from .clearml import ClearMLLoggerHook
 from .comet import CometLoggerHook
 from .dvclive import DvcliveLoggerHook
@@ -12,5 +12,5 @@ from .wandb import WandbLoggerHook
 
 __all__ = [
     'AimLoggerHook', 'ClearMLLoggerHook', 'CometLoggerHook', 'DvcliveLoggerHook', 'MlflowLoggerHook',
-    'NeptuneLoggerHook', 'TensorboardLoggerHook', 'TrackerHook', 'WandbLoggerHook', 'send_to_trackers'
+    'NeptuneLoggerHook', 'TensorboardLoggerHook', 'TrackerHook', 'WandbLoggerHook', 'as_number', 'send_to_trackers'
 ]

@@ -39,7 +39,7 @@ class CometLoggerHook(TrackerHook):
 
     def write_histogram(self, name, histogram, step):
         """See HistogramHook."""
-        self._experiment.log_histogram_3d(histogram.values(), name=name, step=step)
+        self._experiment.log_histogram_3d(histogram.samples(), name=name, step=step)
 
     def write_image(self, name, image, step):
         """See ViewsHook."""
