@@ -26,7 +26,9 @@ PRELOADED = [
 
 def pytest_addoption(parser):
     parser.addoption(
-        '--device', choices=['cuda', 'cpu'], help='of the tests in tests/gpu; cpu tries the tests themselves')
+        '--device',
+        choices=['cuda', 'fake', 'cpu'],
+        help='of the tests in tests/gpu; fake and cpu try the tests themselves')
 
 
 def pytest_collection_modifyitems(items):

@@ -60,6 +60,7 @@ def test_kmeans_is_that_of_the_cpu(digits, device, spherical):
     np.testing.assert_allclose(runs[1].losses, runs[0].losses, rtol=1e-3)
 
 
+@pytest.mark.real
 def test_faiss(digits, device, monkeypatch):
     """k-means on the GPU, where faiss was built for it, finds clusters as tight as those of the CPU."""
     faiss = pytest.importorskip('faiss')

@@ -19,6 +19,7 @@ def without_hook_of_checkpoints(checkpoint):
     return {part: checkpoint[part] for part in ('state_dict', 'optimizer', 'hooks', 'rng_states')}
 
 
+@pytest.mark.real
 @pytest.mark.parametrize('name, precision', [
     pytest.param(*case, marks=pytest.mark.rehearsed) if case == ('MoCo', 'float32') else case for case in RESUMED
 ])  # yapf: disable
@@ -44,6 +45,7 @@ def test_resumed_is_uninterrupted(name, precision, device, tmp_path, monkeypatch
     whole.assert_same(without_hook_of_checkpoints(resumed), first, name)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize('name', ['MoCo', 'SimCLR', 'DINO', 'MoCoV3', 'MAE', 'SimMIM', 'MaskFeat', 'CAE'])
 @pytest.mark.parametrize(
     'switches, tolerance', [(dict(channels_last=True), 0.02), (dict(compile=True), 0.05), (AMP['bfloat16'], 0.5),
@@ -60,6 +62,7 @@ def test_switches_change_the_rounding_only(name, switches, tolerance, device, tm
     assert (after - plain).norm() < tolerance * (plain - before).norm()
 
 
+@pytest.mark.real
 @pytest.mark.rehearsed
 def test_no_number_stops_before_the_step(device, tmp_path):
     """The answers travel to the host while the device works, and still come before the weights move."""
@@ -90,6 +93,7 @@ def train_all(rank, world_size, names, kind):
                 for name in names for dtype in TOLERANCES}  # yapf: disable
 
 
+@pytest.mark.real
 @pytest.mark.parametrize('processes', [pytest.param(1, marks=pytest.mark.rehearsed), 2])
 def test_processes_over_nccl_are_one_process_of_the_cpu(processes, device, run_distributed):
     """Every algorithm, with SyncBN, queues and memories: see test_models_two_processes.py for gloo."""

@@ -17,6 +17,9 @@ def train(name, dtype, rank=0, world_size=1, device='cpu', wrap=False):
     process has the wrapper too.
     """
     model = tiny.build(name, seed=rank).to(device, dtype)
+    if name == 'CAE':  # its tokenizer computes in float16 on a GPU, as published, so that tokens would be others
+        for module in model.head.tokenizer.modules():
+            module.use_float16 = False
     wrapped = DistributedDataParallel(model) if world_size > 1 or wrap else model
     losses, grads, accuracies = [], [], []
     for i, size in enumerate(SIZES):
