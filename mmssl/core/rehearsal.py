@@ -45,4 +45,4 @@ def rehearse(model, cfg, epoch_length, count=1000):
     check_schedules(runner)
     for hook in runner.hooks:
         hook.before_run(runner)
-    return (runner.max_iters, *preview(runner, epoch_length, count))
+    return (runner.max_iters, *preview(runner, epoch_length, count, foreign=True))

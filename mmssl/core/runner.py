@@ -26,14 +26,14 @@ from mmssl.utils.sharded_checkpoint import is_folder_checkpoint, read_folder
 from mmssl.utils.watchdog import NoWatchdog, build_watchdog
 from .builder import HOOKS, RUNNERS
 from .checkpoint_writer import write_checkpoint
-from .hooks.any_runner import INNER_STAGES, averaged
+from .hooks.any_runner import INNER_STAGES, averaged, is_known
 from .hooks.group_schedules import check_schedules, restricted
 from .hooks.profiler_hook import ProfilerHook
 from .hooks.text_logger import LastIterationHook
 from .log_buffer import LogBuffer
 from .loss_guard import LossGuard
 from .optimizer.state import load_optimizer, optimizer_settings, optimizer_state
-from .schedule_preview import describe_curves, preview
+from .schedule_preview import describe_curves, preview, schedule_hooks
 from .stop import Stop
 
 
@@ -56,11 +56,6 @@ def _updater(policy, suffix):
     near = sorted(name for name in policies if isinstance(policy, str) and policy and policy.lower() in name.lower())
     raise ConfigError(f'{policy!r} is no policy; ' + (
         f'did you mean {" or ".join(map(repr, near))}?' if near else nearest(policy, policies, 'there are')))
-
-
-def _is_known(hook):
-    """Whether a hook is of mmcv or this toolbox, so that what its attributes mean is known."""
-    return type(hook).__module__.startswith(('mmcv.', 'mmssl.'))
 
 
 class _Machine:
@@ -373,7 +368,7 @@ class _Machine:
         self.logger.info('Hooks will be executed in the following order:\n%s', self.get_hook_info())
         self.logger.info('workflow: %s, max: %s', workflow, length)
         for hook in self.hooks:
-            if not self._by_epoch and getattr(hook, 'by_epoch', False) and _is_known(hook):
+            if not self._by_epoch and getattr(hook, 'by_epoch', False) and is_known(hook):
                 raise ConfigError(f'{type(hook).__name__} has by_epoch=True, and {type(self).__name__} counts '
                                   'iterations: give it by_epoch=False and its numbers in iterations')
         check_schedules(self)
@@ -398,7 +393,11 @@ class _Machine:
             'trained; %s', len(loader.dataset), len(loader), length, batch and batch * self.world_size,
             f' ({", ".join(how)})' if how else '', device, name, total / 1e6, trained / 1e6, precision)
         if self.optimizer is not None and not isinstance(self.optimizer, dict):
-            lines = describe_curves(*preview(self, len(loader)), len(loader))
+            lines = describe_curves(*preview(self, len(loader), count=300), len(loader))
+            lines += [
+                f'{type(hook).__name__} is of your own: what it will do is not told' for hook in schedule_hooks(self)
+                if not is_known(hook)
+            ]
             self.logger.info('Schedules:\n%s', '\n'.join(lines))
         if device.type == 'cpu' and self.amp_dtype in (torch.float16, torch.bfloat16):
             if self.amp_dtype == torch.float16:

@@ -11,6 +11,7 @@ from mmcv.runner.hooks.momentum_updater import MomentumUpdaterHook
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError, describe
 from .hooks import MomentumUpdateHook, ScheduleHook, SimSiamHook
+from .hooks.any_runner import is_known
 
 SCHEDULES = (LrUpdaterHook, MomentumUpdaterHook, MomentumUpdateHook, ScheduleHook, SimSiamHook)
 
@@ -29,7 +30,7 @@ class Curve(NamedTuple):
 
 
 def schedule_hooks(runner):
-    """The hooks that set numbers by the position alone: mmcv's, ours, and subclasses of them."""
+    """The hooks of a runner that set numbers of the optimizer and the model by the position in the training."""
     return [hook for hook in runner.hooks if isinstance(hook, SCHEDULES)]
 
 
@@ -63,13 +64,15 @@ class _Shadow:
         return getattr(self.runner, name)
 
 
-def preview(runner, epoch_length, count=1000):
+def preview(runner, epoch_length, count=1000, foreign=False):
     """Play the schedules of a runner, whose hooks have had their before_run.
 
     Args:
         runner (BaseRunner): With an optimizer. It, its hooks, the optimizer and the model stay as they are.
         epoch_length (int): Iterations of an epoch.
         count (int): About how many positions are looked at, besides the ends of warm-ups and of parts.
+        foreign (bool): Play the schedules of others too. They may count what they are called, so that it is not for a
+            runner that is to train.
 
     Returns:
         tuple[list[int], list[Curve]]: Positions, in iterations that are done, from 0 to the last; the numbers of the
@@ -79,7 +82,8 @@ def preview(runner, epoch_length, count=1000):
     Raises:
         ConfigError: A schedule that fails at some position.
     """
-    shadow, hooks = _Shadow(runner), [copy.copy(hook) for hook in schedule_hooks(runner)]
+    shadow = _Shadow(runner)
+    hooks = [copy.copy(hook) for hook in schedule_hooks(runner) if foreign or is_known(hook)]
     shadow.data_loader = range(epoch_length)
     positions = _positions(shadow, hooks, runner.max_iters, epoch_length, count)
     groups, numbers = [{} for _ in shadow.optimizer.param_groups], {}
@@ -89,7 +93,7 @@ def preview(runner, epoch_length, count=1000):
             for name in ('lr', 'weight_decay', 'momentum', 'betas', *_targets(hooks)):
                 value = group.get(name)
                 if value is not None:
-                    found.setdefault(name, []).append(value[0] if isinstance(value, (list, tuple)) else value)
+                    found.setdefault(name, []).append(float(value[0] if isinstance(value, (list, tuple)) else value))
         for name, value in shadow.values.items():
             numbers.setdefault(name, []).append(value)
     curves = {}

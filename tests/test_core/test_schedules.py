@@ -313,3 +313,23 @@ def test_momentum_of_a_teacher_follows_a_chain():
     for wrong in (dict(parts=[dict(type='constant', value=1.1)]), dict(parts=parts, mode='linear')):
         with pytest.raises(ConfigError, match='MomentumUpdateHook.parts'):
             MomentumUpdateHook(**wrong)
+
+
+def test_a_schedule_of_a_user_is_not_played_before_the_training():
+
+    class Counting(CompositeLrUpdaterHook):
+        calls = 0
+
+        def before_train_iter(self, runner):
+            Counting.calls += 1
+            super().before_train_iter(runner)
+
+    runner = of_groups(None)
+    hook = Counting([dict(type='constant', value=1.)])
+    runner.register_hook(hook)
+    runner.data_loaders = [range(5)]
+    runner.call_hook('before_run')
+    lr, = {tuple(curve.values) for curve in preview(runner, 5)[1] if curve.parts == ('head', )}
+    assert not Counting.calls and lr == (.4, ) * 20
+    lr, = {tuple(curve.values) for curve in preview(runner, 5, foreign=True)[1] if curve.parts == ('head', )}
+    assert Counting.calls and lr == (.2, ) * 20

@@ -54,3 +54,8 @@ def call_stage(runner, name):
     """Call what hooks have for one of INNER_STAGES; mmcv's own runners do not know these."""
     if hasattr(runner, 'phases'):
         runner.call_hook(name)
+
+
+def is_known(hook):
+    """Whether a hook is of mmcv or this toolbox, so that what its attributes mean is known."""
+    return type(hook).__module__.startswith(('mmcv.', 'mmssl.'))
