@@ -179,12 +179,22 @@ def raise_at_signals():
 def let_parent_stop():
     """In a process of a loader: leave signals of STOP_SIGNALS to the process that trains, which ends this one.
 
-    Ctrl-C and Slurm's signals reach all processes at once, and the iteration that is to be finished needs its data. A
-    second SIGTERM ends this process, as its parent may send one.
+    Ctrl-C and Slurm's signals reach all processes at once, and the iteration that is to be finished needs its data. Of
+    SIGTERM only that of the parent counts, by which multiprocessing ends its processes.
     """
-    for number in STOP_SIGNALS:
+    for number in set(STOP_SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    parent = multiprocessing.parent_process()
+    if parent is None or not hasattr(signal, 'sigwaitinfo'):  # macOS
+        return
+
+    def wait():
+        while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent.pid:
+            pass
+        os._exit(0)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=wait, name='sigterm', daemon=True).start()
 
 
 def end_children():
