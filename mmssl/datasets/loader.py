@@ -1,9 +1,11 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From a data set to batches on the device: keyed randomness, broken images, normalisation."""
+import atexit
 import copy
 import json
 import logging
 import math
+import weakref
 from collections import deque
 from contextlib import nullcontext
 from itertools import islice
@@ -378,6 +380,7 @@ class EpochLoader:
         self.batch_sampler.begin()
         done, size = self.batch_sampler.start, self.batch_sampler.batch_size
         ahead, batches = None, iter(self.loader)  # which forks workers
+        _end_at_exit(batches)
         if self._remote and (hasattr(self.sampler, 'iterate') or isinstance(self.sampler, range)):
             ahead = ReadAhead(self.dataset, self.sampler, done * size)
         elif self.read_ahead is not None:
@@ -413,6 +416,25 @@ class EpochLoader:
                 f'{self.replaced} of {self.seen} images were broken and replaced ({self.broken} files), a share of '
                 f'{self.replaced / self.seen:.3f}; broken_images.max_share allows {self.max_share}. The last: '
                 f'{_words(self.met)}. tools/analysis_tools/find_broken_images.py lists them all')
+
+
+_iterators = weakref.WeakSet()
+
+
+def _end_at_exit(iterator):
+    """Have the workers of an iterator over a loader end with this process: they are told, where torch would wait 5 s.
+
+    torch's own exit function, which it registers with the iterator, waits for each worker and then sends SIGTERM.
+    """
+    _iterators.add(iterator)
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)  # functions registered last are called first
+
+
+def _end_workers():
+    for iterator in list(_iterators):
+        if hasattr(iterator, '_shutdown_workers'):  # not where batches are made in this process
+            iterator._shutdown_workers()
 
 
 def _warn(message, *args):

@@ -1,4 +1,5 @@
 import math
+import multiprocessing
 import os
 import random
 
@@ -11,7 +12,7 @@ from mmssl.datasets import (BlockShuffleSampler, ConcatDataset, DistributedGroup
                             MultiViewDataset, PrefetchLoader, RepeatDataset, SingleViewDataset, build_dataloader)
 from mmssl.datasets.collators import collate
 from mmssl.datasets.dataset_wrappers import ClassBalancedSubset
-from mmssl.datasets.loader import EpochLoader, KeyedDataset, left_out
+from mmssl.datasets.loader import EpochLoader, KeyedDataset, _end_workers, left_out
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
 VIEW = [
@@ -175,6 +176,17 @@ def broken_folder(photo_folder, tmp_path):
 @pytest.fixture
 def partly_broken(broken_folder):
     return MultiViewDataset(dict(type='Folder', data_prefix=str(broken_folder)), [2], [VIEW], prefetch=True)
+
+
+def test_workers_end_with_the_process_that_holds_their_loader(two_views):
+    """They are told to, before the exit function of torch, which waits 5 s for each and then sends SIGTERM."""
+    loader = loader_of(two_views, 2, persistent_workers=True)
+    next(batches := iter(loader))
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    _end_workers()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    del batches
 
 
 def test_broken_images_are_replaced(partly_broken, warnings_of_data):
