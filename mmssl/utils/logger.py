@@ -14,4 +14,12 @@ def get_root_logger(log_file=None, log_level=logging.INFO):
     Returns:
         logging.Logger: The logger 'mmssl'.
     """
-    return get_logger('mmssl', log_file, log_level)
+    logger = get_logger('mmssl', log_file, log_level)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _leave_out
+    return logger
+
+
+def _leave_out(record):
+    """A line that cannot be written, as on a full disk: the terminal has it, and logging would add a traceback."""

@@ -1,5 +1,6 @@
 """Signals, clocks and full disks: what a training writes then, and that it goes on to the same weights."""
 import errno
+import json
 import os
 import signal
 import time
@@ -231,3 +232,24 @@ def test_nobody_is_asked_all_the_time():
     stop = Stop()
     stop.agree(due=True)
     assert stop.due and not stop
+
+
+def test_logs_on_a_full_disk(tmp_path, caplog, monkeypatch):
+    """Half of a line is written before the error; broken once by leaving it there."""
+    from mmcv.runner.hooks import TextLoggerHook
+    dump = TextLoggerHook._dump_log
+
+    def half(self, log, runner):
+        dump(self, log, runner)
+        if 6 <= runner.iter < 9:
+            with open(self.json_log_path, 'r+') as file:
+                file.truncate(os.path.getsize(self.json_log_path) - 20)
+            raise OSError(errno.ENOSPC, 'full')
+
+    monkeypatch.setattr(TextLoggerHook, '_dump_log', half)
+    runner = build(tmp_path, EPOCHS, None)
+    runner.register_logger_hooks(dict(interval=1, hooks=[dict(type='TextLoggerHook')]))
+    runner.run([numbers(6)], [('train', 1)])
+    lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()]
+    assert sum('loss' in line for line in lines) == 15
+    assert sum('lines are missing in' in message for message in caplog.messages) == 1

@@ -1,12 +1,14 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Log lines for people and a JSON log for programs."""
 import datetime
+import os
 import resource
 
 import torch
 from mmcv.runner.hooks import Hook
 from mmcv.runner.hooks import TextLoggerHook as _TextLoggerHook
 
+from mmssl.utils.misc import disk_full
 from ..builder import HOOKS
 
 
@@ -62,6 +64,7 @@ class TextLoggerHook(_TextLoggerHook):
     often others stood in for them) are new.
     """
 
+    _full = False  # whether the disk was
     _logged = 0  # iterations since the start that lines tell of
 
     def log(self, runner):
@@ -76,8 +79,23 @@ class TextLoggerHook(_TextLoggerHook):
         log.update(output)
         if runner.rank == 0:
             self._log_info(log, runner)
-        self._dump_log(log, runner)
+        self._dump_whole_lines(log, runner)
         return log
+
+    def _dump_whole_lines(self, log, runner):
+        """On a full disk the training goes on, and no half line stays for the next one to be glued to."""
+        path = getattr(self, 'json_log_path', None)
+        size = os.path.getsize(path) if path and os.path.exists(path) else 0
+        try:
+            self._dump_log(log, runner)
+        except OSError as error:
+            if disk_full(error) is None:
+                raise
+            if os.path.exists(path):
+                os.truncate(path, size)
+            if not self._full:
+                runner.logger.warning('the disk is full: lines are missing in %s', path)
+            self._full = True
 
     def _log_info(self, log_dict, runner):
         log = dict(log_dict)
