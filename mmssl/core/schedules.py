@@ -146,14 +146,16 @@ class Chain:
             part, else as shares of the part. With `position='training'` the shape sees the share of the whole training
             instead of its own, such as a cosine that has run on below the warm-up.
         lowest (float): The least value that the scheduled number may have.
+        what (str): The scheduled number, for messages.
 
     Raises:
         ConfigError: An unknown shape or argument, a value out of range, lengths that cannot be right.
     """
 
-    def __init__(self, parts, lowest=-math.inf):
+    def __init__(self, parts, lowest=-math.inf, what='a schedule'):
         if not isinstance(parts, (list, tuple)) or not parts:
             raise ConfigError(f"parts is a list such as [dict(type='linear', start=0., end=1.)], got {parts!r}")
+        self.what = what
         self.parts = [self._parse(part, lowest) for part in parts]
         if sum(part.amount == 'rest' for part in self.parts) > 1:
             raise ConfigError('several parts have no length, epochs or iterations, and the rest is for one', parts[-1])
@@ -206,7 +208,7 @@ class Chain:
         given = [part.amount if part.amount == 'rest' else part.amount * sizes[part.unit] for part in self.parts]
         used = sum(length for length in given if length != 'rest')
         if 'rest' in given and used >= total or 'rest' not in given and abs(used - total) > 1e-3 * total:
-            raise ConfigError(f'the parts of the schedule take {used:g} of {total} iterations'
+            raise ConfigError(f'the parts of {self.what} take {used:g} of {total} iterations'
                               f' ({epoch_length} an epoch)' +
                               (', which leaves nothing to the one without a length' if 'rest' in given else
                                ': they must make the whole training; leave the length of one out for what is left'))

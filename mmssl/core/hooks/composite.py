@@ -27,7 +27,7 @@ class CompositeLrUpdaterHook(LrUpdaterHook):
 
     def __init__(self, parts, relative=False, by_epoch=False):
         super().__init__(by_epoch=by_epoch)
-        self.chain = Chain(parts, lowest=0)
+        self.chain = Chain(parts, lowest=0, what='lr_config')
         self.relative = relative
         self.by_epoch = by_epoch
         self._schedule = None

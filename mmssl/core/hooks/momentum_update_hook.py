@@ -38,7 +38,7 @@ class MomentumUpdateHook(Hook):
             raise ConfigError(f"{type(self).__name__}.mode is 'cosine' or 'linear', got {mode!r}")
         if parts is not None and (end_momentum != 1 or mode != 'cosine'):
             raise ConfigError(f'{type(self).__name__}.parts have their own values: leave end_momentum and mode out')
-        self.chain = None if parts is None else Chain(parts, lowest=0)
+        self.chain = None if parts is None else Chain(parts, lowest=0, what=type(self).__name__)
         if self.chain is not None and max(self.chain.values) > 1:
             raise ConfigError(f'{type(self).__name__}.parts: a momentum is from 0 to 1, got {max(self.chain.values)}')
         self._schedule = None

@@ -71,7 +71,7 @@ class ScheduleHook(Hook):
         self.schedule = schedule
         self.group_names = () if schedule is None else (schedule, )
         self._others = ()
-        self.chain = None if parts is None else Chain(parts, lowest)
+        self.chain = None if parts is None else Chain(parts, lowest, what=f'the ScheduleHook of {target}')
         self.first = start if parts is None else self.chain.values[0]
         self._schedule = None
 
