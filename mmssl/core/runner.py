@@ -13,6 +13,7 @@ from mmcv.runner import Hook
 from mmcv.runner import IterBasedRunner as _IterBasedRunner
 from mmcv.runner import IterTimerHook, OptimizerHook, Priority, get_host_info, get_priority
 from mmcv.runner.hooks import ProfilerHook as MMCVProfilerHook
+from mmcv.runner.hooks.logger import LoggerHook
 
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, unwrap
@@ -711,6 +712,9 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
         while self.iter < self._max_iters:
             for loader, stream, (mode, iterations) in zip(data_loaders, batches, workflow):
                 self._inner_iter = 0
+                training = self.log_buffer
+                if mode == 'val':  # whose losses are no part of the means of the training
+                    self.log_buffer = LogBuffer()
                 for _ in range(iterations):
                     if mode == 'val' or self.iter < self._max_iters:
                         self.data_loader, self.mode = loader, mode
@@ -721,6 +725,12 @@ class IterBasedRunner(_Machine, _IterBasedRunner):
                         self._run_deferred()
                         if self.iter < self._max_iters:
                             self._may_stop()
+                if mode == 'val':
+                    self.log_buffer.output['eval_iter_num'] = self.iter
+                    for hook in self.hooks:
+                        if isinstance(hook, LoggerHook):
+                            hook.after_val_epoch(self)
+                    self.log_buffer = training
         self.call_hook('after_epoch')
         self.loss_guard.check_gradients()
         self.call_hook('after_run')

@@ -1,5 +1,6 @@
 """Runners: hooks in order, no sleeps, exact resume in process, accumulation, logs."""
 import copy
+import json
 import logging
 import math
 import re
@@ -491,3 +492,26 @@ def test_small_rates_survive_in_the_json_log(tmp_path):
     (log, ) = tmp_path.glob('*.log.json')
     line = json.loads(log.read_text().splitlines()[-1])
     assert line['lr'] == 1.5e-7 and line['mode'] == 'train' and 0 <= line['data_share'] <= 1
+
+
+class Validated(Linear):
+    """Its validation has the losses 0, 1, 2, ... times 100."""
+    validated = -1
+
+    def val_step(self, data, optimizer):
+        self.validated += 1
+        loss = torch.tensor(100. * self.validated)
+        return dict(loss=loss, log_vars=dict(loss=loss), num_samples=len(data))
+
+
+def test_validation_by_iterations_is_logged_by_itself(tmp_path):
+    """Before: its losses were in no line, or in the means of the training where a phase ended within an interval."""
+    runner = plain_runner(tmp_path, dict(type='IterBasedRunner', max_iters=6), Validated())
+    runner.register_training_hooks(None, dict(), None, dict(interval=2, hooks=[dict(type='TextLoggerHook')]))
+    runner.run([numbers(6), numbers(2)], [('train', 3), ('val', 2)])
+    text = next(tmp_path.glob('*.log.json')).read_text()
+    lines = [json.loads(line) for line in text.splitlines() if 'mode' in line]
+    assert [(line['mode'], line['iter']) for line in lines] == [('train', 2), ('val', 3), ('train', 4), ('train', 6),
+                                                                ('val', 6)]
+    assert [line['loss'] for line in lines if line['mode'] == 'val'] == [50, 250]
+    assert all(line['loss'] < 10 for line in lines if line['mode'] == 'train')

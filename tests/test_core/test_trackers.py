@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec
 from unittest.mock import MagicMock
 
 import mmcv
+import numpy as np
 import pytest
 import torch
 from mmcv.runner.hooks import Hook
@@ -16,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from mmssl.core import build_optimizer, build_runner
 from mmssl.core.hooks.any_runner import log_evaluation
+from mmssl.core.hooks.histogram_hook import histogram_of
+from mmssl.core.hooks.trackers import send_to_trackers
 from mmssl.core.hooks.trackers.base import as_number, flat, plain
 from mmssl.utils.errors import ConfigError
 
@@ -45,6 +48,8 @@ class Evaluation(Hook):
                 raise self.stop
 
     def after_train_epoch(self, runner):
+        send_to_trackers(runner, 'write_histogram', 'parameters/a', histogram_of(torch.arange(9.), 4), runner.iter)
+        send_to_trackers(runner, 'write_image', 'views', np.zeros((4, 5, 3), np.uint8), runner.iter)
         log_evaluation(runner, dict(score=0.1 * runner.iter, nothing=float('nan')), eval_iter_num=7)
 
 
@@ -167,7 +172,7 @@ def aim(module):
         config=lambda: fields['config'],
         goes_on=lambda: module.Run.call_args.kwargs['run_hash'],
         logged=lambda: _single(made.track.call_args_list,
-                               lambda c: '/'.join([*c.kwargs['context'].values(), c.kwargs['name']]),
+                               lambda c: '/'.join([*c.kwargs.get('context', {}).values(), c.kwargs['name']]),
                                lambda c: c.args[0], lambda c: c.kwargs['step']),
         end=lambda: made.close.called and fields['status'])  # yapf: disable
 
@@ -204,9 +209,10 @@ def _imitate(monkeypatch, name):
 
 
 @pytest.mark.parametrize('name', TRACKERS)
-def test_what_a_tracker_is_told(name, tmp_path, monkeypatch):
+def test_what_a_tracker_is_told(name, tmp_path, monkeypatch, caplog):
     told = _imitate(monkeypatch, name)
     runner = run(tmp_path, type=name)
+    assert not [record for record in caplog.records if 'LoggerHook cannot' in record.getMessage()]
     config = told['config']()
     assert config.get('model.type') == 'Squares' or config['model']['type'] == 'Squares'
     logged = told['logged']()
@@ -287,6 +293,12 @@ def test_tensorboard_files(tmp_path):
     assert [(e.step, round(e.value, 6)) for e in events.Scalars('val/score')] == [(3, 0.3), (5, 0.4), (6, 0.6)]
     text = events.Tensors('config/text_summary')[0].tensor_proto.string_val[0].decode()
     assert json.loads(text.strip('`json\n'))['model'] == {'type': 'Squares'}
+    histogram = events.Tensors('parameters/a')[0] if 'parameters/a' in events.Tags()['tensors'] else None
+    histogram = histogram or events.Histograms('parameters/a')[0].histogram_value
+    assert (histogram.num, histogram.sum, histogram.min, histogram.max) == (9, 36, 0, 8)
+    assert sum(histogram.bucket) == 9
+    image = events.Images('views')[0]
+    assert (image.width, image.height) == (5, 4)
 
 
 def test_configs_for_trackers():

@@ -4,9 +4,9 @@ import json
 import pytest
 import test_resume_algorithms as trainings
 import torch
+from fake import FakeCuda
 from mmcv.runner.hooks import Hook
 
-from fake import FakeCuda
 from mmssl.apis import set_random_seed, train_model
 from mmssl.apis.nonfinite import reproduce
 from mmssl.datasets import build_dataset
@@ -69,12 +69,16 @@ def test_validation_and_hooks_that_measure(tmp_path):
     cfg.evaluation = dict(interval=1, topk=(1, 2))
     cfg.optimizer = dict(type='AdamW', lr=1e-3)
     cfg.activation_checkpointing = True
-    cfg.log_config = dict(interval=2, hooks=[dict(type='TextLoggerHook')])
+    cfg.log_config = dict(interval=2, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
     cfg.custom_hooks = [
         dict(type='KNNEvalHook', train_dataset=plain, val_dataset=plain, k=5,
              img_norm_cfg=trainings.NORM),
         dict(type='RepresentationQualityHook', dataset=plain, img_norm_cfg=trainings.NORM),
-        dict(type='PhaseTimerHook'),
+        dict(type='PhaseTimerHook', interval=4),
+        dict(type='HistogramHook', interval=5),
+        dict(type='ViewsHook'),
+        dict(type='ModelSummaryHook'),
+        dict(type='GPUStatsHook'),
     ]  # yapf: disable
     runner = run(cfg)
     assert runner.iter == 12

@@ -82,7 +82,7 @@ class TrackerHook(LoggerHook):
 
     def before_run(self, runner):
         super().before_run(runner)
-        self._logger = runner.logger
+        self._text_log = runner.logger
         self._began = time.monotonic(), runner.iter
         if runner.rank != 0:
             return
@@ -126,7 +126,7 @@ class TrackerHook(LoggerHook):
         except Exception as error:
             self._failures += 1
             if self._failures == 1:
-                self._logger.warning(
+                self._text_log.warning(
                     '%s cannot %s: %s. The training goes on; what the tracker lacks is in the text and JSON logs. '
                     'This is said once.',
                     type(self).__name__, method.replace('_', ' '), describe(error))

@@ -41,7 +41,7 @@ class ClearMLLoggerHook(TrackerHook):
 
     def write_image(self, name, image, step):
         """See ViewsHook."""
-        self._logger.report_image(*name.split('/'), step, image=image)
+        self._logger.report_image(name, name, step, image=image)
 
     def finish(self, status):
         if status == 'failed':
