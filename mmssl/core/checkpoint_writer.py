@@ -79,9 +79,22 @@ def write_checkpoint(checkpoint, path, link=False, sharded=False, asynchronous=F
                     atomic_symlink(path.name, path.parent / 'latest.pth')
 
     if asynchronous:
-        return PendingWrite(work)
+        return PendingWrite(_together(work))
     work()
     return None
+
+
+def _together(work):
+    """The work of a thread, whose end on any process is that on all."""
+    group = background_group()
+
+    def both():
+        try:
+            work()
+        finally:
+            barrier(group)
+
+    return both
 
 
 def _by_parts(checkpoint, path, link, asynchronous, first):
@@ -105,8 +118,7 @@ def _by_parts(checkpoint, path, link, asynchronous, first):
         finally:
             if first:
                 shutil.rmtree(folder, ignore_errors=True)
-        if not asynchronous:
-            barrier()
+        barrier(group)
 
     return work
 

@@ -11,7 +11,7 @@ from .activation_checkpointing import checkpoint_activations
 from .distributed import DistributedDataParallel, compress_gradients
 from .optimizer import build_optimizer
 from .optimizer.master_weights import keep_master_weights
-from .sharding import options_of, shard_model, shard_optimizer, sharding_type
+from .sharding import options_of, parts_to_compile, shard_model, shard_optimizer, sharding_type
 
 _HALF = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -53,7 +53,7 @@ def prepare_model(model, cfg, device):
     if cfg.get('channels_last'):
         model = model.to(memory_format=torch.channels_last)
     if cfg.get('compile'):
-        for part in model.compile_parts():
+        for part in parts_to_compile(model, cfg.get('sharding')):
             part.compile()
     return model
 

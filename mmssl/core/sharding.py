@@ -18,6 +18,7 @@ _OF_DDP = dict(
     broadcast_buffers='buffers are those of the first process at the start, and then as with broadcast_buffers=False',
     static_graph='FSDP has no graph to keep',
     gradient_compression="param_dtype='bfloat16' in sharding halves what is sent")
+MIN_PARAMS = 100_000
 _DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
 
@@ -105,6 +106,21 @@ def find_blocks(model, names=None, min_params=0):
     ]
 
 
+def parts_to_compile(model, sharding=None):
+    """What `compile=True` compiles: with FSDP single blocks, as a larger part would be cut where each is gathered.
+
+    Args:
+        model (nn.Module): An algorithm.
+        sharding (dict, optional): Of the config.
+
+    Returns:
+        list[nn.Module]: To be compiled in place.
+    """
+    if sharding and sharding['type'] == 'fsdp':
+        return find_blocks(model, sharding.get('blocks'), sharding.get('min_params', MIN_PARAMS))
+    return model.compile_parts()
+
+
 def _placement(parameter):
     """Tokens and positions, whose first size is 1, are divided where they can be: else one process had all of each."""
     from torch.distributed.tensor import Shard
@@ -115,7 +131,7 @@ def _placement(parameter):
     return Shard(0)
 
 
-def shard_model(model, blocks=None, min_params=100_000, free_after_forward=True, param_dtype=None):
+def shard_model(model, blocks=None, min_params=MIN_PARAMS, free_after_forward=True, param_dtype=None):
     """Divide parameters, gradients and hence the optimizer's state among all processes: torch's FSDP2.
 
     Each process holds a part of each parameter. A block of the model has its parameters gathered while it computes,
@@ -163,9 +179,11 @@ def shard_model(model, blocks=None, min_params=100_000, free_after_forward=True,
     for block in found:
         has_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in block.modules())
         policy = low if param_dtype and not has_norm else MixedPrecisionPolicy()
-        fully_shard(block, reshard_after_forward=free_after_forward, mp_policy=policy, **options)
+        # those without a backward pass, of momentum encoders, would be kept to the next iteration
+        block.frees_parameters = free_after_forward or not any(p.requires_grad for p in block.parameters())
+        fully_shard(block, reshard_after_forward=block.frees_parameters, mp_policy=policy, **options)
+    model.frees_parameters = False
     fully_shard(model, reshard_after_forward=False, **options)
-    model.frees_parameters = free_after_forward
     model.register_forward_hook(_free_after_evaluation)
     model._get_fsdp_state()._lazy_init()  # else the first part that computes alone would count as the whole model
     note_shards(model)
@@ -176,9 +194,10 @@ def shard_model(model, blocks=None, min_params=100_000, free_after_forward=True,
 
 
 def _free_after_evaluation(model, args, outputs):
-    """Without a backward pass nothing else frees what was gathered for the whole model."""
+    """Without a backward pass nothing else frees what was gathered for longer than a part's forward pass."""
     if not torch.is_grad_enabled() and not getattr(model, 'holds_parameters', False):
-        model.reshard()
+        for module in sharded_modules(model):
+            module.reshard()
 
 
 def shard_optimizer(optimizer):

@@ -184,9 +184,9 @@ def leave_together():
         dist.destroy_process_group()
 
 
-def barrier():
+def barrier(group=None):
     if is_distributed():
-        dist.barrier()
+        dist.barrier(group)
 
 
 def broadcast(tensor, src=0):
@@ -204,7 +204,7 @@ def _patient_group():
 @functools.lru_cache
 def background_group():
     """All processes, for a thread that exchanges messages beside the training. The first call is a collective one."""
-    return dist.new_group(backend='gloo')
+    return dist.new_group(backend='gloo') if is_distributed() else None
 
 
 def broadcast_object(obj, src=0, patient=False):

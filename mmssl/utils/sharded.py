@@ -124,35 +124,62 @@ def note_shards(model):
         vars(module)['_shards'] = {name: p for name, p in module._parameters.items() if p is not None}
 
 
-def changeable(*modules, buffers=False):
-    """The tensors to change in place for a change of parameters that is elementwise, or by rows.
+def _parameters(networks, buffers=False):
+    """The parameters of networks, each as its part here and the copy that is computed with, None if it is not gathered.
 
-    Of a sharded parameter that is its part here, and in the midst of a forward pass also the gathered copy that is
-    computed with: what is done to both alike leaves them equal, without an exchange between processes. After a change
-    in a forward pass call `wait_for_changes`. Of a parameter in half precision it is the copy in float32 that the
-    optimizer steps: call `update_weights` after a change.
-
-    Args:
-        modules (nn.Module): Networks. Those of equal structure give equally many tensors.
-        buffers (bool): Whether buffers are among them, after the parameters of each network.
-
-    Yields:
-        Tensor: Without gradient.
+    Buffers follow after the parameters of each network.
     """
-    for network in modules:
+    for network in networks:
         seen = set()
         for module in network.modules():
             shards = vars(module).get('_shards', {})
             for name, parameter in module._parameters.items():
-                if parameter is None or id(parameter) in seen:
-                    continue
-                seen.add(id(parameter))
-                shard = shards.get(name, parameter)
-                yield local(master_of(shard).detach())
-                if shard is not parameter and not is_sharded(parameter):
-                    yield parameter.detach()
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    shard = shards.get(name, parameter)
+                    yield local(master_of(shard).detach()), None if shard is parameter else parameter.detach()
         if buffers:
-            yield from network.buffers()
+            yield from ((buffer, None) for buffer in network.buffers())
+
+
+def changeable(*networks):
+    """The tensors to change in place for a change of parameters row by row.
+
+    Of a sharded parameter that is its part here, and in the midst of a forward pass also the gathered copy that is
+    computed with: what is done to both alike leaves them equal, without an exchange between processes. In a forward
+    pass the parts that are not gathered yet need `wait_for_changes` afterwards. Of a parameter in half precision it is
+    the copy in float32 that the optimizer steps: call `update_weights` after a change.
+
+    Args:
+        networks (nn.Module): Networks.
+
+    Yields:
+        Tensor: Without gradient.
+    """
+    for part, copy in _parameters(networks):
+        yield part
+        if copy is not None:
+            yield copy
+
+
+def changeable_pairs(targets, sources, buffers=False):
+    """As `changeable`, for a change by the parameters of other networks of the same structure, value by value.
+
+    Args:
+        targets (Iterable[nn.Module]): Networks to change.
+        sources (Iterable[nn.Module]): As many others.
+        buffers (bool): Whether the buffers are among the tensors.
+
+    Returns:
+        tuple[list[Tensor], list[Tensor]]: Tensors of the targets, and those of the sources in their order.
+    """
+    pairs = []
+    for (part, copy), (source, source_copy) in zip(
+            _parameters(targets, buffers), _parameters(sources, buffers), strict=True):
+        pairs.append((part, source))
+        if copy is not None:  # targets are not gathered without their sources, which have the longer use
+            pairs.append((copy, source_copy))
+    return [target for target, _ in pairs], [source for _, source in pairs]
 
 
 def wait_for_changes(*modules):
@@ -167,20 +194,21 @@ def wait_for_changes(*modules):
 
 
 @contextlib.contextmanager
-def gathered(model):
-    """Context in which a network has whole parameters in the memory of the host; what is written to them is kept.
+def gathered(model, device='cpu'):
+    """Context in which a network has whole parameters, of which what is written to them is kept.
 
     For loading weights: each process must write the same. The network cannot compute then.
 
     Args:
         model (nn.Module): Sharded or not; nothing is done to plain parameters.
+        device (str | None): Where the whole parameters are; None leaves them on the device of the parts.
     """
     places, copies = [], {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if is_sharded(parameter):
                 if id(parameter) not in copies:
-                    full = parameter.detach().full_tensor().cpu()
+                    full = parameter.detach().full_tensor().to(device)
                     copies[id(parameter)] = torch.nn.Parameter(full, parameter.requires_grad)
                 places.append((module, name, parameter))
     for module, name, parameter in places:
@@ -224,5 +252,5 @@ def unsharded(model):
         if held:
             model.holds_parameters = False
         for module in held:
-            module.set_reshard_after_forward(module is not model and model.frees_parameters, recurse=False)
+            module.set_reshard_after_forward(module.frees_parameters, recurse=False)
             module.reshard()

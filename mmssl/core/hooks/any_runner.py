@@ -2,6 +2,9 @@
 """What hooks ask of a runner that may be mmcv's own, and of a model that may be anybody's."""
 import contextlib
 
+from mmssl.utils.checkpoint import unwrap
+from mmssl.utils.sharded import unsharded
+
 # stages within a training iteration, between before_train_iter and after_train_iter, which hooks may have too
 INNER_STAGES = ('after_forward', 'before_backward', 'after_backward', 'before_step', 'after_step')
 
@@ -21,6 +24,13 @@ def averaged(runner):
         for hook in runner.hooks:
             if hasattr(hook, 'averaged'):
                 stack.enter_context(hook.averaged())
+        yield
+
+
+@contextlib.contextmanager
+def evaluating(runner):
+    """As `averaged`, and sharded parameters are whole on each process, which may then compute on its own."""
+    with averaged(runner), unsharded(unwrap(runner.model)):
         yield
 
 

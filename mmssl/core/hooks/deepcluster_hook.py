@@ -13,8 +13,10 @@ from mmssl.utils.clustering import CLUSTERINGS, normalized_mutual_information, s
 from mmssl.utils.dist import broadcast, broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.registry import build_from_cfg
+from mmssl.utils.sharded import gathered, unsharded
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
+from ..optimizer.state import forget
 from .any_runner import autocast, train_loader
 
 
@@ -85,7 +87,7 @@ class ClusteringHook(Hook):
         """
         start = time.time()
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with autocast(runner):
+        with unsharded(unwrap(runner.model)), autocast(runner):
             features = self.extractor(runner)
         extracted = time.time()
         labels, error = np.empty(len(features), np.int64), None
@@ -219,14 +221,14 @@ class DeepClusterHook(ClusteringHook):
 
     def _restart(self, head, runner):
         """New weights for the classifier, the first process's on all."""
-        head.reset()
-        for value in head.state_dict().values():
-            broadcast(value)
+        with gathered(head, None):
+            head.reset()
+            for value in (*head.parameters(), *head.buffers()):
+                broadcast(value.detach())
         # momentum and other averages of the old classes would push the new ones
         optimizers = runner.optimizer.values() if isinstance(runner.optimizer, dict) else [runner.optimizer]
         for optimizer in optimizers:
-            for parameter in head.parameters():
-                optimizer.state.pop(parameter, None)
+            forget(optimizer, head.parameters())
 
     def evaluate(self, runner, new_labels):
         """Log how a clustering looks: see size_statistics, and `clusters_nmi`, its normalized mutual information with

@@ -11,6 +11,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.clustering import normalized_mutual_information, size_statistics
 from mmssl.utils.dist import all_gather_object, get_dist_info
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.sharded import unsharded
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
 from .any_runner import autocast, train_loader
@@ -77,7 +78,8 @@ class DeepClusterV2Hook(Hook):
         training, error, found = model.training, None, []
         try:
             model.eval()
-            found = list(batches())
+            with unsharded(model):
+                found = list(batches())
         except Exception as e:  # the other processes must not wait for features that never come
             error = e
         finally:

@@ -12,7 +12,7 @@ from mmssl.utils.errors import ConfigError, nearest
 from mmssl.utils.registry import accepted_arguments
 from ..builder import HOOKS
 from ..evaluation import build_meters, collect_outputs, evaluate_outputs
-from .any_runner import autocast, averaged, defer, log_evaluation
+from .any_runner import autocast, defer, evaluating, log_evaluation
 from .text_logger import LastIterationHook
 
 
@@ -130,7 +130,7 @@ class EvalHook(Hook):
             self._evaluate(runner, f'epoch_{runner.epoch + 1}')
 
     def _evaluate(self, runner, when):
-        with averaged(runner), autocast(runner):
+        with evaluating(runner), autocast(runner):
             outputs = collect_outputs(runner.model, self.dataloader)
         metrics = evaluate_outputs(
             outputs,

@@ -12,7 +12,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.logger import get_root_logger
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, averaged, log_evaluation
+from .any_runner import autocast, evaluating, log_evaluation
 
 
 @HOOKS.register_module()
@@ -75,7 +75,7 @@ class KNNEvalHook(Hook):
 
     def _evaluate(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with averaged(runner), autocast(runner):
+        with evaluating(runner), autocast(runner):
             model = unwrap(runner.model).teacher_backbone() if self.teacher else runner.model
             bank, queries = (
                 extract_features(model, dataset, **self.extraction)

@@ -13,7 +13,7 @@ from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, averaged, log_evaluation
+from .any_runner import autocast, evaluating, log_evaluation
 from .eval_hook import keep_best
 
 _FIGURES = ('rankme', 'alpha_req', 'cluster_learnability', 'intrinsic_dimension')
@@ -71,7 +71,7 @@ class RepresentationQualityHook(Hook):
 
     def _look(self, runner, when):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
-        with averaged(runner), autocast(runner):
+        with evaluating(runner), autocast(runner):
             found = extract_features(runner.model, self.dataset, **self.extraction)
         features = found[self.layer].reshape(len(found), -1)
         metrics = broadcast_object(quality.run(features) if get_rank() == 0 else None)

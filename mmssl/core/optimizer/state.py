@@ -43,6 +43,13 @@ def optimizer_state(optimizer, keep=True):
     return optimizer.state_dict()
 
 
+def forget(optimizer, parameters):
+    """Drop what an optimizer has gathered about some parameters, such as their velocities."""
+    own = optimizer.optim if _is_divided(optimizer) else optimizer
+    for parameter in parameters:
+        own.state.pop(parameter, None)
+
+
 def _divided_as_parameters(optimizer, state):
     """A state of whole tensors, with those of the shapes of sharded parameters sharded likewise."""
     parameters = [p for group in optimizer.param_groups for p in group['params']]

@@ -5,7 +5,7 @@ import copy
 import torch
 
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.sharded import changeable, wait_for_changes
+from mmssl.utils.sharded import changeable_pairs, wait_for_changes
 from ..backbones.cae_vit import split_patches
 from ..builder import ALGORITHMS
 from ..utils.momentum_encoder import ema_update
@@ -48,7 +48,7 @@ class CAE(BackboneNeckHead):
 
     def momentum_update(self, momentum=None):
         """Move the teacher towards the encoder."""
-        ema_update(changeable(self.teacher), changeable(self.backbone), self.momentum if momentum is None else momentum)
+        ema_update(*changeable_pairs([self.teacher], [self.backbone]), self.momentum if momentum is None else momentum)
         wait_for_changes(self.teacher)
 
     def extract_feat(self, img, mask=None):

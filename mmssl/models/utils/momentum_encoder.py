@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from mmssl.utils.sharded import changeable, wait_for_changes
+from mmssl.utils.sharded import changeable_pairs, wait_for_changes
 from .rope import RotaryPositions
 
 
@@ -63,7 +63,7 @@ class MomentumEncoder(nn.Sequential):
     @torch.no_grad()
     def copy_from(self, *modules):
         """Take over all parameters and buffers of the online modules."""
-        torch._foreach_copy_(list(changeable(*self, buffers=True)), list(changeable(*modules, buffers=True)))
+        torch._foreach_copy_(*changeable_pairs(self, modules, buffers=True))
         wait_for_changes(self)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class MomentumEncoder(nn.Sequential):
         if buffers not in ('average', 'copy', 'keep'):
             raise ValueError(f"buffers is 'average', 'copy' or 'keep', got {buffers!r}")
         averaged = buffers == 'average'
-        ema_update(changeable(*self, buffers=averaged), changeable(*modules, buffers=averaged), momentum)
+        ema_update(*changeable_pairs(self, modules, averaged), momentum)
         wait_for_changes(self)
         own = list(self.buffers())
         if own and buffers == 'copy':
