@@ -11,6 +11,7 @@ from mmssl.evaluation import extract_features, few_label, knn
 from mmssl.models import build_algorithm
 from mmssl.utils.config import check_sections, config_section
 from mmssl.utils.config_text import config_text
+from mmssl.utils.config_version import with_version
 from mmssl.utils.misc import fast_bfloat16
 from .train import set_random_seed, train_model
 
@@ -73,7 +74,8 @@ def pretrain(cfg, timestamp=None, model=None):
     features = dict(
         raw_pixels=extract(None, 'pixels', dict(mean=[0.], std=[1.])), random_init=extract(model, layer, norm))
     start = time.time()
-    train_model(model, dataset, cfg, timestamp=timestamp, meta=dict(config=config_text(cfg), seed=cfg.seed))
+    train_model(
+        model, dataset, cfg, timestamp=timestamp, meta=dict(config=config_text(with_version(cfg)), seed=cfg.seed))
     seconds = time.time() - start
     features['pretrained'] = extract(model, layer, norm)
     return Pretraining(model, dataset, sets, features, seconds)

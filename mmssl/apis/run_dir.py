@@ -11,6 +11,7 @@ from mmssl.utils.checkpoint import find_latest_checkpoint, training_checkpoint, 
 from mmssl.utils.config import load_config
 from mmssl.utils.config_names import TOP_LEVEL
 from mmssl.utils.config_text import config_text, differences
+from mmssl.utils.config_version import with_version
 from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
@@ -20,7 +21,7 @@ from mmssl.utils.run_dir import begun_by_this_launch, checkpoint_folder, lock_fo
 _START = re.compile(r'\d{8}_\d{6}_(.+)\.py')
 _LOGS = re.compile(r'\d{8}_\d{6}\.log(\.json)?')
 # settings of a start, not of a run
-_OF_A_START = ('work_dir', 'resume_from', 'load_from', 'auto_resume', 'seed')
+_OF_A_START = ('config_version', 'work_dir', 'resume_from', 'load_from', 'auto_resume', 'seed')
 
 
 @dataclass
@@ -45,7 +46,11 @@ class Run:
 
     def text(self):
         """The text of the config: its settings, in which its variables are used up, without where a start goes on."""
-        return config_text({key: value for key, value in _settings(self.cfg).items() if key != 'resume_from'})
+        return config_text(
+            with_version({
+                key: value
+                for key, value in _settings(self.cfg).items() if key != 'resume_from'
+            }))
 
     def begin(self):
         """Put away what is to be replaced and save the config; to be called when the start has succeeded.

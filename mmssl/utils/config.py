@@ -6,6 +6,7 @@ import difflib
 
 from .config_file import find_config, import_modules, read_config
 from .config_names import TOP_LEVEL, check_names, check_options, check_settings
+from .config_version import check_version
 from .errors import ConfigError, find_path
 from .swap import Swap, SwapAction, swap_components
 
@@ -119,6 +120,8 @@ def load_config(path, cfg_options=None, own=()):
     cfg = path
     if not isinstance(path, Config):
         values, text, files = read_config(find_config(path))
+        version = (cfg_options or {}).get('config_version', values.get('config_version'))
+        check_version(values, parse_value(version) if isinstance(version, OptionText) else version, path)
         check_names(values, files, own)
         check_options(values, cfg_options or {}, own)
         if values.get('custom_imports'):

@@ -11,6 +11,7 @@ _TRAIN = 'mmssl/apis/train.py'
 _PARALLEL = 'mmssl/core/parallel.py'
 # name: type, and the file that reads it
 TOP_LEVEL = dict(
+    config_version=('int', 'mmssl/utils/config.py'),
     model=('dict', 'tools/train.py'),
     data=('dict', _TRAIN),
     img_norm_cfg=('dict', _TRAIN),

@@ -9,11 +9,12 @@ import urllib.request
 from pathlib import Path
 
 from .errors import ConfigError
+from .locks import locked
 from .misc import atomic_write
 
 
 def download(address, folder):
-    """Fetch a file once.
+    """Fetch a file once; of several processes, on machines that share the folder too, one does and the others wait.
 
     Args:
         address (str): http(s) address. Where its last part has eight or more hexadecimal digits behind its last '-', as
@@ -32,6 +33,15 @@ def download(address, folder):
     path = Path(folder) / f'{stem}-{hashlib.sha256(address.encode()).hexdigest()[:12]}{dot}{suffix}'
     if path.is_file():
         return path
+    lock = path.parent / '.locks' / path.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, 'ab') as file, locked(file.fileno()):
+        if not path.is_file():
+            _fetch(address, name, path)
+    return path
+
+
+def _fetch(address, name, path):
     expected = re.search(r'-([0-9a-f]{8,64})(\.|$)', name)
     digest, length = hashlib.sha256(), 0
     try:
@@ -52,4 +62,3 @@ def download(address, folder):
     except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
         reason = getattr(error, 'reason', None) or error
         raise ConfigError(f'{address} could not be downloaded: {reason}') from error
-    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .config_file import ROOT, find_config, import_modules, read_config
 from .config_names import TOP_LEVEL, check_names
+from .config_version import check_version
 from .errors import ConfigError, nearest, short
 
 # names of classes, which registries know
@@ -62,6 +63,7 @@ def _components(place, name):
                               f'optimizer={name}')
         return {place: Swap(dict(type=name), name)}
     values, _, files = read_config(path)
+    check_version(values, values.pop('config_version', None), path)
     check_names(values, files)
     if not place:
         found = {key: Swap(value, name, files) for key, value in values.items() if key in TOP_LEVEL}

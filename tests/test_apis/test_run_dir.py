@@ -11,6 +11,7 @@ import pytest
 from mmssl.apis.run_dir import open_run
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
+from mmssl.utils.config_version import CONFIG_VERSION
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_symlink
 
@@ -68,7 +69,7 @@ def test_config_is_saved_when_the_start_has_succeeded(folder):
     assert names(folder / 'run') == ['20260101_000000_moco.py', 'moco.py']
     saved = load_config(folder / 'run/moco.py')
     expected = load_config(folder / 'moco.py', options)
-    expected.merge_from_dict(dict(work_dir=str(folder / 'run'), load_from=None, seed=3))
+    expected.merge_from_dict(dict(config_version=CONFIG_VERSION, work_dir=str(folder / 'run'), load_from=None, seed=3))
     for name in ('resume_from', 'variable'):
         expected._cfg_dict.pop(name, None)
     assert saved._cfg_dict == expected._cfg_dict

@@ -11,6 +11,7 @@ import threading
 import time
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,6 +100,8 @@ def server(tmp_path, monkeypatch):
 
         def do_GET(self):
             asked.append(self.path)
+            if self.path == '/once.pth':
+                time.sleep(0.2)
             content, length = files.get(self.path, (None, 0))
             self.send_response(404 if content is None else 200)
             if length is not None:
@@ -136,6 +139,10 @@ def test_downloads(server, tmp_path):
         for name in ('w.pkl', 'w.safetensors?download=true'):
             assert read_checkpoint(f'{address}/{name}')['w'].tolist() == [1, 1]
     assert len(asked) == 5
+    files['/once.pth'] = files['/a/r.pth']
+    with ThreadPoolExecutor(4) as pool:  # in place of processes, which begin together
+        assert [found['w'] for found in pool.map(read_checkpoint, [f'{address}/once.pth'] * 4)] == [1] * 4
+    assert asked.count('/once.pth') == 1
     files['/short.pth'] = content[:-9], len(content)
     folder = tmp_path / 'home/hub/checkpoints'
     before = set(folder.iterdir())
