@@ -108,6 +108,9 @@ def test_state_and_schedules():
             one.step()
             one.zero_grad()
     assert all(a.equal(b) for a, b in zip(model.parameters(), resumed.parameters()))
+    third = build_optimizer(network(), dict(type='LARC', base=dict(type='AdamW'), **SETTINGS))
+    with pytest.raises(ConfigError, match='the state is that of LARC around SGD, and optimizer.base is AdamW'):
+        third.load_state_dict(optimizer.state_dict())
     before = [p.clone() for p in model.parameters()]
     for group in optimizer.param_groups:  # as in the first iteration of a warm-up
         group['lr'] = 0.

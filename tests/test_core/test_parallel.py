@@ -1,15 +1,22 @@
 """Switches of a config for many devices: synchronised batch norms, and how gradients travel."""
 import copy
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from mmcv import Config
 from torch import nn
 
-from mmssl.core.parallel import prepare_model, wrap_model
+from mmssl.core.optimizer.master_weights import hand_gradients_over
+from mmssl.core.parallel import make_trainable, prepare_model, wrap_model
 from mmssl.models import SplitBatchNorm, SyncBatchNorm, build_backbone
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.master_weights import update_weights
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test_models'))
+import tiny  # noqa: E402, isort: skip
 
 CPU = torch.device('cpu')
 TIMM = dict(type='TIMMBackbone', model_name='resnet10t')  # its norms have the activation in them
@@ -150,7 +157,51 @@ def reduced_gradients(rank, switches, times=1):
     return total / times
 
 
+def sharded(rank):
+    """How far a sharded training with LARC and blocks that are computed again is from one without both: the largest
+    difference of a weight after two iterations."""
+    from mmssl.core import DistributedDataParallel, build_optimizer
+    from mmssl.core.sharding import shard_model
+    from mmssl.utils.sharded import whole
+    cfg = dict(type='LARC', base=dict(type='SGD', momentum=0.9), lr=0.05, weight_decay=1e-3, trust_coefficient=0.01)
+    model = tiny.build('MoCo').double()
+    reference = DistributedDataParallel(copy.deepcopy(model))
+    prepare_model(model, Config(dict(activation_checkpointing=True)), CPU)
+    for one in (shard_model(model, min_params=0), reference):
+        optimizer = build_optimizer(one, cfg)
+        for i in range(2):
+            data = tiny.batch('MoCo', 8, seed=i, start=4 * rank, stop=4 * rank + 4)
+            data['img'] = [view.double() for view in data['img']]
+            optimizer.zero_grad()
+            torch.manual_seed(i)
+            one.train_step(data, optimizer)['loss'].backward()
+            optimizer.step()
+    found, expected = whole(model.state_dict()), reference.module.state_dict()
+    return max((found[key].double() - value.double()).abs().max().item() for key, value in expected.items())
+
+
+def halved(rank):
+    """Copies in float32 of a model that each process has initialised for itself, after one step."""
+    torch.manual_seed(rank)
+    amp = dict(dtype='bfloat16', master_weights=True)
+    model, optimizer = make_trainable(
+        nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), Config(dict(amp=amp, optimizer=dict(type='SGD', lr=0.1))), CPU,
+        True)
+    with torch.autocast('cpu', torch.bfloat16):
+        model(torch.randn(5, 3)).square().mean().backward()
+    hand_gradients_over(model)
+    optimizer.step()
+    update_weights(model)
+    return dict(model.module.state_dict())
+
+
 def two(rank, world_size):
+    results = dict(sharded=torch.tensor(sharded(rank)), **halved(rank))
+    results.update(compressed(rank))
+    return results
+
+
+def compressed(rank):
     unused = dict(find_unused_parameters=True)
     power = dict(unused, gradient_compression=dict(type='powerSGD', start_powerSGD_iter=2, min_compression_rate=1))
     results = dict(plain=reduced_gradients(rank, unused), static=reduced_gradients(rank, dict(static_graph=True), 3))
@@ -167,9 +218,13 @@ def test_gradients_between_processes(run_distributed):
     plain = ranks[0]['plain']
     for key, value in ranks[0].items():
         assert value.equal(ranks[1][key]), key
+    assert ranks[0]['sharded'] < 1e-12 and ranks[0]['1.weight'].dtype == torch.float32
     torch.testing.assert_close(ranks[0]['static'], plain)
     assert ranks[0]['powerSGD'].equal(plain)  # in its first iterations
-    error = {key: ((value - plain).norm() / plain.norm()).item() for key, value in ranks[0].items()}
+    error = {
+        key: ((value - plain).norm() / plain.norm()).item()
+        for key, value in ranks[0].items() if value.shape == plain.shape
+    }
     assert 1e-6 < error['fp16'] < 1e-3 and 1e-4 < error['bf16'] < 1e-2, error
     assert error['many'] < 0.5 * error['three'] and error['three'] > 0.02, error
 

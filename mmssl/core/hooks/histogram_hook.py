@@ -8,6 +8,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.master_weights import master_of
 from ..builder import HOOKS
 from .trackers import TrackerHook, send_to_trackers
 
@@ -130,7 +131,7 @@ class HistogramHook(Hook):
                 self._send(runner, kind, runner.iter)
 
     def _send(self, runner, kind, step):
-        parameters = dict(unwrap(runner.model).named_parameters())
+        parameters = {name: master_of(p) for name, p in unwrap(runner.model).named_parameters()}
         for name in self._names:
             values = parameters[name] if kind == 'parameters' else parameters[name].grad
             if values is None:

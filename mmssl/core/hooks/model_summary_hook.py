@@ -57,6 +57,7 @@ class ModelSummaryHook(Hook):
             return
         self._measured = True
         parameters = list(runner.model.parameters())
+        parameters += [p.master for p in parameters if hasattr(p, 'master')]  # of amp.master_weights
         state = [t for s in runner.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor)]
         runner.logger.info(
             'Memory of process 0 in MB: parameters %.1f, gradients %.1f, state of the optimizer %.1f; peak %d of %s',

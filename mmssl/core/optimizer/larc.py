@@ -16,10 +16,11 @@ from .local_rates import local_rates
 class LARC(Optimizer):
     """Layer-wise adaptive rate control, around another optimizer (https://arxiv.org/abs/1708.03888; Apex's LARC).
 
-    A parameter w with gradient g has the local rate `q = trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)`.
-    The other optimizer gets the gradient `(g + weight_decay * w) * min(q / lr, 1)`, which makes its rate the smaller
-    one of `q` and `lr`; with `clip=False` the gradient `(g + weight_decay * w) * q`, for the rate `lr * q` of LARS.
-    Where |w| or |g| is zero that factor is 1, with weight decay, which Apex leaves out there. Norms stay on the device.
+    A parameter w with gradient g has the local rate
+    `q = trust_coefficient * |w| / (|g| + weight_decay * |w| + larc_eps)`. The other optimizer gets the gradient
+    `(g + weight_decay * w) * min(q / lr, 1)`, which makes its rate the smaller one of `q` and `lr`; with `clip=False`
+    the gradient `(g + weight_decay * w) * q`, for the rate `lr * q` of LARS. Where |w| or |g| is zero that factor is 1,
+    with weight decay, which Apex leaves out there. Norms stay on the device.
 
     Optimizers that decouple weight decay (AdamW) keep it to themselves. The state is that of the other optimizer.
 
@@ -31,14 +32,15 @@ class LARC(Optimizer):
         weight_decay (float): Weight decay.
         trust_coefficient (float): Trust coefficient.
         clip (bool): Whether the local rate is at most `lr`, instead of a factor of it.
-        eps (float): Added to the denominator of the local rate.
+        larc_eps (float): Added to the denominator of the local rate.
 
     Raises:
         ConfigError: A negative number; a `base` that has a rate of its own or is LARS or LARC.
     """
 
-    def __init__(self, params, lr, base, weight_decay=0., trust_coefficient=0.001, clip=True, eps=1e-8):
-        for name, value in dict(lr=lr, weight_decay=weight_decay, trust_coefficient=trust_coefficient, eps=eps).items():
+    def __init__(self, params, lr, base, weight_decay=0., trust_coefficient=0.001, clip=True, larc_eps=1e-8):
+        numbers = dict(lr=lr, weight_decay=weight_decay, trust_coefficient=trust_coefficient, larc_eps=larc_eps)
+        for name, value in numbers.items():
             if value < 0:
                 raise ConfigError(f'LARC takes no negative {name}, got {value}')
         if not isinstance(base, dict) or base.get('type') in (None, 'LARS', 'LARC'):
@@ -47,7 +49,8 @@ class LARC(Optimizer):
         for name in ('lr', 'weight_decay'):
             if name in base:
                 raise ConfigError(f'LARC has {name} itself: it stands beside base, not in it', base)
-        own = dict(trust_coefficient=trust_coefficient, clip=clip, larc_eps=eps, lars_exclude=False)
+        own = dict(
+            base=dict(base), trust_coefficient=trust_coefficient, clip=clip, larc_eps=larc_eps, lars_exclude=False)
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay, **own))
         self.base = build_from_cfg(in_fast_form(base), OPTIMIZERS, dict(params=self.param_groups, lr=lr))
         if 'betas' in self.base.defaults:
@@ -64,6 +67,10 @@ class LARC(Optimizer):
         return self.base.state_dict()
 
     def load_state_dict(self, state_dict):
+        then, now = (
+            groups[0].get('base', {}).get('type') for groups in (state_dict['param_groups'], self.param_groups))
+        if then != now:
+            raise ConfigError(f'the state is that of LARC around {then}, and optimizer.base is {now}')
         self.base.load_state_dict(state_dict)
         self._share()
 
