@@ -45,6 +45,15 @@ class DeviceTensor(torch.Tensor):
         out.value = value
         return out
 
+    @property
+    def data(self):
+        return torch.Tensor.data.__get__(self)
+
+    @data.setter
+    def data(self, new):
+        torch.Tensor.data.__set__(self, new)
+        self.value = new.value
+
     def __repr__(self):
         return f'DeviceTensor({self.value})'
 

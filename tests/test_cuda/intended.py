@@ -11,15 +11,14 @@ IN_ITERATION = {
     ('mmssl/models/memories/cluster.py', 'split_in_two'): 'where there are small clusters',
     ('mmssl/models/memories/cluster.py', 'update_centroids_memory'): 'where there were small clusters',
     ('mmssl/utils/checkpoint.py', 'load_weights'): 'a frozen teacher reads its weights when it is first asked',
-    ('mmssl/core/hooks/optimizer_hook.py', '_update'):
-    'float16: the scaler of torch asks whether to leave the step out',
+    ('mmssl/core/hooks/optimizer_hook.py', '_update'): 'float16: torch asks whether to leave the step out',
 }
 
 # Before, between and after the iterations
 ELSEWHERE = {
     ('mmssl/core/hooks/deepcluster_hook.py', 'cluster'): 'clusters come from the host, an epoch',
-    ('mmssl/core/hooks/deepclusterv2_hook.py', 'before_run'): '',
-    ('mmssl/core/hooks/deepclusterv2_hook.py', 'before_train_epoch'): '',
+    ('mmssl/core/hooks/deepclusterv2_hook.py', 'before_run'): 'whether the memory holds features, once',
+    ('mmssl/core/hooks/deepclusterv2_hook.py', 'before_train_epoch'): 'logs the sizes of clusters, an epoch',
     ('mmssl/core/hooks/odc_hook.py', 'before_run'): 'warns of an empty memory',
     ('mmssl/core/hooks/odc_hook.py', 'evaluate'): 'logs the sizes of clusters',
     ('mmssl/core/parallel.py', 'prepare_model'): 'moves the model',
@@ -36,3 +35,21 @@ ELSEWHERE = {
     ('mmssl/utils/kmeans.py', 'distributed_kmeans'): 'the losses of all iterations at the end',
     ('mmssl/utils/kmeans.py', 'take'): 'the first centroids, from where the features are',
 }
+
+MET = set()  # places of both lists where some test has waited
+
+
+def unintended(device):
+    """Where the host has waited although neither list says so, one line a place."""
+    MET.update(device.syncs)
+    return [
+        f'{file}:{device.lines[file, function]} in {function}, {count} times' +
+        (' within the iterations' if inside else '') for (inside, file, function), count in device.syncs.items()
+        if (file, function) not in (IN_ITERATION if inside else ELSEWHERE)
+    ]
+
+
+def left_over():
+    """Entries where no test has waited."""
+    known = {(True, *place) for place in IN_ITERATION} | {(False, *place) for place in ELSEWHERE}
+    return known - MET

@@ -4,29 +4,36 @@ import json
 import pytest
 import test_resume_algorithms as trainings
 import torch
-from fake import FakeCuda
+from fake import DeviceTensor, FakeCuda
+from intended import unintended
+from mmcv import Config
 from mmcv.runner.hooks import Hook
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.apis.nonfinite import reproduce
+from mmssl.apis.train import build_loader
 from mmssl.datasets import build_dataset
+from mmssl.evaluation.stored_features import store_features
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.long
 
 
-def run(cfg):
-    """The runner after a training on the fake device."""
+def run(cfg, waits=()):
+    """The runner after a training on the fake device, in which besides those of intended.py these functions wait."""
     set_random_seed(1)
     dataset = [build_dataset(cfg.data[mode]) for mode, _ in cfg.get('workflow', [('train', 1)])]
     model = build_algorithm(cfg.model)
     model.init_weights()
-    with FakeCuda():
-        return train_model(model, dataset, cfg, meta={})
+    with FakeCuda() as device:
+        runner = train_model(model, dataset, cfg, meta={})
+    found = {place.split(' in ')[1].split(',')[0] for place in unintended(device) if 'within' in place}
+    assert found == set(waits)
+    return runner
 
 
-@pytest.mark.parametrize('name, changes', [('MoCo', dict(amp=dict(dtype='float16'))), ('ODC', {})])
+@pytest.mark.parametrize('name, changes', [('MoCo', dict(amp=dict(dtype='float16', master_weights=True))), ('ODC', {})])
 def test_resume(name, changes, tmp_path):
     """A training on the device that goes on from its checkpoint is the one that was not interrupted."""
     cfg = trainings.config(name, tmp_path / 'whole')
@@ -39,6 +46,42 @@ def test_resume(name, changes, tmp_path):
     for part in ('state_dict', 'optimizer', 'rng_states'):
         trainings.assert_same(again[part], whole[part], part)
     assert type(next(iter(whole['state_dict'].values()))) is torch.Tensor
+
+
+def test_features_of_a_teacher_that_are_stored(tmp_path):
+    """Each image finds its row on the device, without a wait after the first one."""
+    teacher = build_algorithm(dict(type='Classification', backbone=trainings.TEACHER['backbone'])).eval()
+    plain = dict(type='SingleViewDataset', data_source=trainings.SOURCE, pipeline=[dict(type='Resize', size=16)])
+    dataset = build_dataset(dict(plain, prefetch=True))
+    store_features(teacher, dataset, tmp_path / 'features', 'train', {}, layers=['pooled'], img_norm_cfg=trainings.NORM)
+    cfg = trainings.config('SEED', tmp_path)
+    cfg.model.teacher = dict(features=str(tmp_path / 'features'))
+    cfg.checkpoint_config, cfg.custom_hooks = None, []
+    assert run(cfg).iter == 12
+
+
+def test_steps_on_images_on_the_device():
+    """Images of the worker's steps and of the device's, and of all data sets the batches come without a wait."""
+    steps = [
+        dict(type='RandomResizedCrop', size=16, scale=(0.3, 1.)),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
+        dict(type='RandomGrayscale', p=0.2),
+        dict(type='GaussianBlur', sigma_min=0.1, sigma_max=2.0, p=1.),
+        dict(type='Solarization', p=0.3),
+    ]
+    dataset = dict(
+        type='MultiViewDataset', num_views=[2], pipelines=[steps], data_source=trainings.SOURCE, prefetch=True)
+    data = dict(samples_per_gpu=80, workers_per_gpu=0, device_steps=True)
+    cfg = Config(dict(data=data, img_norm_cfg=dict(mean=[0.], std=[1 / 255]), seed=0))
+    expected = [view for batch in build_loader(build_dataset(dataset), cfg) for view in batch['img']]
+    with FakeCuda() as device:
+        loader = build_loader(build_dataset(dataset), cfg)
+        device.waits = 0
+        found = [view for batch in loader for view in batch['img']]
+        assert device.waits == 0
+    assert all(isinstance(view, DeviceTensor) for view in found)
+    for a, b in zip(found, expected, strict=True):
+        assert (a.value - b).abs().max() <= 2 and (a.value != b).float().mean() < 0.01  # grey levels
 
 
 class Spoil(Hook):
@@ -80,7 +123,8 @@ def test_validation_and_hooks_that_measure(tmp_path):
         dict(type='ModelSummaryHook'),
         dict(type='GPUStatsHook'),
     ]  # yapf: disable
-    runner = run(cfg)
+    # at their intervals they send what is drawn
+    runner = run(cfg, waits=['histogram_of', 'to_pixels'])
     assert runner.iter == 12
     lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()]
     logged = set().union(*lines)

@@ -89,8 +89,8 @@ class StoredTeacher(nn.Module):
         values, places = self._rows
         if values.device != img.device and values.numel() * values.element_size() <= _ON_DEVICE:
             # what could not be read gets a row of NaN, at the end
-            values = torch.cat([values, values.new_full((1, values.shape[1]), torch.nan)]).to(img.device)
-            places = places.to(img.device)
+            values = torch.cat([values, values.new_full((1, values.shape[1]), torch.nan)])
+            values, places = (x.to(img.device, non_blocking=True) for x in (values, places))
             vars(self)['_rows'] = values, places
         found = places[idx.to(places.device)]
         if not found.is_cuda and (found < 0).any():
