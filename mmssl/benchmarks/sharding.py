@@ -23,7 +23,8 @@ def held_bytes(model, optimizer):
     """
 
     def size(tensors):
-        return sum(tensor.untyped_storage().nbytes() for tensor in map(local, tensors))
+        storages = [tensor.untyped_storage() for tensor in map(local, tensors)]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())  # some share one
 
     states = []
     convert_tensors(list(getattr(optimizer, 'optim', optimizer).state.values()), states.append)
@@ -75,7 +76,7 @@ def measure_sharding(cfg, kind, batch_size, size, iters, device, double=False):
             inner = getattr(model, 'module', model)
             if hasattr(inner, 'momentum_update'):
                 inner.momentum_update()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     found = dict(
         losses=losses,
         seconds=watch.seconds / max(1, iters - 1),

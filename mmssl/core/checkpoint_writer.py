@@ -3,7 +3,6 @@
 import os
 import shutil
 import threading
-from pathlib import Path
 
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.dist import background_group, barrier, broadcast_object, get_rank
@@ -21,7 +20,7 @@ class PendingWrite:
     """
 
     def __init__(self, work):
-        self.error = None
+        self._error, self._told = None, False
         self._thread = threading.Thread(target=self._run, args=(work, ), name='checkpoint')
         self._thread.start()
 
@@ -29,11 +28,11 @@ class PendingWrite:
         try:
             work()
         except BaseException as error:  # which wait() raises where it is seen
-            self.error = error
+            self._error = error
 
     def done(self):
         """Whether it has come to its end, without a fault."""
-        return not self._thread.is_alive() and self.error is None
+        return not self._thread.is_alive() and self._error is None
 
     def wait(self):
         """Wait for its end.
@@ -42,9 +41,9 @@ class PendingWrite:
             BaseException: What has stopped it, once.
         """
         self._thread.join()
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
+        if self._error is not None and not self._told:
+            self._told = True
+            raise self._error
 
 
 def write_checkpoint(checkpoint, path, link=False, sharded=False, asynchronous=False):
@@ -121,9 +120,3 @@ def _by_parts(checkpoint, path, link, asynchronous, first):
         barrier(group)
 
     return work
-
-
-def checkpoint_path(out_dir, name, sharded=False):
-    """Where write_checkpoint puts a checkpoint of this name."""
-    path = Path(out_dir, name)
-    return path.with_suffix(SUFFIX) if sharded else path

@@ -118,7 +118,7 @@ def test_resume_of_sharded_trainings(run_distributed, call_tool, tmp_path):
     # whatever reads it has all of it
     for kind in ('fsdp', 'zero', 'ddp'):
         got = results[0][f'restored {kind}']
-        assert [unlike(got[part], merged[part]) for part in ('state_dict', 'hooks')] == [[], []]
+        assert unlike(got['state_dict'], merged['state_dict']) == []
         assert unlike(got['optimizer']['state'], merged['optimizer']['state']) == []
 
 
