@@ -15,7 +15,8 @@ from mmssl.utils.config_version import with_version
 from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import atomic_write
-from mmssl.utils.run_dir import begun_by_this_launch, checkpoint_folder, lock_folder, note_launches
+from mmssl.utils.run_dir import (begun_by_this_launch, check_owner, checkpoint_folder, lock_folder, note_launches,
+                                 note_owner)
 
 # the config of a start: TIME_NAME.py
 _START = re.compile(r'\d{8}_\d{6}_(.+)\.py')
@@ -67,6 +68,8 @@ class Run:
                 with atomic_write(Path(self.cfg.work_dir) / name) as file:
                     file.write(text)
         note_launches(self.cfg.work_dir)
+        out_dir = (self.cfg.get('checkpoint_config') or {}).get('out_dir')
+        note_owner(checkpoint_folder(self.cfg.work_dir, out_dir), self.cfg.work_dir)
 
 
 def open_run(config, cfg, cfg_options=None, **how):
@@ -149,6 +152,7 @@ def _plan(config,
     out_dir = (cfg.get('checkpoint_config') or {}).get('out_dir')
     folders = list(dict.fromkeys([folder, checkpoint_folder(folder, out_dir)]))
     run.notes += filter(None, map(lock_folder, folders[1:]))
+    check_owner(folders[-1], folder)
     there = sorted((c for f in folders for c in training_checkpoints(f)), key=lambda c: (c.iter, c.epoch), reverse=True)
     start = None
     if auto_resume:

@@ -13,6 +13,7 @@ from .misc import TEMPORARY, atomic_write
 
 LOCK = '.run.lock'
 _LAUNCHES = '.run.launches'
+_OWNER = '.run.work_dir'
 _held = {}
 
 
@@ -38,6 +39,26 @@ def checkpoint_folder(work_dir, out_dir=None):
         Path: The folder.
     """
     return Path(out_dir, Path(work_dir).resolve().name) if out_dir else Path(work_dir)
+
+
+def note_owner(checkpoints, work_dir):
+    """Keep in a folder of checkpoints elsewhere whose they are; see check_owner."""
+    if Path(checkpoints).resolve() != Path(work_dir).resolve():
+        with atomic_write(Path(checkpoints, _OWNER)) as file:
+            file.write(str(Path(work_dir).resolve()))
+
+
+def check_owner(checkpoints, work_dir):
+    """See that a folder of checkpoints is not that of a run in another work_dir of the same name.
+
+    Raises:
+        ConfigError: It is, and that work_dir is there.
+    """
+    note = Path(checkpoints, _OWNER)
+    other = Path(note.read_text(encoding='utf-8')) if note.is_file() else None
+    if other is not None and other.is_dir() and other != Path(work_dir).resolve():
+        raise ConfigError(f'{checkpoints} has the checkpoints of the run in {other}: give another '
+                          'checkpoint_config.out_dir, or a --work-dir of another name')
 
 
 def note_launches(folder):

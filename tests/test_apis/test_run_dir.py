@@ -57,7 +57,7 @@ def write(path, epoch, seed=3, **more):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != '.run.lock')
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith('.run.'))
 
 
 def test_config_is_saved_when_the_start_has_succeeded(folder):
@@ -277,3 +277,17 @@ def test_a_launcher_that_starts_again(folder, monkeypatch):
             write(folder / place, epoch)
         run = plan(folder, work_dir='second', resume_from='first/epoch_1.pth')
         assert run.cfg.resume_from == str(folder / place)
+
+
+def test_two_runs_of_one_name_with_one_out_dir(folder):
+    """The second one would go on from the checkpoints of the first one, or write among them."""
+    options = {'checkpoint_config.out_dir': str(folder / 'checkpoints')}
+    begin(folder, options, work_dir='a/run')
+    write(folder / 'checkpoints/run/epoch_2.pth', 2)
+    for how in (dict(auto_resume=True), dict(overwrite=True), {}):
+        with pytest.raises(
+                ConfigError, match='checkpoints/run has the checkpoints of the run in .*a/run: give another'):
+            plan(folder, options, work_dir='b/run', **how)
+    assert plan(folder, options, work_dir='a/run', auto_resume=True).cfg.resume_from.endswith('epoch_2.pth')
+    (folder / 'a').rename(folder / 'moved')  # as its work_dir may be, to another place
+    assert plan(folder, options, work_dir='b/run', auto_resume=True).cfg.resume_from.endswith('epoch_2.pth')
