@@ -245,6 +245,13 @@ def test_schedule_of_its_own():
     load_optimizer(resumed.optimizer, state, runner._optimizer_settings[''], resumed._optimizer_settings[''], 'x')
     assert follow(resumed, 10) == found[10:]
 
+    # and from a checkpoint of earlier versions, which noted the base of a schedule as a share of the optimizer's
+    for group in state['param_groups']:
+        group['weight_decay_share'] = group.pop('initial_weight_decay') / .1
+    resumed = of_groups(cfg, hooks)
+    load_optimizer(resumed.optimizer, state, runner._optimizer_settings[''], resumed._optimizer_settings[''], 'x')
+    assert follow(resumed, 10) == found[10:]
+
     for wrong, words in ((main, "schedule='head', and there is no such schedule"),
                          (dict(main, schedules=dict(heed=dict(policy='fixed'))), "groups 'heed'.*did you mean 'head'"),
                          (dict(main, schedules=['head']), 'schedules has a schedule by the name'),
