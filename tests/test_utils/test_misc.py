@@ -1,5 +1,6 @@
 """Files that tools write."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,3 +34,13 @@ def test_warnings_of_the_package_are_one_line(monkeypatch):
     for name, value in dict(RANK='1', WORLD_SIZE='2').items():
         monkeypatch.setenv(name, value)
     assert not misc._format_warning(UserWarning('k'), UserWarning, misc.__file__, 3)
+
+
+def test_the_commit_is_that_of_the_clone(tmp_path, monkeypatch, capfd):
+    """From another folder there was an error of git, or the commit of another project."""
+    from mmssl.utils.collect_env import _commit
+    root = Path(__file__).resolve().parents[2]
+    here = _commit()
+    assert (here == 'unknown') == (not (root / '.git').exists())
+    monkeypatch.chdir(tmp_path)
+    assert _commit() == here and capfd.readouterr().err == ''
