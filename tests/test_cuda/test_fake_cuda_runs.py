@@ -37,10 +37,11 @@ def run(cfg, waits=()):
 def test_resume(name, changes, tmp_path):
     """A training on the device that goes on from its checkpoint is the one that was not interrupted."""
     cfg = trainings.config(name, tmp_path / 'whole')
+    cfg.data.samples_per_gpu = 80  # three iterations an epoch
     cfg.update(changes)
     run(cfg)
     whole = read_checkpoint(tmp_path / 'whole/epoch_2.pth')
-    cfg.update(resume_from=str(tmp_path / 'whole/iter_9.pth'), work_dir=str(tmp_path / 'resumed'))
+    cfg.update(resume_from=str(tmp_path / 'whole/iter_3.pth'), work_dir=str(tmp_path / 'resumed'))
     run(cfg)
     again = read_checkpoint(tmp_path / 'resumed/epoch_2.pth')
     for part in ('state_dict', 'optimizer', 'rng_states'):
@@ -107,6 +108,7 @@ def test_validation_and_hooks_that_measure(tmp_path):
     cfg = trainings.config('Classification', tmp_path)
     plain = dict(
         type='SingleViewDataset', data_source=trainings.SOURCE, pipeline=[dict(type='Resize', size=16)], prefetch=True)
+    cfg.data.samples_per_gpu = 120
     cfg.data.val = plain
     cfg.workflow = [('train', 1), ('val', 1)]
     cfg.evaluation = dict(interval=1, topk=(1, 2))
@@ -117,15 +119,15 @@ def test_validation_and_hooks_that_measure(tmp_path):
         dict(type='KNNEvalHook', train_dataset=plain, val_dataset=plain, k=5,
              img_norm_cfg=trainings.NORM),
         dict(type='RepresentationQualityHook', dataset=plain, img_norm_cfg=trainings.NORM),
-        dict(type='PhaseTimerHook', interval=4),
-        dict(type='HistogramHook', interval=5),
+        dict(type='PhaseTimerHook', interval=2),
+        dict(type='HistogramHook', interval=3),
         dict(type='ViewsHook'),
         dict(type='ModelSummaryHook'),
         dict(type='GPUStatsHook'),
     ]  # yapf: disable
     # at their intervals they send what is drawn
     runner = run(cfg, waits=['histogram_of', 'to_pixels'])
-    assert runner.iter == 12
+    assert runner.iter == 4
     lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()]
     logged = set().union(*lines)
     assert {'knn_top1', 'quality_rankme', 'head1_top1', 'acc'} <= logged
