@@ -47,6 +47,10 @@ def test_a_file_or_a_part_of_it_replaces_what_is_there(plain, tmp_path, monkeypa
     assert swap_notes(given) == [
         f'--swap: optimizer is that of {ROOT}/configs/selfsup/_base_/schedules/adamw_coslr-300e_in1k.py'
     ]
+    for words in (['--cfg-options', 'lr_config=None', '--swap'], ['--swap']):
+        after = [] if len(words) > 1 else ['--cfg-options', 'lr_config=None']
+        cfg = load_config(RECIPE, options(*words, 'adamw_coslr-300e_in1k', *after))
+        assert cfg.lr_config is None and cfg.optimizer == schedule.optimizer
     cfg = load_config(RECIPE, options('--swap', 'model.backbone=models/mae_vit-base-p16', 'model.neck=MoCoV2Neck'))
     assert cfg.model.backbone.type == 'MAEViT' and 'depth' not in cfg.model.backbone
     assert cfg.model.neck == dict(type='MoCoV2Neck') and cfg.model.head == plain.model.head
