@@ -3,6 +3,8 @@
 
 `python -m mmssl.utils.launch [arguments of torchrun] SCRIPT ...` is torchrun without its traceback.
 """
+import atexit
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -197,14 +199,23 @@ def let_parent_stop():
     threading.Thread(target=wait, name='sigterm', daemon=True).start()
 
 
-def end_children():
-    """Before an end in a hurry: kill the processes that multiprocessing has started, such as those of data loaders.
+def leave_in_a_hurry(status):
+    """End this process and those that multiprocessing has started, such as those of data loaders.
 
-    Their own orderly end takes seconds on a busy machine, and they hold nothing that is not read anew.
+    Their orderly end, and that of an interpreter that has loaded torch, take many seconds on a busy machine. What is
+    registered with atexit, such as the end of a tracker, is called.
+
+    Args:
+        status (int): Exit status.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error for each
     for child in multiprocessing.active_children():
         child.kill()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):  # nobody may read it any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def tell_once(message, first=False):

@@ -202,7 +202,8 @@ def run_tool(main, distributed=False):
         distributed (bool): Whether it joins a group of processes, by init_dist; else it refuses to be one of several.
     """
     from .errors import BrokenImageError, ConfigError
-    from .launch import STOP_SIGNALS, end_children, find_launcher, raise_at_signals, refuse_many, stop_status, tell_once
+    from .launch import (STOP_SIGNALS, find_launcher, leave_in_a_hurry, raise_at_signals, refuse_many, stop_status,
+                         tell_once)
     raise_at_signals()
     debug = os.environ.get('MMSSL_DEBUG', '0') != '0'
     if not debug:
@@ -237,8 +238,7 @@ def run_tool(main, distributed=False):
         _end_watch()
         if find_launcher()[1] == 0:
             tell_once(' '.join(['interrupted', *map(str, stop.args)]), first=True)
-        end_children()
-        sys.exit(stop_status(stop))
+        leave_in_a_hurry(stop_status(stop))
     except RuntimeError as error:
         from .watchdog import explain_loss
         words = None if debug or find_launcher()[2] == 1 else explain_loss(error)
