@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Weights in half precision, beside which the optimizer steps copies in float32."""
+"""Weights in half precision, beside which the optimizer steps those in float32."""
 import torch
 from torch import nn
 
@@ -10,26 +10,14 @@ from mmssl.utils.master_weights import master_of
 _LAYERS = nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention
 
 
-def _halved(model):
-    """Weights that autocast would convert in each forward pass: those of linear layers and convolutions, but no biases.
-
-    Frozen ones stay too, such as those of momentum encoders, which gather changes that are below the steps of half
-    precision.
-    """
-    found = {}
-    for module in model.modules():
-        if isinstance(module, _LAYERS):
-            for weight in module.parameters(recurse=False):
-                if weight.requires_grad and weight.dim() > 1 and weight.dtype == torch.float32:
-                    found[id(weight)] = weight
-    return found
-
-
 def keep_master_weights(model, optimizer, dtype):
-    """Convert the weights of a model to half precision, and have the optimizer step copies of them in float32.
+    """Put weights in half precision in the place of those in float32, which the optimizer goes on to step.
 
-    Such a weight has its copy as its attribute `master`. The state_dict of the model has the copies, and loading one
-    fills both. The forward pass still needs autocast, for what is not converted: norms, biases, tokens, positions.
+    These are the weights that autocast would convert in each forward pass: those of linear layers and convolutions,
+    but no biases. Frozen ones stay too, such as those of momentum encoders, which gather changes that are below the
+    steps of half precision. A weight in half precision has the other as its attribute `master`. The state_dict of the
+    model has those in float32, and loading one fills both. The forward pass still needs autocast, for what is not
+    converted: norms, biases, tokens, positions.
 
     Args:
         model (nn.Module): An algorithm on its device, not wrapped.
@@ -42,20 +30,26 @@ def keep_master_weights(model, optimizer, dtype):
     Raises:
         ConfigError: The model has no such weights that are trained.
     """
-    halved = _halved(model)
-    for group in optimizer.param_groups:
-        for i, weight in enumerate(group['params']):
-            if id(weight) in halved:
-                weight.master = group['params'][i] = nn.Parameter(broadcast(weight.detach().clone()))
-                weight.data = weight.data.to(dtype)
-    count = sum(weight.numel() for weight in halved.values() if hasattr(weight, 'master'))
-    if not count:
+    stepped = {id(weight) for group in optimizer.param_groups for weight in group['params']}
+    for module in model.modules():
+        if not isinstance(module, _LAYERS):  # which may share a weight with a layer, and takes it as it is
+            stepped -= {id(weight) for weight in module.parameters(recurse=False)}
+    halves = {}
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if id(weight) in stepped and weight.dim() > 1 and weight.dtype == torch.float32:
+                if id(weight) not in halves:
+                    broadcast(weight.detach())  # DistributedDataParallel knows the others alone
+                    halves[id(weight)] = nn.Parameter(weight.detach().to(dtype))
+                    halves[id(weight)].master = weight
+                setattr(module, name, halves[id(weight)])
+    if not halves:
         raise ConfigError(f'amp.master_weights: this {type(model).__name__} has no weights of linear layers or '
                           'convolutions that are trained in float32')
     model.register_state_dict_post_hook(_save)
     model.register_load_state_dict_pre_hook(_load)
     model.register_load_state_dict_post_hook(_load_others)
-    return count
+    return sum(weight.numel() for weight in halves.values())
 
 
 def _named(model):
