@@ -166,7 +166,7 @@ def _plan(config,
         if saved and not start:
             run.notes.append(f'no checkpoint in {folder} yet: the run begins anew')
     if resume_from and not start and '://' not in resume_from:
-        if not Path(resume_from).is_file():
+        if not Path(resume_from).exists():  # a file, or a folder NAME.dcp
             raise FileNotFoundError(f'checkpoint {resume_from} does not exist')
         start = training_checkpoint(resume_from)
         if start is None:

@@ -133,6 +133,8 @@ def read_checkpoint(path, map_location='cpu'):
 
 def local_file(checkpoint):
     """Path of a checkpoint on the disk; one behind an address is fetched once. See read_checkpoint."""
+    if is_folder_checkpoint(checkpoint):
+        return Path(checkpoint)
     path = str(checkpoint)
     scheme, _, name = path.partition('://')
     if scheme in _ZOOS:

@@ -127,13 +127,15 @@ def sync_folder(folder):
 
 
 def file_digest(path):
-    """SHA-256 of a file, as hexadecimal digits; None without a path."""
+    """SHA-256 of a file, or of the files in a folder by their names, as hexadecimal digits; None without a path."""
     if path is None:
         return None
     digest = hashlib.sha256()  # hashlib.file_digest came with Python 3.11
-    with open(path, 'rb') as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
+    path = Path(path)
+    for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with open(part, 'rb') as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

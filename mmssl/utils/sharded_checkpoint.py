@@ -6,6 +6,7 @@ the keys of the sharded tensors in their places. A folder has its name only when
 """
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -79,7 +80,9 @@ def read_folder(path, read_file, like=None):
         else:
             tensors[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
     if tensors:
-        dcp.load(tensors, storage_reader=reader, no_dist=like is None)
+        with warnings.catch_warnings():  # of a process alone
+            warnings.filterwarnings('ignore', 'torch.distributed is disabled')
+            dcp.load(tensors, storage_reader=reader, no_dist=like is None)
     return join(read_file(Path(path, META)), tensors)
 
 
