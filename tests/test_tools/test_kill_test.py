@@ -1,0 +1,32 @@
+"""The tool that hits trainings; what it hits is tested in test_stop.py and test_watchdog.py."""
+from pathlib import Path
+
+import pytest
+
+from mmssl.benchmarks.failures import KINDS, KillTest, summarize
+
+CONFIG = Path(__file__).resolve().parents[2] / 'tests/configs/digits_moco.py'
+
+
+def outcome(status, seconds=1., **more):
+    return dict(
+        dict(late=False, status=status, seconds=seconds, named=True, checkpoint=True, equal=True, left=0), **more)
+
+
+def test_summary():
+    rows, headings = summarize(dict(kill=[outcome(-9), outcome(-9, 3.), outcome(None, 2., equal=False, left=2)]))
+    assert rows == [['kill', 3, 0, '2 x -9, 1 x hung', 2., 3., 3, 3, 2, 2]] and len(rows[0]) == len(headings)
+
+
+def test_unknown_kind(call_tool):
+    done = call_tool('tools/analysis_tools/kill_test.py', CONFIG, '--kinds', 'kil', check=False)
+    assert done.returncode == 1 and "error: --kinds kil: did you mean 'kill'?" in done.stderr
+
+
+@pytest.mark.slow
+def test_each_kind_once(tmp_path):
+    """All but the restarts of torchrun, which need new interpreters."""
+    test = KillTest(CONFIG, tmp_path, ['data.workers_per_gpu=0'], timeout=3.)
+    for kind in set(KINDS) - {'restart'}:
+        found = test.one(kind, 1)
+        assert found['equal'] and found['left'] == 0 and found['status'] is not None, (kind, found)
