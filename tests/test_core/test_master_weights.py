@@ -62,6 +62,7 @@ def test_they_follow_float32(cfg):
     assert all(p.equal(master_of(p).to(p.dtype)) for p in half.parameters())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('name, switches', [
     ('BYOL', dict(amp=BF16, optimizer_config=dict(grad_clip=dict(max_norm=1.)))),
     ('SwAV', dict(amp=BF16, optimizer=dict(type='LARS', lr=0.3, momentum=0.9, weight_decay=1e-6))),
