@@ -197,14 +197,17 @@ def broadcast(tensor, src=0):
 
 
 @functools.lru_cache
-def _patient_group():
-    return dist.new_group(backend='gloo', timeout=datetime.timedelta(days=1))
+def _group_of_all(world, purpose, timeout=None):
+    """A further gloo group of all processes, one for each purpose as long as they are together."""
+    return dist.new_group(backend='gloo', timeout=timeout)
 
 
-@functools.lru_cache
 def background_group():
-    """All processes, for a thread that exchanges messages beside the training. The first call is a collective one."""
-    return dist.new_group(backend='gloo') if is_distributed() else None
+    """All processes, for a thread that exchanges messages beside the training; None for one process.
+
+    The first call is a collective one.
+    """
+    return _group_of_all(dist.group.WORLD, 'background') if is_distributed() else None
 
 
 def broadcast_object(obj, src=0, patient=False):
@@ -219,7 +222,8 @@ def broadcast_object(obj, src=0, patient=False):
     if not is_distributed():
         return obj
     box = [obj]
-    dist.broadcast_object_list(box, src, _patient_group() if patient else None)
+    group = _group_of_all(dist.group.WORLD, 'patient', datetime.timedelta(days=1)) if patient else None
+    dist.broadcast_object_list(box, src, group)
     return box[0]
 
 

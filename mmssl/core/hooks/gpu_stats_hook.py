@@ -58,10 +58,10 @@ def query(timeout=10):
 
 @HOOKS.register_module()
 class GPUStatsHook(Hook):
-    """Log what nvidia-smi tells of the GPUs of this machine, and count the peak of the memory anew in each epoch.
+    """Log what nvidia-smi tells of the GPUs of this machine: at the start, under load, and at intervals.
 
     Args:
-        start (int): Iterations after the start of the training until the first look at its load.
+        start (int): Iterations after the start of the training until the look at its load.
         interval (int | None): Iterations between further looks, which go to trackers as well; none by default.
         reset_peak_memory (bool): Whether the peak of the GPU's memory in the log is that of the epoch and not of the
             whole training.
