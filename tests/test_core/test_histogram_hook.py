@@ -1,14 +1,12 @@
 """Histograms against numpy, gradients as the optimizer gets them, and pictures of views as they were stored."""
-import logging
-
 import numpy as np
 import pytest
 import torch
 from mmcv.runner.hooks import Hook
 from PIL import Image
+from test_runner import plain_runner
 from torch import nn
 
-from mmssl.core import build_optimizer, build_runner
 from mmssl.core.hooks.histogram_hook import HistogramHook, histogram_of
 from mmssl.core.hooks.trackers import TrackerHook
 from mmssl.core.hooks.views_hook import ViewsHook, sheet, to_pixels
@@ -59,14 +57,7 @@ class Gradients(Hook):
 def train(folder, hooks, tracker=True, batches=5, **optimizer_config):
     torch.manual_seed(0)
     model = Squares()
-    runner = build_runner(
-        dict(type='EpochBasedRunner', max_epochs=2),
-        dict(
-            model=model,
-            optimizer=build_optimizer(model, dict(type='SGD', lr=0.1)),
-            work_dir=str(folder),
-            logger=logging.getLogger('test'),
-            meta={}))
+    runner = plain_runner(folder, dict(type='EpochBasedRunner', max_epochs=2), model)
     runner.register_training_hooks(None, optimizer_config)
     if tracker:
         runner.register_hook(Keeper(), 'VERY_LOW')

@@ -1,13 +1,12 @@
 """Sizes of a model by hand, and what is said of them in a training."""
-import logging
 import re
 
 import mmcv
 import pytest
 import torch
+from test_runner import plain_runner
 from torch import nn
 
-from mmssl.core import build_optimizer, build_runner
 from mmssl.core.hooks import ModelSummaryHook
 from mmssl.models import build_algorithm
 from mmssl.models.utils.complexity import count_multiply_adds
@@ -40,15 +39,8 @@ def test_costs_by_hand():
 @pytest.mark.parametrize('known', [True, False])
 def test_a_training_tells_its_size(tmp_path, caplog, known):
     torch.manual_seed(0)
-    model = build_algorithm(MODEL)
-    runner = build_runner(
-        dict(type='EpochBasedRunner', max_epochs=1),
-        dict(
-            model=model,
-            optimizer=build_optimizer(model, dict(type='AdamW', lr=0.1)),
-            work_dir=str(tmp_path),
-            logger=logging.getLogger('test'),
-            meta={}))
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), build_algorithm(MODEL),
+                          dict(type='AdamW', lr=0.1))
     # a model that cannot be built on shapes does not stop the training
     runner.config = mmcv.Config(dict(model=MODEL if known else dict(type='NoSuchModel')))
     runner.register_training_hooks(None, dict(update_interval=2))
@@ -61,14 +53,14 @@ def test_a_training_tells_its_size(tmp_path, caplog, known):
     with caplog.at_level('INFO'):
         runner.run([Loader([batch] * 2)], [('train', 1)])
     told = '\n'.join(record.getMessage() for record in caplog.records)
-    total = sum(p.numel() for p in model.parameters())
+    total = sum(p.numel() for p in runner.model.parameters())
     assert re.search(rf'model +{total:,} +{total:,}\n', told)
     cost = count_multiply_adds(build_algorithm(MODEL).backbone, 16)
     assert told.count('one image of 16x16: ') == known
     assert (f'{cost[0] / 1e9:.2f} G multiply-adds, {cost[1] / 1e6:.1f} M activations' in told) == known
     assert ("cannot be counted on shapes: 'NoSuchModel'" in told) != known
     # AdamW keeps two numbers a parameter, and a count for each tensor
-    tensors = len(list(model.parameters()))
+    tensors = len(list(runner.model.parameters()))
     size = total * 4 / 2**20
     assert (f'parameters {size:.1f}, gradients {size:.1f}, state of the optimizer {2 * size + tensors * 4 / 2**20:.1f}'
             in told)

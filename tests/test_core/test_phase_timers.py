@@ -6,9 +6,10 @@ import pytest
 import torch
 from mmcv.runner import EpochBasedRunner
 from mmcv.runner.hooks import Hook
+from test_runner import plain_runner
 from torch import nn
 
-from mmssl.core import build_optimizer, build_runner, phase_timers
+from mmssl.core import phase_timers
 from mmssl.core.hooks import PhaseTimerHook
 from mmssl.utils.errors import ConfigError
 
@@ -88,14 +89,7 @@ class Slow(Hook):
 
 def train(clock, folder, **options):
     model = Net(clock)
-    runner = build_runner(
-        dict(type='EpochBasedRunner', max_epochs=2),
-        dict(
-            model=model,
-            optimizer=build_optimizer(model, dict(type='SGD', lr=0.1)),
-            work_dir=str(folder),
-            logger=logging.getLogger('test'),
-            meta={}))
+    runner = plain_runner(folder, dict(type='EpochBasedRunner', max_epochs=2), model)
     step, optimizer = runner.optimizer.step, runner.optimizer
     optimizer.step = lambda: (model.spend(0.001), step())
     runner.register_training_hooks(None, dict(update_interval=2))

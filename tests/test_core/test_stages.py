@@ -1,13 +1,11 @@
 """The stages within a training iteration: their order, and what holds at each."""
 import copy
-import logging
 
 import torch
 from mmcv.runner.hooks import Hook
+from test_runner import plain_runner
 from torch import nn
 from torch.utils.data import DataLoader
-
-from mmssl.core import build_optimizer, build_runner
 
 
 class Squares(nn.Module):
@@ -61,14 +59,7 @@ class Watch(Hook):
 
 
 def _run(folder, model, **optimizer_config):
-    runner = build_runner(
-        dict(type='EpochBasedRunner', max_epochs=1),
-        dict(
-            model=model,
-            optimizer=build_optimizer(model, dict(type='SGD', lr=0.1)),
-            work_dir=str(folder),
-            logger=logging.getLogger('test'),
-            meta={}))
+    runner = plain_runner(folder, dict(type='EpochBasedRunner', max_epochs=1), model)
     runner.register_training_hooks(None, optimizer_config, dict(interval=1))
     watch = Watch(model)
     runner.register_hook(watch)

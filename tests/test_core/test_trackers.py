@@ -1,7 +1,6 @@
 """Trackers of experiments: what they are told, under which names, when runs begin, go on and end."""
 import importlib.util
 import json
-import logging
 import random
 import sys
 from importlib.machinery import ModuleSpec
@@ -12,26 +11,15 @@ import numpy as np
 import pytest
 import torch
 from mmcv.runner.hooks import Hook
-from torch import nn
+from test_runner import plain_runner
+from test_stages import Squares
 from torch.utils.data import DataLoader
 
-from mmssl.core import build_optimizer, build_runner
 from mmssl.core.hooks.any_runner import log_evaluation
 from mmssl.core.hooks.histogram_hook import histogram_of
 from mmssl.core.hooks.trackers import send_to_trackers
 from mmssl.core.hooks.trackers.base import as_number, flat, plain
 from mmssl.utils.errors import ConfigError
-
-
-class Squares(nn.Module):
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(3, 1)
-
-    def train_step(self, data, optimizer):
-        loss = (self.layer(data)**2).mean()
-        return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(data))
 
 
 class Evaluation(Hook):
@@ -41,7 +29,7 @@ class Evaluation(Hook):
         self.stop, self.losses = stop, {}
 
     def after_train_iter(self, runner):
-        self.losses[runner.iter + 1] = float(runner.outputs['loss'])
+        self.losses[runner.iter + 1] = float(runner.outputs['loss'].detach())
         if runner.iter == 4:
             log_evaluation(runner, dict(score=0.4))
             if self.stop is not None:
@@ -55,15 +43,8 @@ class Evaluation(Hook):
 
 def run(folder, stop=None, resume=None, rank=0, **tracker):
     torch.manual_seed(0)
-    model = Squares()
-    runner = build_runner(
-        dict(type='EpochBasedRunner', max_epochs=2),
-        dict(
-            model=model,
-            optimizer=build_optimizer(model, dict(type='SGD', lr=0.1, momentum=0.8, weight_decay=0.01)),
-            work_dir=str(folder),
-            logger=logging.getLogger('test'),
-            meta={}))
+    runner = plain_runner(folder, dict(type='EpochBasedRunner', max_epochs=2), Squares(),
+                          dict(type='SGD', lr=0.1, momentum=0.8, weight_decay=0.01))
     runner._rank = rank
     runner.config = mmcv.Config(dict(model=dict(type='Squares'), optimizer=dict(lr=0.1), hooks=[dict(k=(1, 2))]))
     log = dict(interval=1, hooks=[dict(type='TextLoggerHook'), tracker])
