@@ -86,6 +86,18 @@ def test_warm_up_and_inverse_root():
     assert found == pytest.approx([2 * min(i / 40, math.sqrt(40 / max(i, 1))) for i in range(TOTAL)])
 
 
+def test_times_within_a_part():
+    """Counted from the begin of the part, in its own unit; the first iteration of a part has its first value."""
+    parts = [
+        dict(type='constant', value=.5, epochs=2),
+        dict(type='step', values=[3., 2.], milestones=[1], epochs=4),
+        dict(type='cosine_restart', start=1., end=0., period=50, iterations=100),
+        dict(type='step', values=[.4, .1], milestones=[.5])
+    ]
+    expected = [.5] * 200 + [3.] * 100 + [2.] * 300 + 2 * [half(i / 50, 1., 0.) for i in range(50)]
+    assert curve(*parts) == pytest.approx(expected + [.4] * 150 + [.1] * 150)
+
+
 def test_position_in_the_training():
     """VISSL's interval "fixed": the cosine after a tenth of warm-up begins at 97.6 % of its height."""
     parts = dict(type='linear', start=.6, end=4.8, length=.1), dict(type='cosine', start=4.8, end=.0048)
