@@ -96,27 +96,45 @@ def _together(work):
     return both
 
 
-def _by_parts(checkpoint, path, link, asynchronous, first):
-    parts, rest = split(checkpoint)
-    if not parts:
+def check_divided(lacking):
+    """Refuse to write by parts where none are.
+
+    Raises:
+        ConfigError: Nothing is divided among processes.
+    """
+    if lacking:
         raise ConfigError("checkpoint_config.sharded=True writes what sharding=dict(type='fsdp') divides among several "
                           'processes, and here nothing is divided so: leave it out')
+
+
+def _by_parts(checkpoint, path, link, asynchronous, first):
+    parts, rest = split(checkpoint)
+    check_divided(not parts)
     if asynchronous:
         parts, rest = host_copy(parts), host_copy(rest) if first else None
     folder = temporary_folder(path, broadcast_object(os.getpid()))
     group = background_group() if asynchronous else None
 
+    def finish():
+        save_checkpoint(rest, folder / META)
+        finish_folder(folder, path, sync_folder)
+        if link:
+            atomic_symlink(path.name, path.parent / f'latest{SUFFIX}')
+
     def work():
+        error = None
         try:
             write_parts(parts, folder, group)
             if first:
-                save_checkpoint(rest, folder / META)
-                finish_folder(folder, path, sync_folder)
-                if link:
-                    atomic_symlink(path.name, path.parent / f'latest{SUFFIX}')
+                try:
+                    finish()
+                except Exception as failure:
+                    error = failure
         finally:
             if first:
                 shutil.rmtree(folder, ignore_errors=True)
-        barrier(group)
+        error = broadcast_object(error, group=group)  # else the others would wait for the first one in vain
+        if error is not None:
+            raise error
 
     return work

@@ -210,7 +210,7 @@ def background_group():
     return _group_of_all(dist.group.WORLD, 'background') if is_distributed() else None
 
 
-def broadcast_object(obj, src=0, patient=False):
+def broadcast_object(obj, src=0, patient=False, group=None):
     """The picklable object of rank `src`, on every rank.
 
     Args:
@@ -218,11 +218,13 @@ def broadcast_object(obj, src=0, patient=False):
         src (int): Where it comes from.
         patient (bool): Wait for up to a day, for what one rank works on alone. Else the others give up after the
             timeout of the process group, which is ten minutes with NCCL.
+        group (ProcessGroup, optional): Of all processes, which carries it.
     """
     if not is_distributed():
         return obj
     box = [obj]
-    group = _group_of_all(dist.group.WORLD, 'patient', datetime.timedelta(days=1)) if patient else None
+    if patient:
+        group = _group_of_all(dist.group.WORLD, 'patient', datetime.timedelta(days=1))
     dist.broadcast_object_list(box, src, group)
     return box[0]
 

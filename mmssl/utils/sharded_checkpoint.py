@@ -4,6 +4,7 @@
 The parts are those of torch.distributed.checkpoint; all else, which is equal on the processes, stands in meta.pth, with
 the keys of the sharded tensors in their places. A folder has its name only when all of it is on the disk.
 """
+import contextlib
 import os
 import shutil
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from .misc import disk_full
 from .sharded import convert, convert_tensors, is_sharded
 
 META = 'meta.pth'
@@ -93,9 +95,42 @@ def write_parts(tensors, folder, group=None):
         tensors (dict[str, DTensor]): See split.
         folder (Path): Of the same name for all.
         group (ProcessGroup, optional): Over which processes agree on who writes what.
+
+    Raises:
+        Exception: Of any process, on all: an OSError where a disk is full.
     """
     import torch.distributed.checkpoint as dcp
-    dcp.save(tensors, storage_writer=dcp.FileSystemWriter(str(folder)), process_group=group)
+
+    class Writer(dcp.FileSystemWriter):
+        """Raises the error of a full disk itself: a cause does not come to other processes."""
+
+        def write_data(self, plan, planner):
+            with _told(folder):
+                return super().write_data(plan, planner)
+
+        def finish(self, metadata, results):
+            with _told(folder):
+                super().finish(metadata, results)
+
+    try:
+        dcp.save(tensors, storage_writer=Writer(str(folder)), process_group=group)
+    except dcp.api.CheckpointException as error:  # no Exception, with the errors of all processes
+        errors = [failure for failure, _ in error.failures.values()]
+        raise next((failure for failure in errors if disk_full(failure)), errors[0]) from error
+
+
+@contextlib.contextmanager
+def _told(folder):
+    try:
+        yield
+    except Exception as error:
+        full = disk_full(error)
+        if full is None:
+            raise
+        name, free = folder.with_suffix('').with_suffix(''), shutil.disk_usage(folder.parent).free / 1e6
+        raise OSError(
+            full.errno, f'{name} could not be written: {os.strerror(full.errno).lower()} ({free:.1f} MB are free in '
+            f'{folder.parent}); what was there before is unchanged') from error
 
 
 def temporary_folder(path, number):

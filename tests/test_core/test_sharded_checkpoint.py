@@ -1,5 +1,6 @@
 """Checkpoints of sharded trainings: exact resume, by parts and beside the training, with other numbers of processes."""
 import logging
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -8,7 +9,10 @@ import pytest
 import torch
 
 from mmssl.core import build_runner, checkpoint_writer
+from mmssl.core.checkpoint_writer import write_checkpoint
+from mmssl.core.hooks import CheckpointHook
 from mmssl.core.parallel import make_trainable
+from mmssl.core.sharding import shard_model
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import find_latest_checkpoint, read_checkpoint, training_checkpoints
 from mmssl.utils.config import load_config
@@ -161,8 +165,54 @@ def test_weights_are_a_copy_while_they_are_written(tmp_path, monkeypatch):
     assert unlike(read_checkpoint(tmp_path / 'latest.pth')['state_dict'], before) == []
 
 
+def full_disk(rank, world_size, folder):
+    """Files above a size are refused, which is as a full disk; of the first process only meta.pth is so large."""
+    logging.disable(logging.WARNING)
+    model = shard_model(torch.nn.Sequential(torch.nn.Linear(64, 512)))
+    found, usual = {}, resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name, hit, rest, asynchronous in (('parts', 1, 1, False), ('meta', 0, 10**6, False), ('beside', 0, 10**6, True),
+                                          ('good', None, 1, True)):
+        checkpoint = dict(state_dict=model.state_dict(), rest=torch.zeros(rest))
+        size = 10**5 if rest > 1 else 10**4
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size if rank == hit else usual[0], usual[1]))
+        try:
+            pending = write_checkpoint(checkpoint, Path(folder, f'{name}.pth'), sharded=True, asynchronous=asynchronous)
+            if pending is not None:
+                pending.wait()
+            found[name] = None
+        except OSError as error:
+            found[name] = error.strerror
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    return found
+
+
+def test_a_full_disk_is_told_to_all_processes(run_distributed, tmp_path):
+    for found in run_distributed(full_disk, str(tmp_path)):
+        assert found.pop('good') is None
+        assert all('could not be written: file too large' in message for message in found.values())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['good.dcp']
+
+
 def test_parts_without_sharding_are_refused(tmp_path):
     from test_runner import plain_runner
     runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
     with pytest.raises(ConfigError, match="sharded=True writes what sharding=dict"):
         runner.save_checkpoint(tmp_path, sharded=True)
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_parts_without_sharding_are_told_at_the_start(tmp_path, warnings_of_data, monkeypatch, processes):
+    """A training of several processes went on by one, or lost its sharding, and ended at its first checkpoint."""
+    from test_runner import plain_runner
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    monkeypatch.setattr(runner, '_world_size', processes)
+    hook = CheckpointHook(interval=1, sharded=True)
+    if processes > 1:
+        with pytest.raises(ConfigError, match='nothing is divided'):
+            hook.before_run(runner)
+    else:
+        hook.before_run(runner)
+        runner.call_hook('before_run')
+        hook._save(runner, hook.filename_tmpl.format(1), True)
+        assert (tmp_path / 'epoch_1.pth').is_file()

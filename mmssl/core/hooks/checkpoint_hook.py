@@ -11,8 +11,10 @@ from mmssl.utils.dist import broadcast_object
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.misc import disk_full
 from mmssl.utils.run_dir import checkpoint_folder
+from mmssl.utils.sharded import sharded_modules
 from mmssl.utils.sharded_checkpoint import SUFFIX
 from ..builder import HOOKS
+from ..checkpoint_writer import check_divided
 from .any_runner import averaged, defer
 
 
@@ -41,7 +43,8 @@ class CheckpointHook(Hook):
         filename_tmpl (str, optional): Name with '{}' for the number, of the files at intervals.
         create_symlink (bool): Whether `latest.pth` leads to the newest.
         sharded (bool): Whether, with sharding=dict(type='fsdp'), each process writes its parts into a folder
-            epoch_N.dcp; tools/model_converters/merge_checkpoint.py makes the usual file of it.
+            epoch_N.dcp; tools/model_converters/merge_checkpoint.py makes the usual file of it. One process writes the
+            usual file.
         asynchronous (bool): Whether the file is written beside the training, from a copy in the memory of the host.
         sync_buffer (bool): Accepted for old configs: buffers that matter are equal on all ranks, see
             DistributedDataParallel.
@@ -94,6 +97,13 @@ class CheckpointHook(Hook):
     def before_run(self, runner):
         self.out_dir = folder = str(checkpoint_folder(runner.work_dir, self.out_dir))
         os.makedirs(folder, exist_ok=True)
+        if 'sharded' in self.options and not sharded_modules(runner.model):
+            check_divided(runner.world_size > 1)  # now, not after an epoch
+            runner.logger.warning(
+                'checkpoint_config.sharded=True: one process divides nothing, and checkpoints are the '
+                'usual files')
+            del self.options['sharded']
+            self.filename_tmpl = str(Path(self.filename_tmpl).with_suffix('.pth'))
         self._written, self._between = ([name for name in names if os.path.exists(os.path.join(folder, name))]
                                         for names in (self._written, self._between))
         self._time = time.monotonic()
