@@ -251,6 +251,11 @@ def test_schedule_of_its_own():
         assert single['head.weight'][0] == .4 and groups['predictor.weight'][0] == .7
         assert [decay for _, decay in groups.values()
                 ] == pytest.approx([.1 + .005 * i] * 2 + [.3 + .015 * i, 0.] + [.1 + .005 * i])
+    by_epoch = follow(
+        of_groups(dict(policy='step', step=[2], schedules=dict(head=dict(policy='step', step=[3], gamma=.5)))))
+    assert [groups['backbone.weight'][0] for groups in by_epoch] == pytest.approx([2.] * 10 + [.2] * 10)
+    assert [groups['head.weight'][0] for groups in by_epoch] == [.4] * 15 + [.2] * 5
+
     # a resume from the checkpoint of the end, at an earlier iteration
     resumed = of_groups(cfg, hooks)
     state = copy.deepcopy(runner.optimizer.state_dict())
