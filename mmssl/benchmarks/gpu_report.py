@@ -265,7 +265,8 @@ class Report:
         what = ', '.join(f'{key} {value}' for key, value in row.items())
         left = 60 * self.minutes - (time.monotonic() - self.start)
         if left < needs:
-            self.found['skipped'].append(f'{what}: {left:.0f} s were left, it may take {needs:.0f}')
+            there = f'{left:.0f} s were left, it may take {needs:.0f}' if left > 0 else 'no time was left'
+            self.found['skipped'].append(f'{what}: {there}')
             return None
         begin, figures = time.monotonic(), None
         try:

@@ -176,6 +176,7 @@ def plot_curves(panels, path, title='Training', xlabel='epoch', smooth=0., style
         figure.suptitle(title, fontsize=11)
         for axes, (panel,
                    curves) in zip(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels.items()):
+            ends = []
             for name, x, y in curves:
                 i = names.index(name)
                 look = dict(color=f'C{i % 10}', linestyle=('-', '--', ':', '-.')[i // 10 % 4])
@@ -185,8 +186,8 @@ def plot_curves(panels, path, title='Training', xlabel='epoch', smooth=0., style
                     y = smoothed(y, smooth)
                 axes.plot(x, y, linewidth=1.6, label=name, **look, **marker)
                 if len(names) <= 3:
-                    end = dict(xytext=(6, 0), textcoords='offset points', va='center', annotation_clip=False)
-                    axes.annotate(f'{y[-1]:.4g}', (x[-1], y[-1]), color=look['color'], fontsize=8, **end)
+                    ends.append((x[-1], y[-1], look['color']))
+            _write_ends(axes, ends)
             axes.set_ylabel(panel)
         axes.set_xlabel(xlabel)
         figure.align_ylabels()
@@ -197,6 +198,17 @@ def plot_curves(panels, path, title='Training', xlabel='epoch', smooth=0., style
         if backend:
             pyplot.show()
             pyplot.close(figure)
+
+
+def _write_ends(axes, ends):
+    """Write the last values of curves behind them, none over another."""
+    low, high = axes.get_ylim()
+    points, free = 140 / (high - low), -math.inf  # about the height of a panel
+    for x, y, color in sorted((end for end in ends if math.isfinite(end[1])), key=lambda end: end[1]):
+        place = max(y * points, free)
+        free = place + 9
+        look = dict(color=color, fontsize=8, va='center', annotation_clip=False)
+        axes.annotate(f'{y:.4g}', (x, y), xytext=(6, place - y * points), textcoords='offset points', **look)
 
 
 def _once(figure):

@@ -1,5 +1,6 @@
 """Curves and times from the logs of real trainings, of resumed ones, and of one that is still under way."""
 import json
+import math
 import re
 import runpy
 import sys
@@ -116,6 +117,16 @@ def test_curves_are_drawn_as_they_are(tmp_path):
         values = np.array(values)
         assert np.allclose((x[:, 1] - x[0, 1]) / (x[3, 1] - x[0, 1]), (values - values[0]) / (values[3] - values[0]))
         assert x[3, 1] > x[0, 1]
+
+
+def test_last_values_are_not_written_over_each_other(tmp_path):
+    curves = [(name, [1, 2], [4., y]) for name, y in (('a', 0.001), ('b', 0.002), ('c', math.nan))]
+    plots.plot_curves({'lr': curves}, tmp_path / 'a.svg')
+    text = (tmp_path / 'a.svg').read_text()
+    places = [
+        float(re.search(f'<!-- {value} -->.*?translate\\(\\S+ ([0-9.]+)\\)', text, re.S)[1]) for value in (0.001, 0.002)
+    ]
+    assert places[0] - places[1] > 8
 
 
 def test_half_a_line(work_dir, tmp_path):

@@ -57,6 +57,7 @@ def test_without_time_and_without_memory(tmp_path, monkeypatch):
     assert found['rows'] == [] and rows == [None]
     assert [words.split(':')[0] for words in found['skipped']
             ] == [f'algorithm {name}, variant the batch that fits' for name in gpu_report.SMALL]
+    assert all(words.endswith(': no time was left') for words in found['skipped'])
 
     class Small(gpu_report.Subject):  # room for four images, and for none in the variants behind the first
 
