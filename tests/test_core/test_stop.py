@@ -128,6 +128,9 @@ def test_checkpoints_by_the_clock(tmp_path, monkeypatch):
     for value in (0, -3):
         with pytest.raises(ConfigError, match='interval_minutes is a positive number'):
             build(tmp_path, EPOCHS, dict(interval_minutes=value))
+    for name in ('latest.pth', 'epoch_{n}.pth', 'epoch_{', 'folder/{}.pth'):  # latest.pth would lead to itself
+        with pytest.raises(ConfigError, match='filename_tmpl is the name of a file'):
+            build(tmp_path, EPOCHS, dict(interval=1, filename_tmpl=name))
     with pytest.raises(ConfigError, match='save_optimizer=False'):
         build(tmp_path, EPOCHS, dict(interval_minutes=1, save_optimizer=False))
 

@@ -229,3 +229,13 @@ def test_a_config_is_good_for_a_second_build():
     # widths are multiples of 8, and never below 90 % of what the scale says
     widths = [TIMMBackbone(f'efficientnet_b{i}', out_indices=(0, 1, 2, 3, 4, 5)).out_channels for i in (0, 2)]
     assert widths == [[16, 24, 40, 112, 320, 1280], [16, 24, 48, 120, 352, 1408]]
+
+
+def test_timm_loads_nothing_where_shapes_alone_are_asked_for(tmp_path, monkeypatch):
+    """plot_schedule.py and count_parameters.py build models on the meta device, also where there is no network."""
+    monkeypatch.setattr('timm.models._builder.load_pretrained', lambda *args, **kwargs: pytest.fail('it loads'))
+    with torch.device('meta'):
+        TIMMBackbone('resnet10t', pretrained=True)
+        TIMMBackbone('resnet10t', checkpoint_path=str(tmp_path / 'absent.pth'))
+    with pytest.raises(FileNotFoundError):
+        TIMMBackbone('resnet10t', checkpoint_path=str(tmp_path / 'absent.pth'))

@@ -18,6 +18,17 @@ from ..checkpoint_writer import check_divided
 from .any_runner import averaged, defer
 
 
+def _check_name(template):
+    """See that a template makes names of files, with which neither `latest.pth` nor an older one is written over."""
+    try:
+        first, second = template.format(1), template.format(2)
+    except (AttributeError, IndexError, KeyError, ValueError):
+        first = second = ''
+    if first == second or first != os.path.basename(first):
+        raise ConfigError("checkpoint_config.filename_tmpl is the name of a file with '{}' for the number, such as "
+                          f"'epoch_{{}}.pth', got {template!r}")
+
+
 @HOOKS.register_module()
 class CheckpointHook(Hook):
     """Write a checkpoint every so many epochs or iterations, and remove old ones.
@@ -83,6 +94,7 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.filename_tmpl = filename_tmpl or ('epoch_{}.pth' if by_epoch else 'iter_{}.pth')
+        _check_name(self.filename_tmpl)
         if sharded:
             self.filename_tmpl = str(Path(self.filename_tmpl).with_suffix(SUFFIX))
         # those that are asked for alone, as mmcv's own runners know none

@@ -114,7 +114,7 @@ class TIMMBackbone(TIMMNetwork):
         features_only (bool): Have timm rebuild the network for several stages, with the names of weights that it gives
             them then. `out_indices` chooses them and their order; an integer takes so many from the end. Without it the
             names are those of the plain network, whatever stages are asked for.
-        pretrained (bool): Load timm's weights (from its cache or the network).
+        pretrained (bool): Load timm's weights (from its cache or the network); not on the meta device.
         checkpoint_path (str): Weights to load.
         in_channels (int): Channels of the image.
         init_cfg (dict, optional): Initialisation after timm's own.
@@ -150,6 +150,8 @@ class TIMMBackbone(TIMMNetwork):
                               f'{nearest(model_name, timm.list_models())}')
         if features_only and out_indices is not None:
             kwargs['out_indices'] = out_indices
+        if torch.empty(0).is_meta:  # shapes alone are asked for, as by plot_schedule.py: there is nothing to load
+            pretrained, checkpoint_path = False, ''
         try:
             model = timm.create_model(
                 model_name,
