@@ -40,17 +40,34 @@ def atomic_write(path, mode='w', size=None):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    with full_disk_told(path, size):
+        try:
+            # file names are bytes: those that are no UTF-8 come out as they were
+            text = {} if 'b' in mode else dict(encoding='utf-8', errors='surrogateescape')
+            with open(temporary, mode, **text) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def full_disk_told(path, size=None):
+    """Context in which the error of a full disk gets words.
+
+    Args:
+        path (Path): What is written.
+        size (int, optional): Bytes that it takes.
+
+    Raises:
+        OSError: The disk is full; the message says how much space there is, and how much is needed.
+    """
     try:
-        # file names are bytes: those that are no UTF-8 come out as they were
-        text = {} if 'b' in mode else dict(encoding='utf-8', errors='surrogateescape')
-        with open(temporary, mode, **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        yield
     except Exception as error:
-        temporary.unlink(missing_ok=True)
         full = disk_full(error)
         if full is None:
             raise
@@ -59,8 +76,6 @@ def atomic_write(path, mode='w', size=None):
             f'{path} could not be written: {os.strerror(full.errno).lower()} (it needs {needs}, {free:.1f} MB are '
             f'free in {path.parent}); what was there before is unchanged')
         raise OSError(full.errno, message) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def disk_full(error):

@@ -4,7 +4,6 @@
 The parts are those of torch.distributed.checkpoint; all else, which is equal on the processes, stands in meta.pth, with
 the keys of the sharded tensors in their places. A folder has its name only when all of it is on the disk.
 """
-import contextlib
 import os
 import shutil
 import warnings
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .misc import disk_full
+from .misc import disk_full, full_disk_told
 from .sharded import convert, convert_tensors, is_sharded
 
 META = 'meta.pth'
@@ -100,16 +99,17 @@ def write_parts(tensors, folder, group=None):
         Exception: Of any process, on all: an OSError where a disk is full.
     """
     import torch.distributed.checkpoint as dcp
+    path = folder.with_suffix('').with_suffix('')  # see temporary_folder
 
     class Writer(dcp.FileSystemWriter):
         """Raises the error of a full disk itself: a cause does not come to other processes."""
 
         def write_data(self, plan, planner):
-            with _told(folder):
+            with full_disk_told(path):
                 return super().write_data(plan, planner)
 
         def finish(self, metadata, results):
-            with _told(folder):
+            with full_disk_told(path):
                 super().finish(metadata, results)
 
     try:
@@ -117,20 +117,6 @@ def write_parts(tensors, folder, group=None):
     except dcp.api.CheckpointException as error:  # no Exception, with the errors of all processes
         errors = [failure for failure, _ in error.failures.values()]
         raise next((failure for failure in errors if disk_full(failure)), errors[0]) from error
-
-
-@contextlib.contextmanager
-def _told(folder):
-    try:
-        yield
-    except Exception as error:
-        full = disk_full(error)
-        if full is None:
-            raise
-        name, free = folder.with_suffix('').with_suffix(''), shutil.disk_usage(folder.parent).free / 1e6
-        raise OSError(
-            full.errno, f'{name} could not be written: {os.strerror(full.errno).lower()} ({free:.1f} MB are free in '
-            f'{folder.parent}); what was there before is unchanged') from error
 
 
 def temporary_folder(path, number):

@@ -12,6 +12,7 @@ import time
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from mmssl.utils.checkpoint import (CheckpointError, find_latest_checkpoint, get
                                     read_checkpoint, save_checkpoint, training_checkpoints)
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
-from mmssl.utils.misc import atomic_symlink, atomic_write, file_digest, tensor2imgs
+from mmssl.utils.misc import atomic_symlink, atomic_write, file_digest, sync_folder, tensor2imgs
+from mmssl.utils.sharded_checkpoint import finish_folder, temporary_folder
 
 
 class Bomb:
@@ -346,6 +348,27 @@ def test_a_file_appears_only_when_complete(tmp_path):
             file.flush()
             raise RuntimeError
     assert path.read_text() == 'first' and [p.name for p in path.parent.iterdir()] == ['a.txt']
+
+
+def test_what_has_its_name_is_on_the_disk(tmp_path, monkeypatch):
+    """After a power cut a file or folder is the old or the new one: the content is there first, then the name."""
+    events, sync, rename = [], os.fsync, os.replace
+    monkeypatch.setattr(os, 'fsync', lambda file: (events.append(os.fstat(file).st_ino), sync(file)))
+    monkeypatch.setattr(os, 'replace', lambda old, new: (events.append(Path(new).name), rename(old, new)))
+    with atomic_write(tmp_path / 'a.txt') as file:
+        file.write('a')
+    atomic_symlink('a.txt', tmp_path / 'latest')
+    assert events == [(tmp_path / 'a.txt').stat().st_ino, 'a.txt', tmp_path.stat().st_ino, 'latest', events[2]]
+    for number in range(2):
+        folder = temporary_folder(tmp_path / 'x.dcp', number)
+        folder.mkdir()
+        (folder / str(number)).touch()
+        events.clear()
+        finish_folder(folder, tmp_path / 'x.dcp', sync_folder)
+        old = [f'old_x.dcp.{os.getpid()}.tmp'] * number
+        assert events == [(tmp_path / 'x.dcp').stat().st_ino, *old, 'x.dcp', tmp_path.stat().st_ino]
+        assert [file.name for file in (tmp_path / 'x.dcp').iterdir()] == [str(number)]
+    assert not list(tmp_path.glob('old*'))
 
 
 @pytest.mark.parametrize('size', [0, 7, 2**20, 2**20 + 1])
