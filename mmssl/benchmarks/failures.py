@@ -40,6 +40,7 @@ _SMALLEST = 20000  # bytes: logs fit, checkpoints do not
 def _train(arguments, environment, log):
     """In a copy of a process that has imported all: seconds faster than a new interpreter."""
     set_start_method(None, force=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those that it starts by & ignore it
     os.setsid()
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
