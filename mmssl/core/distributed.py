@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel as _DistributedDataParallel
 
 from mmssl.utils.dist import broadcast
-from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.errors import ConfigError, check_integer, nearest
 
 _HALF = dict(fp16=default_hooks.fp16_compress_hook, bf16=default_hooks.bf16_compress_hook)
 
@@ -71,6 +71,9 @@ def compress_gradients(wrapped, options):
     if kind in _HALF:
         wrapped.register_comm_hook(None, _HALF[kind])
         return
+    for name in ('matrix_approximation_rank', 'start_powerSGD_iter'):  # else they fail in the midst of the training
+        if name in options:
+            check_integer(options[name], f'gradient_compression.{name}', 1)
     try:
         state = powerSGD_hook.PowerSGDState(None, **options)
     except ValueError as error:

@@ -234,6 +234,7 @@ def test_gradients_between_processes(run_distributed):
     (dict(gradient_compression=dict(type='bf16', rank=2)), "gradient_compression 'bf16' takes no 'rank'; it has no"),
     (dict(gradient_compression=dict(type='powerSGD', warm_strat=True)), "no 'warm_strat'; did you mean 'warm_start'"),
     (dict(gradient_compression=dict(type='powerSGD', start_powerSGD_iter=1)), 'gradient_compression: Expect `start_'),
+    (dict(gradient_compression=dict(type='powerSGD', matrix_approximation_rank=0)), 'rank is an integer of at least 1'),
     (dict(static_graph=True, find_unused_parameters=True), 'find_unused_parameters=True looks for them in each'),
     (dict(static_graph=True, optimizer_config=dict(update_interval=2)), 'optimizer_config.update_interval is 2'),
 ])
