@@ -11,7 +11,7 @@ from .activation_checkpointing import checkpoint_activations
 from .distributed import DistributedDataParallel, compress_gradients
 from .optimizer import build_optimizer
 from .optimizer.master_weights import keep_master_weights
-from .sharding import options_of, parts_to_compile, shard_model, shard_optimizer, sharding_type
+from .sharding import check_optimizer, options_of, parts_to_compile, shard_model, shard_optimizer, sharding_type
 
 _HALF = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -123,6 +123,8 @@ def make_trainable(model, cfg, device, distributed):
             model = shard_model(model, **options_of(cfg.sharding))
     with config_section(cfg, 'optimizer'):
         optimizer = build_optimizer(model, cfg.optimizer)
+        if sharding == 'fsdp':
+            check_optimizer(optimizer)
     amp = cfg.get('amp') or {}
     if amp.get('master_weights'):
         if sharding:

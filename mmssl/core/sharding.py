@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmssl.utils.dist import broadcast, get_world_size
-from mmssl.utils.errors import ConfigError, nearest
+from mmssl.utils.errors import ConfigError, check_integer, nearest
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.registry import accepted_arguments
 from mmssl.utils.sharded import note_shards, sharded_modules
@@ -18,6 +18,7 @@ _OF_DDP = dict(
     broadcast_buffers='buffers are those of the first process at the start, and then as with broadcast_buffers=False',
     static_graph='FSDP has no graph to keep',
     gradient_compression="param_dtype='bfloat16' in sharding halves what is sent")
+_WHOLE_WEIGHTS = ('Adafactor', 'Rprop')  # optimizers that torch has for whole tensors alone
 MIN_PARAMS = 100_000
 _DTYPES = dict(bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -162,6 +163,7 @@ def shard_model(model, blocks=None, min_params=MIN_PARAMS, free_after_forward=Tr
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     if param_dtype is not None and param_dtype not in _DTYPES:
         raise ConfigError(f"sharding.param_dtype is 'bfloat16' or 'float16', got {param_dtype!r}")
+    check_integer(min_params, 'sharding.min_params', 0)
     scalars = [name for name, parameter in model.named_parameters() if parameter.dim() == 0]
     if scalars:
         raise ConfigError(f"sharding.type='fsdp' divides tensors, and the parameter {scalars[0]} is a single number: "
@@ -198,6 +200,22 @@ def _free_after_evaluation(model, args, outputs):
     if not torch.is_grad_enabled() and not getattr(model, 'holds_parameters', False):
         for module in sharded_modules(model):
             module.reshard()
+
+
+def check_optimizer(optimizer):
+    """Refuse optimizers that cannot step weights of which each process has a part.
+
+    Args:
+        optimizer (torch.optim.Optimizer): Any, or one around another (`base`).
+
+    Raises:
+        ConfigError: It is one of these.
+    """
+    kind = type(getattr(optimizer, 'base', optimizer)).__name__
+    if kind in _WHOLE_WEIGHTS:
+        raise ConfigError(
+            f"{kind} needs whole weights, which sharding.type='fsdp' divides: take another optimizer, such "
+            "as AdamW, or sharding.type='zero'")
 
 
 def shard_optimizer(optimizer):

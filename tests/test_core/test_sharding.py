@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmcv import Config
 
 from mmssl.core import DistributedDataParallel, build_optimizer
 from mmssl.core.hooks.optimizer_hook import clip_gradients
+from mmssl.core.parallel import make_trainable
 from mmssl.core.sharding import find_blocks, shard_model, sharding_type
 from mmssl.models import build_backbone
 from mmssl.utils.errors import ConfigError
@@ -109,6 +111,20 @@ def test_blocks_are_what_is_repeated():
 def test_what_does_not_go_together_is_refused(cfg, words):
     with pytest.raises(ConfigError, match=words):
         sharding_type(cfg, True)
+
+
+def test_optimizers_for_whole_weights_are_refused(tmp_path):
+    """torch ends their first step with a message about placements."""
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
+    try:
+        cfg = Config(dict(sharding=dict(type='fsdp'), optimizer=dict(type='LARC', lr=1., base=dict(type='Rprop'))))
+        with pytest.raises(ConfigError, match='Rprop needs whole weights'):
+            make_trainable(torch.nn.Linear(2, 2), cfg, torch.device('cpu'), True)
+        cfg.sharding.min_params = -1
+        with pytest.raises(ConfigError, match='sharding.min_params is an integer of at least 0'):
+            make_trainable(torch.nn.Linear(2, 2), cfg, torch.device('cpu'), True)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_one_process_is_told_that_sharding_does_nothing(warnings_of_data):
