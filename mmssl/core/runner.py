@@ -228,20 +228,20 @@ class _Machine:
                 lines.append(f'{stage}: {", ".join(names)}')
         return '\n'.join(lines)
 
-    def defer(self, action):
+    def defer(self, action, phase='checkpoint'):
         """Have `action()` called when all hooks of this stage are done and the position is counted up.
 
         A checkpoint written by one hook in the midst of the others would lack what the later ones do, such as the
-        update of a momentum encoder.
+        update of a momentum encoder. Its time counts as that of a phase.
         """
-        self._deferred.append(action)
+        self._deferred.append((action, phase))
 
     def _run_deferred(self):
         actions, self._deferred = self._deferred, []
         start = time.time()
         self.watchdog.be_busy(bool(actions))
-        for action in actions:
-            with self.phases.phase('checkpoint') if self.phases is not None else contextlib.nullcontext():
+        for action, phase in actions:
+            with self.phases.phase(phase) if self.phases is not None else contextlib.nullcontext():
                 action()
         self.watchdog.be_busy(False)
         for hook in self.hooks if actions else ():

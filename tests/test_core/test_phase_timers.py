@@ -68,7 +68,7 @@ class Loader(list):
 
 
 class Slow(Hook):
-    """Half a millisecond in each iteration, 40 ms after each epoch, and 20 ms when all hooks are done."""
+    """Half a millisecond in each iteration, 40 ms after each epoch, and 20 and 30 ms when all hooks are done."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -85,6 +85,7 @@ class Slow(Hook):
     def after_train_epoch(self, runner):
         self.spend(0.040)
         runner.defer(lambda: self.spend(0.020))
+        runner.defer(lambda: self.spend(0.030), 'trace')
 
 
 def train(clock, folder, **options):
@@ -120,13 +121,14 @@ def test_phases_of_a_training(clock, tmp_path, caplog):
         'optimizer': (4 * 1, 4),
         'Slow': (8 * 0.5 + 4 * 0.1 + 2 * 40, 9),
         'checkpoint': (2 * 20, 2),
+        'trace': (2 * 30, 2),
         'validation': (2 * 7, 2),
     }
     assert sum(p.host for p in timers.phases.values()) == pytest.approx(clock.seconds)
     assert timers.iterations == 8 and runner.phases is None and not runner.model.head._forward_hooks
     table = caplog.records[-1].getMessage()
     assert table.startswith('Phases of 8 iterations')
-    assert ['backward', '7.00', '17.3%', '7.00', '8'] in [line.split() for line in table.splitlines()]
+    assert ['backward', '7.00', '14.6%', '7.00', '8'] in [line.split() for line in table.splitlines()]
     means = [r.getMessage() for r in caplog.records if 'moving averages' in r.getMessage()]
     assert len(means) == 2 and 'ms: backward 7.0, forward 5.0, data 3.0' in means[0]
 

@@ -34,9 +34,9 @@ def evaluating(runner):
         yield
 
 
-def defer(runner, action):
+def defer(runner, action, phase='checkpoint'):
     """Have `action()` called when all hooks of this stage are done; mmcv's own runners know no such time: at once."""
-    getattr(runner, 'defer', lambda action: action())(action)
+    getattr(runner, 'defer', lambda action, phase: action())(action, phase)
 
 
 def log_evaluation(runner, metrics, **others):

@@ -87,7 +87,8 @@ class ProfilerHook(Hook):
             return
         self._enter(None)
         if runner.iter == self._first + self.iterations - 1:
-            defer(runner, self._finish)  # the trace takes seconds, which the timer of iterations then leaves out
+            # the trace takes seconds, which the timer of iterations then leaves out
+            defer(runner, self._finish, type(self).__name__)
         else:
             self._profiler.step()
             self._enter('wait for data')
