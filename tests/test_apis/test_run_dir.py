@@ -220,6 +220,8 @@ def test_one_run_at_a_time(folder, forkserver):
         assert holder.is_alive()
         time.sleep(0.05)
     (folder / 'run/epoch_1.pth.77.tmp').write_bytes(b'half')
+    (folder / 'run/epoch_1.dcp.77.tmp').mkdir()
+    (folder / 'run/epoch_1.dcp.77.tmp/__0_0.distcp').write_bytes(b'half')
     try:
         message = f'run is in use by process {holder.pid} on {re.escape(socket.gethostname())}, started 20.*--work-dir'
         with pytest.raises(ConfigError, match=message):

@@ -10,6 +10,7 @@ from torch import nn
 from mmssl.core.hooks.histogram_hook import HistogramHook, histogram_of
 from mmssl.core.hooks.trackers import TrackerHook
 from mmssl.core.hooks.views_hook import ViewsHook, sheet, to_pixels
+from mmssl.core.optimizer.master_weights import keep_master_weights
 from mmssl.datasets import PrefetchLoader
 from mmssl.utils.errors import ConfigError
 
@@ -116,6 +117,23 @@ def test_histograms_of_a_training(tmp_path, scale):
             assert histogram.sum == pytest.approx(reference.sum) and (histogram.counts == reference.counts).all()
     last = keeper.histograms[-2]
     assert last[1].sum == pytest.approx(float(runner.model.layer.weight.detach().double().sum()))
+
+
+class Halve(Hook):
+
+    def before_run(self, runner):
+        keep_master_weights(runner.model, runner.optimizer, torch.bfloat16)
+        runner.amp_dtype = torch.bfloat16
+
+
+def test_histograms_of_what_is_stepped(tmp_path):
+    """Beside weights in half precision that is in float32; and the last iteration of an epoch has each once."""
+    runner, keeper, _ = train(tmp_path, [Halve(), HistogramHook(interval=1, include='weight')])
+    sent = [(name, step) for name, _, step in keeper.histograms]
+    assert sent[1:] == [(f'{kind}/layer.weight', i) for i in range(1, 11) for kind in ('gradients', 'parameters')]
+    stepped = runner.optimizer.param_groups[0]['params'][0]
+    assert stepped.dtype == torch.float32 and runner.model.layer.weight.dtype == torch.bfloat16
+    assert keeper.histograms[-1][1].sum == pytest.approx(float(stepped.detach().double().sum()))
 
 
 @pytest.mark.parametrize('options, tracker, message', [

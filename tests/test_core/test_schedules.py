@@ -296,8 +296,9 @@ def test_preview():
     runner.model['head'].temperature = 1.
     check_schedules(runner)
     runner.call_hook('before_run')
-    before = copy.deepcopy(runner.optimizer.state_dict())
+    before, hooks = copy.deepcopy(runner.optimizer.state_dict()), [dict(vars(hook)) for hook in runner.hooks]
     positions, curves = preview(runner, 5)
+    assert [vars(hook) for hook in runner.hooks] == hooks
     assert runner.optimizer.state_dict() == before and runner.model['head'].temperature == 1.
     followed = follow(runner)
     assert positions == list(range(20))

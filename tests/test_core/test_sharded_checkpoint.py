@@ -137,7 +137,7 @@ def test_a_write_beside_the_training_that_fails_is_an_error(tmp_path, monkeypatc
     with pytest.raises(OSError, match='no space for other.pth'):
         runner.save_checkpoint(tmp_path, 'third.pth')  # waits for the one before
     assert not pending.done()
-    runner.finish_checkpoint()  # it is told once
+    pending.wait()  # it is told once, whoever asks
 
 
 def fail(checkpoint, path):
