@@ -17,7 +17,7 @@ from mmcv.runner.hooks.logger import LoggerHook
 
 from mmssl import __version__
 from mmssl.utils.checkpoint import CheckpointError, load_weights, read_checkpoint, unwrap
-from mmssl.utils.dist import all_gather_object
+from mmssl.utils.dist import all_gather_object, barrier
 from mmssl.utils.errors import ConfigError, check_integer, nearest
 from mmssl.utils.misc import fast_bfloat16
 from mmssl.utils.registry import accepted_arguments, build_from_cfg
@@ -215,6 +215,8 @@ class _Machine:
                     getattr(hook, fn_name)(self)
         if fn_name in ('before_train_iter', 'after_train_iter'):
             self.watchdog.be_busy(False)
+        elif fn_name.endswith(('_run', '_epoch')):  # where a hook may take one process longer than a collective waits
+            barrier(patient=True)
         if phases is not None:
             phases.stage_ends(fn_name)
         self._stage = outer

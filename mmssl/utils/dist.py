@@ -184,9 +184,10 @@ def leave_together():
         dist.destroy_process_group()
 
 
-def barrier(group=None):
+def barrier(group=None, patient=False):
+    """Wait for all processes; with `patient` as in broadcast_object."""
     if is_distributed():
-        dist.barrier(group)
+        dist.barrier(_patient_group() if patient else group)
 
 
 def broadcast(tensor, src=0):
@@ -210,6 +211,10 @@ def background_group():
     return _group_of_all(dist.group.WORLD, 'background') if is_distributed() else None
 
 
+def _patient_group():
+    return _group_of_all(dist.group.WORLD, 'patient', datetime.timedelta(days=1))
+
+
 def broadcast_object(obj, src=0, patient=False, group=None):
     """The picklable object of rank `src`, on every rank.
 
@@ -224,7 +229,7 @@ def broadcast_object(obj, src=0, patient=False, group=None):
         return obj
     box = [obj]
     if patient:
-        group = _group_of_all(dist.group.WORLD, 'patient', datetime.timedelta(days=1))
+        group = _patient_group()
     dist.broadcast_object_list(box, src, group)
     return box[0]
 
