@@ -173,15 +173,18 @@ class Watchdog:
     def missing(self):
         """Names of the processes that have given no sign of life for a while, after the end of a connection."""
         end = time.monotonic() + 3 * self._period + 1
-        beats = {}
+        beats, last = {}, {}
         try:
             self.say_lost()
+            for rank in range(self.world_size):  # what it gave before its end, since the thread has looked, is no sign
+                self._look(rank)
+                last[rank] = self._seen.get(rank, ({}, ))[0].get('beats')
             while time.monotonic() < end and len(beats) < self.world_size:
                 for rank in set(range(self.world_size)) - set(beats):
-                    before = self._seen.get(rank, ({}, ))[0].get('beats')
                     self._look(rank)
-                    changed = rank in self._seen and before not in (None, self._seen[rank][0]['beats'])
-                    if rank == self.rank or changed or self._store.check([f'lost {rank}']):
+                    now = self._seen.get(rank, ({}, ))[0].get('beats')
+                    last[rank] = now if last[rank] is None else last[rank]
+                    if rank == self.rank or now != last[rank] or self._store.check([f'lost {rank}']):
                         beats[rank] = True
                 time.sleep(self._period / 4)
         except RuntimeError:

@@ -108,3 +108,20 @@ def test_who_was_it(forkserver, free_port, tmp_path):
     finally:
         for process in sum(running.values(), []):
             process.kill()
+
+
+def test_the_last_beat_before_the_end_is_no_sign_of_life():
+    """Broken once: a process that had told how far it is since the last look, and was killed then, was not named."""
+    from torch.distributed import HashStore
+
+    from mmssl.utils.watchdog import Watchdog
+    dogs = [Watchdog(.05) for _ in range(3)]
+    store = HashStore()
+    for rank, dog in enumerate(dogs):
+        dog.rank, dog.world_size, dog._store = rank, 3, store
+        dog._beat()
+    for rank in range(3):
+        dogs[0]._look(rank)
+    dogs[1]._beat()  # and ends
+    dogs[2].say_lost()
+    assert dogs[0].missing() == [f'rank 1 on {HOST}']
