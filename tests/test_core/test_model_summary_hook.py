@@ -8,6 +8,7 @@ from test_runner import plain_runner
 from torch import nn
 
 from mmssl.core.hooks import ModelSummaryHook
+from mmssl.core.optimizer.master_weights import keep_master_weights
 from mmssl.models import build_algorithm
 from mmssl.models.utils.complexity import count_multiply_adds
 
@@ -34,6 +35,21 @@ def test_costs_by_hand():
     assert multiply_adds == 2 * 12 * 12 * 4 and activations in (12 * 4, 12 * 12 + 12 * 4)
     with pytest.raises(RuntimeError):
         count_multiply_adds(layers, 9)
+
+
+def test_memory_of_weights_in_half_precision(tmp_path, caplog):
+    """Both kinds of weights count, and the gradients of those that are stepped."""
+    model = nn.Sequential(nn.Linear(512, 512), nn.LayerNorm(512))
+    model.train_step = None
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1), model)
+    keep_master_weights(model, runner.optimizer, torch.bfloat16)
+    for parameter in runner.optimizer.param_groups[0]['params']:
+        parameter.grad = torch.zeros_like(parameter)
+    hook = ModelSummaryHook()
+    hook.before_run(runner)
+    with caplog.at_level('INFO'):
+        hook.after_step(runner)
+    assert 'parameters 1.5, gradients 1.0, state of the optimizer 0.0' in caplog.messages[-1]
 
 
 @pytest.mark.parametrize('known', [True, False])
