@@ -117,7 +117,7 @@ def load_config(path, cfg_options=None, own=()):
             option does.
     """
     from mmcv import Config
-    cfg = path
+    cfg, files = path, []
     if not isinstance(path, Config):
         values, text, files = read_config(find_config(path))
         version = (cfg_options or {}).get('config_version', values.get('config_version'))
@@ -134,6 +134,8 @@ def load_config(path, cfg_options=None, own=()):
     if cfg_options:
         swap_components(cfg, cfg_options)
         override(cfg, {key: value for key, value in cfg_options.items() if not isinstance(value, Swap)})
+        if cfg.get('custom_imports') and any(key.partition('.')[0] == 'custom_imports' for key in cfg_options):
+            import_modules(cfg.custom_imports, files)
     check_settings(cfg)
     return cfg
 

@@ -370,3 +370,11 @@ def test_an_error_of_a_worker_process_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit, match='^1$'):
         run_tool(lambda: next(iter(DataLoader(Unsquare(), num_workers=1))))
     assert capsys.readouterr().err.splitlines()[-1] == 'error: only square images can be turned'
+
+
+def test_custom_imports_among_the_options(tmp_path, monkeypatch):
+    (tmp_path / 'given_by_option.py').write_text('')
+    (tmp_path / 'config.py').write_text('seed = 0')
+    monkeypatch.syspath_prepend(tmp_path)
+    load_config(tmp_path / 'config.py', {'custom_imports.imports': ['given_by_option']})
+    assert sys.modules.pop('given_by_option')
