@@ -177,7 +177,8 @@ def shard_model(model, blocks=None, min_params=MIN_PARAMS, free_after_forward=Tr
     found = find_blocks(model, blocks, min_params)
     device = next(model.parameters()).device
     options = dict(mesh=init_device_mesh(device.type, (get_world_size(), )), shard_placement_fn=_placement)
-    low = MixedPrecisionPolicy(param_dtype=_DTYPES.get(param_dtype), reduce_dtype=torch.float32, output_dtype=None)
+    # what follows a block computes in float32 without amp
+    low = MixedPrecisionPolicy(_DTYPES.get(param_dtype), reduce_dtype=torch.float32, output_dtype=torch.float32)
     for block in found:
         has_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in block.modules())
         policy = low if param_dtype and not has_norm else MixedPrecisionPolicy()
