@@ -1,4 +1,5 @@
 """The tool that hits trainings; what it hits is tested in test_stop.py and test_watchdog.py."""
+import runpy
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,24 @@ def test_summary():
 def test_unknown_kind(call_tool):
     done = call_tool('tools/analysis_tools/kill_test.py', CONFIG, '--kinds', 'kil', check=False)
     assert done.returncode == 1 and "error: --kinds kil: did you mean 'kill'?" in done.stderr
+
+
+def test_config_of_the_clone_from_another_folder(tmp_path, monkeypatch):
+    configs = []
+
+    class Noted(KillTest):
+
+        def __init__(self, config, *args):
+            configs.append(config)
+
+        def one(self, kind, number):
+            return outcome(-9)
+
+    monkeypatch.setattr('mmssl.benchmarks.failures.KillTest', Noted)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.argv', ['kill_test.py', 'tests/configs/digits_moco.py', '--kinds', 'kill', '--times', '1'])
+    runpy.run_path(str(CONFIG.parents[2] / 'tools/analysis_tools/kill_test.py'))['main']()
+    assert configs == [CONFIG]
 
 
 @pytest.mark.slow

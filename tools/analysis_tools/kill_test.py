@@ -30,6 +30,7 @@ def main():
     args = parse_args()
     from mmssl.benchmarks.failures import KINDS, KillTest, summarize
     from mmssl.utils.config import load_config
+    from mmssl.utils.config_file import find_config
     from mmssl.utils.errors import ConfigError, nearest
     for kind in args.kinds or ():
         if kind not in KINDS:
@@ -37,7 +38,7 @@ def main():
     load_config(args.config)
     folder = Path(args.folder or tempfile.mkdtemp(prefix='kill_test_')).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    test = KillTest(Path(args.config).resolve(), folder, args.cfg_options, args.timeout, args.limit)
+    test = KillTest(find_config(args.config).resolve(), folder, args.cfg_options, args.timeout, args.limit)
     results = {}
     for kind in args.kinds or KINDS:
         for number in range(args.times):
