@@ -99,6 +99,9 @@ def test_which_signals_and_how_often(tmp_path):
     with pytest.raises(KeyboardInterrupt) as stop:
         train(tmp_path / 'both', EPOCHS, dict(interval=1), hooks)
     assert stop_status(stop.value) == 75
+    with pytest.raises(Terminated, match='epoch_1.pth'):  # written a moment before: once is enough
+        train(tmp_path / 'same', EPOCHS, dict(interval=1), [Send(signal.SIGTERM, 6, 'after_train_epoch')])
+    assert files(tmp_path / 'same') == ['epoch_1.pth', 'latest.pth']
     with pytest.raises(Terminated, match='there is no checkpoint yet'):
         train(tmp_path / 'none', EPOCHS, None, [Send(signal.SIGTERM, 3)])
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # what was ignored at the start stays so
