@@ -4,6 +4,7 @@
 The parts are those of torch.distributed.checkpoint; all else, which is equal on the processes, stands in meta.pth, with
 the keys of the sharded tensors in their places. A folder has its name only when all of it is on the disk.
 """
+import ctypes
 import os
 import shutil
 import warnings
@@ -139,14 +140,25 @@ def finish_folder(folder, path, sync):
     """
     sync(folder)
     old = None
-    if path.exists():
-        old = temporary_folder(path.with_name(f'old_{path.name}'), os.getpid())
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(path, old)
-    os.replace(folder, path)
+    if path.exists() and _exchange(folder, path):
+        old = folder
+    else:
+        if path.exists():
+            old = temporary_folder(path.with_name(f'old_{path.name}'), os.getpid())
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)  # a kill before the next line leaves none with the name
+        os.replace(folder, path)
     sync(path.parent)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one, other):
+    """Give two folders each other's name in one step; returns whether the system and the file system can."""
+    try:
+        return ctypes.CDLL(None).renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0  # RENAME_EXCHANGE
+    except (AttributeError, OSError, TypeError):  # not Linux
+        return False
 
 
 def host_copy(value):

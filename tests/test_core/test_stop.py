@@ -184,11 +184,16 @@ def test_a_full_disk(tmp_path, caplog):
         def after_train_epoch(self, runner):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000 if runner.epoch in full else limits[0], limits[1]))
 
+        def before_train_epoch(self, runner):
+            newest.append(os.path.basename(runner.meta.get('hook_msgs', {}).get('last_ckpt', '')))
+
+    newest = []
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         full = [1]
-        train(tmp_path / 'a', EPOCHS, dict(interval=1, max_keep_ckpts=1), [Fill()])
-        assert files(tmp_path / 'a') == ['epoch_3.pth', 'latest.pth']
+        train(tmp_path / 'a', EPOCHS, dict(interval=1, max_keep_ckpts=2), [Fill()])
+        assert files(tmp_path / 'a') == ['epoch_1.pth', 'epoch_3.pth', 'latest.pth']
+        assert newest == ['', 'epoch_1.pth', 'epoch_1.pth']  # what could not be written is not the newest
         said = [message for message in caplog.messages if 'could not be written' in message]
         assert len(said) == 1 and 'epoch_2.pth' in said[0] and 'The training goes on' in said[0]
         full = [1, 2]
