@@ -3,10 +3,12 @@ import logging
 import resource
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from mmcv.runner.hooks import Hook
 
 from mmssl.core import build_runner, checkpoint_writer
 from mmssl.core.checkpoint_writer import write_checkpoint
@@ -163,6 +165,22 @@ def test_weights_are_a_copy_while_they_are_written(tmp_path, monkeypatch):
     go_on.set()
     runner.finish_checkpoint()
     assert unlike(read_checkpoint(tmp_path / 'latest.pth')['state_dict'], before) == []
+
+
+def test_the_end_of_the_training_waits_for_what_is_written(tmp_path, monkeypatch):
+    from test_runner import numbers, plain_runner
+
+    class Save(Hook):
+
+        def after_run(self, runner):
+            runner.save_checkpoint(tmp_path, asynchronous=True)
+
+    save = checkpoint_writer.save_checkpoint
+    monkeypatch.setattr(checkpoint_writer, 'save_checkpoint', lambda *args: (time.sleep(0.3), save(*args)))
+    runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
+    runner.register_hook(Save())
+    runner.run([numbers(3)], [('train', 1)])
+    assert read_checkpoint(tmp_path / 'latest.pth')['meta']['iter'] == 3
 
 
 def full_disk(rank, world_size, folder):
