@@ -2,6 +2,7 @@
 import atexit
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from multiprocessing import connection
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell that started this in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
