@@ -14,4 +14,5 @@ else
     PLACE=(--nnodes="$NODES" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS"
         --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
 fi
-exec "${PYTHON:-python}" -m mmssl.utils.launch "${PLACE[@]}" --max-restarts="${MAX_RESTARTS:-0}" "${@:2}" --launcher pytorch
+if [ -n "$MAX_RESTARTS" ]; then PLACE+=(--max-restarts="$MAX_RESTARTS"); fi
+exec "${PYTHON:-python}" -m mmssl.utils.launch "${PLACE[@]}" "${@:2}" --launcher pytorch
