@@ -130,3 +130,27 @@ def test_state_and_schedules():
 def test_refused(changes, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         build_optimizer(network(), {**dict(type='LARC', base=SGD, **SETTINGS), **changes})
+
+
+@pytest.mark.parametrize('cfg', [dict(type='LARS', lr=1.), dict(type='LARC', lr=1., base=dict(type='SGD'))])
+def test_a_closure_computes_the_gradients_of_the_step(cfg):
+    steps = []
+    for by_closure in (True, False):
+        layer = torch.nn.Linear(2, 1)
+        torch.nn.init.constant_(layer.weight, 2.)
+        torch.nn.init.constant_(layer.bias, 1.)
+        optimizer = build_optimizer(layer, cfg)
+
+        def compute():
+            optimizer.zero_grad()
+            loss = layer(torch.ones(3, 2)).square().mean()
+            loss.backward()
+            return loss
+
+        if by_closure:
+            assert optimizer.step(compute).item() == 25
+        else:
+            compute()
+            assert optimizer.step() is None
+        steps.append(layer.weight.detach().clone())
+    assert torch.equal(*steps) and not torch.equal(steps[0], torch.full((1, 2), 2.))

@@ -9,6 +9,7 @@ from mmssl.utils.registry import build_from_cfg
 from mmssl.utils.sharded import local
 from ..builder import OPTIMIZERS
 from .builder import in_fast_form
+from .lars import loss_of
 from .local_rates import local_rates
 
 
@@ -84,10 +85,7 @@ class LARC(Optimizer):
         Returns:
             The loss of `closure`, else None.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         decays = [group['weight_decay'] for group in self.param_groups]
         try:
             for group in self.param_groups:

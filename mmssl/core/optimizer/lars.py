@@ -11,6 +11,14 @@ from .local_rates import local_rates
 ONE_PASS_ON_CPU = torch._C._dispatch_has_kernel_for_dispatch_key('aten::_fused_sgd_', 'CPU')
 
 
+def loss_of(closure):
+    """What the closure of an optimizer's step gives, with gradients; None where there is none."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 @OPTIMIZERS.register_module()
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling (https://arxiv.org/abs/1708.03888), algorithm 1.
@@ -61,10 +69,7 @@ class LARS(Optimizer):
         Returns:
             The loss of `closure`, else None.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             # velocities that are new are not dampened; they go apart, so that each call has one factor
             params = [p for p in group['params'] if p.grad is not None]
