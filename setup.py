@@ -81,6 +81,7 @@ setup(
         'Programming Language :: Python :: 3.12',
     ],
     packages=find_packages(include=['mmssl', 'mmssl.*']),
+    entry_points=dict(console_scripts=['mmssl=mmssl.cli:main']),
     package_data={'mmssl.datasets': ['catalog.yml']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
