@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmssl.utils.config import add_cfg_options, check_sections, config_section, load_config
+from mmssl.utils.config import add_cfg_options, check_sections, load_config
 from mmssl.utils.misc import run_tool
 from mmssl.utils.swap import swap_notes
 
@@ -51,101 +51,20 @@ def main():
     cfg = load_config(args.config, args.cfg_options)
     check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
     # the arguments are right: now the heavy imports
-    import torch
+    from mmssl.apis.start import start_training
+    from mmssl.utils.dist import is_distributed
 
-    from mmssl import __version__
-    from mmssl.apis import init_random_seed, set_random_seed, train_model
-    from mmssl.apis.run_dir import open_run
-    from mmssl.datasets import build_dataset
-    from mmssl.models import build_algorithm
-    from mmssl.utils.collect_env import collect_env
-    from mmssl.utils.dist import get_rank, init_dist, is_distributed
-    from mmssl.utils.logger import get_root_logger
-    from mmssl.utils.setup_env import setup_multi_processes
+    def go_on(work_dir):
+        return 'the same command and --auto-resume' if is_distributed() else shlex.join(
+            ['python', os.path.normpath(sys.argv[0]), args.config, '--work-dir', work_dir, '--auto-resume'])
 
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    met = init_dist(args.launcher, **cfg.get('dist_params', {}))
-    distributed = is_distributed()
-    notes = [*filter(None, [met]), *choose_gpu(args, distributed), *swap_notes(args.cfg_options)]
-
-    how = ('work_dir', 'auto_resume', 'resume_from', 'load_from', 'seed', 'overwrite')
-    run = open_run(args.config, cfg, args.cfg_options, **{key: getattr(args, key) for key in how})
-    if run.finished:
-        if get_rank() == 0:
-            print(run.finished)
-        return
-    cfg = run.cfg
-    setup_multi_processes(cfg)
-    torch.backends.cudnn.benchmark = bool(cfg.get('cudnn_benchmark'))
-    logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
-    if args.deterministic:
-        cfg.deterministic = True
-    cfg.seed = seed = init_random_seed(cfg.get('seed'))
-    set_random_seed(seed + get_rank() if args.diff_seed else seed, cfg.get('deterministic', False))
-    text = run.text()
-    for note in [*notes, *run.notes]:
-        logger.info(note)
-
-    env = collect_env()
-    logger.info('Environment:\n%s', '\n'.join(f'{name}: {value}' for name, value in env.items()))
-    logger.info('Distributed training: %s, seed: %d, deterministic: %s', distributed, seed,
-                cfg.get('deterministic', False))
-    logger.info('Config:\n%s', text)
-
-    with config_section(cfg, 'model'):
-        model = build_algorithm(cfg.model)
-    model.init_weights()
-    sections = dict(train='data.train', val='data.val')
-    datasets = []
-    for mode, _ in cfg.get('workflow', [('train', 1)]):
-        check_sections(cfg, [sections.get(mode, mode)])
-        with config_section(cfg, sections[mode]):
-            datasets.append(build_dataset(cfg.data[mode]))
-    meta = dict(
-        config=text,
-        env_info='\n'.join(f'{name}: {value}' for name, value in env.items()),
-        exp_name=f'{run.name}.py',
-        seed=seed,
-        mmssl_version=__version__)
-    if getattr(datasets[0], 'CLASSES', None) is not None:
-        meta['CLASSES'] = [str(name) for name in datasets[0].CLASSES]
-    try:
-        runner = train_model(model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin)
-    except KeyboardInterrupt as stop:
-        again = 'the same command and --auto-resume' if distributed else shlex.join([
-            'python', os.path.normpath(sys.argv[0]), args.config, '--work-dir', cfg.work_dir, '--auto-resume'
-        ])
-        stop.args = ('; '.join([*(stop.args or ['before the first iteration']), f'go on with: {again}']), )
-        raise
-    logger.info(what_next(cfg.work_dir, run, runner.meta.get('hook_msgs', {}).get('last_ckpt')))
+    options = {name: value for name, value in vars(args).items() if name not in ('config', 'auto_scale_lr')}
+    start_training(args.config, cfg, **options, notes=swap_notes(args.cfg_options), go_on=go_on, what_next=what_next)
 
 
-def choose_gpu(args, distributed):
-    """Take the GPU that the options name; returns words about what of them means nothing here."""
-    import torch
-
-    from mmssl.utils.errors import ConfigError
-    notes = []
-    if args.gpus not in (None, 1):
-        notes.append(f'--gpus {args.gpus} is left aside: one process trains on one GPU, tools/dist_train.sh CONFIG '
-                     f'{args.gpus} on {args.gpus}')
-    if args.gpu_id is None:
-        return notes
-    given = ' '.join(map(str, args.gpu_id))
-    if distributed or not torch.cuda.is_available():
-        notes.append(f'--gpu-ids {given} is left aside: ' +
-                     ('each process has the GPU of its local rank' if distributed else 'there is no GPU'))
-    elif not 0 <= args.gpu_id[0] < torch.cuda.device_count():
-        raise ConfigError(f'--gpu-ids {given}: there are GPUs 0 to {torch.cuda.device_count() - 1}')
-    else:
-        torch.cuda.set_device(args.gpu_id[0])
-        if len(args.gpu_id) > 1:
-            notes.append(f'--gpu-ids {given}: one process trains on one GPU, the first of these')
-    return notes
-
-
-def what_next(work_dir, run, checkpoint):
+def what_next(run, checkpoint):
     """Words about where the results of a training are, and what may be done with them."""
+    work_dir = run.cfg.work_dir
     lines = [
         f'The training is done. In {work_dir}: the config {run.name}.py and the logs {run.timestamp}.log and '
         f'{run.timestamp}.log.json'

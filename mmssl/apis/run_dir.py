@@ -36,12 +36,14 @@ class Run:
         timestamp (str): Time of the start, the name of its logs.
         notes (list[str]): What the log should say about this start.
         finished (str | None): Where there is nothing left to train, a line that says so.
+        comment (str): Lines that begin with '#', for the top of the saved config; a run that goes on keeps its own.
     """
     cfg: Config
     name: str
     timestamp: str = field(default_factory=lambda: time.strftime('%Y%m%d_%H%M%S'))
     notes: list = field(default_factory=list)
     finished: str = None
+    comment: str = ''
     _replaced: list = field(default_factory=list)
     _saved_text: str = None
 
@@ -62,7 +64,7 @@ class Run:
             away = path.parent / f'replaced_{self.timestamp}'
             away.mkdir(exist_ok=True)
             path.rename(away / path.name)
-        text = self.text()
+        text = self.comment + self.text()
         if text != self._saved_text:
             for name in (f'{self.timestamp}_{self.name}.py', f'{self.name}.py'):
                 with atomic_write(Path(self.cfg.work_dir) / name) as file:
@@ -203,6 +205,7 @@ def _take_settings(run, saved, config, options, auto_resume):
         return
     run.cfg = load_config(saved, options)
     run._saved_text = saved.read_text(encoding='utf-8')
+    run.comment = re.match('(#.*\n)*', run._saved_text)[0]
     kept = _changes(load_config(saved), load_config(config), '{}: {}, not {}')
     if kept:
         run.notes.append(f'the run goes on with the settings of its start, {saved}. {config} has others, which are not '

@@ -143,7 +143,7 @@ def autocast(cfg):
     return contextlib.nullcontext() if dtype is None else torch.autocast(default_device().type, dtype)
 
 
-def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=None, on_start=None):
+def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=None, on_start=None, progress=None):
     """Train a model as its config says.
 
     Args:
@@ -154,6 +154,7 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         timestamp (str, optional): Name of the log files.
         meta (dict, optional): What checkpoints shall hold besides: seed, text of the config, environment.
         on_start (callable, optional): Called on rank 0 when all is built and every hook has had its before_run.
+        progress (bool, optional): Have a ProgressBarLoggerHook where the config has none. Default: in a terminal.
 
     Returns:
         BaseRunner: The runner, when the training is over.
@@ -202,7 +203,8 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
         runner.amp_dtype, loss_scale = precision(cfg)
     _register_hooks(runner, cfg, loss_scale, distributed, trained)
     _warn_of_a_still_teacher(unwrap(model), runner.hooks, logger)
-    if runner.rank == 0 and sys.stderr.isatty() and not any(isinstance(h, ProgressBarLoggerHook) for h in runner.hooks):
+    progress = sys.stderr.isatty() if progress is None else progress
+    if progress and not any(isinstance(hook, ProgressBarLoggerHook) for hook in runner.hooks):
         interval = (cfg.get('log_config') or {}).get('interval', 10)
         runner.register_logger_hooks(dict(interval=interval, hooks=[dict(type='ProgressBarLoggerHook')]))
     if on_start is not None and runner.rank == 0:

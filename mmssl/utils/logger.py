@@ -1,7 +1,10 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 import logging
+from pathlib import Path
 
 from mmcv.utils import get_logger
+
+from .dist import get_rank
 
 
 def get_root_logger(log_file=None, log_level=logging.INFO):
@@ -15,10 +18,27 @@ def get_root_logger(log_file=None, log_level=logging.INFO):
         logging.Logger: The logger 'mmssl'.
     """
     logger = get_logger('mmssl', log_file, log_level)
+    if log_file is not None:
+        _write_to(logger, log_file)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handleError = _leave_out
     return logger
+
+
+def _write_to(logger, log_file):
+    """Of several trainings in one process each has its own file; mmcv knows that of the first call alone."""
+    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    path = Path(log_file).absolute()
+    if get_rank() or any(Path(handler.baseFilename) == path for handler in files):
+        return
+    for handler in files:
+        logger.removeHandler(handler)
+        handler.close()
+    new = logging.FileHandler(path, 'w')
+    new.setFormatter(logger.handlers[0].formatter)
+    new.setLevel(logger.handlers[0].level)
+    logger.addHandler(new)
 
 
 def _leave_out(record):
