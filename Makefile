@@ -9,6 +9,7 @@ endif
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INTEROP_STAMP := $(VENV)/interop
+DOCS_STAMP := $(VENV)/docs
 DOWNSTREAM := $(VENV)-downstream
 DOWNSTREAM_STAMP := $(DOWNSTREAM)/installed
 REQUIREMENTS := requirements/constraints.txt requirements/runtime.txt requirements/mminstall.txt \
@@ -21,7 +22,8 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-fast test-slow test-gpu test-downstream lint install downstream clean
+.PHONY: demo demo-fashion test test-fast test-slow test-gpu test-downstream lint docs linkcheck install downstream \
+	clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py configs/demo/simclr_digits.py
@@ -53,6 +55,17 @@ lint: $(STAMP)
 	$(BIN)/yapf --diff --recursive --parallel $(SOURCES)
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --exclude long $(SOURCES)
 
+# docs/_build/html: both languages; what Sphinx warns of is an error
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -n -E -q docs/en docs/_build/html/en
+	$(BIN)/python -m sphinx -W --keep-going -n -E -q docs/zh_cn docs/_build/html/zh_cn
+	@echo "open docs/_build/html/en/index.html"
+
+# links that leave the documentation: this needs a network, and is no part of CI
+linkcheck: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -b linkcheck -q docs/en docs/_build/linkcheck/en
+	$(BIN)/python -m sphinx -b linkcheck -q docs/zh_cn docs/_build/linkcheck/zh_cn
+
 install: $(STAMP)
 
 # torch comes first and alone: the rest takes it as it is. mmcv and mmcls are built in this
@@ -67,6 +80,10 @@ $(STAMP): $(REQUIREMENTS)
 # what the tests compare with and read, and the demo does without
 $(INTEROP_STAMP): $(STAMP) requirements/interop.txt requirements/data.txt
 	$(BIN)/python -m pip install --quiet -r requirements/interop.txt -r requirements/data.txt
+	touch $@
+
+$(DOCS_STAMP): $(STAMP) requirements/docs.txt
+	$(BIN)/python -m pip install --quiet -r requirements/docs.txt
 	touch $@
 
 downstream: $(DOWNSTREAM_STAMP)
@@ -86,4 +103,4 @@ $(DOWNSTREAM_STAMP): $(STAMP) requirements/downstream.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* build *.egg-info mmssl/.mim
+	rm -rf .venv .venv-* build docs/_build docs/en/api *.egg-info mmssl/.mim

@@ -179,7 +179,7 @@ class Shards(BaseDataSource):
 
     @property
     def blocks(self):
-        """ndarray: Samples up to and with each shard: those of shard b are blocks[b - 1] to blocks[b] - 1."""
+        """ndarray: Samples up to and with each shard, so that shard b has those from blocks[b - 1] to blocks[b] - 1."""
         rows = self.samples.rows
         return self.index.shard_ends if rows is None else np.searchsorted(rows, self.index.shard_ends)
 

@@ -38,7 +38,7 @@ class CAEHead(BaseModule):
 
     @functools.cached_property
     def tokenizer(self):
-        """The encoder. Kept as a property it is no part of the module: not trained, not counted, in no checkpoint.
+        """The encoder, which as a property is no part of the module, and so is not trained, counted or saved.
 
         Raises:
             FileNotFoundError: There is no such file.
