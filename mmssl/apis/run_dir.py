@@ -132,7 +132,7 @@ def _plan(config,
     resume_from = resume_from or cfg.get('resume_from')
     if work_dir is None:
         near = config.parent if auto_resume else Path(resume_from).parent if resume_from else None
-        work_dir = near if near and _last_start(near) else cfg.get('work_dir') or f'work_dirs/{_name(config)}'
+        work_dir = near if near and last_start(near) else cfg.get('work_dir') or f'work_dirs/{_name(config)}'
     folder = Path(work_dir)
     run = Run(cfg, _name(config), notes=list(filter(None, [lock_folder(folder)])))
     if begun_by_this_launch(folder):
@@ -143,7 +143,7 @@ def _plan(config,
             auto_resume, resume_from, overwrite = True, None, False
     saved = None
     if auto_resume or resume_from:
-        of_folder, of_checkpoint = _last_start(folder), resume_from and _last_start(Path(resume_from).parent)
+        of_folder, of_checkpoint = last_start(folder), resume_from and last_start(Path(resume_from).parent)
         saved = (of_folder or of_checkpoint) if auto_resume else (of_checkpoint or of_folder)
         if not saved and (folder / f'{run.name}.py').is_file():  # a run of MMSelfSup
             saved = folder / f'{run.name}.py'
@@ -220,7 +220,7 @@ def _clear_the_way(run, folders, there, start, overwrite, goes_on):
     if not in_the_way:
         return
     if not overwrite:
-        its_cfg = load_config(saved) if (saved := _last_start(folder)) else run.cfg
+        its_cfg = load_config(saved) if (saved := last_start(folder)) else run.cfg
         further = f', further than {start.path}' if of_this_run else ''
         raise ConfigError(f'{folder} holds a run up to {_position(in_the_way[0], its_cfg)}{further}: '
                           f'{"go on with it by --auto-resume, " if goes_on else ""}put its files away by --overwrite, '
@@ -236,7 +236,7 @@ def _name(path):
     return (_START.fullmatch(path.name) or [None, path.stem])[1]
 
 
-def _last_start(folder):
+def last_start(folder):
     """The config of the last start that succeeded in a folder, None where there is none."""
     return max((path for path in folder.glob('*.py') if _START.fullmatch(path.name)), default=None)
 

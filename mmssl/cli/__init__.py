@@ -4,18 +4,52 @@
 A file has `add_arguments(parser)` and `run(args)`, and its docstring is the help. Only that of the command that was
 asked for is imported, so that help and mistakes cost no import of torch.
 """
-import argparse
 import importlib
 import sys
+from pathlib import Path
 
 from mmssl import __version__
 from mmssl.utils.errors import nearest
 from mmssl.utils.misc import run_tool
+from .options import Parser
 
-# name -> what it does, in the order of the help; the file is NAME.py
-COMMANDS = {}
+# what one wants -> name of a command -> what it does; the file is NAME.py
+GROUPS = {
+    'train': {
+        'train': 'pre-train on images: settings fit them, the machine and the time, and are explained',
+        'resume': 'go on with a run exactly where its last checkpoint was written',
+        'config': 'print or write the config that `train` would use',
+        'check': 'see before a training whether it will run, how long it takes and what it needs',
+    },
+    'know what there is': {
+        'methods': 'list the methods: what they learn from and what they need',
+        'models': 'list the networks: ours, those of timm and of torchvision',
+        'recipes': 'list the configs that come with mmssl',
+        'doctor': 'look at this machine and the packages on it, with advice',
+    },
+    'look at runs': {
+        'watch': 'show the page of a run in a browser while it trains',
+        'report': 'write the page of a run',
+        'compare': 'compare runs: settings that differ, figures and curves',
+    },
+    'use what was learned': {
+        'features': 'write the features of images to a file',
+        'search': 'find the images that look like others',
+        'export': 'write the trained network for programs without mmssl',
+        'convert': 'give weights the layout of another library',
+    },
+    'try it': {
+        'demo': 'pre-train on small images for a minute and measure what was learned',
+        'completion': 'print the completion of commands for a shell',
+    },
+}
+COMMANDS = {
+    name: words
+    for group in GROUPS.values()
+    for name, words in group.items() if Path(__file__).with_name(f'{name}.py').is_file()
+}
 # commands that several processes of torchrun or Slurm run together
-DISTRIBUTED = ()
+DISTRIBUTED = ('train', 'resume')
 
 
 def main(argv=None):
@@ -25,24 +59,36 @@ def main(argv=None):
         argv (Sequence[str], optional): Its words, without the name of the program. Default: those of the process.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = argv[0] if argv else None
-    if command not in COMMANDS:
-        parser = argparse.ArgumentParser(
-            prog='mmssl',
-            description='Self-supervised learning on images.',
-            usage='mmssl COMMAND ...',
-            epilog='mmssl COMMAND --help tells the arguments of a command.',
-            formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument('--version', action='version', version=f'mmssl {__version__}')
-        group = parser.add_argument_group('commands')
-        for name, words in COMMANDS.items():
-            group.add_argument(name, help=words, nargs='?')
-        if command is None or command.startswith('-'):
-            parser.parse_args([*argv, '--help'] if command is None else argv[:1])
-        parser.error(f'there is no command {command!r}; {nearest(command, COMMANDS, "the commands")}')
+    command = argv[0] if argv else '--help'
+    if command in ('-h', '--help', 'help') and len(argv) < 2:
+        print(overview())
+    elif command in ('-V', '--version'):
+        print(f'mmssl {__version__}')
+    elif command == 'help':
+        main([argv[1], '--help'])
+    elif command in COMMANDS:
+        module = importlib.import_module(f'mmssl.cli.{command}')
+        run_tool(lambda: module.run(parser_of(command).parse_args(argv[1:])), distributed=command in DISTRIBUTED)
+    else:
+        what = 'option' if command.startswith('-') else 'command'
+        Parser(prog='mmssl').error(f'there is no {what} {command!r}; {nearest(command, COMMANDS, "the commands")}')
+
+
+def parser_of(command):
+    """The argument parser of a command."""
     module = importlib.import_module(f'mmssl.cli.{command}')
-    parser = argparse.ArgumentParser(
-        prog=f'mmssl {command}', description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog=f'mmssl {command}', description=module.__doc__)
     module.add_arguments(parser)
-    args = parser.parse_args(argv[1:])
-    run_tool(lambda: module.run(args), distributed=command in DISTRIBUTED)
+    return parser
+
+
+def overview():
+    """The text of `mmssl --help`."""
+    width = max(map(len, (name for group in GROUPS.values() for name in group))) + 2
+    lines = ['usage: mmssl COMMAND ...', '', 'Self-supervised learning on images.']
+    for title, group in GROUPS.items():
+        lines += ['', f'{title}:', *(f'  {name:{width}}{words}' for name, words in group.items() if name in COMMANDS)]
+    return '\n'.join([
+        *lines, '', 'mmssl COMMAND --help tells the arguments of a command. To begin with:',
+        '  mmssl train FOLDER --time 10m'
+    ])

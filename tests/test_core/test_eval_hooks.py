@@ -13,12 +13,13 @@ from mmssl.apis.train import build_loader
 from mmssl.core import collect_outputs
 from mmssl.core.builder import HOOKS
 from mmssl.core.hooks import CollapseMonitorHook, KNNEvalHook
-from mmssl.core.runner import EpochBasedRunner
+from mmssl.core.runner import EpochBasedRunner, IterBasedRunner
 from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
-from mmssl.evaluation import extract_features, knn, representation
+from mmssl.evaluation import extract_features, knn, quality, representation
 from mmssl.models import build_algorithm, build_backbone
 from mmssl.utils.errors import BrokenImageError, ConfigError
+from mmssl.utils.training_log import TrainingLog
 
 NORM = dict(mean=[0.3], std=[0.35])
 SOURCE = dict(type='Digits', color_type='grayscale', num_images=60)
@@ -72,7 +73,7 @@ class Watch:
         return Take()
 
 
-def train(hooks=(), epochs=2, model=MODEL, watch=None, meta=None):
+def train(hooks=(), epochs=2, model=MODEL, watch=None, meta=None, work_dir=None, kind='Epoch'):
     torch.manual_seed(5)
     model = build_algorithm(model)
     model.init_weights()
@@ -80,13 +81,22 @@ def train(hooks=(), epochs=2, model=MODEL, watch=None, meta=None):
         dict(type='MultiViewDataset', data_source=SOURCE, num_views=[2], pipelines=[VIEW], prefetch=True))
     loader = PrefetchLoader(EpochLoader(dataset, range(60), 20, drop_last=True, seed=1), **NORM)
     logger = logging.getLogger('test_eval_hooks')
-    runner = EpochBasedRunner(
-        model, optimizer=torch.optim.SGD(model.parameters(), 0.05), logger=logger, meta=meta, max_epochs=epochs)
+    length = dict(max_epochs=epochs) if kind == 'Epoch' else dict(max_iters=3 * epochs)
+    runner = dict(
+        Epoch=EpochBasedRunner, Iter=IterBasedRunner)[kind](
+            model,
+            work_dir=work_dir and str(work_dir),
+            optimizer=torch.optim.SGD(model.parameters(), 0.05),
+            logger=logger,
+            meta=meta,
+            **length)
     runner.register_optimizer_hook(dict())
     for hook in hooks:
         runner.register_hook(HOOKS.build(hook) if isinstance(hook, dict) else hook)
     if watch:
         runner.register_hook(watch.hook(), 'VERY_LOW')
+    if work_dir:
+        runner.register_training_hooks(None, None, None, dict(interval=1, hooks=[dict(type='TextLoggerHook')]))
     runner.run([loader], [('train', 1)])
     return runner
 
@@ -105,7 +115,12 @@ def test_training_does_not_notice_the_hooks():
     """Bit for bit the same weights and statistics, the same state of the generators."""
     plain = train().model.state_dict()
     state = torch.get_rng_state()
-    watched = train([knn_hook(), knn_hook(by_epoch=False, interval=2), dict(type='CollapseMonitorHook', interval=1)])
+    watched = train([
+        knn_hook(at_start=True),
+        knn_hook(by_epoch=False, interval=2),
+        dict(type='CollapseMonitorHook', interval=1),
+        dict(type='RepresentationQualityHook', dataset=single(), img_norm_cfg=NORM, at_start=True)
+    ])
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, plain[name]) for name, value in watched.model.state_dict().items())
     assert all(module.training for module in watched.model.modules())
@@ -122,6 +137,26 @@ def test_knn_hook_logs_what_evaluation_afterwards_gives():
     last = lines[-1][1]
     assert (last['knn_top1'], last['knn_top5']) == (expected['k5_T0.07_top1'], expected['k5_T0.07_top5'])
     assert last['knn_best'] == max(line['knn_top1'] for _, line in lines) == meta['hook_msgs']['knn_best']
+
+
+def test_figures_of_random_weights_are_logged_as_those_of_epoch_0(tmp_path):
+    """Those of the model as it is before the first iteration; the log reads them as the begin of the curve."""
+    torch.manual_seed(5)
+    model = build_algorithm(MODEL)
+    model.init_weights()
+    before, images = [extract_features(model, build_dataset(single(**test)), img_norm_cfg=NORM)
+                      for test in (dict(), dict(test_mode=True))]  # yapf: disable
+    expected = knn.run(before['pooled'], before.labels, images['pooled'], images.labels, k=5)['k5_T0.07_top1']
+    for kind in ('Epoch', 'Iter'):
+        how = dict(at_start=True, by_epoch=kind == 'Epoch')
+        seen = dict(type='RepresentationQualityHook', dataset=single(), img_norm_cfg=NORM, **how)
+        train([knn_hook(**how), seen], work_dir=tmp_path / kind, kind=kind)
+        log = TrainingLog(tmp_path / kind)
+        epochs, values = log.curve('knn_top1')
+        assert epochs[0] == 0 and values[0] == pytest.approx(expected, abs=1e-5)
+        assert log.curve('quality_rankme')[1][0] == pytest.approx(quality.run(before['pooled'])['rankme'], rel=1e-4)
+        if kind == 'Epoch':
+            assert epochs == [0, 1, 2]
 
 
 def test_knn_hook_of_the_teacher():

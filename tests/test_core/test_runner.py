@@ -398,7 +398,8 @@ def test_progress_lines_without_a_terminal(tmp_path, capsys):
     runner.run([numbers(10)], [('train', 1)])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines] == [[f'{25 * i}%', 'iteration', f'{5 * i}/20'] for i in range(1, 5)]
-    assert 'img/s' in lines[0]
+    assert all(words in lines[0] for words in ('epoch 1/2', 'loss ', 'img/s', 'data wait', ' left'))
+    assert lines[-1].endswith('  0:00:00 left') and all(line.isprintable() for line in lines)
 
 
 def test_writing_a_checkpoint_is_no_wait_for_data(tmp_path):

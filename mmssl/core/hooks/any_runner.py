@@ -2,6 +2,8 @@
 """What hooks ask of a runner that may be mmcv's own, and of a model that may be anybody's."""
 import contextlib
 
+from mmcv.runner.hooks.logger import LoggerHook
+
 from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.sharded import unsharded
 
@@ -52,6 +54,22 @@ def log_evaluation(runner, metrics, **others):
     buffer.ready = True
     if hasattr(buffer, 'evaluated'):
         buffer.evaluated.update(metrics)
+
+
+def log_at_start(runner, metrics):
+    """Log figures of an evaluation before the first iteration at once, as those of epoch 0.
+
+    Args:
+        runner (BaseRunner): In the stage before_train_epoch of the first one.
+        metrics (dict[str, float]): The figures.
+    """
+    log_evaluation(runner, metrics, eval_iter_num=0)
+    mode, runner.mode = runner.mode, 'val'  # in which loggers count the epochs that are done
+    for hook in runner.hooks:
+        if isinstance(hook, LoggerHook):
+            hook.log(runner)
+    runner.mode = mode
+    runner.log_buffer.clear_output()
 
 
 def train_loader(runner):

@@ -12,7 +12,7 @@ from mmssl.utils.checkpoint import unwrap
 from mmssl.utils.logger import get_root_logger
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, evaluating, log_evaluation
+from .any_runner import autocast, evaluating, log_at_start, log_evaluation
 
 
 @HOOKS.register_module()
@@ -35,6 +35,7 @@ class KNNEvalHook(Hook):
         workers (int): Loader processes.
         img_norm_cfg (dict, optional): `mean` and `std`, for data sets with `prefetch=True`.
         teacher (bool): Evaluate the moving average of the backbone, such as DINO's teacher.
+        at_start (bool): Also evaluate before the first iteration, as epoch 0: what the weights know to begin with.
     """
 
     def __init__(self,
@@ -48,7 +49,8 @@ class KNNEvalHook(Hook):
                  batch_size=256,
                  workers=0,
                  img_norm_cfg=None,
-                 teacher=False):
+                 teacher=False,
+                 at_start=False):
         if interval < 1:
             raise ValueError(f'interval must be at least 1, got {interval}')
         self.train_dataset, self.val_dataset = (
@@ -63,15 +65,27 @@ class KNNEvalHook(Hook):
         self.temperature = temperature
         self.by_epoch = by_epoch
         self.teacher = teacher
+        self.at_start = at_start
         self.extraction = dict(batch_size=batch_size, workers=workers, img_norm_cfg=img_norm_cfg)
+
+    def before_train_epoch(self, runner):
+        if self.at_start and runner.iter == 0:
+            top1, top5 = self._evaluate(runner)
+            log_at_start(runner, dict(knn_top1=top1, knn_top5=top5))
 
     def after_train_epoch(self, runner):
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
-            self._evaluate(runner)
+            self._log(runner)
 
     def after_train_iter(self, runner):
         if not self.by_epoch and self.every_n_iters(runner, self.interval):
-            self._evaluate(runner)
+            self._log(runner)
+
+    def _log(self, runner):
+        top1, top5 = self._evaluate(runner)
+        messages = runner.meta.setdefault('hook_msgs', {}) if runner.meta is not None else {}
+        messages['knn_best'] = max(top1, messages.get('knn_best', 0.))
+        log_evaluation(runner, dict(knn_top1=top1, knn_top5=top5, knn_best=messages['knn_best']))
 
     def _evaluate(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
@@ -83,7 +97,4 @@ class KNNEvalHook(Hook):
         device = next(runner.model.parameters()).device
         found = knn.run(
             bank['pooled'], bank.labels, queries['pooled'], queries.labels, self.k, self.temperature, device=device)
-        top1, top5 = (found[f'k{self.k}_T{self.temperature:g}_{name}'] for name in ('top1', 'top5'))
-        messages = runner.meta.setdefault('hook_msgs', {}) if runner.meta is not None else {}
-        messages['knn_best'] = max(top1, messages.get('knn_best', 0.))
-        log_evaluation(runner, dict(knn_top1=top1, knn_top5=top5, knn_best=messages['knn_best']))
+        return [found[f'k{self.k}_T{self.temperature:g}_{name}'] for name in ('top1', 'top5')]

@@ -13,7 +13,7 @@ from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
 from ..builder import HOOKS
 from ..distributed import broadcast_batch_norm
-from .any_runner import autocast, evaluating, log_evaluation
+from .any_runner import autocast, evaluating, log_at_start, log_evaluation
 from .eval_hook import keep_best
 
 _FIGURES = ('rankme', 'alpha_req', 'cluster_learnability', 'intrinsic_dimension')
@@ -36,6 +36,7 @@ class RepresentationQualityHook(Hook):
         workers (int): Loader processes.
         img_norm_cfg (dict, optional): `mean` and `std`, for data sets with `prefetch=True`.
         by_epoch (bool): Whether `interval` counts epochs; iterations else.
+        at_start (bool): Also look before the first iteration, as epoch 0: what the weights know to begin with.
     """
 
     def __init__(self,
@@ -47,7 +48,8 @@ class RepresentationQualityHook(Hook):
                  batch_size=256,
                  workers=0,
                  img_norm_cfg=None,
-                 by_epoch=True):
+                 by_epoch=True,
+                 at_start=False):
         if interval < 1:
             raise ConfigError(f'interval must be at least 1, got {interval}')
         if save_best not in (None, *_FIGURES):
@@ -57,9 +59,14 @@ class RepresentationQualityHook(Hook):
         self.dataset = Subset(dataset, range(0, len(dataset), step))
         self.interval = interval
         self.by_epoch = by_epoch
+        self.at_start = at_start
         self.save_best = save_best
         self.layer = layer
         self.extraction = dict(layers=(layer, ), batch_size=batch_size, workers=workers, img_norm_cfg=img_norm_cfg)
+
+    def before_train_epoch(self, runner):
+        if self.at_start and runner.iter == 0:
+            log_at_start(runner, _named(self._measure(runner)))
 
     def after_train_epoch(self, runner):
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
@@ -69,16 +76,23 @@ class RepresentationQualityHook(Hook):
         if not self.by_epoch and self.every_n_iters(runner, self.interval):
             self._look(runner, f'iter_{runner.iter + 1}')
 
-    def _look(self, runner, when):
+    def _measure(self, runner):
         broadcast_batch_norm(unwrap(runner.model))  # each process extracts with the statistics that are saved
         with evaluating(runner), autocast(runner):
             found = extract_features(runner.model, self.dataset, **self.extraction)
         features = found[self.layer].reshape(len(found), -1)
-        metrics = broadcast_object(quality.run(features) if get_rank() == 0 else None)
-        log_evaluation(runner, {f'quality_{name}': value for name, value in metrics.items()})
+        return broadcast_object(quality.run(features) if get_rank() == 0 else None)
+
+    def _look(self, runner, when):
+        metrics = self._measure(runner)
+        log_evaluation(runner, _named(metrics))
         if self.save_best:
             score = metrics[self.save_best]
             if self.save_best == 'alpha_req':
                 score = -abs(score - 1)
             keys = (f'best_{self.save_best}', f'best_{self.save_best}_ckpt')
             keep_best(runner, self.save_best, score, when, False, *keys)
+
+
+def _named(metrics):
+    return {f'quality_{name}': value for name, value in metrics.items()}

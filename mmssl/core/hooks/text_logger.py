@@ -70,7 +70,9 @@ class TextLoggerHook(_TextLoggerHook):
     def log(self, runner):
         output = runner.log_buffer.output
         mode = self.get_mode(runner)
-        iteration = output.pop('eval_iter_num', None) or self.get_iter(runner, inner_iter=True)
+        iteration = output.pop('eval_iter_num', None)
+        if iteration is None:
+            iteration = self.get_iter(runner, inner_iter=True)
         rates = runner.current_lr()
         log = dict(mode=mode, epoch=self.get_epoch(runner), iter=iteration)
         log['lr'] = {k: v[0] for k, v in rates.items()} if isinstance(rates, dict) else rates[0]
