@@ -82,7 +82,10 @@ setup(
     ],
     packages=find_packages(include=['mmssl', 'mmssl.*']),
     entry_points=dict(console_scripts=['mmssl=mmssl.cli:main']),
-    package_data={'mmssl.datasets': ['catalog.yml']},
+    package_data={
+        'mmssl': ['py.typed'],
+        'mmssl.datasets': ['catalog.yml']
+    },
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={

@@ -1,12 +1,18 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Self-supervised learning on images, OpenMMLab style.
 
+    run = mmssl.train('photos')                 # chooses a method and a network, and trains
+    run = mmssl.load('work_dirs/NAME')          # what a training has left
+    run.features('photos'), run.search('photo.jpg'), run.backbone(), run.report()
+
 Importing this package imports neither torch nor mmcv; it only looks at which versions are installed.
 """
+import importlib
 import logging
 import re
 import warnings
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from . import old_places
 from .version import __version__, version_info
@@ -62,8 +68,22 @@ logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
 
 old_places.install()
 
-__all__ = ['__version__', 'version_info', 'check_stack', 'digit_version']
+if TYPE_CHECKING:
+    from .apis.pretrain import train
+    from .apis.run import Run, load
+    from .recipes import fit
+
+# name -> the module that has it, imported when the name is first used
+_HOME = dict(Run='mmssl.apis.run', fit='mmssl.recipes', load='mmssl.apis.run', train='mmssl.apis.pretrain')
+
+__all__ = ['Run', '__version__', 'check_stack', 'digit_version', 'fit', 'load', 'train', 'version_info']
 
 
 def __getattr__(name):
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
     return old_places.lookup(__name__, name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

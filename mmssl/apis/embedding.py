@@ -5,16 +5,12 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mmssl.datasets.data_sources.base import CompactStrings
-from mmssl.datasets.data_sources.folder import Folder
-from mmssl.datasets.data_sources.shards import source_of_folder
 from mmssl.datasets.loader import check_broken_policy
-from mmssl.datasets.pipelines.crop import CenterCrop, Resize
-from mmssl.datasets.registry import build_datasource
 from mmssl.datasets.single_view import SingleViewDataset
 from mmssl.evaluation.features import extract_features
 from mmssl.evaluation.stored_features import store_features
@@ -24,7 +20,9 @@ from mmssl.utils import dist
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError, printable
 from mmssl.utils.misc import atomic_write
+from .image_sources import name_of, source_of
 from .inference import evaluated_parts, pretrained_model, reading_of_folders
+from .preprocessing import cover_steps
 
 
 @dataclass
@@ -40,13 +38,12 @@ class Embeddings:
     features: np.ndarray
     broken: dict = field(default_factory=dict)
 
+    def __len__(self):
+        return len(self.files)
 
-class _Cover(Resize):
-    """Scale an image so that it just covers (height, width); the ratio of its sides stays."""
-
-    def target(self, h, w):
-        scale = max(self.size[0] / h, self.size[1] / w)
-        return max(self.size[0], round(h * scale)), max(self.size[1], round(w * scale))
+    def __repr__(self):
+        shape = ' x '.join(map(str, self.features.shape))
+        return f'Embeddings({shape}, of {", ".join(map(printable, self.files[:2]))}, ...; {len(self.broken)} broken)'
 
 
 def embed_folder(config,
@@ -86,36 +83,51 @@ def embed_folder(config,
         BrokenImageError: An image cannot be read, with broken='stop'.
         ConfigError: A layer that the model lacks; every image is broken.
     """
-    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher)
+    model, dataset, norm = _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teacher)
+    return embed(model, dataset, layer, norm, broken, batch_size, workers, progress)
+
+
+def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batch_size=64, workers=0, progress=False):
+    """Features of all images of a data set, with their names.
+
+    Args:
+        model (nn.Module): An algorithm, or a backbone alone.
+        dataset (SingleViewDataset): The images.
+        img_norm_cfg (dict, optional): See extract_features.
+        layer, broken, batch_size, workers, progress: See embed_folder.
+
+    Returns:
+        Embeddings: In the order of the data set, on every process.
+
+    Raises:
+        BrokenImageError, ConfigError: See embed_folder.
+    """
     with _told_of(layer):
-        found = extract_features(model, dataset, batch_size=batch_size, workers=workers, progress=progress, **options)
-    samples = dataset.data_source.samples
-    reasons = {samples[idx]: reason for idx, _, reason in found.broken}
-    return Embeddings([samples[idx] for idx in found.index], found[layer], reasons)
+        found = extract_features(
+            model,
+            dataset,
+            layers=(layer, ),
+            img_norm_cfg=img_norm_cfg,
+            broken=check_broken_policy(broken, ('skip', 'stop')),
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress)
+    name = partial(name_of, dataset.data_source)
+    reasons = {name(idx): reason for idx, _, reason in found.broken}
+    return Embeddings([name(idx) for idx in found.index.tolist()], found[layer], reasons)
 
 
-def _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher):
-    """The model, the images in the order of their names, and what extract_features has to know of them."""
-    broken = check_broken_policy(broken, ('skip', 'stop'))
+def _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teacher):
+    """The model, the images in the order of their names, and their normalisation."""
     cfg = load_config(config, cfg_options)
     check_sections(cfg, ['model.backbone'])
-    source, reading = source_of_folder(folder), reading_of_folders(cfg)
-    if source['type'] != 'Folder':
-        reading.pop('extensions', None)
-    source = build_datasource(dict(source, **reading))
-    if isinstance(source, Folder):
-        source.samples = CompactStrings(sorted(source.samples))  # it has the files of a folder before those below it
+    source = source_of(folder, cfg, None)
     if output is not None:
         check_embeddings_path(output, source.samples)
     model = pretrained_model(cfg, checkpoint, evaluated_parts([layer]), teacher=teacher)
-    channels = image_channels(model)
-    if not reading:
-        source.color_type = 'grayscale' if channels == 1 else 'color'
-    height, width = (size, size) if isinstance(size, int) else size
-    sides = round(height * 8 / 7), round(width * 8 / 7)
-    pipeline = [Resize(sides[0]) if height == width else _Cover(sides), CenterCrop((height, width))]
-    dataset = SingleViewDataset(source, pipeline, prefetch=True)
-    return model, dataset, dict(layers=(layer, ), img_norm_cfg=cfg.get('img_norm_cfg', IMAGENET), broken=broken)
+    if not reading_of_folders(cfg):
+        source.color_type = 'grayscale' if image_channels(model) == 1 else 'color'
+    return model, SingleViewDataset(source, cover_steps(size), prefetch=True), cfg.get('img_norm_cfg', IMAGENET)
 
 
 @contextlib.contextmanager
@@ -161,33 +173,57 @@ def embed_patches(config,
     Raises:
         ConfigError: See embed_folder; the output is no .npy.
     """
+    model, dataset, norm = _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teacher)
+    return store_patches(
+        model,
+        dataset,
+        output,
+        settings,
+        layer,
+        part,
+        img_norm_cfg=norm,
+        broken=broken,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress)
+
+
+def store_patches(model, dataset, output, settings, layer='patches', part=256, broken='skip', **options):
+    """Features of each patch of all images of a data set, in a file; see embed_patches.
+
+    Args:
+        model (nn.Module): An algorithm, or a backbone alone.
+        dataset (SingleViewDataset): The images.
+        output, settings, layer, part, broken: See embed_patches.
+        options: `img_norm_cfg`, `batch_size`, `workers` and `progress` of extract_features.
+
+    Returns:
+        Embeddings: See embed_patches.
+    """
     output = Path(output)
     if output.suffix != '.npy':
         raise ConfigError(f'{output}: features of patches are written as .npy')
-    model, dataset, options = _prepare(config, checkpoint, folder, layer, size, broken, cfg_options, output, teacher)
     parts = output.with_suffix('.parts')
-    facts = {**settings, 'size': list(np.atleast_1d(size).tolist())}
     with _told_of(layer):
         store_features(
             model,
             dataset,
             parts,
             'all',
-            facts,
+            dict(settings, pipeline=repr(dataset.pipeline)),
             part,
             overwrite=True,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
+            layers=(layer, ),
+            broken=check_broken_policy(broken, ('skip', 'stop')),
             **options)
     dist.barrier()  # the first process moves away what the others have just looked for
     if dist.get_rank() == 0:
-        names = dataset.data_source.samples
-        index = np.load(parts / 'all_index.npy')
+        name = partial(name_of, dataset.data_source)
+        index = np.load(parts / 'all_index.npy').tolist()
         reasons = json.loads((parts / 'all_broken.json').read_text()) if (parts / 'all_broken.json').exists() else []
-        absent = sorted({*range(len(names))} - {*index.tolist()})
-        told = {names[idx]: entry['reason'] for idx, entry in zip(absent, reasons, strict=True)}
-        files = [names[idx] for idx in index]
+        absent = sorted({*range(len(dataset))} - {*index})
+        told = {name(idx): entry['reason'] for idx, entry in zip(absent, reasons, strict=True)}
+        files = [name(idx) for idx in index]
         with atomic_write(output.with_suffix('.json')) as file:
             json.dump(dict(settings, broken=told, files=files), file, indent=1)
         os.replace(parts / f'all_{layer}.npy', output)

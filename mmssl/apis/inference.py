@@ -38,6 +38,24 @@ def init_model(config, checkpoint=None, device=None, options=None):
     return model.to(default_device() if device is None else device).eval()
 
 
+def training_source(cfg):
+    """The config of the data source that a training takes its images from, None where there is no such.
+
+    Args:
+        cfg (mmcv.Config): Of the training. Of several data sets in data.train the first one counts.
+    """
+    section = cfg.get('data', {}).get('train')
+    while True:
+        if isinstance(section, (list, tuple)) and section:
+            section = section[0]
+        elif not isinstance(section, dict):
+            return None
+        elif 'data_source' in section:
+            return section['data_source'] if isinstance(section['data_source'], dict) else None
+        else:
+            section = section.get('dataset') or section.get('datasets')
+
+
 def reading_of_folders(cfg):
     """How a tool reads folders of images for a network that was trained on images in their depth and channels.
 
@@ -48,18 +66,8 @@ def reading_of_folders(cfg):
         dict: Arguments of the data source of data.train with depth='stored' that hold for images of any place: `depth`,
             `nodata`, `layout`, `array_name`, `extensions`, `color_type`. Empty where there is no such source.
     """
-    section = cfg.get('data', {}).get('train')
-    while True:
-        if isinstance(section, (list, tuple)) and section:
-            section = section[0]
-        elif not isinstance(section, dict):
-            return {}
-        elif 'data_source' in section:
-            source = section['data_source']
-            break
-        else:
-            section = section.get('dataset') or section.get('datasets')
-    if not isinstance(source, dict) or source.get('depth') != 'stored':
+    source = training_source(cfg) or {}
+    if source.get('depth') != 'stored':
         return {}
     names = ('depth', 'nodata', 'layout', 'array_name', 'extensions', 'color_type')
     return {name: source[name] for name in names if source.get(name) is not None}

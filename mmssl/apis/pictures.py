@@ -2,13 +2,12 @@
 """A model and images for a picture of what the one makes of the others; see utils/picture_options.py."""
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mmssl.datasets import PrefetchLoader, SingleViewDataset, build_dataset
 from mmssl.datasets.collators import collate
-from mmssl.datasets.data_sources.base import BaseDataSource, CompactStrings
 from mmssl.datasets.data_sources.folder import find_images
+from mmssl.datasets.data_sources.given import Files
 from mmssl.datasets.dataset_wrappers import locate
 from mmssl.datasets.loader import KeyedDataset, leaves_stored
 from mmssl.datasets.pipelines.base import Step
@@ -24,13 +23,6 @@ from mmssl.utils.config import check_sections, config_section, find_section, loa
 from mmssl.utils.errors import ConfigError
 from .inference import pretrained_model
 from .train import set_random_seed
-
-
-class _Files(BaseDataSource):
-    """Images by their paths, which are the `ann_file`."""
-
-    def load_annotations(self):
-        return CompactStrings(self.ann_file), np.full(len(self.ann_file), -1, np.int32)
 
 
 class _Cover(Step):
@@ -149,5 +141,5 @@ def _dataset_of_files(files, size, cfg, model):
     if not size:
         grid = getattr(backbone, 'patch_resolution', None)  # a network of convolutions is for no size
         size = [224] if grid is None else [side * backbone.patch_embed.patch_size for side in grid]
-    source = _Files(None, ann_file=files, color_type='grayscale' if image_channels(model) == 1 else 'color')
+    source = Files(None, ann_file=files, color_type='grayscale' if image_channels(model) == 1 else 'color')
     return SingleViewDataset(source, [_Cover(size if len(size) == 2 else size[0]), *steps], prefetch=True)

@@ -18,6 +18,9 @@ def _figure(width, height, layout='constrained', facecolor='white'):
 
 
 def _save(figure, path):
+    """Write a figure into a file by its name, or as PNG into one that is open."""
+    if hasattr(path, 'write'):
+        return figure.savefig(path, format='png', dpi=130)
     with atomic_write(path, 'wb') as file:
         figure.savefig(file, format=Path(path).suffix[1:] or 'png', dpi=130)
 
@@ -150,7 +153,7 @@ def plot_curves(panels, path, title='Training', xlabel='epoch', smooth=0., style
     Args:
         panels (dict[str, list[tuple[str, Sequence[float], Sequence[float]]]]): Under the name of each panel a name, x
             and y of each curve; curves of one name have one colour.
-        path (str | None): File, PNG or what its ending says.
+        path (str | BinaryIO | None): File, PNG or what its ending says; or an open one for a PNG.
         title (str): Above the picture.
         xlabel (str): Below it.
         smooth (float): Weight of the past in a moving average, 0 to below 1; the values themselves are drawn pale.

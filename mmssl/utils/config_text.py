@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Configs as text: a Python file that reads back equal, and the differences between two. Imports nothing heavy."""
+import ast
 import keyword
 import math
 import os
@@ -123,3 +124,47 @@ def format_value(value, indent, used=0):
     inner = '\n' + ' ' * (indent + 4)
     return opening + ','.join(f'{inner}{name}{format_value(part, indent + 4, len(name) + 1)}'
                               for name, part in items) + closing
+
+
+def parse_config_text(text):
+    """The values in the text of a config, which is not run: it may come from a checkpoint of unknown origin.
+
+    Args:
+        text (str): What config_text has written, or mmcv: one `name = value` after the other.
+
+    Returns:
+        dict: The values.
+
+    Raises:
+        ConfigError: The text holds more than plain values.
+    """
+    values = {}
+    try:
+        for line in ast.parse(text).body:
+            if not isinstance(line, ast.Assign) or len(line.targets) != 1:
+                raise ValueError(ast.unparse(line))
+            target = line.targets[0]
+            if isinstance(target, ast.Subscript) and ast.unparse(target.value) == 'globals()':
+                name = ast.literal_eval(target.slice)
+            elif isinstance(target, ast.Name):
+                name = target.id
+            else:
+                raise ValueError(ast.unparse(target))
+            values[name] = _value(line.value)
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ConfigError(f'this is no text of a config of plain values: {error}') from error
+    return values
+
+
+_CALLS = dict(dict=dict, float=float, set=set, frozenset=frozenset)
+
+
+def _value(node):
+    """A literal, or one of the calls that format_value writes."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _CALLS:
+        return _CALLS[node.func.id](*map(_value, node.args), **{part.arg: _value(part.value) for part in node.keywords})
+    if isinstance(node, ast.Dict):
+        return {_value(key): _value(part) for key, part in zip(node.keys, node.values)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return (list if isinstance(node, ast.List) else tuple)(map(_value, node.elts))
+    return ast.literal_eval(node)

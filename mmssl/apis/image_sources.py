@@ -1,0 +1,87 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What a user gives as images -> the data source that a trained network reads them from."""
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmssl.datasets.data_sources import Arrays, CompactStrings, Files, Folder, is_folder, source_of_folder
+from mmssl.datasets.registry import build_datasource
+from mmssl.utils.errors import ConfigError, short
+from .inference import reading_of_folders
+from .preprocessing import as_array
+
+
+def source_of(data, cfg, channels):
+    """The data source of images in any form, read as those of the training.
+
+    Args:
+        data (str | Path | dict | Sequence): A folder, with all images below it in the order of their names; a list of
+            images, tables, shards or a name of the catalog, as in mmssl.train; the config of a data source; names of
+            files; an array N x H x W x C or N x H x W; or a list of Pillow images and arrays.
+        cfg (mmcv.Config): Of the training.
+        channels (int): Of the images that the network takes.
+
+    Returns:
+        BaseDataSource: Built.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        ConfigError: It is none of these, or there is no image.
+    """
+    if isinstance(data, (str, os.PathLike, dict)):
+        source = data if isinstance(data, dict) else _config_of_path(os.fspath(data))
+        reading = reading_of_folders(cfg)
+        if source['type'] != 'Folder':
+            reading.pop('extensions', None)
+        source = build_datasource({**source, **(reading if not isinstance(data, dict) else {})})
+        if isinstance(source, Folder):
+            source.samples = CompactStrings(sorted(source.samples))  # it has a folder's files before those below it
+        if not isinstance(data, dict) and not reading:
+            source.color_type = 'grayscale' if channels == 1 else 'color'
+        return source
+    if isinstance(data, Image.Image):
+        data = [data]
+    if not isinstance(data, (list, tuple, np.ndarray)) or not len(data):
+        raise ConfigError('images are a folder, a list of files, an array N x H x W x C, a list of Pillow images, or '
+                          f'what mmssl.train takes; got {short(data)}')
+    color_type = 'grayscale' if channels == 1 else 'color'
+    if isinstance(data, np.ndarray) and data.dtype.kind not in 'OSU':
+        return Arrays(images=data, color_type=color_type)
+    if all(isinstance(entry, (str, os.PathLike)) for entry in data):
+        reading = dict(color_type=color_type, **reading_of_folders(cfg))
+        reading.pop('extensions', None)
+        return Files(None, ann_file=[os.path.expanduser(entry) for entry in data], **reading)
+    return Arrays(images=[as_array(image, channels) for image in data], color_type=color_type)
+
+
+def _config_of_path(path):
+    """Config of the source that a word stands for; all images below a folder."""
+    if is_folder(os.path.expanduser(path)):
+        return source_of_folder(os.path.expanduser(path))
+    from mmssl.recipes.data import find_data
+    return find_data(path).source
+
+
+def name_of(source, idx):
+    """Name of a sample, as its list or folder has it.
+
+    Args:
+        source (BaseDataSource): The source.
+        idx (int): Number of the sample.
+
+    Returns:
+        str: Relative to the folder of the source, where it has names.
+    """
+    samples = getattr(source, 'samples', None)
+    name = samples[idx] if samples is not None else None
+    return name if isinstance(name, str) else str(source.get_filename(idx))
+
+
+def path_of(source, idx):
+    """Path | None: The file of a sample, None where it is none of its own on the disk."""
+    if not getattr(source, '_has_files_on_disk', False) or isinstance(source, Arrays):
+        return None
+    path = Path(source.get_filename(idx))
+    return path if path.is_file() else None
