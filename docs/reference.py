@@ -4,14 +4,13 @@
 The pages of the reference are written to api/ when a build starts. Each object stands on one of them, under the name by
 which users import it; PAGES says which packages and modules they are, the narrower ones first.
 """
-import argparse
 import importlib
 import inspect
 import pkgutil
 import re
-import runpy
-import sys
 from pathlib import Path
+
+from parsers import command_parser, parser_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # page -> (title, packages whose exported names it has, packages of which it has each module's public names)
@@ -126,37 +125,6 @@ def linked_bases(app, name, obj, options, bases):
     for i, base in enumerate(bases):
         path = app.reference.paths.get(base) if inspect.isclass(base) else None
         bases[i] = f':class:`{path}`' if path else f'``{getattr(base, "__name__", base)}``'
-
-
-class _Captured(BaseException):
-    pass
-
-
-def parser_of(file):
-    """The argument parser of a tool, a Python file, which is run until it parses its arguments."""
-
-    def capture(parser, *args, **kwargs):
-        raise _Captured(parser)
-
-    original, path = argparse.ArgumentParser.parse_known_args, list(sys.path)
-    sys.path.insert(0, str(Path(file).parent))
-    try:
-        argparse.ArgumentParser.parse_known_args = capture
-        runpy.run_path(str(file), run_name='__main__')
-    except _Captured as error:
-        return error.args[0]
-    finally:
-        argparse.ArgumentParser.parse_known_args, sys.path[:] = original, path
-    raise ValueError(f'{file} has no argparse.ArgumentParser')
-
-
-def command_parser(name):
-    """The argument parser of the command `mmssl NAME`."""
-    module = importlib.import_module(f'mmssl.cli.{name}')
-    parser = argparse.ArgumentParser(
-        prog=f'mmssl {name}', description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    module.add_arguments(parser)
-    return parser
 
 
 def command_line_text():
