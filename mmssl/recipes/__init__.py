@@ -1,5 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What fits what is there: data, device and time -> a config, each value with its reason."""
-from .recipe import Choice, Recipe
+from importlib import import_module
 
-__all__ = ['Choice', 'Recipe']
+# name -> module; torch is imported when one of them is asked for
+_PLACES = dict(Choice='recipe', Recipe='recipe', fit='fitting', parse_time='times', format_time='times')
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name):
+    if name not in _PLACES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'.{_PLACES[name]}', __name__), name)

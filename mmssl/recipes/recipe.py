@@ -1,8 +1,12 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A config that was chosen, and why."""
+import textwrap
 from dataclasses import dataclass, field
 
 from mmcv import Config
+
+from mmssl.utils.config_text import config_text
+from mmssl.utils.config_version import with_version
 
 
 @dataclass
@@ -22,6 +26,13 @@ class Choice:
     reason: str
     fixed: bool = False
 
+    @property
+    def shown(self):
+        """str: The value in few words."""
+        text = self.value if isinstance(
+            self.value, str) else f'{self.value:g}' if isinstance(self.value, float) else str(self.value)
+        return text if len(text) <= 60 else f'{text[:57]}...'
+
 
 @dataclass
 class Recipe:
@@ -31,7 +42,28 @@ class Recipe:
         cfg (mmcv.Config): A normal config, complete: tools/train.py trains by it.
         choices (list[Choice]): What was chosen, in the order in which a reader asks.
         warnings (list[str]): What speaks against the training, each with what helps.
+        name (str): METHOD_MODEL_DATA, for files and folders.
+        facts (dict): What the choices were made by: `data`, `machine` and, where it was measured, `measured`.
     """
     cfg: Config
     choices: list = field(default_factory=list)
     warnings: list = field(default_factory=list)
+    name: str = 'recipe'
+    facts: dict = field(default_factory=dict)
+
+    def lines(self):
+        """list[str]: A line for each choice: what, the value, and why; columns aligned."""
+        shown = [(choice.name, choice.shown, choice.reason) for choice in self.choices]
+        first, second = (max((len(row[i]) for row in shown), default=0) for i in (0, 1))
+        return [f'{name:<{first}}  {value:<{second}}  {reason}' for name, value, reason in shown]
+
+    def text(self):
+        """str: The config as a file, whose head lists the choices. load_config reads it, and tools/train.py trains."""
+        lines = [
+            '# Copyright (c) mmssl contributors. All rights reserved.', f'# {self.name}: chosen by `mmssl config`.'
+        ]
+        for line in self.lines():
+            lines += textwrap.wrap(line, 118, initial_indent='# ', subsequent_indent='#     ')
+        for warning in self.warnings:
+            lines += textwrap.wrap(f'Warning: {warning}', 118, initial_indent='# ', subsequent_indent='#     ')
+        return '\n'.join(lines) + '\n' + config_text(with_version(self.cfg))

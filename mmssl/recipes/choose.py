@@ -1,0 +1,366 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""The rules: each looks at facts and sets values of the config, with its reason in one sentence."""
+import copy
+
+from mmssl.core.builder import HOOKS
+from mmssl.utils.errors import ConfigError, nearest
+from . import networks
+from .facts import build_source
+from .lengths import power_of_two
+from .methods import ALIASES, AUTO, METHODS
+from .views import adapt_views, pipelines_of, single_view, with_colours
+
+SMALL = 64  # pixels up to which a recipe starts from the comparison on digits
+_HELD_OUT = 1000  # images to evaluate on, at most
+_BANK = 5000  # images among which neighbours are looked for, at most
+
+
+def method(name, data, machine, seconds):
+    """The method: the user's, or that of the first row of methods.AUTO that fits.
+
+    Args:
+        name (str): The user's, or 'auto'.
+        data (DataFacts): The images.
+        machine (MachineFacts): The machine.
+        seconds (float | None): Time for the training.
+
+    Returns:
+        tuple[str, methods.Row | None, str]: Its name, the row it is from, and the reason.
+
+    Raises:
+        ConfigError: There is no such method.
+    """
+    if name != 'auto':
+        known = name.lower().replace('-', '_')
+        known = ALIASES.get(known, known)
+        if known not in METHODS:
+            raise ConfigError(f'there is no method {name!r}; {nearest(name, [*METHODS, *ALIASES], "there are")}')
+        return known, None, 'given'
+    row = next(row for row in AUTO if row.fits(data, machine, seconds))
+    return row.method, row, row.reason
+
+
+def check_needs(name, data, settings):
+    """See that a method has what it needs.
+
+    Raises:
+        ConfigError: It has not; with what to do.
+    """
+    known = METHODS[name]
+    if known.needs == 'labels' and not data.labelled:
+        raise ConfigError(f'{name} learns from labels, and none of the {data.images} images has one: {known.hint}; '
+                          'simclr, byol and the others need none')
+    if known.needs == 'labels' and data.multi_label:
+        raise ConfigError(f'{name} learns from one label an image, and these have several: --method simclr needs none')
+    part = dict(teacher='model.teacher', tokenizer='model.head.tokenizer_path').get(known.needs)
+    if part and not any(key.startswith(part) for key in settings):
+        raise ConfigError(f'{name} needs a {known.needs}: {known.hint}')
+
+
+def image_size(plan, data, machine, row, wanted):
+    """Side of the large views in pixels."""
+    if row is not None and row.keys.get('size'):
+        return row.keys['size'], row.reason
+    short = data.sizes[1]
+    if short <= 32:
+        size, reason = (short, 'that of the images') if short >= 24 else \
+            (32, f'the images have {short} pixels, and are enlarged to what networks for small images are made for')
+    elif machine.device == 'cpu':
+        size = 64 if short >= 48 else 48
+        reason = f'small views, as a CPU computes; the shorter side of the images has {short} pixels'
+    else:
+        size = 224 if short >= 160 else 128 if short >= 100 else 64
+        reason = f'the shorter side of the images has {short} pixels'
+    if size > 32 and METHODS[wanted].small == '':
+        size = max(size, 96)
+    return size, reason
+
+
+def network(plan, name, method_name, data, machine, size, row):
+    """Name of the network, and the reason."""
+    family = METHODS[method_name].family
+    if name != 'auto':
+        kind = networks.kind_of(name)
+        if family in ('vit', 'swin') and kind != family:
+            there = [n for n in networks.NAMES if networks.kind_of(n) == family]
+            raise ConfigError(f'{method_name} works on the patches of a {"vision" if family == "vit" else "Swin"} '
+                              f'transformer, and {name} has none: take --model {", ".join(there[:-1])} or {there[-1]}')
+        if kind == 'swin' and family != 'swin':
+            raise ConfigError(f'of ours only SimMIM takes {name}; --model timm:swin_tiny_patch4_window7_224 is one for '
+                              'other methods')
+        return networks.normalised(name), 'given'
+    if row is not None and row.network:
+        return row.network, row.reason
+    cpu = machine.device == 'cpu'
+    if family == 'vit':
+        return ('vit_mini', 'small enough for a CPU') if cpu else ('vit_small', 'the smallest that was published often')
+    if family == 'swin':
+        return ('swin_mini', 'small enough for a CPU') if cpu else ('swin_tiny', 'the smallest of its family')
+    if cpu and size <= networks.SMALL_SIZE:
+        return 'resnet10-narrow', 'it halves its maps at once: much cheaper on a CPU, and hardly worse'
+    if cpu:
+        return 'resnet18', 'small enough for a CPU'
+    if data.images < 50_000:
+        return 'resnet18', f'{data.images} images are few for a larger one'
+    return 'resnet50', f'{data.images} images and a GPU feed it'
+
+
+def batch(plan, data, machine, method_name, images, size, row):
+    """Images of one step of a process."""
+    wanted = (row and row.keys.get('batch')) or METHODS[method_name].batch
+    reason = f'what {method_name} likes'
+    if machine.device == 'cpu' and size > 40 and wanted > 128:
+        wanted, reason = 128, 'a CPU has little memory for larger ones at this size'
+    if size > SMALL and wanted > 64 and machine.device == 'cpu':
+        wanted, reason = 64, 'a CPU has little memory for larger ones at this size'
+    most = max(power_of_two(min(32, images / 2)), power_of_two(images / 4))
+    if wanted * machine.processes > most:
+        wanted = max(4, power_of_two(most / machine.processes))
+        reason = f'an epoch of {images} images has four steps'
+    if wanted > images:
+        wanted = max(2, power_of_two(images))
+    size = plan.choose('batch size', reason, {'data.samples_per_gpu': wanted})
+    plan.put('data.drop_last', True)
+    return size
+
+
+def views(plan, data, machine, method_name, size, patch, row):
+    """Crops, colours and flips."""
+    train = plan.get('data.train')
+    kind = METHODS[method_name].views
+    scale = row and row.keys.get('scale')
+    if kind in ('two', 'crops') and scale is None:
+        scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
+    small = plan.start == 'small'
+    if not small and kind == 'crops':
+        scale = None  # of the recipe, which are two that meet
+    if small and kind != 'one' and method_name != 'ressl' or small and kind == 'two':
+        pass
+    adapt_views(train, size, data, max(2, patch) if patch else 2, scale)
+    rgb = not data.grey and not data.deep and data.channels in (3, 4)
+    if small and rgb and kind in ('two', 'crops'):
+        with_colours(train)
+    first = pipelines_of(train)[0]
+    crop = next((step for step in first if 'scale' in step), None)
+    if crop is not None:
+        words = 'a smaller part of a small image shows nothing' if data.sizes[1] <= 40 else 'that of the recipe' if \
+            scale is None else 'parts from a fifth of an image on'
+        plan.choose('crop scale', words, {'data.train.' + _place(train, crop) + '.scale': tuple(crop['scale'])},
+                    f'{crop["scale"][0]:g} to {crop["scale"][1]:g}')
+    if not rgb:
+        why = 'the images are grey' if data.grey or data.channels == 1 else f'{data.channels} channels have no hue' if \
+            data.channels != 3 else f'values of {data.dtype} are no colours'
+        plan.note('colours', 'brightness and contrast', why)
+
+
+def _place(train, step):
+    for number, pipeline in enumerate(pipelines_of(train)):
+        for i, other in enumerate(pipeline):
+            if other is step:
+                return f'pipelines.{number}.{i}' if 'pipelines' in train else f'pipeline.{i}'
+
+
+def rate(plan, data, machine, method_name, step_images, row):
+    """Optimizer, learning rate and weight decay."""
+    known = METHODS[method_name]
+    old = plan.get('optimizer', {})
+    transformer = 'arch' in plan.get('model.backbone')
+    if known.optimizer == 'SGD':
+        base, at, rule, decay = 0.1, 128, 'linear', 1e-3
+        optimizer = dict(type='SGD', momentum=0.9)
+        why = 'with adaptive rates the features would serve the task alone'
+    else:
+        base, at, rule, decay = (1e-3, 128, 'sqrt', 0.05) if transformer else (2e-3, 256, 'sqrt', 1e-4)
+        optimizer = dict(type='AdamW')
+        why = 'it needs no tuning by the network'
+        if old.get('type') == 'AdamW':
+            optimizer = dict(old)
+        elif 'predictor' in (old.get('paramwise_options') or {}):
+            optimizer['paramwise_options'] = {'predictor': copy.deepcopy(old['paramwise_options']['predictor'])}
+    if row is not None:
+        base, decay = row.keys.get('lr', base), row.keys.get('weight_decay', decay)
+    ratio = step_images / at
+    lr = float(f'{base * (ratio if rule == "linear" else ratio**0.5):.3g}')
+    if 'optimizer' in plan.settings or 'optimizer.type' in plan.settings:
+        why = 'given'
+    optimizer.update(lr=lr, weight_decay=decay)
+    plan.put('optimizer', {})
+    plan.choose('optimizer', why, {'optimizer': optimizer}, plan.get('optimizer.type') or optimizer['type'])
+    lr = plan.choose(
+        'learning rate', f'{base:g} for a step of {at} images, by the '
+        f'{"proportion" if rule == "linear" else "root of the proportion"} for {step_images}', {'optimizer.lr': lr})
+    plan.put('auto_scale_lr', dict(base_batch_size=step_images, rule=rule))
+    for hook in plan.get('custom_hooks', []):
+        if 'lr' in getattr(HOOKS.get(hook['type']), 'rates', ()) and 'lr' in hook:
+            hook['lr'] = lr
+
+
+def schedule(plan, epochs, iterations):
+    """Cosine, with a warm-up."""
+    warmup = max(1, min(iterations // 10, 10 * max(1, iterations // max(1, epochs)), 2000))
+    plan.choose(
+        'schedule', f'cosine to zero after a warm-up of {warmup} iterations, a tenth of the training at most', {
+            'lr_config':
+            dict(
+                policy='CosineAnnealing',
+                min_lr=0.,
+                warmup='linear',
+                warmup_iters=warmup,
+                warmup_ratio=0.1,
+                by_epoch=False)
+        }, 'cosine')
+    fast = iterations < 20_000
+    for key in ('model.momentum', 'model.base_momentum'):
+        now = plan.get(key)
+        if isinstance(now, float) and fast and now > 0.99 and plan.get('model.type') != 'InterCLRMemory':
+            plan.choose('momentum of the teacher', f'{iterations} iterations are few: it has to follow faster',
+                        {key: 0.99})
+
+
+def splits(plan, size):
+    """Groups of batch norm that take the place of several GPUs."""
+    norm = plan.get('model.backbone.norm_cfg') or {}
+    if norm.get('type') == 'SplitBN':
+        plan.put('model.backbone.norm_cfg', dict(type='SplitBN', num_splits=max(2, min(8, size // 32))))
+
+
+def speed(plan, machine, data, held):
+    """Workers, precision and memory format."""
+    share = max(1, machine.cores // machine.processes)
+    if machine.device == 'cpu':
+        workers, reason = (1 if share > 1 else 0), 'the others compute' if share > 1 else 'there is one core'
+        if data.seconds * data.images < 2 and data.sizes[2] <= 64:
+            reason += ', and small images are read quickly'
+    else:
+        workers, reason = min(8, share), f'{machine.cores} cores for {machine.processes} processes'
+    plan.choose('workers', reason, {'data.workers_per_gpu': workers})
+    if machine.bfloat16:
+        plan.choose('precision', f'the {"GPU" if machine.device == "cuda" else "CPU"} computes fast in it',
+                    {'amp': dict(dtype='bfloat16')}, 'bfloat16')
+    else:
+        plan.put('amp', None)
+        plan.note('precision', 'float32', 'the device has no fast bfloat16')
+    plan.put('fp16', None)
+    convolutional = 'arch' not in plan.get('model.backbone')
+    plan.choose('memory format',
+                'convolutions are faster so' if convolutional else 'there are no convolutions to speed up',
+                {'channels_last': convolutional}, 'channels last' if convolutional else 'contiguous')
+
+
+def evaluation(plan, data, found, train_source, val_source, size, epochs, interval, layer=None):
+    """What tells during the training whether it learns."""
+    norm = plan.get('img_norm_cfg')
+    single = dict(type='SingleViewDataset', pipeline=single_view(size, data), prefetch=True)
+    hooks = [h for h in plan.get('custom_hooks', []) if h['type'] not in ('CollapseMonitorHook', )]
+    if val_source is not None and data.labelled and not data.multi_label:
+        hooks.append(
+            dict(
+                type='KNNEvalHook',
+                train_dataset=dict(single, data_source=train_source),
+                val_dataset=dict(single, data_source=val_source),
+                interval=interval,
+                k=20 if data.labelled >= 20 * data.classes else 5,
+                max_train=_BANK,
+                img_norm_cfg=norm))
+        words = f'20 nearest neighbours every {interval} epochs, of images that are held out: there are labels'
+    else:
+        hooks.append(
+            dict(
+                type='RepresentationQualityHook',
+                dataset=dict(single, data_source=train_source if val_source is None else val_source),
+                interval=interval,
+                max_samples=1000,
+                img_norm_cfg=norm))
+        words = f'label-free quality of the features every {interval} epochs: there are no labels'
+    hooks.append(dict(type='CollapseMonitorHook', interval=10))
+    plan.choose('evaluation', words, {'custom_hooks': hooks}, hooks[-2]['type'])
+
+
+EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')
+
+
+def sources(plan, found, data, source):
+    """What is trained on and what is evaluated on.
+
+    Returns:
+        tuple[dict, dict | None, int | None]: Both configs, and how many images of the data are trained on where some
+            are held out.
+    """
+    train = dict(found.source)
+    if found.val is not None:
+        try:
+            val = build_source(found.val)
+        except (ConfigError, OSError) as error:
+            plan.warn(f'the images to evaluate on cannot be read and are left aside: {error}')
+        else:
+            plan.note('held out', f'{len(val)} images', 'a split of its own beside the training images')
+            return train, dict(found.val), None
+    if not data.labelled or data.multi_label or data.images < 40:
+        return train, None, None
+    held = min(_HELD_OUT, data.images // 10)
+    subset = dict(train.get('subset') or {})
+    if subset.get('balanced'):
+        return train, None, None
+    total = data.images
+    first = len(source.source) if 'subset' in train else total
+    skip = subset.get('skip', 0)
+    skip = round(skip * first) if isinstance(skip, float) else skip
+    common = dict(seed=subset.get('seed', 0))
+    train['subset'] = dict(common, num=total - held, **(dict(skip=skip) if skip else {}))
+    val = dict(train, subset=dict(common, num=held, skip=skip + total - held))
+    plan.note('held out', f'{held} images', 'a tenth of those with labels, at most 1,000, to evaluate on')
+    return train, val, total - held
+
+
+def put_sources(plan, train, val, size, data):
+    """Put the data source into all places that have one."""
+    plan.put('data.train.data_source', train)
+    single = single_view(size, data)
+    for hook in plan.get('custom_hooks', []):
+        if 'extractor' in hook:
+            hook['extractor']['dataset'].update(data_source=copy.deepcopy(train), pipeline=single, prefetch=True)
+            hook['extractor'].update(prefetch=True, img_norm_cfg=data.norm, workers_per_gpu=0)
+    for key in ('val', 'test'):
+        plan.cfg.data.pop(key, None)
+    plan.put('data.train.prefetch', True)
+
+
+def try_batches(plan, measure, machine):
+    """Measure, with half the batch where memory does not suffice."""
+    while True:
+        try:
+            return measure(plan.cfg)
+        except Exception as error:
+            batch = plan.get('data.samples_per_gpu')
+            if 'out of memory' not in str(error).lower() or batch < 8 or 'data.samples_per_gpu' in plan.settings:
+                raise
+            plan.choices = [c for c in plan.choices if c.name != 'batch size']
+            plan.choose('batch size', f'{batch} do not fit into the {machine.memory:.0f} GB of the GPU',
+                        {'data.samples_per_gpu': batch // 2})
+            rate_for(plan, machine, batch // 2)
+
+
+def rate_for(plan, machine, batch):
+    """The learning rate for another batch, by the rule that it was chosen by."""
+    section = plan.get('auto_scale_lr')
+    ratio = batch * machine.processes / section['base_batch_size']
+    factor = ratio if section['rule'] == 'linear' else ratio**0.5
+    plan.put('optimizer.lr', float(f'{plan.get("optimizer.lr") * factor:.3g}'))
+    plan.put('auto_scale_lr.base_batch_size', batch * machine.processes)
+
+
+def runtime(plan, seed, out):
+    """Seed, folder and what every recipe shares."""
+    plan.put('seed', seed)
+    if out is not None:
+        plan.put('work_dir', str(out))
+    plan.put('log_config', dict(interval=10, hooks=[dict(type='TextLoggerHook')]))
+
+
+def logging(plan, steps, epochs):
+    """How often it is told and saved."""
+    interval = max(1, min(50, steps // 2))
+    plan.put('log_config', dict(interval=interval, hooks=[dict(type='TextLoggerHook')]))
+    every = max(1, epochs // 10)
+    plan.choose('checkpoints', 'ten over the training, of which the last two stay',
+                {'checkpoint_config': dict(interval=every, max_keep_ckpts=2)}, f'every {every} epochs')

@@ -1,0 +1,202 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""Fit a recipe to data, machine and time."""
+import math
+
+from mmssl.core.lr_scaling import global_batch
+from mmssl.utils.config import load_config
+from mmssl.utils.errors import ConfigError, check_integer
+from . import choose, warn
+from .data import find_data
+from .facts import build_source, look_at_machine, survey
+from .lengths import fit_lengths
+from .measure import measure
+from .methods import METHODS
+from .plan import Plan, plain
+from .recipe import Recipe
+from .shapes import fit_projectors, put_network
+from .times import format_time, parse_time
+
+_KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
+
+
+def fit(data,
+        method='auto',
+        model='auto',
+        time=None,
+        epochs=None,
+        labels=None,
+        settings=None,
+        out=None,
+        seed=0,
+        measured=None):
+    """Choose a config for what is there, each value with its reason.
+
+    Args:
+        data (str | Path | dict): Images; see find_data.
+        method (str): One of methods.METHODS, or 'auto'.
+        model (str): One of networks.NAMES, 'timm:NAME', 'torchvision:NAME', or 'auto'.
+        time (float | str, optional): Seconds that the training may take, or words such as '2h'. Some iterations are
+            measured for it, and the number of epochs follows.
+        epochs (int, optional): Passes over the images, instead of a time.
+        labels (str | list, optional): See find_data.
+        settings (dict, optional): Value by dotted key of the config; they win over every choice.
+        out (str | Path, optional): Folder of the run, work_dir of the config.
+        seed (int): Of the training.
+        measured (bool, optional): Whether some iterations are measured; None: where `time` is given, or a GPU is there.
+
+    Returns:
+        Recipe: The config, what was chosen and what speaks against it. It is the same for the same facts.
+
+    Raises:
+        FileNotFoundError: The data are not there.
+        ConfigError: No training can be made of these: with what to do.
+    """
+    settings = dict(settings or {})
+    if time is not None and epochs is not None:
+        raise ConfigError(f'give the time of the training or its epochs, not both: got {time!r} and {epochs!r}')
+    seconds = None if time is None else parse_time(time)
+    if epochs is not None:
+        check_integer(epochs, 'epochs', 1)
+    check_integer(seed, 'seed', 0)
+    machine = look_at_machine()
+    found = find_data(data, labels)
+    source = build_source(found.source)
+    facts = survey(source)
+    found, facts, source = _grey(found, facts, source)
+    if labels == 'none':
+        facts.classes = facts.labelled = 0
+    method_name, row, why = choose.method(method, facts, machine, seconds)
+    choose.check_needs(method_name, facts, settings)
+    known = METHODS[method_name]
+
+    size, size_why = choose.image_size(None, facts, machine, row, method_name)
+    small = size <= choose.SMALL and bool(known.small)
+    cfg = plain(load_config(known.small_config if small else known.recipe_config))
+    for name in ('demo', 'augmented_pipeline', 'resume_from', 'load_from', 'evaluation', 'prefetch', 'work_dir'):
+        cfg.pop(name, None)
+    plan = Plan(cfg, settings)
+    plan.start = 'small' if small else 'recipe'
+    plan.note('data', found.words, _describe(facts))
+    plan.note('method', method_name, why, method != 'auto')
+
+    network_name, network_why = choose.network(plan, model, method_name, facts, machine, size, row)
+    patch = _patch(cfg, network_name, size, small)
+    if patch:
+        fitted = max(1, round(size / patch)) * patch
+        if fitted != size:
+            size, size_why = fitted, f'{size_why}; a multiple of the patches of {patch}'
+    channels = 1 if facts.grey else facts.channels
+    width = put_network(cfg.model, network_name, size, channels, patch or 4)
+    fit_projectors(cfg.model, width)
+    plan.choose('network', network_why, {'model.backbone': cfg.model.backbone}, network_name)
+    if row is not None:
+        for key, value in row.values.items():
+            plan.put(key, value)
+    plan.note('image size', size, size_why)
+
+    train_source, val_source, bank = choose.sources(plan, found, facts, source)
+    images = facts.images if bank is None else bank
+    choose.put_sources(plan, train_source, val_source, size, facts)
+    plan.put('img_norm_cfg', facts.norm)
+    plan.note(
+        'normalisation', 'mean and deviation of the images',
+        f'of {facts.looked} of them: {", ".join(f"{m:.3g}" for m in facts.norm["mean"][:4])}'
+        f'{", ..." * (len(facts.norm["mean"]) > 4)}')
+    choose.views(plan, facts, machine, method_name, size, patch, row)
+    batch = choose.batch(plan, facts, machine, method_name, images, size, row)
+    choose.splits(plan, batch)
+    fit_lengths(plan, images, batch)
+    step_images = global_batch(cfg, machine.processes)
+    choose.rate(plan, facts, machine, method_name, step_images, row)
+    choose.speed(plan, machine, facts, known)
+    choose.runtime(plan, seed, out)
+    steps = max(1, images // (batch * machine.processes))
+    choose.evaluation(plan, facts, found, train_source, val_source, size, 1, 1)
+    plan.put('runner', dict(type='EpochBasedRunner', max_epochs=1))
+    choose.schedule(plan, 1, 100)  # whose place is taken below
+    plan.choices = [c for c in plan.choices if c.name not in ('schedule', 'momentum of the teacher', 'evaluation')]
+    for hook in plan.get('custom_hooks'):
+        if 'start_iters' in hook:
+            hook['start_iters'] = min(hook['start_iters'], steps)
+
+    result = None
+    if measured or measured is None and (seconds is not None or machine.device == 'cuda'):
+        result = choose.try_batches(plan, measure, machine)
+        batch = plan.get('data.samples_per_gpu')
+        steps = max(1, images // (batch * machine.processes))
+    _length(plan, facts, machine, images, steps, seconds, epochs, result)
+    length = plan.get('runner.max_epochs') or 1
+    interval = max(1, round(length / 10))
+    plan.put('custom_hooks', [h for h in plan.get('custom_hooks') if h['type'] not in choose.EVALUATIONS])
+    choose.evaluation(plan, facts, found, train_source, val_source, size, length, interval)
+    choose.schedule(plan, length, length * steps)
+    choose.logging(plan, steps, length)
+    cfg = plan.finish()
+    warn.look(plan, facts, machine, images, batch, length, seconds)
+    name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
+    if out is None:
+        cfg.work_dir = f'work_dirs/{name}' if 'work_dir' not in settings else cfg.work_dir
+    facts = dict(data=facts, machine=machine, **({} if result is None else dict(measured=result)))
+    return Recipe(cfg, plan.choices, plan.warnings, name, facts)
+
+
+def _grey(found, facts, source):
+    """Read images that are grey in one channel."""
+    if not facts.grey or 'color_type' in found.source or found.source.get('depth') == 'stored':
+        facts.grey = facts.channels == 1 and facts.grey
+        return found, facts, source
+    found.source['color_type'] = 'grayscale'
+    if found.val is not None:
+        found.val['color_type'] = 'grayscale'
+    facts.norm = {key: value[:1] if isinstance(value, list) else value for key, value in facts.norm.items()}
+    facts.channels = 1
+    return found, facts, build_source(found.source)
+
+
+def _patch(cfg, network_name, size, small):
+    """Side of a transformer's patch in pixels, None for other networks."""
+    if network_name.startswith('swin'):
+        return 16 if size >= 64 else 8  # what stages halve
+    if not network_name.startswith('vit'):
+        return None
+    return max(2, round(size / 8)) if small else cfg.model.backbone.get('patch_size', 16)
+
+
+def _describe(facts):
+    low, middle, high = facts.sizes
+    words = [f'{facts.images} images']
+    words.append(f'{low} pixels' if low == high else f'{low} to {high} pixels, half of them below {middle}')
+    words.append('grey' if facts.grey else f'{facts.channels} channels')
+    if facts.deep:
+        words.append(facts.dtype)
+    words.append(f'{facts.classes} classes' if facts.classes else 'no labels')
+    return ', '.join(words)
+
+
+def _length(plan, facts, machine, images, steps, seconds, epochs, result):
+    """Epochs: those that were asked for, those that the time allows, or a number by the images."""
+    if epochs is not None:
+        plan.choose('epochs', 'given', {'runner.max_epochs': epochs})
+        plan.choices[-1].fixed = True
+    elif seconds is not None:
+        each = steps * result.iteration
+        looks = 10 * result.evaluation * min(images, 6000)
+        left = seconds * _KEPT - result.start - min(looks, 0.2 * seconds)
+        number = math.floor(left / each)
+        if number < 1:
+            part = max(plan.get('data.samples_per_gpu'), int(images * max(0., left) / each))
+            plan.warn(
+                f'{format_time(seconds)} are too short for one epoch, which takes {format_time(each)}: it will be '
+                f'over after {format_time(each)}. A time of {format_time(20 * each)} would make 20; or take fewer '
+                f'images (--set data.train.data_source.subset.num={part})')
+            number = 1
+        plan.choose(
+            'epochs', f'{format_time(seconds)}, of which an epoch takes {format_time(each)} '
+            f'({result.iteration * 1e3:.0f} ms an iteration, measured)', {'runner.max_epochs': number})
+    else:
+        total = 1e6 if machine.device == 'cpu' else 2e7
+        low, high = (10, 200) if machine.device == 'cpu' else (100, 400)
+        number = int(min(high, max(low, round(total / images))))
+        plan.choose(
+            'epochs', f'about {total:.0e} views of {images} images; --time and --epochs say otherwise'.replace(
+                '1e+06', 'a million').replace('2e+07', 'twenty million'), {'runner.max_epochs': number})

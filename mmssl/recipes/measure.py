@@ -1,0 +1,171 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A few iterations of the training itself: how long one takes, and how much memory."""
+import contextlib
+import copy
+import logging
+import resource
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+
+import torch
+from mmcv import Config
+from mmcv.runner.hooks import Hook
+from torch.utils.data import Subset
+
+from mmssl.apis.train import set_random_seed, train_model
+from mmssl.core.hooks import any_runner  # noqa: F401  hooks are registered
+from mmssl.datasets import build_dataset
+from mmssl.evaluation.features import extract_features
+from mmssl.models import build_algorithm
+from mmssl.utils.config import config_section
+from mmssl.utils.dist import default_device
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import get_root_logger
+from mmssl.utils.rng import get_rng_state, set_rng_state
+
+_WARM = 3  # iterations that are not counted: caches fill, workers start
+_EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')
+
+
+@dataclass
+class Measured:
+    """What a few iterations have shown.
+
+    Attributes:
+        iteration (float): Seconds of one, waiting for data included.
+        start (float): Seconds until the first iteration was done.
+        evaluation (float): Seconds to extract the features of an image.
+        iterations (int): How many were counted.
+        memory (float): Most memory that was taken, in GB: of the GPU, or by which that of the process grew.
+        loss (float): That of the last iteration.
+        parameters (int): Of the model.
+    """
+    iteration: float
+    start: float
+    evaluation: float
+    iterations: int
+    memory: float
+    loss: float
+    parameters: int
+
+
+class _Enough(BaseException):
+    """Ends the training that is measured; no error, so that nobody explains it."""
+
+
+class _Stopwatch(Hook):
+    """Time iterations, and end the training when there were enough of them."""
+
+    def __init__(self, seconds, least):
+        self.seconds, self.least = seconds, least
+        self.times, self.loss = [], float('nan')
+
+    def __deepcopy__(self, memo):
+        return self  # the trainer copies hooks
+
+    def after_train_iter(self, runner):
+        if default_device().type == 'cuda':
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+        self.loss = runner.outputs['log_vars'].get('loss', float('nan'))
+        count = len(self.times) - _WARM
+        if count > self.least and self.times[-1] - self.times[_WARM] > self.seconds:
+            raise _Enough
+
+
+def measure(cfg, seconds=3., least=5):
+    """Train for some iterations as a config says, and forget all of it.
+
+    Args:
+        cfg (mmcv.Config): The whole config, which stays as it is.
+        seconds (float): How long iterations are counted.
+        least (int): At least so many are counted.
+
+    Returns:
+        Measured: What was seen.
+
+    Raises:
+        ConfigError: The training cannot begin, or does not fit into memory.
+    """
+    cfg = Config(copy.deepcopy(cfg._cfg_dict.to_dict()))
+    logger, level = get_root_logger(), get_root_logger().level
+    handlers = {handler: handler.level for handler in logger.handlers}
+    state, began = get_rng_state(), time.perf_counter()
+    before = _memory()
+    device = default_device()
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+    watch = _Stopwatch(seconds, least)
+    looks = next((h for h in cfg.get('custom_hooks') or () if h['type'] in _EVALUATIONS), None)
+    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or () if h['type'] not in _EVALUATIONS] + [watch]
+    cfg.log_config = dict(interval=10**9, hooks=[])
+    cfg.checkpoint_config, cfg.evaluation, cfg.log_level = None, None, 'ERROR'
+    cfg.resume_from = cfg.profiler_config = None
+    cfg.workflow = [('train', 1)]
+    cfg.runner = dict(type='EpochBasedRunner', max_epochs=10**6)
+    # of schedules only the form matters here
+    set_random_seed(cfg.get('seed') or 0)
+    with tempfile.TemporaryDirectory(prefix='mmssl-measure-') as folder, _quiet(logger):
+        cfg.work_dir = folder
+        with config_section(cfg, 'model'):
+            model = build_algorithm(cfg.model)
+        model.init_weights()
+        with config_section(cfg, 'data.train'):
+            dataset = build_dataset(cfg.data.train)
+        try:
+            train_model(model, dataset, cfg, meta=dict(config=''))
+        except _Enough:
+            pass
+        finally:
+            logger.setLevel(level)
+            for handler, own in handlers.items():
+                handler.setLevel(own)
+        evaluation = _evaluation(model, looks)
+    set_rng_state(state)
+    times = watch.times
+    counted = [b - a for a, b in zip(times[_WARM - 1:], times[_WARM:])]
+    loss = float(watch.loss)
+    if loss != loss:
+        raise ConfigError(f'the loss is no number after {len(times)} iterations: a lower learning rate '
+                          '(--set optimizer.lr=...), or --set amp=None where precision is the cause')
+    peak = torch.cuda.max_memory_allocated() if device.type == 'cuda' else max(0, _memory() - before)
+    return Measured(
+        iteration=statistics.fmean(counted),
+        start=times[0] - began,
+        evaluation=evaluation,
+        iterations=len(counted),
+        memory=peak / 1e9,
+        loss=loss,
+        parameters=sum(p.numel() for p in model.parameters()))
+
+
+def _memory():
+    """Most bytes that this process has taken so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextlib.contextmanager
+def _quiet(logger):
+    """Nothing of the training that is measured is told."""
+    others = [logger, logging.getLogger('mmcv')]
+    disabled = [one.disabled for one in others]
+    for one in others:
+        one.disabled = True
+    try:
+        yield
+    finally:
+        for one, was in zip(others, disabled):
+            one.disabled = was
+
+
+def _evaluation(model, hook):
+    """Seconds to extract the features of an image as an evaluation does; 0 where there is none."""
+    if hook is None:
+        return 0.
+    dataset = build_dataset(hook.get('train_dataset') or hook['dataset'])
+    some = Subset(dataset, range(min(128, len(dataset))))
+    start = time.perf_counter()
+    extract_features(model, some, img_norm_cfg=hook.get('img_norm_cfg'))
+    return (time.perf_counter() - start) / len(some)

@@ -1,0 +1,117 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A config while it is chosen: values by dotted keys, each with its reason, and what the user fixed."""
+from mmcv import Config
+
+from mmssl.utils.config import find_value, override
+from mmssl.utils.errors import ConfigError
+from .recipe import Choice
+
+
+class Plan:
+    """A config, what was chosen in it, and what speaks against it.
+
+    Args:
+        cfg (mmcv.Config): What the choices start from.
+        settings (dict, optional): Value by dotted key that the user fixed; they win over every choice.
+
+    Attributes:
+        cfg (mmcv.Config): The config so far.
+        choices (list[Choice]): So far.
+        warnings (list[str]): So far.
+    """
+
+    def __init__(self, cfg, settings=None):
+        self.cfg = cfg
+        self.settings = dict(settings or {})
+        self.choices, self.warnings = [], []
+        self._used = set()
+
+    def get(self, key, default=None):
+        """The value of a dotted key; of one that the user fixed and that was not chosen yet, the user's."""
+        value = find_value(self.cfg, key)
+        return default if value is None else value
+
+    def put(self, key, value):
+        """Set a value without saying so, such as a size that follows from a choice."""
+        *parents, last = key.split('.')
+        part = self.cfg
+        for name in parents:
+            found = part[int(name)] if isinstance(part, (list, tuple)) else part.get(name)
+            if found is None:
+                part[name] = found = {}
+                found = part[name]
+            part = found
+        if isinstance(part, list):
+            part[int(last)] = value
+        else:
+            part[last] = value
+        self._fix(key)
+
+    def choose(self, name, reason, values, shown=None):
+        """Set values that belong together, and say why.
+
+        Args:
+            name (str): What is chosen, in words.
+            reason (str): One sentence without its full stop.
+            values (dict): Value by dotted key.
+            shown (object, optional): What is printed in the place of the first value.
+
+        Returns:
+            The first value, as it is then: where the user has fixed it, the user's.
+        """
+        for key, value in values.items():
+            self.put(key, value)
+        first = next(iter(values))
+        fixed = [key for key in values if key in self.settings]
+        value = self.get(first)
+        if fixed:
+            shown = self.get(fixed[0])
+            reason = 'given'
+        self.choices.append(Choice(name, tuple(values), value if shown is None else shown, reason, bool(fixed)))
+        return value
+
+    def note(self, name, value, reason, fixed=False):
+        """Say what was chosen, where it stands in no single key, such as the method."""
+        self.choices.append(Choice(name, (), value, reason, fixed))
+
+    def warn(self, words):
+        self.warnings.append(words)
+
+    def _fix(self, key):
+        """Put the user's values of a key, and of those below it, over what was chosen."""
+        own = {
+            name: value
+            for name, value in self.settings.items()
+            if name == key or name.startswith(f'{key}.') or key.startswith(f'{name}.')
+        }
+        if own:
+            override(self.cfg, own)
+            self._used.update(own)
+
+    def finish(self):
+        """Put all of the user's settings over the choices, and list those that are no choice of ours.
+
+        Raises:
+            ConfigError: A key leads nowhere.
+        """
+        if self.settings:
+            override(self.cfg, self.settings)
+        chosen = {key for choice in self.choices for key in choice.keys}
+        for key in self.settings:
+            if key not in chosen:
+                self.choices.append(Choice(key, (key, ), find_value(self.cfg, key), 'given', True))
+        return self.cfg
+
+
+def plain(cfg):
+    """A config as a copy that may be changed.
+
+    Args:
+        cfg (mmcv.Config): The config.
+
+    Returns:
+        mmcv.Config: The copy.
+    """
+    if not isinstance(cfg, Config):
+        raise ConfigError(f'a config is a mmcv.Config, got {cfg!r}')
+    return Config(cfg._cfg_dict.to_dict())

@@ -1,0 +1,39 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""What speaks against a training before it begins, and what helps."""
+
+
+def look(plan, data, machine, images, batch, epochs, seconds):
+    """Add the warnings that the facts give reason for.
+
+    Args:
+        plan (Plan): The whole config.
+        data (DataFacts): The images.
+        machine (MachineFacts): The machine.
+        images (int): To train on.
+        batch (int): Images of a step of a process.
+        epochs (int): Of the training.
+        seconds (float | None): Time for it.
+    """
+    if images < 500:
+        plan.warn(f'{images} images are few: from some thousand on, learning without labels beats a network that was '
+                  'trained on others. Begin with published weights (--set load_from=FILE.pth), or collect unlabelled '
+                  'images of the same kind: any will do')
+    if batch > images:
+        plan.warn(f'a batch of {batch} is more than the {images} images there are: --set data.samples_per_gpu='
+                  f'{max(2, images // 8)}')
+    if data.sizes[1] < 24:
+        plan.warn(
+            f'half of the images have a shorter side of {data.sizes[1]} pixels or less: crops of them show little. '
+            'Larger scans of the same things help more than anything here')
+    if data.broken > 0.01:
+        plan.warn(f'{data.broken:.0%} of the images cannot be read, such as {data.first_broken}: '
+                  'tools/analysis_tools/find_broken_images.py lists them; broken_images.max_share lets more of them be')
+    if data.alike > 0.2:
+        plan.warn(f'{data.alike:.0%} of the images have a near-duplicate among {data.looked} that were looked at: the '
+                  'negatives of an image hold copies of it. Take every tenth frame of a video, or a method without '
+                  'negatives (--method byol)')
+    if data.classes == 1:
+        plan.warn('all images have the same label, by which nothing can be measured: --labels none leaves it aside')
+    if machine.gpus > machine.processes:
+        plan.warn(f'{machine.gpus} GPUs are there and one is used: torchrun --nproc_per_node {machine.gpus} -m mmssl '
+                  'train ... uses all')
