@@ -84,7 +84,8 @@ setup(
     entry_points=dict(console_scripts=['mmssl=mmssl.cli:main']),
     package_data={
         'mmssl': ['py.typed'],
-        'mmssl.datasets': ['catalog.yml']
+        'mmssl.datasets': ['catalog.yml'],
+        'mmssl.evaluation': ['run_page.css', 'run_page.js']
     },
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmcv import Config
 
+from mmssl.evaluation.run_report import PAGE, PICTURES
 from mmssl.utils.checkpoint import find_latest_checkpoint, training_checkpoint, training_checkpoints
 from mmssl.utils.config import load_config
 from mmssl.utils.config_names import TOP_LEVEL
@@ -255,7 +256,7 @@ def _other_files(folder, timestamp):
     names = {match[1] + '.py' for match in (_START.fullmatch(path.name) for path in folder.iterdir()) if match}
     return [
         path for path in folder.iterdir()
-        if path.name in names or path.name == 'tf_logs' or path.match('nonfinite_iter_*.pth') or
+        if path.name in (*names, 'tf_logs', PAGE, PICTURES) or path.match('nonfinite_iter_*.pth') or
         (_START.fullmatch(path.name) or _LOGS.fullmatch(path.name)) and not path.name.startswith(timestamp)
     ]
 

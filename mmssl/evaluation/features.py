@@ -116,7 +116,7 @@ def extract_features(model,
     bounds = [min(len(dataset), batches * r // world_size * batch_size) for r in range(world_size + 1)]
     mine, met, error = {}, [], None
     try:
-        with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
+        with random_state_kept(), _evaluating(model, layers, pool_type) as forward:
             mine, met = _extract_part(forward, dataset, range(bounds[rank], bounds[rank + 1]), batch_size, workers,
                                       device, dtype, img_norm_cfg, progress and rank == 0, broken)
     except Exception as e:
@@ -192,7 +192,7 @@ def extract_alone(model,
     Where no image of it can be read, there are no layers. Nothing is logged.
     """
     model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
-    with _random_state_kept(), _evaluating(model, layers, pool_type) as forward:
+    with random_state_kept(), _evaluating(model, layers, pool_type) as forward:
         found, met = _extract_part(forward, dataset, part or range(len(dataset)), batch_size, workers, device, dtype,
                                    img_norm_cfg, progress, broken)
     none = np.empty(0, np.int64)
@@ -306,7 +306,7 @@ def _gather(part, bounds, device):
 
 
 @contextlib.contextmanager
-def _random_state_kept():
+def random_state_kept():
     """Put the global random generators back: steps of users draw from them, and so may loaders."""
     state = get_rng_state()
     try:

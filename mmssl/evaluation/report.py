@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from .plots import _INK, _MUTED, _figure, class_colors, class_name
+from .sprites import data_uri, thumbnail
 
 _PALETTE = ('#2b6cb0', '#d97706', '#2f855a', '#805ad5', '#c53030', '#4a5568')
 
@@ -229,15 +230,8 @@ def _scatter(points, labels, classes):
     return figure
 
 
-def thumbnail(image, side=64):
-    """An image (uint8, H x W x C) as a data URI whose longer side is at most `side` pixels."""
-    from PIL import Image
-    image = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image[..., :3])
-    image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small = max(image.size) <= 32
-    image.save(buffer, 'png' if small else 'jpeg', **({} if small else dict(quality=88)))
-    return _uri('png' if small else 'jpeg', buffer.getvalue())
+def _thumbnail(image):
+    return data_uri(thumbnail(image, 64))
 
 
 def _panel(name, rows, images, classes):
@@ -246,11 +240,11 @@ def _panel(name, rows, images, classes):
     lines = []
     for query, label, neighbours, labels in rows:
         word = html.escape(class_name(label, classes))
-        cells = [f'<figure><img src="{thumbnail(images("val", query))}" alt="query, {word}"></figure>']
+        cells = [f'<figure><img src="{_thumbnail(images("val", query))}" alt="query, {word}"></figure>']
         for place, other in zip(neighbours, labels):
             kind = '' if label < 0 or other < 0 else 'right' if other == label else 'wrong'
             text = html.escape(class_name(other, classes))
-            cells.append(f'<figure class="{kind}"><img src="{thumbnail(images("train", place))}" alt="{text}" '
+            cells.append(f'<figure class="{kind}"><img src="{_thumbnail(images("train", place))}" alt="{text}" '
                          f'title="{text}"></figure>')
         lines.append(f'<div class="label">{word}</div><div class="strip">{"".join(cells)}</div>')
     return f'<div class="card"><h3>{html.escape(name)}</h3>{"".join(lines)}</div>'

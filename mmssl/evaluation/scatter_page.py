@@ -1,16 +1,13 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A page that shows points with their images: one HTML file that loads nothing else."""
-import base64
 import html
-import io
 import json
 
 import numpy as np
 
 from mmssl.utils.misc import atomic_write
 from .plots import class_colors, class_name
-
-_TILE = 64  # pixels, longest side of a thumbnail
+from .sprites import sprite
 
 
 def write_page(path, *args, **kwargs):
@@ -39,7 +36,7 @@ def scatter_page(embeddings, labels, classes, files, images, title='t-SNE'):
     """
     present = np.unique(labels).tolist()
     colors = class_colors(present)
-    sprite, tile, columns, sizes = _sprite(images, len(labels))
+    uri, tile, columns, sizes = sprite(images, len(labels))
     points = {}
     for name, x in embeddings.items():
         middle = (x.max(0) + x.min(0)) / 2
@@ -52,33 +49,10 @@ def scatter_page(embeddings, labels, classes, files, images, title='t-SNE'):
         sizes=sizes,
         tile=tile,
         columns=columns,
-        sprite=sprite)
+        sprite=uri)
     # a file name must not end the script that it stands in
     data = json.dumps(data, separators=(',', ':')).replace('<', '\\u003c')
     return _PAGE.replace('@TITLE@', html.escape(title)).replace('@DATA@', data)
-
-
-def _sprite(images, count):
-    """All thumbnails in one image, as a data URI; the side of a tile, tiles in a row, and [width, height] of each."""
-    from PIL import Image
-    thumbnails = []
-    for image in images:
-        image = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image[..., :3])
-        image.thumbnail((_TILE, _TILE),
-                        Image.Resampling.BOX if max(image.size) > 4 * _TILE else Image.Resampling.LANCZOS)
-        thumbnails.append(image)
-    tile = max(max(image.size) for image in thumbnails)
-    columns = int(np.ceil(count**0.5))
-    mode = 'RGB' if any(image.mode == 'RGB' for image in thumbnails) else 'L'
-    sheet = Image.new(mode, (columns * tile, -(-count // columns) * tile))
-    for i, image in enumerate(thumbnails):
-        sheet.paste(image, (i % columns * tile, i // columns * tile))
-    # the pixels of small images are to be seen as they are
-    kind, options = ('png', dict(optimize=True)) if tile <= 32 else ('jpeg', dict(quality=85))
-    buffer = io.BytesIO()
-    sheet.save(buffer, kind, **options)
-    uri = f'data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}'
-    return uri, tile, columns, [image.size for image in thumbnails]
 
 
 _PAGE = '''<!DOCTYPE html>

@@ -312,6 +312,21 @@ def to_image(view, norm=None):
     return image[..., :3] if image.shape[2] >= 3 else image[..., :1]
 
 
+def to_picture(view, norm=None):
+    """As to_image; stretched where it is of more than 8 bits, or of channels that no screen has.
+
+    Args:
+        view (ndarray | Tensor): uint8, uint16 or float32 H x W x C, or floats C x H x W.
+        norm (dict, optional): Mean and std to undo in floats of one channel or three.
+    """
+    deep = is_deep(view) if isinstance(view, np.ndarray) else view.shape[0] not in (1, 3) or norm is None and \
+        _is_normalised(view)
+    if not deep:
+        return to_image(view, norm)
+    view = view if isinstance(view, np.ndarray) else view.detach().cpu().permute(1, 2, 0).numpy()
+    return _in_8_bits(view, None, _range(view))
+
+
 def _is_normalised(view):
     """Whether these are floats beyond 0 to 1."""
     view = torch.as_tensor(view)

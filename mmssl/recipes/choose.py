@@ -272,8 +272,9 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 max_samples=1000,
                 img_norm_cfg=norm))
         words = f'label-free quality of the features every {interval} epochs: there are no labels'
-    hooks.append(dict(type='CollapseMonitorHook', interval=10))
-    plan.choose('evaluation', words, {'custom_hooks': hooks}, hooks[-2]['type'])
+    shown = hooks[-1]['type']
+    hooks += [dict(type='CollapseMonitorHook', interval=10), dict(type='ReportHook')]
+    plan.choose('evaluation', words, {'custom_hooks': hooks}, shown)
 
 
 EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')

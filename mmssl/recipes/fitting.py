@@ -136,6 +136,7 @@ def fit(data,
     name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
     if out is None:
         cfg.work_dir = f'work_dirs/{name}' if 'work_dir' not in settings else cfg.work_dir
+    cfg.choices = [choice.stored() for choice in plan.choices]
     facts = dict(data=facts, machine=machine, **({} if result is None else dict(measured=result)))
     return Recipe(cfg, plan.choices, plan.warnings, name, facts)
 

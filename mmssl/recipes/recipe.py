@@ -33,6 +33,10 @@ class Choice:
             self.value, str) else f'{self.value:g}' if isinstance(self.value, float) else str(self.value)
         return text if len(text) <= 60 else f'{text[:57]}...'
 
+    def stored(self):
+        """dict: For the setting `choices` of the config, which the report of the run shows."""
+        return dict(name=self.name, value=self.shown, reason=self.reason, fixed=self.fixed)
+
 
 @dataclass
 class Recipe:

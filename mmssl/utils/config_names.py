@@ -56,6 +56,7 @@ TOP_LEVEL = dict(
     static_graph=('bool', _PARALLEL),
     gradient_compression=('str | dict', _PARALLEL),
     profiler_config=('dict', _TRAIN),
+    choices=('list[dict]', 'mmssl/evaluation/run_record.py'),
     demo=('dict', 'mmssl/apis/demo.py'),
     augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
 

@@ -81,10 +81,11 @@ class TrainingLog:
         rows = [row for row in self.rows if _is_number(row.get(key))]
         if not rows:
             raise ConfigError(f'{self.source} has no key {key!r}; {nearest(key, self.keys(), "its keys")}')
-        iterations = [self._iterations(row) for row in rows]
+        iterations = [self.curve_position(row) for row in rows]
         return [i / (self.epoch_length if unit == 'epoch' else 1) for i in iterations], [row[key] for row in rows]
 
-    def _iterations(self, row):
+    def curve_position(self, row):
+        """float: Iterations that were done when a line was written."""
         if row['mode'] != 'train':
             # its own `iter` may be that of the validation's data
             return row['epoch'] * self.epoch_length if self.by_epoch else row['iter']

@@ -20,6 +20,7 @@ from .phase_timer_hook import PhaseTimerHook
 from .profiler_hook import ProfilerHook
 from .progress_bar import ProgressBarLoggerHook
 from .quality_hook import RepresentationQualityHook
+from .report_hook import ReportHook
 from .schedule_hook import ScheduleHook
 from .simsiam_hook import SimSiamHook
 from .swav_hook import SwAVHook
@@ -34,7 +35,7 @@ __all__ = [
     'CompositeLrUpdaterHook', 'DeepClusterHook', 'DeepClusterV2Hook', 'DenseCLHook', 'DistEvalHook',
     'DistOptimizerHook', 'DvcliveLoggerHook', 'EMAHook', 'EvalHook', 'GPUStatsHook', 'GradAccumFp16OptimizerHook',
     'HistogramHook', 'InterCLRHook', 'KNNEvalHook', 'MlflowLoggerHook', 'ModelSummaryHook', 'MomentumUpdateHook',
-    'NeptuneLoggerHook', 'ODCHook', 'PhaseTimerHook', 'ProfilerHook', 'ProgressBarLoggerHook',
+    'NeptuneLoggerHook', 'ODCHook', 'PhaseTimerHook', 'ProfilerHook', 'ProgressBarLoggerHook', 'ReportHook',
     'RepresentationQualityHook', 'ScheduleHook', 'SimSiamHook', 'StepFixCosineAnnealingLrUpdaterHook', 'SwAVHook',
     'TensorboardLoggerHook', 'TextLoggerHook', 'TrackerHook', 'UniformScoresHook', 'ViewsHook', 'WandbLoggerHook'
 ]
