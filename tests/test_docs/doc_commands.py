@@ -38,6 +38,7 @@ SETTINGS = [
 SHORTER = [
     (r'(dist_\w+\.sh (?:\S+ )?)8\b', r'\g<1>2'),
     (r'(mmssl train (?!.*--(?:epochs|time)).*)', r'\1 --epochs 1'),
+    (r'(mmssl train .*)--(?:epochs|time) \S+', r'\1--epochs 1'),
     (r'--workers \d+', '--workers 2'),
 ]
 
