@@ -149,6 +149,49 @@ def photo_folder(photographs, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope='session')
+def finished_run(tmp_path_factory, photo_folder):
+    """Folder of a run of two epochs on `photo_folder`, as a training leaves it: a SimCLR of views of 32 pixels.
+
+    A test that changes it does so with a copy.
+    """
+    import json
+
+    from mmssl.models import build_algorithm
+    from mmssl.utils.checkpoint import save_checkpoint
+    from mmssl.utils.config import load_config
+    from mmssl.utils.config_text import config_text
+    crop = dict(type='RandomResizedCrop', size=32)
+    source = dict(type='Folder', data_prefix=str(photo_folder))
+    text = config_text(
+        dict(
+            model=dict(
+                type='SimCLR',
+                backbone=dict(type='ResNet_CIFAR', depth=10, stem_channels=8, base_channels=8, out_indices=[4]),
+                neck=dict(type='NonLinearNeck', in_channels=64, hid_channels=16, out_channels=8, num_layers=2),
+                head=dict(type='ContrastiveHead', temperature=0.2)),
+            data=dict(
+                samples_per_gpu=8,
+                train=dict(type='MultiViewDataset', data_source=source, num_views=[2], pipelines=[[crop]])),
+            optimizer=dict(type='SGD', lr=0.1),
+            runner=dict(type='EpochBasedRunner', max_epochs=2),
+            img_norm_cfg=dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])))
+    out = tmp_path_factory.mktemp('runs') / 'photos'
+    out.mkdir()
+    (out / '20260101_000000_small.py').write_text(text)
+    (out / 'small.py').write_text(text)
+    for epoch in (1, 2):
+        torch.manual_seed(epoch)
+        model = build_algorithm(load_config(out / 'small.py').model)
+        model.init_weights()
+        meta = dict(iter=3 * epoch, epoch=epoch, config=text)
+        save_checkpoint(dict(state_dict=model.state_dict(), meta=meta, optimizer={}), out / f'epoch_{epoch}.pth')
+    rows = [dict(mode='train', epoch=e, iter=3, lr=0.1 / e, loss=4. - e) for e in (1, 2)]
+    rows += [dict(mode='val', epoch=e, iter=3, lr=0.1 / e, knn_top1=0.5 + e / 10) for e in (1, 2)]
+    (out / '20260101_000000.log.json').write_text(''.join(json.dumps(row) + '\n' for row in [{}, *rows]))
+    return out
+
+
 @pytest.fixture
 def warnings_of_data():
     """What is logged, as a list of messages."""

@@ -33,10 +33,12 @@ class Embeddings:
         files (list[str]): Paths relative to the folder, sorted.
         features (ndarray): float32, one row a file.
         broken (dict[str, str]): Files that could not be read, and why; they have no row.
+        index (list[int] | None): Number of each image in its data source.
     """
     files: list
     features: np.ndarray
     broken: dict = field(default_factory=dict)
+    index: list = None
 
     def __len__(self):
         return len(self.files)
@@ -102,7 +104,7 @@ def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batc
     Raises:
         BrokenImageError, ConfigError: See embed_folder.
     """
-    with _told_of(layer):
+    with told_of(layer):
         found = extract_features(
             model,
             dataset,
@@ -114,7 +116,8 @@ def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batc
             progress=progress)
     name = partial(name_of, dataset.data_source)
     reasons = {name(idx): reason for idx, _, reason in found.broken}
-    return Embeddings([name(idx) for idx in found.index.tolist()], found[layer], reasons)
+    index = found.index.tolist()
+    return Embeddings([name(idx) for idx in index], found[layer], reasons, index)
 
 
 def _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teacher):
@@ -131,7 +134,7 @@ def _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teach
 
 
 @contextlib.contextmanager
-def _told_of(layer):
+def told_of(layer):
     """Name the layer in the error of one that is not there."""
     try:
         yield
@@ -204,7 +207,7 @@ def store_patches(model, dataset, output, settings, layer='patches', part=256, b
     if output.suffix != '.npy':
         raise ConfigError(f'{output}: features of patches are written as .npy')
     parts = output.with_suffix('.parts')
-    with _told_of(layer):
+    with told_of(layer):
         store_features(
             model,
             dataset,

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mmssl.datasets.data_sources import Arrays, CompactStrings, Files, Folder, is_folder, source_of_folder
+from mmssl.datasets.data_sources.base import is_in_memory
 from mmssl.datasets.registry import build_datasource
 from mmssl.utils.errors import ConfigError, short
 from .inference import reading_of_folders
@@ -79,9 +80,12 @@ def name_of(source, idx):
     return name if isinstance(name, str) else str(source.get_filename(idx))
 
 
+def has_files(source):
+    """bool: Whether each image of a source is a file of its own on the disk."""
+    return bool(getattr(source, '_has_files_on_disk', False)) and not is_in_memory(source)
+
+
 def path_of(source, idx):
-    """Path | None: The file of a sample, None where it is none of its own on the disk."""
-    if not getattr(source, '_has_files_on_disk', False) or isinstance(source, Arrays):
-        return None
-    path = Path(source.get_filename(idx))
-    return path if path.is_file() else None
+    """Path | None: The file of a sample, None where it is none of its own, or not there."""
+    path = Path(source.get_filename(idx)) if has_files(source) else None
+    return path if path is not None and path.is_file() else None

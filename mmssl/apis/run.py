@@ -63,7 +63,7 @@ class Run:
         self.out = path.parent if is_file else path
         self.teacher = teacher
         self._which, self._given = which, path if is_file else None
-        self._models, self._banks = {}, {}
+        self._models = {}
         self.cfg = load_config(config) if config is not None else self._find_config()
         check_sections(self.cfg, ['model.backbone'])
 
@@ -207,6 +207,28 @@ class Run:
         """
         dataset, norm = self.dataset(data, size)
         return embed(self.model(layer), dataset, layer, norm, broken, batch_size, workers, progress)
+
+    def search(self, image, folder=None, k=9, layer='pooled', size=None, workers=0):
+        """The images that the network finds most similar to one.
+
+        Features of the files that are searched are kept in the folder of the run, so that a second search is fast.
+
+        Args:
+            image (str | Path | PIL.Image.Image | ndarray): The query; a file that is itself searched is not found.
+            folder (str | Path | dict | Sequence, optional): Where to search, in any form that `features` takes. None:
+                the images of the training.
+            k (int): How many to find.
+            layer, size, workers: See `features`.
+
+        Returns:
+            Hits: What was found, the most similar first, each with `file`, `similarity` and `path`. A notebook shows
+            the pictures, `save` writes them.
+
+        Raises:
+            BrokenImageError: The query cannot be read.
+        """
+        from .search import search
+        return search(self, [image], folder, k, layer, size, workers)[0]
 
     def curves(self):
         """What the log of the training holds.

@@ -1,6 +1,5 @@
 """`mmssl.load`: what a training has left, by its folder or by a checkpoint."""
 import io
-import json
 import pickle
 import shutil
 
@@ -13,6 +12,7 @@ from PIL import Image
 import mmssl
 from mmssl.apis.image_sources import source_of
 from mmssl.apis.preprocessing import preprocessing_of
+from mmssl.datasets.pipelines import Compose
 from mmssl.interop.export import image_channels
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import save_checkpoint
@@ -20,71 +20,30 @@ from mmssl.utils.config import load_config
 from mmssl.utils.config_text import config_text, parse_config_text
 from mmssl.utils.errors import BrokenImageError, ConfigError
 
-NORM = dict(mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
-
-
-def config(data):
-    """A small SimCLR on a folder of images, as text."""
-    crop = dict(type='RandomResizedCrop', size=32)
-    source = dict(type='Folder', data_prefix=str(data))
-    return config_text(
-        dict(
-            model=dict(
-                type='SimCLR',
-                backbone=dict(type='ResNet_CIFAR', depth=10, stem_channels=8, base_channels=8, out_indices=[4]),
-                neck=dict(type='NonLinearNeck', in_channels=64, hid_channels=16, out_channels=8, num_layers=2),
-                head=dict(type='ContrastiveHead', temperature=0.2)),
-            data=dict(
-                samples_per_gpu=8,
-                train=dict(type='MultiViewDataset', data_source=source, num_views=[2], pipelines=[[crop]])),
-            optimizer=dict(type='SGD', lr=0.1),
-            runner=dict(type='EpochBasedRunner', max_epochs=2),
-            img_norm_cfg=NORM))
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory, photo_folder):
-    """Folder of a run of two epochs, as a training leaves it, with two checkpoints."""
-    out = tmp_path_factory.mktemp('runs') / 'photos'
-    out.mkdir()
-    text = config(photo_folder)
-    (out / '20260101_000000_small.py').write_text(text)
-    (out / 'small.py').write_text(text)
-    for epoch in (1, 2):
-        torch.manual_seed(epoch)
-        model = build_algorithm(load_config(out / 'small.py').model)
-        model.init_weights()
-        meta = dict(iter=3 * epoch, epoch=epoch, config=text)
-        save_checkpoint(dict(state_dict=model.state_dict(), meta=meta, optimizer={}), out / f'epoch_{epoch}.pth')
-    rows = [dict(mode='train', epoch=e, iter=3, lr=0.1 / e, loss=4. - e) for e in (1, 2)]
-    rows += [dict(mode='val', epoch=e, iter=3, lr=0.1 / e, knn_top1=0.5 + e / 10) for e in (1, 2)]
-    (out / '20260101_000000.log.json').write_text(''.join(json.dumps(row) + '\n' for row in [{}, *rows]))
-    return out
-
 
 def features_by_hand(checkpoint, files):
     """The features of files by the steps written out, in float64."""
-    model = build_algorithm(load_config(checkpoint.parent / 'small.py').model)
+    cfg = load_config(checkpoint.parent / 'small.py')
+    model, norm = build_algorithm(cfg.model), cfg.img_norm_cfg
     model.load_state_dict(torch.load(checkpoint)['state_dict'])
     model.double().eval()
     rows = []
     for file in files:
         image = np.asarray(Image.open(file).convert('RGB'))
-        from mmssl.datasets.pipelines import Compose
         image = Compose([dict(type='Resize', size=37), dict(type='CenterCrop', size=32)])(image)
         x = torch.from_numpy(image).double().permute(2, 0, 1) / 255
-        x = (x - torch.tensor(NORM['mean'])[:, None, None]) / torch.tensor(NORM['std'])[:, None, None]
+        x = (x - torch.tensor(norm['mean'])[:, None, None]) / torch.tensor(norm['std'])[:, None, None]
         with torch.no_grad():
             rows.append(model.backbone(x[None])[-1].mean((2, 3))[0].numpy())
     return np.stack(rows)
 
 
-def test_features_of_anything(finished, photo_folder):
+def test_features_of_anything(finished_run, photo_folder):
     """A folder, files, arrays, Pillow images, tables of the catalog: the same numbers as by hand, in their order."""
-    run = mmssl.load(finished)
+    run = mmssl.load(finished_run)
     assert run.checkpoint.name == 'epoch_2.pth' and mmssl.load(run) is run
     files = sorted(photo_folder.rglob('*.jpg'), key=lambda path: str(path.relative_to(photo_folder)))
-    expected = features_by_hand(finished / 'epoch_2.pth', files)
+    expected = features_by_hand(finished_run / 'epoch_2.pth', files)
     found = run.features(photo_folder)
     assert found.files == [str(path.relative_to(photo_folder)) for path in files] and len(found) == 24
     np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
@@ -102,9 +61,9 @@ def test_features_of_anything(finished, photo_folder):
     assert not np.allclose(run.features(photo_folder, size=64).features, expected, atol=1e-3)
 
 
-def test_the_backbone_is_a_plain_module(finished, photo_folder):
+def test_the_backbone_is_a_plain_module(finished_run, photo_folder):
     """It gives what `features` gives for what `transform` makes; it pickles, saves, and learns without the run."""
-    run = mmssl.load(finished)
+    run = mmssl.load(finished_run)
     backbone = run.backbone()
     images = torch.stack([run.transform(Image.open(path)) for path in sorted(photo_folder.rglob('*.jpg'))[:3]])
     assert images.shape == (3, 3, 32, 32) and images.dtype == torch.float32
@@ -127,25 +86,25 @@ def test_the_backbone_is_a_plain_module(finished, photo_folder):
     torch.testing.assert_close(image, images[0])
 
 
-def test_where_a_run_is_found(finished, tmp_path):
+def test_where_a_run_is_found(finished_run, tmp_path):
     """By a checkpoint; by one that lies alone and holds its config; by weights with a config; else one clear line."""
-    first = mmssl.load(finished / 'epoch_1.pth')
-    assert first.checkpoint.name == 'epoch_1.pth' and first.out == finished
-    last = mmssl.load(finished).features().features
+    first = mmssl.load(finished_run / 'epoch_1.pth')
+    assert first.checkpoint.name == 'epoch_1.pth' and first.out == finished_run
+    last = mmssl.load(finished_run).features().features
     assert not np.allclose(first.features().features, last, atol=1e-3)
-    shutil.copy(finished / 'epoch_2.pth', tmp_path / 'alone.pth')
+    shutil.copy(finished_run / 'epoch_2.pth', tmp_path / 'alone.pth')
     alone = mmssl.load(str(tmp_path / 'alone.pth'))
     np.testing.assert_array_equal(alone.features().features, last)
     assert 'alone.pth' in repr(alone)
     weights = {
         key.removeprefix('backbone.'): value
-        for key, value in torch.load(finished / 'epoch_2.pth')['state_dict'].items() if key.startswith('backbone.')
+        for key, value in torch.load(finished_run / 'epoch_2.pth')['state_dict'].items() if key.startswith('backbone.')
     }
     (tmp_path / 'weights').mkdir()
     save_checkpoint(dict(state_dict=weights), tmp_path / 'weights/backbone.pth')
     with pytest.raises(ConfigError, match='not the config of a training.*give config='):
         mmssl.load(tmp_path / 'weights/backbone.pth')
-    given = mmssl.load(tmp_path / 'weights/backbone.pth', config=finished / 'small.py')
+    given = mmssl.load(tmp_path / 'weights/backbone.pth', config=finished_run / 'small.py')
     np.testing.assert_array_equal(given.features().features, last)
     with pytest.raises(ConfigError, match='neck'):
         given.features(layer='neck')  # it would be random
@@ -154,28 +113,28 @@ def test_where_a_run_is_found(finished, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ConfigError, match='empty is no run: it has neither'):
         mmssl.load(tmp_path / 'empty')
-    shutil.copy(finished / '20260101_000000_small.py', tmp_path / 'empty')
+    shutil.copy(finished_run / '20260101_000000_small.py', tmp_path / 'empty')
     begun = mmssl.load(tmp_path / 'empty')
     assert 'none yet' in begun._repr_html_()
     with pytest.raises(FileNotFoundError, match='has no checkpoint yet'):
         begun.features()
     with pytest.raises(FileNotFoundError, match='no best_'):
-        mmssl.load(finished, which='best').features()
+        mmssl.load(finished_run, which='best').features()
     with pytest.raises(ConfigError, match="'latest' or 'best', got 'first'"):
-        mmssl.load(finished, which='first')
-    shutil.copytree(finished, tmp_path / 'best')
-    shutil.copy(finished / 'epoch_1.pth', tmp_path / 'best/best_knn_epoch_1.pth')
+        mmssl.load(finished_run, which='first')
+    shutil.copytree(finished_run, tmp_path / 'best')
+    shutil.copy(finished_run / 'epoch_1.pth', tmp_path / 'best/best_knn_epoch_1.pth')
     best = mmssl.load(tmp_path / 'best', which='best')
     np.testing.assert_array_equal(best.features().features, first.features().features)
 
 
-def test_curves_figures_and_pictures(finished):
-    run = mmssl.load(finished)
+def test_curves_figures_and_pictures(finished_run):
+    run = mmssl.load(finished_run)
     curves = run.curves()
     assert [list(values) for values in curves['loss']] == [[1, 2], [3, 2]]
     assert [list(values) for values in curves['knn_top1']] == [[1, 2], [0.6, 0.7]]
     assert run.figures() == dict(epochs=2, loss=2, knn=0.7)
-    assert repr(run) == f"Run('{finished}': epochs 2, loss 2, knn 0.7)"
+    assert repr(run) == f"Run('{finished_run}': epochs 2, loss 2, knn 0.7)"
     assert '<th style="text-align:left">knn</th><td style="text-align:left">0.7</td>' in run._repr_html_()
     picture = curves.plot()
     assert picture.format == 'PNG' and np.asarray(picture.convert('L')).std() > 5
@@ -183,8 +142,8 @@ def test_curves_figures_and_pictures(finished):
         curves.plot('los')
 
 
-def test_exports(finished, tmp_path):
-    run = mmssl.load(finished)
+def test_exports(finished_run, tmp_path):
+    run = mmssl.load(finished_run)
     path = run.export('torchscript', tmp_path / 'network.ts')
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(torch.jit.load(path)(images), run.backbone()(images), rtol=1e-4, atol=1e-5)
@@ -194,8 +153,8 @@ def test_exports(finished, tmp_path):
         run.export('onnx', tmp_path / 'network.ts')
 
 
-def test_refused_images(finished, photo_folder, tmp_path):
-    run = mmssl.load(finished)
+def test_refused_images(finished_run, photo_folder, tmp_path):
+    run = mmssl.load(finished_run)
     for given in ([], 3, np.zeros((0, 8, 8, 3), np.uint8)):
         with pytest.raises(ConfigError, match='images are a folder, a list of files'):
             run.features(given)
@@ -236,10 +195,10 @@ def test_images_of_other_colours(channels):
     assert [source.get_array(i).shape for i in (0, 1)] == [(8, 8, channels)] * 2
 
 
-def test_the_steps_are_those_of_the_evaluation(finished):
+def test_the_steps_are_those_of_the_evaluation(finished_run):
     """The pipeline of a hook's data set is taken where nothing in it is random; square images come out of it."""
-    cfg = load_config(finished / 'small.py')
-    model = mmssl.load(finished).model()
+    cfg = load_config(finished_run / 'small.py')
+    model = mmssl.load(finished_run).model()
     still, random = [dict(type='Resize', size=40)], [dict(type='RandomResizedCrop', size=40)]
     for pipeline, steps in ((still, still + [dict(type='CenterCrop', size=40)]), (random, None)):
         dataset = dict(type='SingleViewDataset', data_source=dict(type='Folder'), pipeline=pipeline, prefetch=True)
