@@ -11,18 +11,24 @@ import doc_pages
 # the word of a page -> what stands for it: files of the folder that a command is run in, see small_files.py
 WORDS = {
     'FOLDER': 'photographs',
-    'CONFIG': 'small/moco.py',
+    'CONFIG': 'tests/test_docs/small/moco.py',
     'CHECKPOINT': 'work_dirs/NAME/latest.pth',
     'RUN': 'work_dirs/NAME',
+    'PRETRAIN': 'work_dirs/NAME/latest.pth',
+    'IMG': 'photographs/china/00.jpg',
+    'IMG1': 'photographs/china/00.jpg',
+    'IMG2': 'photographs/china/01.jpg',
+    'LOG': 'work_dirs/NAME/*.log.json',
+    'FILE': 'out.png',
 }
 # (a part of a command, other words for it): tools that take no contrastive network
 OTHER_WORDS = [
     (r'mae_visualization|visualize_attention', {
-        'CONFIG': 'small/mae.py',
+        'CONFIG': 'tests/test_docs/small/mae.py',
         'CHECKPOINT': 'work_dirs/mae/latest.pth'
     }),
     (r'tools/(dist_)?test\.|dist_test\.sh', {
-        'CONFIG': 'small/classifier.py',
+        'CONFIG': 'tests/test_docs/small/classifier.py',
         'CHECKPOINT': 'work_dirs/classifier/latest.pth'
     }),
 ]
