@@ -17,7 +17,7 @@ BLOCKS = [block for block in doc_commands.blocks() if not block.reason]
 TRAININGS = ('moco', 'NAME'), ('mae', 'mae'), ('classifier', 'classifier')
 
 
-def run(script, folder, timeout=600):
+def run(script, folder, timeout=240):
     """Run a script of bash as a user does whose shell has the environment's programs."""
     env = dict(
         os.environ,

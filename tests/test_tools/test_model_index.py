@@ -22,6 +22,9 @@ def test_model_index_is_current_and_names_every_recipe_once(run_tool):
     recipes = [*(ROOT / 'configs' / 'selfsup').glob('*/*_in1k*.py')]
     for data in ('yfcc100m', 'in22k*'):
         recipes += (ROOT / 'configs' / 'selfsup').glob(f'*/*_{data}.py')
+    recipes += (
+        ROOT / 'configs' / 'demo' / f'{name}.py'
+        for name in ('simclr_digits', 'simclr_fashion-mnist', 'mae_fashion-mnist'))
     folders = dict(mmdetection=('coco', 'voc07', 'voc0712'), mmsegmentation=('cityscapes', 'voc12aug'))
     for toolbox, parts in folders.items():
         recipes += [path for part in parts for path in (ROOT / 'configs' / 'benchmarks' / toolbox / part).glob('*.py')]
@@ -34,6 +37,7 @@ def clone(tmp_path):
     """The metafiles and configs of two algorithms."""
     for name in ('simclr', 'mocov2'):
         shutil.copytree(ROOT / 'configs' / 'selfsup' / name, tmp_path / 'configs' / 'selfsup' / name)
+    shutil.copytree(ROOT / 'configs' / 'demo', tmp_path / 'configs' / 'demo')
     return tmp_path
 
 
@@ -61,3 +65,14 @@ def test_faults_are_all_named(call_tool, clone):
     shutil.rmtree(clone / 'configs' / 'selfsup' / 'simclr')
     (clone / 'configs' / 'selfsup' / 'mocov2' / 'mocov2_resnet50_8xb32-coslr-200e_in1k.py').unlink()
     assert 'which does not exist' in call_tool(TOOL, '--root', clone, check=False).stderr
+
+
+def test_model_zoo_is_current(call_tool, tmp_path):
+    """Both pages hold what the metafiles say, figures of others apart from our own."""
+    call_tool('tools/misc/make_model_zoo.py', '--check')
+    for language in ('en', 'zh_cn'):
+        page = (ROOT / 'docs' / language / 'model_zoo.md').read_text()
+        own, others = page.split('<!-- not executed')[1].split('\n## ')[1:3]
+        assert '`simclr_digits` | Digits' in own and 'MMSelfSup' not in own
+        assert 'feature5: 71.01' in others and 'k = 20: 63.8' in others and '`simclr_digits`' not in others
+        assert all(model['Config'].removeprefix('configs/') in page for model in models(ROOT))
