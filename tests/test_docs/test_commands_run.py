@@ -53,13 +53,16 @@ def photographs(folder):
 def finished(tmp_path_factory):
     """A folder with photographs, the same as a small ImageNet, and a finished run of each small config."""
     folder = tmp_path_factory.mktemp('docs')
-    for name in ('configs', 'tools', 'tests', 'requirements', 'docs', 'mmssl', 'Makefile'):
+    for name in ('configs', 'tools', 'tests', 'docs'):
         (folder / name).symlink_to(ROOT / name)
     (folder / 'bin').mkdir()
     for name, words in (('python', ''), ('mmssl', ' -m mmssl')):
         program = folder / 'bin' / name
         program.write_text(f'#!/bin/sh\nexec {sys.executable}{words} "$@"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    activate = folder / '.venv' / 'bin' / 'activate'
+    activate.parent.mkdir(parents=True)
+    activate.write_text('')
     photographs(folder / 'photographs')
     for split in ('train', 'val'):
         shutil.copytree(folder / 'photographs', folder / 'data' / 'imagenet' / split)
@@ -69,7 +72,8 @@ def finished(tmp_path_factory):
         meta.write_text(''.join(f'{f.parent.name}/{f.name} {int(f.parent.name == "flower")}\n' for f in files))
         shutil.copytree(folder / 'photographs', folder / 'data' / 'folder' / split)
     for config, name in TRAININGS:
-        code, out = run(f'python tools/train.py tests/test_docs/small/{config}.py --work-dir work_dirs/{name} --seed 0', folder)
+        config = f'tests/test_docs/small/{config}.py'
+        code, out = run(f'python tools/train.py {config} --work-dir work_dirs/{name} --seed 0', folder)
         assert code == 0, out
     return folder
 
