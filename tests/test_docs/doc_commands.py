@@ -15,6 +15,7 @@ WORDS = {
     'CHECKPOINT': 'work_dirs/NAME/latest.pth',
     'RUN': 'work_dirs/NAME',
     'PRETRAIN': 'work_dirs/NAME/latest.pth',
+    'IMAGE': 'photographs/china/00.jpg',
     'IMG': 'photographs/china/00.jpg',
     'IMG1': 'photographs/china/00.jpg',
     'IMG2': 'photographs/china/01.jpg',
@@ -38,6 +39,9 @@ SETTINGS = [
         'runner.max_epochs': '1',
         'data.samples_per_gpu': '8',
         'data.workers_per_gpu': '0',
+    }),
+    (r'tools/train\.py(?!.*(?:subset|Synthetic))', {
+        'data.train.data_source.subset.num': '16',
     }),
 ]
 # (pattern, replacement) in a command: fewer processes, less time
