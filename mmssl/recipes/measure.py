@@ -20,6 +20,7 @@ from mmssl.datasets import build_dataset
 from mmssl.evaluation.features import extract_features
 from mmssl.models import build_algorithm
 from mmssl.utils.config import config_section
+from mmssl.utils.cpu_time import cpu_seconds
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
@@ -35,6 +36,7 @@ class Measured:
 
     Attributes:
         iteration (float): Seconds of one, waiting for data included.
+        cpu (float): Processor time of one in seconds, that of the loader's processes included.
         start (float): Seconds until the first iteration was done.
         evaluation (float): Seconds to extract the features of an image.
         iterations (int): How many were counted.
@@ -43,6 +45,7 @@ class Measured:
         parameters (int): Of the model.
     """
     iteration: float
+    cpu: float
     start: float
     evaluation: float
     iterations: int
@@ -60,7 +63,7 @@ class _Stopwatch(Hook):
 
     def __init__(self, seconds, least):
         self.seconds, self.least = seconds, least
-        self.times, self.loss = [], float('nan')
+        self.times, self.cpu, self.loss = [], [], float('nan')
 
     def __deepcopy__(self, memo):
         return self  # the trainer copies hooks
@@ -69,6 +72,7 @@ class _Stopwatch(Hook):
         if default_device().type == 'cuda':
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
+        self.cpu.append(cpu_seconds())
         self.loss = runner.outputs['log_vars'].get('loss', float('nan'))
         count = len(self.times) - _WARM
         if count > self.least and self.times[-1] - self.times[_WARM] > self.seconds:
@@ -133,6 +137,7 @@ def measure(cfg, seconds=3., least=5):
     peak = torch.cuda.max_memory_allocated() if device.type == 'cuda' else max(0, _memory() - before)
     return Measured(
         iteration=statistics.fmean(counted),
+        cpu=(watch.cpu[-1] - watch.cpu[_WARM - 1]) / len(counted),
         start=times[0] - began,
         evaluation=evaluation,
         iterations=len(counted),
