@@ -294,8 +294,10 @@ def sources(plan, found, data, source):
         except (ConfigError, OSError) as error:
             plan.warn(f'the images to evaluate on cannot be read and are left aside: {error}')
         else:
-            plan.note('held out', f'{len(val)} images', 'a split of its own beside the training images')
-            return train, dict(found.val), None
+            plan.note('held out', f'{min(len(val), _HELD_OUT)} images',
+                      'of a split of its own beside the training images')
+            few = dict(subset=dict(num=_HELD_OUT)) if len(val) > _HELD_OUT and 'subset' not in found.val else {}
+            return train, dict(found.val, **few), None
     if not data.labelled or data.multi_label or data.images < 40:
         return train, None, None
     held = min(_HELD_OUT, data.images // 10)

@@ -197,7 +197,8 @@ def _length(plan, facts, machine, images, steps, seconds, epochs, result):
     else:
         total = 1e6 if machine.device == 'cpu' else 2e7
         low, high = (10, 200) if machine.device == 'cpu' else (100, 400)
-        number = int(min(high, max(low, round(total / images))))
-        plan.choose(
-            'epochs', f'about {total:.0e} views of {images} images; --time and --epochs say otherwise'.replace(
-                '1e+06', 'a million').replace('2e+07', 'twenty million'), {'runner.max_epochs': number})
+        number = round(total / images)
+        why = f'{"twenty million" if total > 1e6 else "a million"} views of {images} images'
+        if not low <= number <= high:
+            number, why = (low, 'fewer passes would be too few') if number < low else (high, 'a start for few images')
+        plan.choose('epochs', f'{why}; --time and --epochs say otherwise', {'runner.max_epochs': number})

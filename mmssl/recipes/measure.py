@@ -43,6 +43,7 @@ class Measured:
         memory (float): Most memory that was taken, in GB: of the GPU, or by which that of the process grew.
         loss (float): That of the last iteration.
         parameters (int): Of the model.
+        checkpoint (float): Size of a checkpoint in GB.
     """
     iteration: float
     cpu: float
@@ -52,6 +53,7 @@ class Measured:
     memory: float
     loss: float
     parameters: int
+    checkpoint: float
 
 
 class _Enough(BaseException):
@@ -143,7 +145,15 @@ def measure(cfg, seconds=3., least=5):
         iterations=len(counted),
         memory=peak / 1e9,
         loss=loss,
-        parameters=sum(p.numel() for p in model.parameters()))
+        parameters=sum(p.numel() for p in model.parameters()),
+        checkpoint=_checkpoint(model, cfg) / 1e9)
+
+
+def _checkpoint(model, cfg):
+    """Bytes of a checkpoint: the model, and what the optimizer keeps of each parameter."""
+    moments = 2 if 'Adam' in cfg.optimizer.type else 1
+    trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values()) + moments * trained
 
 
 def _memory():

@@ -61,13 +61,13 @@ class Recipe:
         first, second = (max((len(row[i]) for row in shown), default=0) for i in (0, 1))
         return [f'{name:<{first}}  {value:<{second}}  {reason}' for name, value, reason in shown]
 
+    def comment(self):
+        """str: Lines of comments for the head of a config: the choices with their reasons, and the warnings."""
+        lines = []
+        for line in [*self.lines(), *(f'Warning: {warning}' for warning in self.warnings)]:
+            lines += textwrap.wrap(line, 120, initial_indent='# ', subsequent_indent='#     ')
+        return '\n'.join(lines) + '\n'
+
     def text(self):
         """str: The config as a file, whose head lists the choices. load_config reads it, and tools/train.py trains."""
-        lines = [
-            '# Copyright (c) mmssl contributors. All rights reserved.', f'# {self.name}: chosen by `mmssl config`.'
-        ]
-        for line in self.lines():
-            lines += textwrap.wrap(line, 118, initial_indent='# ', subsequent_indent='#     ')
-        for warning in self.warnings:
-            lines += textwrap.wrap(f'Warning: {warning}', 118, initial_indent='# ', subsequent_indent='#     ')
-        return '\n'.join(lines) + '\n' + config_text(with_version(self.cfg))
+        return self.comment() + config_text(with_version(self.cfg))
