@@ -259,6 +259,7 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 train_dataset=dict(single, data_source=train_source),
                 val_dataset=dict(single, data_source=val_source),
                 interval=interval,
+                at_start=True,
                 k=20 if data.labelled >= 20 * data.classes else 5,
                 max_train=_BANK,
                 img_norm_cfg=norm))
@@ -269,6 +270,7 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 type='RepresentationQualityHook',
                 dataset=dict(single, data_source=train_source if val_source is None else val_source),
                 interval=interval,
+                at_start=True,
                 max_samples=1000,
                 img_norm_cfg=norm))
         words = f'label-free quality of the features every {interval} epochs: there are no labels'

@@ -170,12 +170,13 @@ def ask_for_part(path, offset=0, size=0):
             os.close(file)
 
 
-def table_lines(rows, headings):
+def table_lines(rows, headings, left=1):
     """Lines of a table of words and numbers under headings, columns aligned.
 
     Args:
         rows (Sequence[Sequence[str | float]]): Floats are printed with two decimals.
         headings (Sequence[str]): One a column.
+        left (int): So many columns begin at the left, the others end at the right.
 
     Returns:
         list[str]: The headings, then the rows.
@@ -184,7 +185,7 @@ def table_lines(rows, headings):
     widths = [max(map(len, column)) for column in zip(headings, *words)]
     return [
         '  '.join(
-            word.ljust(width) if i == 0 else word.rjust(width) for i, (word, width) in enumerate(zip(row, widths)))
+            word.ljust(width) if i < left else word.rjust(width) for i, (word, width) in enumerate(zip(row, widths)))
         for row in (headings, *words)
     ]
 

@@ -1,0 +1,227 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""From images to a trained network in one call: what `mmssl train`, `mmssl resume` and mmssl.train do."""
+import logging
+import re
+import shlex
+import time as clock
+from pathlib import Path
+
+import torch
+
+from mmssl.recipes import Recipe, fit
+from mmssl.utils.config import check_sections, load_config
+from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.training_log import TrainingLog
+from .run import Run
+from .run_dir import last_start, training_checkpoints
+from .start import start_training
+
+# of the figures that hooks log, the one by which a run is told of: key, what it is, and how it is written
+MEASURES = (
+    ('knn_top1', 'accuracy of nearest neighbours', '{:.1%}'),
+    ('quality_rankme', 'effective rank of the features (RankMe)', '{:.1f}'),
+)
+
+
+def train(data,
+          method='auto',
+          model='auto',
+          out=None,
+          time=None,
+          epochs=None,
+          settings=None,
+          labels=None,
+          seed=0,
+          overwrite=False,
+          quiet=False):
+    """Pre-train on images with settings that fit them, the machine and the time.
+
+    Args:
+        data (str | Path | dict): A folder, a list, shards, a name of the catalog, or the config of a data source; see
+            mmssl.recipes.fit.
+        method (str): Such as 'simclr'; 'auto' takes what fits.
+        model (str): Such as 'resnet18', 'timm:NAME' or 'torchvision:NAME'; 'auto' takes what fits.
+        out (str | Path, optional): Folder of the run. Default: work_dirs/METHOD_MODEL_DATA.
+        time (float | str, optional): Length of the training in seconds, or as text such as '10m'.
+        epochs (int, optional): In place of the time.
+        settings (dict, optional): Settings of the config by dotted key, which win over what is chosen.
+        labels (str | Path | Sequence, optional): To measure by; see mmssl.recipes.fit.
+        seed (int): Of all random numbers.
+        overwrite (bool): Put away the run that is in `out`, and start anew.
+        quiet (bool): Print nothing but warnings.
+
+    Returns:
+        Run: What came of it. With several processes, on each of them.
+
+    Raises:
+        ConfigError: The data, the method and the settings do not fit each other, or `out` holds another run.
+        FileNotFoundError: There are no such data.
+    """
+    notes = [init_dist('none')]
+    _quieten()
+    if not quiet and get_rank() == 0:
+        print(
+            f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...', flush=True)
+    recipe = _on_rank_0(fit, data, method, model, time, epochs, labels, settings, out and str(out), seed)
+    return train_by(recipe, out, overwrite=overwrite, quiet=quiet, notes=notes)
+
+
+def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, quiet=False, notes=()):
+    """Train by a recipe.
+
+    Args:
+        recipe (Recipe | str | Path): Of mmssl.recipes.fit, or a config file.
+        out (str | Path, optional): Folder of the run. Default: that of the recipe, else work_dirs/NAME.
+        settings (dict, optional): Settings of the config file by dotted key.
+        seed (int, optional): Of all random numbers; that of a Recipe by default.
+        overwrite, quiet: See train.
+        notes (Sequence[str]): Lines for the log.
+
+    Returns:
+        Run: What came of it.
+    """
+    name, comment = None, ''
+    if isinstance(recipe, Recipe):
+        cfg, settings = recipe.cfg, None
+        comment = re.match('(#.*\n)*', recipe.text())[0]
+    else:
+        cfg, name = load_config(recipe, settings), Path(recipe).stem
+    check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
+    out = Path(out or cfg.get('work_dir') or f'work_dirs/{name}')
+    name = name or re.sub(r'[^\w-]', '-', out.resolve().name)
+    there = training_checkpoints(out)
+    if there and not overwrite:
+        raise ConfigError(f'{out} holds a run up to {max(there, key=lambda c: c.iter).path.name}: go on with it by '
+                          f'`mmssl resume {shlex.quote(str(out))}`, put its files away by --overwrite, or give another '
+                          '--work-dir')
+    if not quiet and get_rank() == 0 and isinstance(recipe, Recipe):
+        print('\n'.join(told(recipe)), flush=True)
+    return _run(
+        out / f'{name}.py',
+        cfg,
+        settings,
+        quiet,
+        work_dir=str(out),
+        seed=seed,
+        overwrite=overwrite,
+        comment=comment,
+        notes=[*filter(None, notes)])
+
+
+def resume(run, epochs=None, settings=None, quiet=False):
+    """Go on with a run from the checkpoint that got furthest, as if it had never stopped.
+
+    Args:
+        run (str | Path): Its folder, or a file in it.
+        epochs (int, optional): Train up to so many epochs, where the run was to have others.
+        settings (dict, optional): Settings of the config by dotted key that are to change.
+        quiet (bool): Print nothing but warnings.
+
+    Returns:
+        Run: What came of it.
+
+    Raises:
+        ConfigError: There is no run, or a setting cannot change in the midst of one.
+    """
+    init_dist('none')
+    _quieten()
+    folder = Path(run)
+    if not folder.exists():
+        raise FileNotFoundError(f'no such run: {folder.absolute()}')
+    folder = folder.parent if folder.is_file() else folder
+    start = last_start(folder)
+    if start is None:
+        raise ConfigError(f'{folder} holds no run that could go on: no config of a start (TIME_NAME.py) is in it')
+    settings = dict(settings or {})
+    if epochs is not None:
+        if (load_config(start).get('runner') or {}).get('max_epochs') is None:
+            raise ConfigError(f'--epochs {epochs}: this run counts iterations; --set runner.max_iters=N changes them')
+        settings['runner.max_epochs'] = epochs
+    return _run(start, load_config(start, settings), settings, quiet, work_dir=str(folder), auto_resume=True)
+
+
+def _run(config, cfg, settings, quiet, **how):
+    """Train in a folder, and tell what came of it."""
+    begin, out = clock.monotonic(), how['work_dir']
+    if torch.cuda.device_count() > 1 and get_world_size() == 1 and not quiet:
+        print(f'note: this process takes one of {torch.cuda.device_count()} GPUs; this command takes all: '
+              f'torchrun --nproc_per_node {torch.cuda.device_count()} -m mmssl train ... with the same words')
+
+    def say(words):
+        if not quiet:
+            print(words.replace('A larger runner.max_epochs in --cfg-options trains on', '--epochs N trains on'))
+
+    runner = start_training(
+        config,
+        cfg,
+        settings,
+        progress=not quiet,
+        quiet=True,
+        go_on=lambda work_dir: shlex.join(['mmssl', 'resume', work_dir]),
+        say=say,
+        **how)
+    if runner is not None and not quiet and get_rank() == 0:
+        print('\n'.join(outcome(out, clock.monotonic() - begin)), flush=True)
+    return Run(out)
+
+
+def told(recipe):
+    """Lines about what was chosen and why, and the warnings.
+
+    Args:
+        recipe (Recipe): The recipe.
+
+    Returns:
+        list[str]: The lines.
+    """
+    return [*recipe.lines(), *(f'warning: {words}' for words in recipe.warnings), '']
+
+
+def outcome(work_dir, seconds=None):
+    """Lines about what came of a run: a figure at its begin, its end and at best.
+
+    Args:
+        work_dir (str | Path): Folder of the run.
+        seconds (float, optional): That the training took.
+
+    Returns:
+        list[str]: The lines.
+    """
+    log = TrainingLog(work_dir)
+    took = f' in {seconds / 60:.1f} min' if seconds else ''
+    lines = ['', f'The training is done{took}; all of it is in {work_dir}']
+    for key, what, words in MEASURES:
+        if key not in log.keys():
+            continue
+        epochs, values = log.curve(key)
+        figures = [f'{words.format(values[0])} ' + ('with random weights' if epochs[0] == 0 else 'at first')]
+        if len(values) > 1:
+            figures.append(f'{words.format(values[-1])} at the end')
+        lines.append(f'{what}: {", ".join(figures)}')
+        if epochs[0] == 0 and key == 'knn_top1' and values[-1] <= values[0]:
+            lines.append('warning: the features are no better than those of random weights; a longer training (--time, '
+                         '--epochs) or another --method may help, and `mmssl methods` lists these')
+    if 'loss' in log.keys():
+        losses = log.curve('loss')[1]
+        lines.append(f'loss: {losses[0]:.4f} at first, {losses[-1]:.4f} at the end')
+    return lines
+
+
+def _quieten():
+    """mmcv tells of each layer how it is initialised; the config says so too."""
+    logging.getLogger('mmcv').setLevel(logging.WARNING)
+
+
+def _on_rank_0(function, *args):
+    """Call a function on rank 0, and give all processes what it returns or raises."""
+    answer = None
+    if get_rank() == 0:
+        try:
+            answer = function(*args)
+        except (ConfigError, OSError) as error:
+            answer = error
+    answer = broadcast_object(answer, patient=True)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
