@@ -5,6 +5,7 @@ import copy
 import importlib
 import json
 import os
+import pkgutil
 import re
 import sys
 import traceback
@@ -260,11 +261,12 @@ def import_modules(section, files):
     The folders stay on the path of modules, as worker processes and later imports need them.
 
     Args:
-        section (dict): `imports` (str | list[str]) and optionally `allow_failed_imports` (bool).
+        section (dict): `imports` (str | list[str]) and optionally `allow_failed_imports` (bool). PACKAGE.* imports all
+            modules in the folder of a package, but those that begin with an underscore.
         files (list[ConfigFile]): The files of the config.
 
     Raises:
-        ConfigError: A module is not found, or fails while it is imported.
+        ConfigError: A module is not found, or fails while it is imported, or a folder has none.
     """
     if not isinstance(section, dict) or not {'imports'} <= {*section} <= {'imports', 'allow_failed_imports'}:
         raise ConfigError(f'custom_imports is dict(imports=[MODULE, ...], allow_failed_imports=False), got {section!r}')
@@ -275,16 +277,38 @@ def import_modules(section, files):
     folders = dict.fromkeys([*(str(file.path.parent) for file in files), os.getcwd()])
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     for name in modules:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            absent = isinstance(error, ModuleNotFoundError) and f'{name}.'.startswith(f'{error.name}.')
-            if isinstance(error, ImportError) and section.get('allow_failed_imports'):
-                warnings.warn(f'custom_imports: {name} cannot be imported: {error}')
-            elif absent:
-                raise ConfigError(f'custom_imports: there is no module {name!r}, neither installed nor in '
-                                  f'{" or ".join(folders)}') from error
-            else:
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                raise ConfigError(f'custom_imports: {name} fails in {frame.filename}, line {frame.lineno}: '
-                                  f'{type(error).__name__}: {error}') from error
+        package, star, _ = name.partition('.*')
+        if star and not name.endswith('.*') or '*' in package:
+            raise ConfigError(
+                f'custom_imports: {name!r} is no name of a module; PACKAGE.* means all modules of a folder')
+        module = _import_module(package, section, folders)
+        if star and module:
+            for part in _modules_in(module, package):
+                _import_module(part, section, folders)
+
+
+def _modules_in(package, name):
+    """Names of the modules and packages in the folder of a package, but those that begin with an underscore."""
+    found = sorted(info.name for info in pkgutil.iter_modules(getattr(package, '__path__', [])))
+    found = [f'{name}.{part}' for part in found if not part.startswith('_')]
+    if not found:
+        what = 'holds none' if hasattr(package, '__path__') else f'is a module: write {name!r}'
+        raise ConfigError(f"custom_imports: '{name}.*' means all modules of a folder, but {name} {what}")
+    return found
+
+
+def _import_module(name, section, folders):
+    """A module, or None where it may fail and does."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        absent = isinstance(error, ModuleNotFoundError) and f'{name}.'.startswith(f'{error.name}.')
+        if isinstance(error, ImportError) and section.get('allow_failed_imports'):
+            warnings.warn(f'custom_imports: {name} cannot be imported: {error}')
+            return None
+        if absent:
+            raise ConfigError(f'custom_imports: there is no module {name!r}, neither installed nor in '
+                              f'{" or ".join(folders)}') from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(f'custom_imports: {name} fails in {frame.filename}, line {frame.lineno}: '
+                          f'{type(error).__name__}: {error}') from error

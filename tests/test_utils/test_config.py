@@ -372,6 +372,30 @@ def test_an_error_of_a_worker_process_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == 'error: only square images can be turned'
 
 
+def test_all_modules_of_a_folder_are_imported(tmp_path, monkeypatch):
+    """`my_parts.*` is each module and package in the folder: not hidden ones, nor those of packages in it."""
+    package = tmp_path / 'my_parts'
+    (package / 'inner').mkdir(parents=True)
+    for name in ('__init__', 'one', 'two', '_hidden', 'inner/__init__', 'inner/deeper'):
+        (package / f'{name}.py').write_text('')
+    (tmp_path / 'empty_parts').mkdir()
+    (tmp_path / 'plain.py').write_text('log_level = "INFO"')
+    (tmp_path / 'config.py').write_text('custom_imports = dict(imports=["my_parts.*"])')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    load_config('config.py')
+    found = {name for name in sys.modules if name.startswith('my_parts.')}
+    assert found == {'my_parts.one', 'my_parts.two', 'my_parts.inner'}
+
+    (package / 'wrong.py').write_text('x = 1\ny = z\n')
+    for name, message in (('my_parts.*', 'my_parts.wrong fails in .*wrong.py, line 2: NameError'),
+                          ('my_parts.one.*', "my_parts.one is a module: write 'my_parts.one'"),
+                          ('empty_parts.*', 'empty_parts holds none'), ('*.one', 'is no name of a module'),
+                          ('no_parts.*', "there is no module 'no_parts'")):
+        with pytest.raises(ConfigError, match=message):
+            load_config('plain.py', {'custom_imports.imports': [name]})
+
+
 def test_custom_imports_among_the_options(tmp_path, monkeypatch):
     (tmp_path / 'given_by_option.py').write_text('')
     (tmp_path / 'config.py').write_text('seed = 0')
