@@ -12,7 +12,7 @@ _PARALLEL = 'mmssl/core/parallel.py'
 # name: type, and the file that reads it
 TOP_LEVEL = dict(
     config_version=('int', 'mmssl/utils/config.py'),
-    model=('dict', 'tools/train.py'),
+    model=('dict', 'mmssl/apis/start.py'),
     data=('dict', _TRAIN),
     img_norm_cfg=('dict', _TRAIN),
     # a variable that the pipelines of the base configs go by; the data sets have one of their own
@@ -34,12 +34,12 @@ TOP_LEVEL = dict(
     inflate_stem=('str', _TRAIN),
     resume_from=('str', _TRAIN),
     auto_resume=('bool', 'mmssl/apis/run_dir.py'),
-    dist_params=('dict', 'tools/train.py'),
+    dist_params=('dict', 'mmssl/apis/start.py'),
     log_level=('str', _TRAIN),
-    seed=('int', 'tools/train.py'),
-    deterministic=('bool', 'tools/train.py'),
+    seed=('int', 'mmssl/apis/start.py'),
+    deterministic=('bool', 'mmssl/apis/start.py'),
     work_dir=('str', 'mmssl/apis/run_dir.py'),
-    cudnn_benchmark=('bool', 'tools/train.py'),
+    cudnn_benchmark=('bool', 'mmssl/apis/start.py'),
     opencv_num_threads=('int', 'mmssl/utils/setup_env.py'),
     mp_start_method=('str', 'mmssl/utils/setup_env.py'),
     persistent_workers=('bool', _TRAIN),
