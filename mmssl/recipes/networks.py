@@ -2,8 +2,6 @@
 """Networks by name: ours, timm's and torchvision's."""
 import re
 
-import torch
-
 from mmssl.utils.errors import ConfigError, nearest
 
 # depths of mmssl.models.backbones.ResNet
@@ -121,6 +119,8 @@ def width_of(cfg, size):
     Returns:
         int: The channels.
     """
+    import torch
+
     from mmssl.models import build_backbone
     cfg = {key: value for key, value in cfg.items() if key != 'init_cfg'}
     if cfg['type'] in ('TIMMBackbone', 'TorchvisionBackbone'):
