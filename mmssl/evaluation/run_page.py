@@ -260,11 +260,9 @@ def _when(found):
 
 def _neighbours(pictures):
     gallery, now, first = (pictures.get(name) for name in ('gallery', 'now', 'first'))
-    if not gallery:
-        note = pictures.get('note')
+    if not gallery or not now or not now['neighbours']:
+        note = (now or {}).get('note') or pictures.get('note')
         return _section('Nearest neighbours', html.escape(note), '', 'neighbours') if note else ''
-    if not now or not now['neighbours']:
-        return _section('Nearest neighbours', html.escape((now or {}).get('note', '')), '', 'neighbours')
     looks = [first, now] if first and first['neighbours'] and first['iteration'] != now['iteration'] else [now]
     titles = []
     for found in looks:

@@ -9,6 +9,7 @@ import pytest
 
 from mmssl.evaluation import run_charts
 from mmssl.evaluation.run_page import run_page
+from mmssl.evaluation.run_pictures import look
 from mmssl.evaluation.run_record import read_run
 from mmssl.utils.training_log import TrainingLog
 
@@ -47,7 +48,6 @@ def make_run(folder, epochs=4, of=None, changes=None):
 
 def make_pictures(count=30, name='{}/{:02d}.png', labelled=True):
     """Pictures as ReportHook takes them, of random features."""
-    from mmssl.evaluation.run_pictures import look
     rng = np.random.default_rng(0)
     labels = np.arange(count) // 10 if labelled else np.full(count, -1)
     features = rng.normal(size=(count, 16)) + 3 * labels[:, None]
@@ -143,6 +143,16 @@ def test_without_labels_and_without_a_map(tmp_path):
     pictures['gallery'].update(queries=[0, 1])
     assert '3 images are too few for a map' in text_of(run_page(record, pictures))
     assert 'There are no pictures: gone' in text_of(run_page(record, dict(note='There are no pictures: gone')))
+
+
+def test_a_network_that_has_diverged_or_collapsed(tmp_path):
+    record, pictures = read_run(make_run(tmp_path / 'run')), make_pictures()
+    labels = np.arange(30) // 10
+    for features, words in ((np.full((30, 4), np.nan), 'has diverged'), (np.ones((30, 4)), 'has collapsed')):
+        for quick in (True, False):
+            now = look(features, labels, 5, quick=quick)
+            assert now['points'] is None and words in now['note']
+            assert words in text_of(run_page(record, dict(pictures, now=now)))
 
 
 def test_ticks_are_round_and_within():
