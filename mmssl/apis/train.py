@@ -312,7 +312,7 @@ def _warn_of_a_still_teacher(model, hooks, logger):
     """A momentum encoder that no hook updates stays as it was initialised."""
     if hasattr(model, 'momentum_update') and not any(isinstance(hook, MomentumUpdateHook) for hook in hooks):
         logger.warning(
-            "%s has a momentum encoder, which stays as it is unless a hook of yours calls momentum_update(): add "
+            '%s has a momentum encoder, which stays as it is unless a hook of yours calls momentum_update(): add '
             "dict(type='MomentumUpdateHook') to custom_hooks",
             type(model).__name__)
 

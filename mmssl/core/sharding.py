@@ -52,7 +52,7 @@ def sharding_type(cfg, distributed):
     if kind == 'fsdp':
         for name, instead in _OF_DDP.items():
             if cfg.get(name):
-                raise ConfigError(f"{name} is an option of DistributedDataParallel and does not go with "
+                raise ConfigError(f'{name} is an option of DistributedDataParallel and does not go with '
                                   f"sharding.type='fsdp': leave it out; {instead}")
     if not distributed:
         get_root_logger().warning('sharding.type=%r divides among processes, and this is the only one: it does nothing',

@@ -51,7 +51,7 @@ METHODS = dict(
         family='vit',
         views='one',
         needs='tokenizer',
-        hint="CAE needs the encoder of DALL-E: --set model.head.tokenizer_path=dalle_encoder.pth, or MAE, which needs "
+        hint='CAE needs the encoder of DALL-E: --set model.head.tokenizer_path=dalle_encoder.pth, or MAE, which needs '
         'none: --method mae'),
     dcl=Method('dcl', 'dcl/dcl_resnet18_1xb128-coslr-200e_folder', batch=128),
     dclw=Method('dclw', 'dcl/dclw_resnet50_8xb32-coslr-100e_in1k', batch=128),

@@ -215,7 +215,7 @@ def test_a_full_disk_is_told_to_all_processes(run_distributed, tmp_path):
 def test_parts_without_sharding_are_refused(tmp_path):
     from test_runner import plain_runner
     runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
-    with pytest.raises(ConfigError, match="sharded=True writes what sharding=dict"):
+    with pytest.raises(ConfigError, match='sharded=True writes what sharding=dict'):
         runner.save_checkpoint(tmp_path, sharded=True)
 
 

@@ -106,7 +106,7 @@ def test_numbers_without_names_and_what_cannot_be_matched():
     labels, report = match_labels([1, 0], ['b', 'a'], None, ['a', 'b'])
     assert labels.tolist() == [0, 1]
     assert match_labels([0, 1], ['x', 'x'], [0, 1], ['x', 'x'])[0].tolist() == [0, 1]  # 'crane' of ImageNet
-    with pytest.raises(ConfigError, match="no class of val has a training image: val has c; training has a, b"):
+    with pytest.raises(ConfigError, match='no class of val has a training image: val has c; training has a, b'):
         match_labels([0, 0], ['c'], [0, 1], ['a', 'b'])
     with pytest.raises(ConfigError, match="'x' names two classes"):
         match_labels([0, 0], ['y'], [0, 1], ['x', 'x'])

@@ -58,7 +58,7 @@ def test_what_is_no_list_is_not_looked_for(lists, photo_folder):
 
 @pytest.mark.parametrize('kind, how, options, testing, message', [
     ('some', 'all', {}, False,
-     r"24 of the 1200 listed files that were looked for are absent: .*a b/0.jpg \(No such file"),
+     r'24 of the 1200 listed files that were looked for are absent: .*a b/0.jpg \(No such file'),
     ('some', 'all', {}, True, '24 of the 1200 listed files'),
     ('some', 'sample', {}, False, "12 of the 300 .* data.check_files='all' looks for every file"),
     ('some', 'sample', dict(max_share=0.02), False, None),

@@ -108,7 +108,7 @@ def test_same_bytes_by_any_number_of_processes_and_after_an_interruption(photo_f
     assert there == ['images-000000.tar', 'images-000001.tar', 'images-000002.tar', 'unfinished']
     with pytest.raises(FileNotFoundError, match='no index of shards'):
         shards(tmp_path / 'c')
-    with pytest.raises(ConfigError, match="beginning of a set that was packed with seed 3, and now it is 4"):
+    with pytest.raises(ConfigError, match='beginning of a set that was packed with seed 3, and now it is 4'):
         pack_images(source, tmp_path / 'c', **dict(options, seed=4))
     first, second = tmp_path / 'c/images-000000.tar', tmp_path / 'c/images-000001.tar'
     (tmp_path / 'c/images-000003.tar.123.tmp').write_bytes(b'of a process that was killed')

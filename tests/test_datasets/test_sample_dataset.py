@@ -262,7 +262,7 @@ def test_parallel_labels(tmp_path):
 @pytest.mark.parametrize('pipeline, message', [
     ([dict(type='OnEntries', entries=['patch'], transforms=[])
       ], "entry 'patch'; the images of the sample are one array"),
-    ([dict(type='Copies'), dict(type='OnEntries', entries=[2], transforms=[])], r"entry 2; .* are \[0, 1\]"),
+    ([dict(type='Copies'), dict(type='OnEntries', entries=[2], transforms=[])], r'entry 2; .* are \[0, 1\]'),
     ([lambda img: img.convert('RGB'), dict(type='Copy')], "'Copy' is not a registered pipeline step; did you mean"),
     ([dict(type='EachView', step=dict(type='RandomGrayscale', p=0.2), p=[1])
       ], 'probability of its own, 0.2, .* set p=1.0'),

@@ -22,7 +22,7 @@ def fault(path, target, pages=PAGES):
         return None  # a page that is yet to be translated
     if name.startswith('../en/api/'):
         return None  # written by make docs
-    if not there.exists() and there.parent == path.parent and there.stem in COMING:
+    if not there.exists() and there.stem in COMING:
         return None
     if not there.exists() and there not in pages:
         return f'there is no {name}'

@@ -141,5 +141,5 @@ def test_weights_of_zoos(monkeypatch, tmp_path):
     read_checkpoint('mmcls://resnet18')
     assert [address.rpartition('/')[2].partition('-')[0] for address in addresses[1:]] == [
         'resnet50_msra', 'resnet50_caffe', 'resnet18_8xb32_in1k_20210831']  # yapf: disable
-    with pytest.raises(FileNotFoundError, match="open-mmlab://detectron2/resnet50_cafe does not exist; did you mean "):
+    with pytest.raises(FileNotFoundError, match='open-mmlab://detectron2/resnet50_cafe does not exist; did you mean '):
         read_checkpoint('open-mmlab://detectron2/resnet50_cafe')

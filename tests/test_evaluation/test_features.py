@@ -229,7 +229,7 @@ def test_models_without_all_parts():
 @pytest.mark.parametrize('arguments, message', [
     (dict(layers=('stage', )), "unknown layer 'stage'"),
     (dict(dtype='int8'), "dtype must be 'float32' or 'float16', got 'int8'"),
-    (dict(model=None), "without a model there are the layers"),
+    (dict(model=None), 'without a model there are the layers'),
     (dict(img_norm_cfg=None), 'need img_norm_cfg'),
     (dict(dataset=torch.utils.data.Subset(Pictures(1), [])), 'the data set is empty'),
     (dict(dataset=TwoViews(1)), 'this data set gives 2 views'),

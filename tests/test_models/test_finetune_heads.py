@@ -184,7 +184,7 @@ def test_soft_labels_flow_through(head, prob):
 @pytest.mark.parametrize('augments, message', [
     (dict(type='BatchMixup', alpha=0.8, num_classes=1000), 'num_classes=1000, the head has 5'),
     (dict(type='BatchMixup', alpha=1), 'mmcls refuses .* alpha and prob must be floats'),
-    (dict(type='BatchMixing', alpha=1.), "BatchMixing is not in the"),
+    (dict(type='BatchMixing', alpha=1.), 'BatchMixing is not in the'),
     (dict(type='BatchMixup', alfa=1.), 'alfa'),
     ([dict(type='BatchMixup', alpha=1., prob=0.7),
       dict(type='BatchCutMix', alpha=1., prob=0.7)], 'sum of prob'),

@@ -947,7 +947,7 @@ def test_what_does_not_fit(tmp_path):
     refused("there is no layout 'torchvison'; did you mean 'torchvision'", source='torchvison')
     refused("there is no layout 'tim'; did you mean 'timm'", target='tim')
     refused('the layout swin is for swin; these weights are of the family resnet', target='swin')
-    refused("lacks 1 \\(layer2.0.conv2.weight\\) of the 120 weights of the network that these",
+    refused('lacks 1 \\(layer2.0.conv2.weight\\) of the 120 weights of the network that these',
             {k: v for k, v in weights.items() if k != 'layer2.0.conv2.weight'})  # yapf: disable
     refused('does not know 1 \\(layer1.0.se.fc1.weight\\) of the 123 names', {
         **weights, 'layer1.0.se.fc1.weight': torch.rand(4, 4)

@@ -187,7 +187,7 @@ def test_names_are_bytes(files, tmp_path):
     for name in names:
         shutil.copy(root / 'images/china/00.jpg', tmp_path / 'images' / name)
     (tmp_path / 'images' / names[1]).write_bytes(b'no image')
-    with pytest.raises(ConfigError, match=r"out.parquet holds file names as UTF-8, which k\\xe4fer.jpg is not"):
+    with pytest.raises(ConfigError, match=r'out.parquet holds file names as UTF-8, which k\\xe4fer.jpg is not'):
         embed(root, tmp_path / 'images', output=tmp_path / 'out.parquet')
     found = embed(root, tmp_path / 'images', output=tmp_path / 'out.npy')
     write_embeddings(found, tmp_path / 'out.npy', {})

@@ -62,7 +62,7 @@ def test_count_parameters(run_tool):
     assert counts['neck'] == (neck, neck)
     # the momentum encoder doubles the total and is not trained
     assert counts['model'] == (RESNET50_PARAMETERS + neck, 2 * (RESNET50_PARAMETERS + neck))
-    assert RESNET50_MULTIPLY_ADDS in printed and ", 11.1 M activations" in printed
+    assert RESNET50_MULTIPLY_ADDS in printed and ', 11.1 M activations' in printed
 
 
 @pytest.mark.long

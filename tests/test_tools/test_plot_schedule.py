@@ -68,4 +68,4 @@ def test_a_training_does_what_is_drawn(call_tool, tmp_path):
     recipe = 'configs/selfsup/mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py'
     out = call_tool(TOOL, recipe, '--out', tmp_path / 'y.json', '--points', 10, cwd=tmp_path).stdout
     assert '100 iterations an epoch are assumed' in out and 'lr of backbone, neck: 0.03 at first' in out
-    assert "--out ends with" in call_tool(TOOL, recipe, '--out', 'y.txt', check=False).stderr
+    assert '--out ends with' in call_tool(TOOL, recipe, '--out', 'y.txt', check=False).stderr

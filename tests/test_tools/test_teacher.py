@@ -60,7 +60,7 @@ def test_features_of_the_teacher(trained, call_tool):
         assert features['neck'].shape[1] == 12
     # stored features say whose they are
     for option, stored in (((), '--teacher'), (('--teacher', ), 's')):
-        with pytest.raises(AssertionError, match="teacher is (True|None) there, (True|None) here"):
+        with pytest.raises(AssertionError, match='teacher is (True|None) there, (True|None) here'):
             call_tool('tools/benchmarks/small_models/knn.py', folder / 'dino.py', folder / 'dino.pth', *option,
                       '--dataset-config', DATA, '--layers', 'pooled', '--features', folder / stored)  # yapf: disable
 

@@ -319,7 +319,7 @@ def test_configs_and_modules_are_found_from_any_folder(tmp_path, monkeypatch):
     assert load_config('configs/benchmarks/classification/knn_imagenet.py').data.train
     (project / 'broken_module.py').write_text('x = 1\ny = z\n')
     for name, message in (('nowhere_at_all', "there is no module 'nowhere_at_all', neither installed nor in .*project"),
-                          ('broken_module', "broken_module fails in .*broken_module.py, line 2: NameError")):
+                          ('broken_module', 'broken_module fails in .*broken_module.py, line 2: NameError')):
         write(project / 'configs', other=f'custom_imports = dict(imports=["{name}"], allow_failed_imports=False)')
         with pytest.raises(ConfigError, match=message):
             load_config('configs/other.py')

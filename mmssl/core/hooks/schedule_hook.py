@@ -118,7 +118,7 @@ class ScheduleHook(Hook):
         except AttributeError:
             part = None
         if not _is_number(getattr(part, name, None)):
-            raise ConfigError(f"ScheduleHook.target: the model has no number {self.target!r}; such as "
+            raise ConfigError(f'ScheduleHook.target: the model has no number {self.target!r}; such as '
                               "'head.teacher_temp' or 'optimizer.weight_decay'")
 
     def before_train_iter(self, runner):

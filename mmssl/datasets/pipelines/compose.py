@@ -141,7 +141,7 @@ class Compose:
         for step in self.transforms:
             if getattr(step, 'takes_sample', False):
                 raise ConfigError(f'{type(step).__name__} takes a whole sample and not one image: it stands in the '
-                                  "pipeline of a SampleDataset, and not within another step")
+                                  'pipeline of a SampleDataset, and not within another step')
         # a tensor is what both kinds know, so native steps behind ToTensor need no conversion either
         self._plan = [(step, bool(getattr(step, 'native', False))) for step in self.transforms]
         self._all_native = all(native for _, native in self._plan)

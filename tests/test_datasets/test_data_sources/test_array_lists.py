@@ -72,7 +72,7 @@ def test_names_stay_in_their_file(here):
     np.save('o.npy', np.array(NAMES, object), allow_pickle=True)
     assert list(Listed(ann_file='o.npy').samples) == NAMES
     save_file(np.array([f'folder/{i:08d}.jpg' for i in range(20_000)]), 'x.npy')
-    source = Listed(ann_file="x.npy", labels=np.arange(20_000))
+    source = Listed(ann_file='x.npy', labels=np.arange(20_000))
     assert isinstance(source.samples, ArrayStrings)
     assert len(pickle.dumps(source.samples)) < 500 and source.samples[-1] == 'folder/00019999.jpg'
     with pytest.raises(IndexError):
@@ -114,7 +114,7 @@ def test_words_as_labels(here, caplog):
     with pytest.raises(ConfigError, match='words are numbered in memory: leave mmap_labels out'):
         Listed(ann_file='x.pkl', labels='words.npy', mmap_labels=True)
     assert read_labels([None, 3, 1], 3).tolist() == [-1, 3, 1]
-    for bad, message in ((['a', 3, 'b'], "all of one kind, got 3 for sample 1"), ([0.5, 1], 'got float64'),
+    for bad, message in ((['a', 3, 'b'], 'all of one kind, got 3 for sample 1'), ([0.5, 1], 'got float64'),
                          (['', ''], 'none of the 2 samples has a label'), (['a'], 'got object')):
         with pytest.raises(ConfigError, match=message):
             read_labels(bad, len(bad) + (bad == ['a']))

@@ -157,7 +157,7 @@ def test_what_is_no_image_says_why(monkeypatch):
     """Infinite values, archives of other things, and what unpacks to more than any image; the file is named."""
     heights = np.full((6, 8, 2), 1, np.float32)
     heights[4, 5, 1] = -np.inf  # the logarithm of 0
-    reason = r"it.npz: ValueError: 1 of its values are infinite, such as -inf in row 4, column 5, channel 1"
+    reason = r'it.npz: ValueError: 1 of its values are infinite, such as -inf in row 4, column 5, channel 1'
     with pytest.raises(BrokenImageError, match=reason):
         decode_stored(npz(a=heights), 'it.npz', layout='HWC')
     assert np.isnan(decode_stored(npz(a=heights), layout='HWC', nodata=-np.inf)).sum() == 1

@@ -313,7 +313,7 @@ def test_the_page_on_pipelines_says_which_step_takes_what():
 def test_steps_of_others(photographs):
     deep = image('uint16', 3)
     with pytest.raises(
-            ConfigError, match="RandomInvert takes Pillow images, which have 8 bits; got uint16 of the shape"):
+            ConfigError, match='RandomInvert takes Pillow images, which have 8 bits; got uint16 of the shape'):
         Compose([dict(type='RandomInvert', p=1.)])(deep)
     seen = []
     Compose([lambda img: seen.append(img) or img])(deep)
@@ -324,5 +324,5 @@ def test_steps_of_others(photographs):
         def apply(self, img):
             return np.minimum(img, 250) + np.uint8(5)
 
-    with pytest.raises(ConfigError, match=r"Brighter takes images of uint8, got uint16 of the shape \(37, 45, 3\)"):
+    with pytest.raises(ConfigError, match=r'Brighter takes images of uint8, got uint16 of the shape \(37, 45, 3\)'):
         Compose([Brighter()])(deep)
