@@ -1,15 +1,16 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What a user gives as images -> the data source that a trained network reads them from."""
+import json
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmssl.datasets.data_sources import Arrays, CompactStrings, Files, Folder, is_folder, source_of_folder
-from mmssl.datasets.data_sources.base import is_in_memory
+from mmssl.datasets.data_sources.base import is_in_memory, whole_source
 from mmssl.datasets.registry import build_datasource
 from mmssl.utils.errors import ConfigError, short
+from mmssl.utils.misc import atomic_write
 from .inference import reading_of_folders
 from .preprocessing import as_array
 
@@ -32,29 +33,73 @@ def source_of(data, cfg, channels):
         ConfigError: It is none of these, or there is no image.
     """
     if isinstance(data, (str, os.PathLike, dict)):
-        source = data if isinstance(data, dict) else _config_of_path(os.fspath(data))
-        reading = reading_of_folders(cfg)
-        if source['type'] != 'Folder':
+        config = dict(data) if isinstance(data, dict) else _config_of_path(os.fspath(data))
+        reading = {} if isinstance(data, dict) else reading_of_folders(cfg)
+        if config['type'] != 'Folder':
             reading.pop('extensions', None)
-        source = build_datasource({**source, **(reading if not isinstance(data, dict) else {})})
+        config.update(reading)
+        source = build_datasource(config)
         if isinstance(source, Folder):
             source.samples = CompactStrings(sorted(source.samples))  # it has a folder's files before those below it
-        if not isinstance(data, dict) and not reading:
-            source.color_type = 'grayscale' if channels == 1 else 'color'
+        if config.get('color_type') is None and config.get('depth') != 'stored':
+            whole_source(source).color_type = 'grayscale' if channels == 1 else 'color'
         return source
-    if isinstance(data, Image.Image):
-        data = [data]
-    if not isinstance(data, (list, tuple, np.ndarray)) or not len(data):
-        raise ConfigError('images are a folder, a list of files, an array N x H x W x C, a list of Pillow images, or '
-                          f'what mmssl.train takes; got {short(data)}')
+    _check_images(data)
     color_type = 'grayscale' if channels == 1 else 'color'
     if isinstance(data, np.ndarray) and data.dtype.kind not in 'OSU':
         return Arrays(images=data, color_type=color_type)
-    if all(isinstance(entry, (str, os.PathLike)) for entry in data):
+    if _are_names(data):
         reading = dict(color_type=color_type, **reading_of_folders(cfg))
         reading.pop('extensions', None)
         return Files(None, ann_file=[os.path.expanduser(entry) for entry in data], **reading)
     return Arrays(images=[as_array(image, channels) for image in data], color_type=color_type)
+
+
+def data_in_files(data, folder):
+    """Images in any form as what a training can be told of, which reads them in several processes.
+
+    Args:
+        data (str | Path | dict | Sequence): See source_of.
+        folder (Path): Where arrays and lists of names are written to.
+
+    Returns:
+        str | dict: As it is; a list of files; or the config of a data source.
+
+    Raises:
+        ConfigError: It holds no images, or images of several sizes.
+    """
+    if isinstance(data, (str, os.PathLike, dict)):
+        return data
+    _check_images(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    if _are_names(data):
+        with atomic_write(folder / 'images.json') as file:  # a name may have spaces and digits, as labels in a text
+            json.dump([os.path.abspath(os.path.expanduser(name)) for name in data], file)
+        return str(folder / 'images.json')
+    if not isinstance(data, np.ndarray):
+        arrays = [np.asarray(image) for image in data]
+        shapes = {array.shape for array in arrays}
+        if len(shapes) > 1:
+            raise ConfigError(
+                f'a training takes images in memory of one size, got {" and ".join(map(str, list(shapes)[:2]))}: '
+                'give a list of files, or a folder')
+        data = np.stack(arrays)
+    Arrays(images=data)  # it looks whether they are images
+    with atomic_write(folder / 'images.npy', 'wb') as file:
+        np.save(file, data)
+    return dict(type='Arrays', data_prefix=str(folder / 'images.npy'))
+
+
+def _check_images(data):
+    if not isinstance(data, (list, tuple, np.ndarray)) or not len(data):
+        raise ConfigError('images are a folder, a list of files, an array N x H x W x C, a list of Pillow images, or '
+                          f'what mmssl.train takes; got {short(data)}')
+
+
+def _are_names(data):
+    if isinstance(data, np.ndarray) and data.dtype.kind not in 'OSU':
+        return False
+    return all(isinstance(entry, (str, os.PathLike)) for entry in data)
 
 
 def _config_of_path(path):

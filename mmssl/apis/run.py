@@ -135,7 +135,11 @@ class Run:
 
         The same steps as in the evaluation of the training. It is a transform for torchvision's data sets.
         """
-        return preprocessing_of(self.cfg, self.model())
+        return self.preprocessing()
+
+    def preprocessing(self, size=None):
+        """Preprocessing: `transform`, or another one for images of a size; see preprocessing_of."""
+        return preprocessing_of(self.cfg, self.model(), size)
 
     def backbone(self):
         """The network alone: images in, features out.
@@ -152,7 +156,7 @@ class Run:
 
     def _image_shape(self, size=None):
         """Channels, height and width of an image as the network takes it."""
-        transform = self.transform if size is None else preprocessing_of(self.cfg, self.model(), size)
+        transform = self.transform if size is None else self.preprocessing(size)
         return tuple(transform(np.zeros((256, 256, transform.channels), np.uint8)).shape)
 
     def dataset(self, data=None, size=None):
@@ -167,7 +171,7 @@ class Run:
             tuple[SingleViewDataset, dict | None]: The data set, and the normalisation of its images, None where they
             are normalised already.
         """
-        transform = self.transform if size is None else preprocessing_of(self.cfg, self.model(), size)
+        transform = self.transform if size is None else self.preprocessing(size)
         source = source_of(self.training_data() if data is None else data, self.cfg, transform.channels)
         return SingleViewDataset(source, transform.steps, prefetch=transform.prefetch), transform.img_norm_cfg
 
@@ -229,6 +233,27 @@ class Run:
         """
         from .search import search
         return search(self, [image], folder, k, layer, size, workers)[0]
+
+    def evaluate(self, train, val=None, layer='pooled', size=None, workers=0, seed=0, random_weights=True):
+        """Measure the features by labels: nearest neighbours, 10 labels a class, a linear classifier.
+
+        Args:
+            train (str | Path | dict | tuple): Labelled images: a folder of class folders, a list with labels, a name of
+                the catalog, or a pair (images, labels).
+            val (str | Path | dict | tuple, optional): Those that are scored. None: what stands beside `train`, else
+                every fifth image of each of its classes.
+            layer, size, workers: See `features`.
+            seed (int): Of all draws.
+            random_weights (bool): Measure the network before it was trained as well.
+
+        Returns:
+            Evaluation: Accuracies `knn`, `few_label` and `linear`, as fractions, and `random_weights` with the same.
+
+        Raises:
+            ConfigError: There are no labels.
+        """
+        from .run_evaluation import evaluate
+        return evaluate(self, train, val, layer, size, workers, seed, random_weights)
 
     def curves(self):
         """What the log of the training holds.
@@ -305,6 +330,11 @@ class Run:
             if key in curves:
                 found[words] = float(curves[key][1][-1])
         return found
+
+    def __getstate__(self):
+        # what is loaded is loaded again where it is needed
+        state = {key: value for key, value in vars(self).items() if key not in ('checkpoint', 'transform')}
+        return dict(state, _models={})
 
     def __repr__(self):
         figures = ', '.join(f'{name} {value:.4g}' for name, value in self.figures().items())

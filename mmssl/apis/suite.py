@@ -370,7 +370,7 @@ def run_suite(args):
     times['extraction'] = time.time() - start
     if with_baselines:
         start = time.time()
-        model = _random_model(run)
+        model = random_model(run.cfg, run.args.seed)
         columns['random weights'] = ({split: run.extract(split, [main], model=model) for split in splits}, [main], main)
         megabytes = sum(len(run.dataset(split)) for split in splits) * np.size(run.dataset('val')[0]['img']) / 2**18
         if megabytes <= PIXELS_MIB:
@@ -428,13 +428,21 @@ def _choose_layers(run):
     return [dict(protocol='all', column='layer neck', reason=reason)] if reason else []
 
 
-def _random_model(run):
-    """The network of the config with random weights, the same on all processes."""
-    cfg = copy.deepcopy(run.cfg.model)
+def random_model(config, seed=0):
+    """The network of a config with random weights, the same on all processes.
+
+    Args:
+        config (mmcv.Config): The config, which stays as it is.
+        seed (int): Of the weights.
+
+    Returns:
+        nn.Module: The algorithm, on the GPU where there is one.
+    """
+    cfg = copy.deepcopy(config.model)
     for part in (cfg, cfg.get('backbone', {})):
         if (part.get('init_cfg') or {}).get('type') == 'Pretrained':
             part.pop('init_cfg')
-    set_random_seed(run.args.seed)
+    set_random_seed(seed)
     model = build_algorithm(cfg)
     model.init_weights()
     return model.to(dist.default_device())

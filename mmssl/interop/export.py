@@ -15,6 +15,22 @@ from mmssl.utils.misc import atomic_write
 FORMATS = ('.pt2', '.ts', '.onnx')
 
 
+def slim(model, parts=('backbone', )):
+    """An algorithm without what makes no features: projectors, momentum encoders, queues.
+
+    Args:
+        model (nn.Module): The algorithm, which stays as it is.
+        parts (Sequence[str]): Those of its parts that are kept.
+
+    Returns:
+        nn.Module: One of the same class that shares these parts.
+    """
+    model = copy.copy(model)
+    model._modules = {name: part for name, part in model.named_children() if name in (*parts, 'sobel_layer')}
+    model._buffers = {}
+    return model
+
+
 class FeatureNetwork(nn.Module):
     """Images, N x C x H x W, to the layer 'pooled' of extract_features, N x D.
 
@@ -27,13 +43,7 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, model, maps=False, norm=None):
         super().__init__()
-        if hasattr(model, 'backbone'):  # without projectors, momentum encoders and queues, which would be exported too
-            model = copy.copy(model)
-            model._modules = {
-                name: part
-                for name, part in model.named_children() if name in ('backbone', 'sobel_layer')
-            }
-            model._buffers = {}
+        model = slim(model) if hasattr(model, 'backbone') else model
         self.model = model
         self.maps = maps
         self.norm = norm is not None

@@ -636,7 +636,9 @@ def training_checkpoints(folder, suffix=None):
 
 def _peek(path):
     """What a zip file of torch holds, without reading its tensors."""
-    with torch.serialization.safe_globals(_SAFE):
+    with torch.serialization.safe_globals(_SAFE), warnings.catch_warnings():
+        # an export beside the checkpoints is refused by torch, which warns before it does
+        warnings.filterwarnings('ignore', message=".*looks like a TorchScript archive")
         return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
 
 

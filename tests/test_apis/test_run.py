@@ -13,6 +13,7 @@ import mmssl
 from mmssl.apis.image_sources import source_of
 from mmssl.apis.preprocessing import preprocessing_of
 from mmssl.datasets.pipelines import Compose
+from mmssl.evaluation import knn
 from mmssl.interop.export import image_channels
 from mmssl.models import build_algorithm
 from mmssl.utils.checkpoint import save_checkpoint
@@ -221,3 +222,37 @@ def test_names_of_the_package():
     assert {'Run', 'fit', 'load', 'train'} <= set(dir(mmssl))
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         mmssl.trian
+
+
+def test_evaluate(finished_run, photo_folder, tmp_path):
+    """Figures against those of the functions behind them; held-out images, labels as words, and what is refused."""
+    run = mmssl.load(finished_run)
+    found = run.features(photo_folder)
+    labels = np.array([name.startswith('flower') for name in found.files]).astype(int)
+    scored = np.tile([True, False, False, False, False, True, False, False, False, False, True, False], 2)
+    arguments = found.features[~scored], labels[~scored], found.features[scored], labels[scored]
+    with pytest.warns(UserWarning, match='vote instead'):
+        expected = knn.run(*arguments)['k10_T0.07_top1']
+    held_out = run.evaluate(photo_folder, random_weights=False)  # every fifth image of each class
+    assert held_out.images == dict(train=18, val=6) and held_out.knn == expected and held_out.random_weights == {}
+    assert held_out.few_label is None and 'fewer than labels_per_class=10' in held_out.not_run['few_label']
+    assert 'fewer than labels_per_class=10' in repr(held_out)
+    files = np.array([str(photo_folder / name) for name in found.files])
+    words = [name.split('/')[0] for name in found.files]
+    both = run.evaluate((list(files), words), (list(files[scored]), words := list(np.array(words)[scored])))
+    assert both.images == dict(train=24, val=6) and both.few_label is not None and not both.not_run
+    expected = knn.run(found.features, labels, found.features[scored], labels[scored], k=20)['k20_T0.07_top1']
+    assert both.knn == expected and set(both.random_weights) == {'knn', 'few_label', 'linear'}
+    assert f'<td>{100 * expected:.1f} %</td>' in both._repr_html_()
+    for data, message in ((photo_folder / 'china', 'train: no labels are known'),
+                          ((files, words, words), 'got a tuple of 3'), ((files, words[:5]), 'one label for each')):
+        with pytest.raises(ConfigError, match=message):
+            run.evaluate(data)
+
+
+def test_an_export_beside_a_checkpoint_is_no_checkpoint(finished_run, tmp_path, recwarn):
+    shutil.copytree(finished_run, tmp_path / 'run')
+    run = mmssl.load(tmp_path / 'run')
+    run.export('torchscript')
+    assert mmssl.load(tmp_path / 'run').checkpoint.name == 'epoch_2.pth'
+    assert (tmp_path / 'run/run.ts').is_file() and not [w for w in recwarn if 'TorchScript archive' in str(w.message)]
