@@ -422,7 +422,7 @@ def _register_hooks(runner, cfg, loss_scale, distributed, trained):
         with config_section(cfg, name):
             register(section)
     watched = getattr(getattr(unwrap(runner.model), 'head', None), 'uniform_values', None)
-    if watched and not any(isinstance(hook, UniformScoresHook) for hook in runner.hooks):
+    if watched is not None and not any(isinstance(hook, UniformScoresHook) for hook in runner.hooks):
         runner.register_hook(UniformScoresHook())
 
 

@@ -57,8 +57,10 @@ def check_needs(name, data, settings):
         raise ConfigError(f'{name} needs a {known.needs}: {known.hint}')
 
 
-def image_size(plan, data, machine, row, wanted):
-    """Side of the large views in pixels."""
+def image_size(asked, data, machine, row, wanted):
+    """Side of the large views in pixels, and the reason."""
+    if asked is not None:
+        return asked, 'given'
     if row is not None and row.keys.get('size'):
         return row.keys['size'], row.reason
     short = data.sizes[1]
@@ -124,29 +126,25 @@ def batch(plan, data, machine, method_name, images, size, row):
     return size
 
 
-def views(plan, data, machine, method_name, size, patch, row):
+def views(plan, data, method_name, size, patch, row, flip):
     """Crops, colours and flips."""
-    train = plan.get('data.train')
-    kind = METHODS[method_name].views
-    scale = row and row.keys.get('scale')
-    if kind in ('two', 'crops') and scale is None:
-        scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
+    train, kind = plan.get('data.train'), METHODS[method_name].views
     small = plan.start == 'small'
-    if not small and kind == 'crops':
-        scale = None  # of the recipe, which are two that meet
-    if small and kind != 'one' and method_name != 'ressl' or small and kind == 'two':
-        pass
-    adapt_views(train, size, data, max(2, patch) if patch else 2, scale)
-    rgb = not data.grey and not data.deep and data.channels in (3, 4)
+    scale = row and row.keys.get('scale')
+    if scale is None and kind in ('two', 'crops') and (small or kind == 'two'):
+        scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
+    adapt_views(train, size, data, max(2, patch or 0), scale, flip)
+    rgb = data.coloured
     if small and rgb and kind in ('two', 'crops'):
         with_colours(train)
-    first = pipelines_of(train)[0]
-    crop = next((step for step in first if 'scale' in step), None)
+    crop = next((step for step in pipelines_of(train)[0] if 'scale' in step), None)
     if crop is not None:
-        words = 'a smaller part of a small image shows nothing' if data.sizes[1] <= 40 else 'that of the recipe' if \
-            scale is None else 'parts from a fifth of an image on'
-        plan.choose('crop scale', words, {'data.train.' + _place(train, crop) + '.scale': tuple(crop['scale'])},
+        words = f'that of {method_name}' if scale is None else 'a smaller part of a small image shows nothing' if \
+            data.sizes[1] <= 40 else 'parts from a fifth of an image on'
+        plan.choose('crop scale', words, {f'data.train.{_place(train, crop)}.scale': tuple(crop['scale'])},
                     f'{crop["scale"][0]:g} to {crop["scale"][1]:g}')
+    if not flip:
+        plan.note('flips', 'none', 'given', True)
     if not rgb:
         why = 'the images are grey' if data.grey or data.channels == 1 else f'{data.channels} channels have no hue' if \
             data.channels != 3 else f'values of {data.dtype} are no colours'

@@ -61,6 +61,11 @@ class DataFacts:
         """bool: Whether the images have other than 8 bits."""
         return self.dtype != 'uint8'
 
+    @property
+    def coloured(self):
+        """bool: Whether the images have red, green and blue."""
+        return not self.grey and not self.deep and self.channels in (3, 4)
+
 
 def survey(source, seed=0):
     """Look at some of the images of a source.

@@ -3,7 +3,7 @@
 import math
 
 from mmssl.core.lr_scaling import global_batch
-from mmssl.utils.config import load_config
+from mmssl.utils.config import load_config, parse_value
 from mmssl.utils.errors import ConfigError, check_integer
 from . import choose, warn
 from .data import find_data
@@ -39,7 +39,9 @@ def fit(data,
             measured for it, and the number of epochs follows.
         epochs (int, optional): Passes over the images, instead of a time.
         labels (str | list, optional): See find_data.
-        settings (dict, optional): Value by dotted key of the config; they win over every choice.
+        settings (dict, optional): Value by dotted key of the config; they win over every choice. Two more have no
+            single key, since much follows from them: `image_size`, the side of the large views in pixels, and `flip`,
+            False where a mirrored image is none, as of text.
         out (str | Path, optional): Folder of the run, work_dir of the config.
         seed (int): Of the training.
         measured (bool, optional): Whether some iterations are measured; None: where `time` is given, or a GPU is there.
@@ -52,6 +54,7 @@ def fit(data,
         ConfigError: No training can be made of these: with what to do.
     """
     settings = dict(settings or {})
+    asked = _own_settings(settings)
     if time is not None and epochs is not None:
         raise ConfigError(f'give the time of the training or its epochs, not both: got {time!r} and {epochs!r}')
     seconds = None if time is None else parse_time(time)
@@ -69,7 +72,7 @@ def fit(data,
     choose.check_needs(method_name, facts, settings)
     known = METHODS[method_name]
 
-    size, size_why = choose.image_size(None, facts, machine, row, method_name)
+    size, size_why = choose.image_size(asked['image_size'], facts, machine, row, method_name)
     small = size <= choose.SMALL and bool(known.small)
     cfg = plain(load_config(known.small_config if small else known.recipe_config))
     for name in ('demo', 'augmented_pipeline', 'resume_from', 'load_from', 'evaluation', 'prefetch', 'work_dir'):
@@ -92,7 +95,7 @@ def fit(data,
     if row is not None:
         for key, value in row.values.items():
             plan.put(key, value)
-    plan.note('image size', size, size_why)
+    plan.note('image size', size, size_why, asked['image_size'] is not None)
 
     train_source, val_source, bank = choose.sources(plan, found, facts, source)
     images = facts.images if bank is None else bank
@@ -102,7 +105,7 @@ def fit(data,
         'normalisation', 'mean and deviation of the images',
         f'of {facts.looked} of them: {", ".join(f"{m:.3g}" for m in facts.norm["mean"][:4])}'
         f'{", ..." * (len(facts.norm["mean"]) > 4)}')
-    choose.views(plan, facts, machine, method_name, size, patch, row)
+    choose.views(plan, facts, method_name, size, patch, row, asked['flip'])
     batch = choose.batch(plan, facts, machine, method_name, images, size, row)
     choose.splits(plan, batch)
     fit_lengths(plan, images, batch)
@@ -139,6 +142,18 @@ def fit(data,
     cfg.choices = [choice.stored() for choice in plan.choices]
     facts = dict(data=facts, machine=machine, **({} if result is None else dict(measured=result)))
     return Recipe(cfg, plan.choices, plan.warnings, name, facts)
+
+
+def _own_settings(settings):
+    """Take those settings out that are no keys of the config."""
+    size, flip = (
+        parse_value(value) if isinstance(value, str) else value
+        for value in (settings.pop('image_size', None), settings.pop('flip', True)))
+    if size is not None:
+        check_integer(size, 'image_size', 8)
+    if not isinstance(flip, bool):
+        raise ConfigError(f'flip is true or false, got {flip!r}')
+    return dict(image_size=size, flip=flip)
 
 
 def _grey(found, facts, source):

@@ -5,6 +5,7 @@ import copy
 _SIZES = ('size', 'second_size', 'patch_size')  # of steps, in pixels
 _RGB_ONLY = ('RandomGrayscale', )
 _EIGHT_BITS = ('Solarization', 'RandomPhotometric')
+_BLURRED = 40  # pixels of images that are small enough without a blur
 
 
 def pipelines_of(train):
@@ -26,7 +27,7 @@ def main_size(train):
     return size if isinstance(size, int) else size[0]
 
 
-def adapt_views(train, size, data, multiple=1, scale=None, flips=True):
+def adapt_views(train, size, data, multiple=2, scale=None, flip=True):
     """Make the pipelines of a data set fit.
 
     Args:
@@ -34,47 +35,34 @@ def adapt_views(train, size, data, multiple=1, scale=None, flips=True):
         size (int): Side of the large views in pixels.
         data (DataFacts): The images.
         multiple (int): Small crops, and patches, have sides that are multiples of it.
-        scale (tuple[float, float], optional): Share of the image that large crops of views show; None keeps that of
-            the config.
-        flips (bool): Mirror views where the config turns them.
+        scale (tuple[float, float], optional): Share of the image that crops show which may show all of it; None keeps
+            that of the config.
+        flip (bool): Whether a mirrored image is one.
     """
     ratio = size / main_size(train)
-    rgb = not data.grey and not data.deep and data.channels in (3, 4)
-    for number, pipeline in enumerate(pipelines_of(train)):
-        steps = []
-        for step in pipeline:
-            steps += _adapted(
-                copy.deepcopy(step), ratio, multiple, scale if number == 0 or _is_large(step) else None, rgb, data,
-                flips)
-        pipeline[:] = steps
 
+    def adapted(step):
+        kind = step['type']
+        if kind == 'RandomRotation' and flip:  # of the digits, which cannot be mirrored
+            return [dict(type='RandomHorizontalFlip')]
+        if kind == 'RandomHorizontalFlip' and not flip or kind in _RGB_ONLY and not data.coloured \
+                or kind in _EIGHT_BITS and data.deep or kind == 'GaussianBlur' and data.sizes[1] <= _BLURRED:
+            return []
+        step = copy.deepcopy(step)
+        if kind == 'RandomAppliedTrans':
+            step['transforms'] = [new for old in step['transforms'] for new in adapted(old)]
+            return [step] if step['transforms'] else []
+        if kind == 'ColorJitter' and not data.coloured:
+            step.update(saturation=0., hue=0.)
+        for name in _SIZES:
+            if isinstance(step.get(name), int):
+                step[name] = max(multiple, round(step[name] * ratio / multiple) * multiple)
+        if kind == 'RandomResizedCrop' and scale is not None and tuple(step.get('scale', (0.08, 1.)))[1] == 1.:
+            step['scale'] = tuple(scale)
+        return [step]
 
-def _is_large(step):
-    low, high = step.get('scale', (0, 0))
-    return high == 1.
-
-
-def _adapted(step, ratio, multiple, scale, rgb, data, flips):
-    kind = step['type']
-    if kind == 'RandomRotation' and flips:  # of the digits, which cannot be mirrored
-        return [dict(type='RandomHorizontalFlip')]
-    if kind in _RGB_ONLY and not rgb or kind in _EIGHT_BITS and data.deep:
-        return []
-    if kind == 'GaussianBlur' and data.sizes[1] <= 40:
-        return []
-    if kind == 'RandomAppliedTrans':
-        step['transforms'] = [
-            s for old in step['transforms'] for s in _adapted(old, ratio, multiple, scale, rgb, data, flips)
-        ]
-        return [step] if step['transforms'] else []
-    if kind == 'ColorJitter' and not rgb:
-        step.update(saturation=0., hue=0.)
-    for name in _SIZES:
-        if isinstance(step.get(name), (int, float)):
-            step[name] = max(multiple, round(step[name] * ratio / multiple) * multiple)
-    if kind == 'RandomResizedCrop' and scale is not None and _is_large(step):
-        step['scale'] = tuple(scale)
-    return [step]
+    for pipeline in pipelines_of(train):
+        pipeline[:] = [new for step in pipeline for new in adapted(step)]
 
 
 def with_colours(train, strength=0.4):

@@ -10,16 +10,16 @@ from mmcv import Config
 from mmssl.apis import train_model
 from mmssl.core.hooks import UniformScoresHook
 from mmssl.datasets import build_dataset
-from mmssl.models import DINOHead, build_algorithm
+from mmssl.models import ClsHead, ContrastiveHead, DINOHead, LatentPredictHead, build_algorithm
 
 LN = math.log(12)
 
 
-def watch(values, warnings, iters=1000, **settings):
+def watch(values, warnings, iters=1000, head=None, **settings):
     """Give a hook these losses and entropies of DINO with 12 prototypes, one after the other."""
     hook = UniformScoresHook(**settings)
     runner = types.SimpleNamespace(
-        model=types.SimpleNamespace(head=DINOHead(12)),
+        model=types.SimpleNamespace(head=head or DINOHead(12)),
         max_iters=iters,
         logger=types.SimpleNamespace(warning=warnings.append))
     for runner.iter, (loss, entropy) in enumerate(values):
@@ -33,6 +33,22 @@ def test_what_is_said():
     assert len(said) == 1
     assert 'loss 2.485 and teacher_entropy 2.472 stay at ln K = 2.485' in said[0] and 'iteration 5:' in said[0]
     assert 'lower head.teacher_temp (now 0.04)' in said[0] and 'learning rate' in said[0]
+
+
+def test_other_losses():
+    """A positive among so many keys, classes, and cosines, each in its own words."""
+    contrast = ContrastiveHead(0.5)
+    contrast(torch.rand(4, 1), torch.rand(4, 11))
+    near = LatentPredictHead(dict(type='NonLinearNeck', in_channels=4, hid_channels=4, out_channels=4))
+    for head, value, words in ((contrast, LN, 'stays at ln N = 2.485, N the number of keys'),
+                               (contrast, LN, 'lower head.temperature (now 0.5)'),
+                               (ClsHead(in_channels=4, num_classes=12), LN, 'ln K = 2.485, K the number of classes'),
+                               (near, -0.005, 'stays at 0, the cosine of vectors')):
+        said = []
+        watch([(value, 0.)] * 9, said, head=head, interval=1, start=2)
+        assert len(said) == 1 and words in said[0]
+        watch([(value - 0.1, 0.)] * 9, said, head=head, interval=1, start=2)
+        assert len(said) == 1
 
 
 @pytest.mark.parametrize('values', [

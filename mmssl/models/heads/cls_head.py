@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Linear classifier on one stage."""
+import math
+
 from mmcv.cnn import initialize
 from torch import nn
 from torch.nn import functional as F
@@ -27,7 +29,12 @@ class ClsHead(ScoreHead):
             label_smoothing=0.1).
         norm_cfg (dict, optional): Batch norm of the features before the classifier (BN or SyncBN), so that features of
             any scale suit one learning rate; dict(type='SyncBN', affine=False) has no parameters.
+
+    Attributes:
+        uniform_values, sharpness, uniform_kind: See DINOHead; none where the loss is another than cross-entropy.
     """
+    sharpness = ()
+    uniform_kind = 'classes'
     loss_names = ('loss', )
 
     def __init__(self,
@@ -48,6 +55,7 @@ class ClsHead(ScoreHead):
         self.vit_backbone = vit_backbone
         self.with_l2_norm = with_l2_norm
         self.num_classes = num_classes
+        self.uniform_values = dict(loss=math.log(num_classes)) if loss is None and num_classes > 1 else {}
         self.norm = None if norm_cfg is None else build_vector_norm(norm_cfg, in_channels)
         self.fc_cls = nn.Linear(in_channels, num_classes)
 

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of SimCLR, MoCo and their kin."""
+import math
+
 from mmcv.runner import BaseModule
 
 from mmssl.utils.dist import concat_all_gather, gather_with_grad, get_rank
@@ -14,15 +16,27 @@ class ContrastiveHead(BaseModule):
     Args:
         temperature (float): Divides the similarities.
 
+    Attributes:
+        uniform_values, sharpness, uniform_kind: See DINOHead; by the number of keys of the last batch.
+
     Raises:
         ValueError: The temperature is not positive.
     """
+
+    sharpness = ('temperature', )
+    uniform_kind = 'keys'
 
     def __init__(self, temperature=0.1):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f'temperature must be positive, got {temperature!r}')
         self.temperature = temperature
+        self.uniform_values = {}
+
+    def _note_keys(self, neg, others=0):
+        """Keep what the loss is where all similarities are equal: the logarithm of the number of keys."""
+        # a tensor, so that nobody waits for the device
+        self.uniform_values['loss'] = ((neg[0].detach() > -math.inf).sum() + others).clamp(1).float().log()
 
     def forward(self, pos, neg):
         """Similarities to the positive key (N x 1) and to the negative ones (N x K, -inf leaves one out) to a loss.
@@ -30,6 +44,7 @@ class ContrastiveHead(BaseModule):
         Returns:
             dict[str, Tensor]: `loss`.
         """
+        self._note_keys(neg, others=1)
         return dict(loss=info_nce(pos, neg, temperature=self.temperature))
 
 
@@ -55,6 +70,7 @@ class DCLHead(ContrastiveHead):
 
     def forward(self, pos, neg):
         """See ContrastiveHead. The loss may be negative."""
+        self._note_keys(neg)
         weight = 1. if self.sigma is None else weights_of_hard_pairs(pos, self.sigma)
         return dict(loss=decoupled_info_nce(pos, neg, self.temperature, weight))
 
@@ -81,4 +97,5 @@ class SupConHead(ContrastiveHead):
             dict[str, Tensor]: `loss`.
         """
         keys, key_groups, first = gather_with_grad(z), concat_all_gather(groups), get_rank() * len(z)
+        self.uniform_values['loss'] = math.log(max(1, len(keys) - 1))
         return dict(loss=supervised_contrastive(z, keys, groups, key_groups, first, self.temperature))

@@ -27,8 +27,9 @@ class DINOHead(BaseModule):
         targets (str): 'centering' or 'sinkhorn'.
 
     Attributes:
-        uniform_values (dict[str, float]): Entries of the result, and what they are where all prototypes are alike.
+        uniform_values (dict[str, float | Tensor]): Entries of the result, and what they are where all scores are equal.
         sharpness (tuple[str]): Attributes to lower then.
+        uniform_kind (str): What is alike then: 'prototypes', 'keys', 'classes' or 'cosine'.
         targets (nn.Module): Scores and a temperature to probabilities; see Centering and SinkhornKnopp.
 
     Raises:
@@ -36,6 +37,7 @@ class DINOHead(BaseModule):
     """
 
     sharpness = ('teacher_temp', )
+    uniform_kind = 'prototypes'
 
     def __init__(self, in_channels, teacher_temp=0.04, student_temp=0.1, center_momentum=0.9, targets='centering'):
         super().__init__()

@@ -16,10 +16,17 @@ class LatentPredictHead(BaseModule):
 
     Args:
         predictor (dict): Config of a neck without pooling.
+
+    Attributes:
+        uniform_values, sharpness, uniform_kind: See DINOHead: 0, where predictions have nothing to do with targets.
     """
+
+    sharpness = ()
+    uniform_kind = 'cosine'
 
     def __init__(self, predictor):
         super().__init__()
+        self.uniform_values = dict(loss=0.)
         self.predictor = build_neck(predictor)
 
     def forward(self, input, target):

@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of MoCo v3."""
+import math
+
 import torch
 from mmcv.runner import BaseModule
 
@@ -16,9 +18,15 @@ class MoCoV3Head(BaseModule):
         predictor (dict): Config of a neck without pooling.
         temperature (float): T, divides the similarities.
 
+    Attributes:
+        uniform_values, sharpness, uniform_kind: See ContrastiveHead; of the sum over both directions.
+
     Raises:
         ValueError: The temperature is not positive.
     """
+
+    sharpness = ('temperature', )
+    uniform_kind = 'keys'
 
     def __init__(self, predictor, temperature=1.0):
         super().__init__()
@@ -26,6 +34,7 @@ class MoCoV3Head(BaseModule):
             raise ValueError(f'temperature must be positive, got {temperature!r}')
         self.predictor = build_neck(predictor)
         self.temperature = temperature
+        self.uniform_values = {}
 
     def forward(self, base_out, momentum_out):
         """The loss of one view against the other.
@@ -43,6 +52,7 @@ class MoCoV3Head(BaseModule):
         queries = unit_vectors(self.predictor([base_out])[0])
         keys = concat_all_gather(unit_vectors(momentum_out.detach()))  # NW x D of W processes, in rank order
         check_several_images(len(keys))
+        self.uniform_values['loss'] = 4 * self.temperature * math.log(len(keys))
         own = torch.arange(len(queries), device=queries.device) + get_rank() * len(queries)
         scores = similarities(queries, keys) / self.temperature  # N x NW
         return dict(loss=2 * self.temperature * cross_entropy(scores, own))

@@ -31,7 +31,7 @@ class MSNHead(BaseModule):
         power (float): The n-th prototype shall be used like n to minus this power. 0 in MSN, 0.25 in PMSN.
 
     Attributes:
-        uniform_values, sharpness: See DINOHead.
+        uniform_values, sharpness, uniform_kind: See DINOHead.
         prototypes (Tensor): K x D. They are trained, without weight decay in the recipes.
 
     Raises:
@@ -39,6 +39,7 @@ class MSNHead(BaseModule):
     """
 
     sharpness = ('sharpening', )
+    uniform_kind = 'prototypes'
 
     def __init__(self,
                  in_channels,

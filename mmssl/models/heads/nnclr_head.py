@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Head of NNCLR."""
+import math
+
 import torch
 from mmcv.runner import BaseModule
 
@@ -16,9 +18,15 @@ class NNCLRHead(BaseModule):
         predictor (dict): Config of a neck without pooling.
         temperature (float): Divides the similarities.
 
+    Attributes:
+        uniform_values, sharpness, uniform_kind: See ContrastiveHead.
+
     Raises:
         ValueError: The temperature is not positive.
     """
+
+    sharpness = ('temperature', )
+    uniform_kind = 'keys'
 
     def __init__(self, predictor, temperature=0.1):
         super().__init__()
@@ -26,6 +34,7 @@ class NNCLRHead(BaseModule):
             raise ValueError(f'temperature must be positive, got {temperature!r}')
         self.predictor = build_neck(predictor)
         self.temperature = temperature
+        self.uniform_values = {}
 
     def forward(self, z, neighbours):
         """The loss of one view against the neighbours of the other.
@@ -42,5 +51,6 @@ class NNCLRHead(BaseModule):
         """
         keys = gather_with_grad(unit_vectors(self.predictor([z])[0]))  # NW x D of W processes, in rank order
         check_several_images(len(keys))
+        self.uniform_values['loss'] = math.log(len(keys))
         own = torch.arange(len(z), device=z.device) + get_rank() * len(z)
         return cross_entropy(similarities(neighbours, keys) / self.temperature, own)

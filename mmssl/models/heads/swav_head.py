@@ -40,7 +40,7 @@ class SwAVHead(BaseModule):
             same.
 
     Attributes:
-        uniform_values, sharpness: See DINOHead.
+        uniform_values, sharpness, uniform_kind: See DINOHead.
         queue (Tensor | None): Features of earlier batches, the newest first, of all processes and the same on each:
             len(crops_for_assign) x length x feat_dim. Checkpoints hold it where there is one.
         filled (int): How many of its `length` rows hold features. The codes make use of a full queue only.
@@ -50,6 +50,7 @@ class SwAVHead(BaseModule):
     """
 
     sharpness = ('epsilon', )
+    uniform_kind = 'prototypes'
 
     def __init__(self,
                  feat_dim,
