@@ -49,7 +49,7 @@ def make_run(folder, epochs=4, of=None, changes=None):
 def make_pictures(count=30, name='{}/{:02d}.png', labelled=True):
     """Pictures as ReportHook takes them, of random features."""
     rng = np.random.default_rng(0)
-    labels = np.arange(count) // 10 if labelled else np.full(count, -1)
+    labels = 3 * np.arange(count) // count if labelled else np.full(count, -1)
     features = rng.normal(size=(count, 16)) + 3 * labels[:, None]
     present = sorted(set(labels.tolist()))
     uri = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5E'
@@ -149,10 +149,9 @@ def test_a_network_that_has_diverged_or_collapsed(tmp_path):
     record, pictures = read_run(make_run(tmp_path / 'run')), make_pictures()
     labels = np.arange(30) // 10
     for features, words in ((np.full((30, 4), np.nan), 'has diverged'), (np.ones((30, 4)), 'has collapsed')):
-        for quick in (True, False):
-            now = look(features, labels, 5, quick=quick)
-            assert now['points'] is None and words in now['note']
-            assert words in text_of(run_page(record, dict(pictures, now=now)))
+        now = look(features, labels, 5, quick=True)
+        assert now['points'] is None and words in now['note']
+        assert words in text_of(run_page(record, dict(pictures, now=now)))
 
 
 def test_ticks_are_round_and_within():
