@@ -42,4 +42,4 @@ def run(args):
     with atomic_write(args.out) as file:
         file.write(recipe.text())
     print('\n'.join([*recipe.lines(), *(f'warning: {warning}' for warning in recipe.warnings)]))
-    print(f'{Path(args.out)}: mmssl train {args.data} --from {args.out} trains by it')
+    print(f'{Path(args.out)}: mmssl train --from {args.out} trains by it')

@@ -47,7 +47,7 @@ SETTINGS = [
 # (pattern, replacement) in a command: fewer processes, less time
 SHORTER = [
     (r'(dist_\w+\.sh (?:\S+ )?)8\b', r'\g<1>2'),
-    (r'(mmssl train (?!.*--(?:epochs|time)).*)', r'\1 --epochs 1'),
+    (r'(mmssl train (?!.*--(?:epochs|time|from)).*)', r'\1 --epochs 1'),
     (r'(mmssl train .*)--(?:epochs|time) \S+', r'\1--epochs 1'),
     (r'--workers \d+', '--workers 2'),
 ]
