@@ -144,6 +144,8 @@ def _labelled(run, data, transform, name):
         told = found.words
     elif len(data) == 2:
         source, told = source_of(data[0], run.cfg, transform.channels), 'the images'
+        if len(data[1]) != len(source):
+            raise ConfigError(f'{name} has {len(source)} images and {len(data[1])} labels')
         source.labels, words = read_labels_and_names(list(data[1]), len(source), f'labels of {name}')
         source.CLASSES = words
     else:

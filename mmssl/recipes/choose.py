@@ -245,6 +245,9 @@ def speed(plan, machine, data, held):
                 {'channels_last': convolutional}, 'channels last' if convolutional else 'contiguous')
 
 
+_FEWEST = 50  # images of which RepresentationQualityHook can tell anything
+
+
 def evaluation(plan, data, found, train_source, val_source, size, epochs, interval, layer=None):
     """What tells during the training whether it learns."""
     norm = plan.get('img_norm_cfg')
@@ -262,6 +265,8 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 max_train=_BANK,
                 img_norm_cfg=norm))
         words = f'20 nearest neighbours every {interval} epochs, of images that are held out: there are labels'
+    elif data.images < _FEWEST:
+        words = f'the label-free figures need {_FEWEST} images'
     else:
         hooks.append(
             dict(
@@ -272,7 +277,7 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 max_samples=1000,
                 img_norm_cfg=norm))
         words = f'label-free quality of the features every {interval} epochs: there are no labels'
-    shown = hooks[-1]['type']
+    shown = hooks[-1]['type'] if hooks else 'none'
     hooks += [dict(type='CollapseMonitorHook', interval=10), dict(type='ReportHook')]
     plan.choose('evaluation', words, {'custom_hooks': hooks}, shown)
 
