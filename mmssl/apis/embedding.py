@@ -12,7 +12,7 @@ import numpy as np
 
 from mmssl.datasets.loader import check_broken_policy
 from mmssl.datasets.single_view import SingleViewDataset
-from mmssl.evaluation.features import extract_features
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.evaluation.stored_features import store_features
 from mmssl.interop.export import image_channels
 from mmssl.interop.reference_models import IMAGENET
@@ -95,8 +95,9 @@ def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batc
     Args:
         model (nn.Module): An algorithm, or a backbone alone.
         dataset (SingleViewDataset): The images.
+        layer (str | Descriptor): See embed_folder; or several, before they are whitened.
         img_norm_cfg (dict, optional): See extract_features.
-        layer, broken, batch_size, workers, progress: See embed_folder.
+        broken, batch_size, workers, progress: See embed_folder.
 
     Returns:
         Embeddings: In the order of the data set, on every process.
@@ -104,11 +105,11 @@ def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batc
     Raises:
         BrokenImageError, ConfigError: See embed_folder.
     """
-    with told_of(layer):
-        found = extract_features(
+    by = layer if isinstance(layer, Descriptor) else Descriptor((layer, ))
+    with told_of(', '.join(by.layers)):
+        found = by.extract(
             model,
             dataset,
-            layers=(layer, ),
             img_norm_cfg=img_norm_cfg,
             broken=check_broken_policy(broken, ('skip', 'stop')),
             batch_size=batch_size,
@@ -117,7 +118,7 @@ def embed(model, dataset, layer='pooled', img_norm_cfg=None, broken='skip', batc
     name = partial(name_of, dataset.data_source)
     reasons = {name(idx): reason for idx, _, reason in found.broken}
     index = found.index.tolist()
-    return Embeddings([name(idx) for idx in index], found[layer], reasons, index)
+    return Embeddings([name(idx) for idx in index], found['descriptor'], reasons, index)
 
 
 def _prepare(config, checkpoint, folder, layer, size, cfg_options, output, teacher):

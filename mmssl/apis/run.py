@@ -13,6 +13,8 @@ import torch
 from mmcv import Config
 
 from mmssl.datasets.single_view import SingleViewDataset
+from mmssl.evaluation.descriptor import Descriptor
+from mmssl.evaluation.whitening import Whitening
 from mmssl.interop.export import FeatureNetwork, export_features, image_channels
 from mmssl.interop.reference_models import photographs
 from mmssl.utils.checkpoint import (find_latest_checkpoint, is_folder_checkpoint, training_checkpoint,
@@ -186,14 +188,16 @@ class Run:
             raise ConfigError(f'the config of {self.out} names no images of a training; give a folder')
         return dict(source)
 
-    def features(self, data=None, layer='pooled', size=None, broken='skip', batch_size=64, workers=0, progress=False):
+    def features(self, data=None, layer=None, size=None, broken='skip', batch_size=64, workers=0, progress=False):
         """Features of images.
 
         Args:
             data (str | Path | dict | Sequence, optional): A folder, with all images below it; names of files; an array
                 N x H x W x C; a list of Pillow images; a list of images, shards or a name of the catalog as in
                 mmssl.train. None: the images of the training.
-            layer (str): 'pooled', 'cls_token', 'neck', 'stageN', 'patches', ... (see extract_features).
+            layer (str, optional): 'pooled', 'cls_token', 'neck', 'stageN', 'patches', ... (see extract_features). None:
+                those that the section `features` of the config asks for, as the recipes of mmssl.train for small images
+                do: several stages, partly whitened by images of the training. 'pooled' where there is no such section.
             size (int | tuple[int], optional): Side, or height and width, of the images in pixels, which cover 8/7 of
                 it. By default they are prepared as by `transform`.
             broken (str): 'skip' images that cannot be read and name them, or 'stop' at the first one.
@@ -210,7 +214,28 @@ class Run:
             ConfigError: A layer that the network lacks; every image is broken.
         """
         dataset, norm = self.dataset(data, size)
-        return embed(self.model(layer), dataset, layer, norm, broken, batch_size, workers, progress)
+        options = dict(broken=broken, batch_size=batch_size, workers=workers, progress=progress)
+        if layer is not None or not self.cfg.get('features'):
+            layer = layer or 'pooled'
+            return embed(self.model(layer), dataset, layer, norm, **options)
+        found = embed(self.model(), dataset, Descriptor.of(self.cfg), norm, **options)
+        if self._whitening is not None:
+            found.features = self._whitening.apply(found.features)
+        return found
+
+    @cached_property
+    def _whitening(self):
+        """That of the section `features`; it is learned once for a checkpoint and kept beside it."""
+        path = self.out / f'whitening_{self._checkpoint_name()}.npz'
+        if path.exists() and path.stat().st_mtime_ns >= Path(self.checkpoint).stat().st_mtime_ns:
+            return Whitening.load(path)
+        descriptor = Descriptor.of(self.cfg)
+        whitening = None
+        if descriptor.power:
+            dataset, norm = self.dataset()
+            whitening = descriptor.learn_from(self.model(), dataset, img_norm_cfg=norm)
+            whitening.save(path)
+        return whitening
 
     def search(self, image, folder=None, k=9, layer='pooled', size=None, workers=0):
         """The images that the network finds most similar to one.

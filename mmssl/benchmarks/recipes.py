@@ -146,7 +146,8 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
     Returns:
         dict: setting, budget, kind, seed; method, network, epochs, images (views of them, counted once an epoch), cpu
         and wall (seconds of the training in fact used); and `figures`: of each kind of features ('raw_pixels',
-        'random_init', 'pretrained') and each way to take them ('pooled') knn and few_label as fractions.
+        'random_init', 'pretrained') and each way to take them ('pooled', and 'run', that of
+        the config's section `features`) knn and few_label as fractions.
     """
     import torch
 
@@ -240,27 +241,37 @@ def _fit_epochs(cfg, budget, budget_of):
 
 
 def _figures(model, sets, cfg):
-    """kNN and few-label accuracy, by the way in which features are taken; of raw pixels without a model."""
-    from mmssl.evaluation import extract_features, few_label, knn
-    layer = 'pooled' if model is not None else 'pixels'
-    norm = cfg.img_norm_cfg if model is not None else dict(mean=[0.], std=[1.], **_max_value(cfg))
-    found = {part: extract_features(model, d, layers=(layer, ), img_norm_cfg=norm) for part, d in sets.items()}
-    arguments = [x for part in ('train', 'test') for x in (found[part][layer], found[part].labels)]
-    per_class = min(_LABELS, *(int(n) for n in _counts(found['train'].labels)))
-    k = min(_NEIGHBOURS, len(found['train']))
-    return dict(
-        pooled=dict(
-            knn=knn.run(*arguments, k=k)[f'k{k}_T0.07_top1'],
-            few_label=few_label.run(*arguments, labels_per_class=per_class)['mean']))
+    """kNN and few-label accuracy, of pooled features and of those of a run; of raw pixels without a model."""
+    from mmssl.evaluation.descriptor import Descriptor
+    rules = dict(pooled=Descriptor(('pooled' if model is not None else 'pixels', )))
+    norm = cfg.img_norm_cfg
+    if model is None:
+        # as they are, and whitened as the features of the run are
+        norm = dict(cfg.img_norm_cfg, mean=[0.], std=[1.])
+        rules['run'] = Descriptor(('pixels', ), power=Descriptor.of(cfg).power)
+    elif cfg.get('features'):
+        rules['run'] = Descriptor.of(cfg)
+    figures = {}
+    for name, rule in rules.items():
+        found = {part: rule.extract(model, dataset, img_norm_cfg=norm) for part, dataset in sets.items()}
+        values = {part: features['descriptor'] for part, features in found.items()}
+        whitening = rule.learn(values['train'])
+        if whitening is not None:
+            values = {part: whitening.apply(features) for part, features in values.items()}
+        figures[name] = _accuracies(values, {part: features.labels for part, features in found.items()})
+    return figures
 
 
-def _max_value(cfg):
-    return {'max_value': cfg.img_norm_cfg['max_value']} if cfg.img_norm_cfg.get('max_value') else {}
-
-
-def _counts(labels):
+def _accuracies(features, labels):
     import numpy as np
-    return np.bincount(labels[labels >= 0])[np.unique(labels[labels >= 0])]
+
+    from mmssl.evaluation import few_label, knn
+    arguments = features['train'], labels['train'], features['test'], labels['test']
+    per_class = min(_LABELS, int(np.unique(labels['train'][labels['train'] >= 0], return_counts=True)[1].min()))
+    k = min(_NEIGHBOURS, len(labels['train']))
+    return dict(
+        knn=knn.run(*arguments, k=k)[f'k{k}_T0.07_top1'],
+        few_label=few_label.run(*arguments, labels_per_class=per_class)['mean'])
 
 
 def table(cells):
@@ -273,23 +284,31 @@ def table(cells):
         str: The table.
     """
     lines = [
-        '| setting | budget | recipe | epochs | CPU s | wall s | kNN: raw pixels, random, trained | '
-        '10 labels a class: raw pixels, random, trained |', f'|{" --- |" * 8}'
+        '| setting | budget | recipe | features | epochs | CPU s | wall s | kNN: raw pixels, random, trained | '
+        '10 labels a class: raw pixels, random, trained |', f'|{" --- |" * 9}'
     ]
     for cell in cells:
         place = f'| {cell["setting"]} | {_minutes(cell["budget"])} | {cell["kind"]}'
         if 'error' in cell:
             lines.append(f'{place} | failed: {cell["error"]} | | | | |')
             continue
-        columns = []
-        for task in ('knn', 'few_label'):
-            values = [
-                100 * cell['figures'][kind]['pooled'][task] for kind in ('raw_pixels', 'random_init', 'pretrained')
-            ]
-            columns.append('{:.1f}, {:.1f}, **{:.1f}**'.format(*values))
-        lines.append(f'{place}: {cell["method"]}, {cell["network"]} | {cell["epochs"]} | {cell["cpu"]:.0f} | '
-                     f'{cell["wall"]:.0f} | {" | ".join(columns)} |')
+        for way, columns in _columns(cell).items():
+            lines.append(f'{place}: {cell["method"]}, {cell["network"]} | {way} | {cell["epochs"]} | '
+                         f'{cell["cpu"]:.0f} | {cell["wall"]:.0f} | {" | ".join(columns)} |')
     return '\n'.join(lines)
+
+
+def _columns(cell):
+    """{way to take features: [kNN, few-label]}, each 'raw pixels, random, **trained**' in per cent."""
+    figures = cell['figures']
+    return {
+        way: [
+            '{:.1f}, {:.1f}, **{:.1f}**'.format(*(100 * figures[kind].get(way, figures[kind]['pooled'])[task]
+                                                  for kind in ('raw_pixels', 'random_init', 'pretrained')))
+            for task in ('knn', 'few_label')
+        ]
+        for way in figures['pretrained']
+    }
 
 
 def _minutes(seconds):
@@ -307,9 +326,10 @@ def below_random(cells):
     """
     found = []
     for cell in (c for c in cells if 'error' not in c):
-        for task in ('knn', 'few_label'):
-            trained, random = (100 * cell['figures'][kind]['pooled'][task] for kind in ('pretrained', 'random_init'))
-            if trained < random:
-                found.append(f'{cell["setting"]}, {cell["kind"]}, {_minutes(cell["budget"])}: {task} '
-                             f'{trained:.1f} < {random:.1f}')
+        for way, trained in cell['figures']['pretrained'].items():
+            for task, value in trained.items():
+                random = cell['figures']['random_init'][way][task]
+                if value < random:
+                    found.append(f'{cell["setting"]}, {cell["kind"]}, {_minutes(cell["budget"])}, {way}: {task} '
+                                 f'{100 * value:.1f} < {100 * random:.1f}')
     return found

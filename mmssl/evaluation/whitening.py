@@ -52,6 +52,36 @@ class Whitening:
         largest = np.take_along_axis(directions, np.abs(directions).argmax(0)[None], 0)
         return cls(mean, directions * np.sign(largest) / np.sqrt(variances[:dims]))
 
+    @classmethod
+    def partial(cls, features, power, ridge=1e-4):
+        """Learn to even out how much features vary in different directions, without turning them.
+
+        A direction with the variance v is scaled by v^-power. Few directions, in which backbones differ most, then
+        decide less about what is near. Dimensions keep their meaning (ZCA, Bell and Sejnowski, 1997, of which
+        power=0.5 is the whole).
+
+        Args:
+            features (Tensor | ndarray): N x D.
+            power (float): 0 (centre only) to 0.5 (the same variance in all directions).
+            ridge (float): Share of the largest variance that is added to each, so that noise is not blown up.
+
+        Returns:
+            Whitening: From D to D dimensions.
+
+        Raises:
+            ValueError: NaN, or a power outside of this range.
+        """
+        if not 0 <= power <= 0.5:
+            raise ValueError(f'the power of a whitening is 0 to 0.5, got {power!r}')
+        features = check_features(features, what='whitening')[0].cpu().numpy().astype(np.float64)
+        mean = features.mean(0)
+        variances, directions = np.linalg.eigh(np.cov(features - mean, rowvar=False, ddof=0).reshape(2 * mean.shape))
+        variances = variances.clip(0) + ridge * variances[-1]
+        if not variances[-1] > 0:
+            raise ValueError(f'the {len(features)} whitening features are all alike')
+        # only ratios matter: the largest variance counts as 1
+        return cls(mean, directions / (variances / variances[-1])**power @ directions.T)
+
     def apply(self, features):
         """Whitened features of unit length.
 

@@ -8,7 +8,7 @@ from . import networks
 from .facts import build_source
 from .lengths import power_of_two
 from .methods import ALIASES, AUTO, METHODS
-from .views import adapt_views, pipelines_of, single_view, with_colours
+from .views import adapt_views, jitter_more, pipelines_of, single_view, with_colours
 
 SMALL = 64  # pixels up to which a recipe starts from the comparison on digits
 _HELD_OUT = 1000  # images to evaluate on, at most
@@ -137,6 +137,8 @@ def views(plan, data, method_name, size, patch, row, flip):
     rgb = data.coloured
     if small and rgb and kind in ('two', 'crops'):
         with_colours(train)
+    elif row is not None and 'jitter' in row.keys and data.channels == 1 and not data.deep:
+        jitter_more(train, row.keys['jitter'])
     crop = next((step for step in pipelines_of(train)[0] if 'scale' in step), None)
     if crop is not None:
         words = f'that of {method_name}' if scale is None else 'a smaller part of a small image shows nothing' if \

@@ -82,6 +82,20 @@ def with_colours(train, strength=0.4):
             pipeline.insert(place + 1, dict(type='RandomGrayscale', p=0.2))
 
 
+def jitter_more(train, strength):
+    """Change brightness and contrast of grey images by up to `strength`: without hue there is little else to vary.
+
+    Args:
+        train (dict): Config of the data set, which is changed.
+        strength (float): Largest share by which both change.
+    """
+    for pipeline in pipelines_of(train):
+        for step in pipeline:
+            for jitter in step.get('transforms', ()):
+                if jitter['type'] == 'ColorJitter':
+                    jitter.update(brightness=strength, contrast=strength)
+
+
 def single_view(size, data):
     """The pipeline of images as they are, for evaluation.
 

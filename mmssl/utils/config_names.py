@@ -57,6 +57,7 @@ TOP_LEVEL = dict(
     gradient_compression=('str | dict', _PARALLEL),
     profiler_config=('dict', _TRAIN),
     choices=('list[dict]', 'mmssl/evaluation/run_record.py'),
+    features=('dict', 'mmssl/evaluation/descriptor.py'),
     demo=('dict', 'mmssl/apis/demo.py'),
     augmented_pipeline=('list', 'tools/benchmarks/classification/linear_sweep.py'))
 
@@ -114,6 +115,8 @@ SECTIONS = {
     dict(dtype='str', loss_scale='float | str | dict', master_weights='bool'),
     'fp16':
     dict(loss_scale='float | str | dict'),
+    'features':
+    dict(layers='Sequence[str]', pool_type='str', power='float'),
 }
 
 # names of MMEngine, MMSelfSup 1.x and OpenSelfSup, and ours

@@ -40,7 +40,7 @@ def main():
     budgets = [parse_time(budget) for budget in args.budgets]
 
     def write(cell):
-        print(recipes.table([cell]).splitlines()[-1], flush=True)
+        print('\n'.join(recipes.table([cell]).splitlines()[2:]), flush=True)
 
     cells = recipes.run(names, budgets, args.out, write, args.recipes, args.budget_of, args.seeds)
     print(f'\n{recipes.table(cells)}')
