@@ -17,5 +17,5 @@ def add_arguments(parser):
 
 
 def run(args):
-    from mmssl.apis.watch import serve
+    from mmssl.evaluation.run_server import serve
     serve(args.run, args.host, args.port, args.token)

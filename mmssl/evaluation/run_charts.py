@@ -186,8 +186,10 @@ def _in_words(chart, main, x, y, finite):
 
 
 def _few(places, unit, left, right):
-    """Those of the places that leave space for the word at the end."""
-    return [place for place in places if place <= left + 0.86 * (right - left) and (unit == 'epoch' or place % 1 == 0)]
+    """Those of the places that leave space for the word at the end; whole ones where there are several."""
+    places = [place for place in places if place <= left + 0.86 * (right - left)]
+    whole = [place for place in places if place % 1 == 0]
+    return whole if unit == 'iteration' or len(whole) > 1 else places
 
 
 def _digits(values):
@@ -200,8 +202,8 @@ def _digits(values):
 def _tick(value, digits):
     if value == 0:
         return '0'
-    if abs(value) >= 1e5 or digits > 4:
-        return f'{value:.2g}'
+    if abs(value) >= 1e5 or digits > 3:
+        return f'{value:.2g}' if abs(value) >= 1e-3 else f'{value:.1e}'.replace('.0e', 'e').replace('e-0', 'e-')
     return f'{value:,.{digits}f}'
 
 

@@ -264,12 +264,13 @@ def _neighbours(pictures):
         note = (now or {}).get('note') or pictures.get('note')
         return _section('Nearest neighbours', html.escape(note), '', 'neighbours') if note else ''
     looks = [first, now] if first and first['neighbours'] and first['iteration'] != now['iteration'] else [now]
-    titles = []
-    for found in looks:
-        share = '' if found['agreement'] is None else f': {number(found["agreement"], True)} of the same class'
-        titles.append(f'{_when(found)}{share}'.capitalize())
-    rows = ['<div class="query head"><span>Image</span>' + ''.join(f'<span>{html.escape(t)}</span>' for t in titles) +
-            '</div>']  # yapf: disable
+    titles = [_when(found).capitalize() for found in looks]
+    shares = [
+        '' if found['agreement'] is None else f': {number(found["agreement"], True)} of the same class'
+        for found in looks
+    ]
+    heads = ''.join(f'<span>{title}{share}</span>' for title, share in zip(titles, shares))
+    rows = [f'<div class="query head"><span>Image</span>{heads}</div>']
     for query in gallery['queries']:
         strips = []
         for found, title in zip(looks, titles):
@@ -288,9 +289,8 @@ def _neighbours(pictures):
     lead = f'The images most alike to the network among {count:,} of {gallery["of"]:,}, nearest first.'
     if any(gallery['labelled']):
         lead += ' A dashed frame: of another class.'
-    columns = '' if len(looks) == 2 else ' style="--one:1"'
-    return _section('Nearest neighbours', lead, f'<div class="card queries"{columns}>{"".join(rows)}</div>',
-                    'neighbours')
+    alone = '' if len(looks) == 2 else ' alone'
+    return _section('Nearest neighbours', lead, f'<div class="card queries{alone}">{"".join(rows)}</div>', 'neighbours')
 
 
 def hues(count):

@@ -58,6 +58,19 @@ class RunRecord:
     checkpoints: list = field(default_factory=list)
 
 
+def check_run(folder):
+    """See that a folder is that of a run.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or neither a log nor a config in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f'no such folder of a run: {folder}')
+    if _config_file(folder) is None and next(folder.glob('*.log.json'), None) is None:
+        raise FileNotFoundError(f'{folder} is no folder of a run: it holds neither a *.log.json nor a config')
+
+
 def read_run(folder, cfg=None):
     """Read the folder of a run, under way, finished or of long ago.
 
@@ -72,12 +85,8 @@ def read_run(folder, cfg=None):
         FileNotFoundError: There is no such folder, or neither a log nor a config in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f'no such folder of a run: {folder}')
-    logs = sorted(folder.glob('*.log.json'))
+    check_run(folder)
     config = _config_file(folder)
-    if not logs and config is None:
-        raise FileNotFoundError(f'{folder} is no folder of a run: it holds neither a *.log.json nor a config')
     record = RunRecord(folder, config.stem if config else folder.resolve().name)
     if cfg is None and config is not None:
         try:
@@ -90,8 +99,8 @@ def read_run(folder, cfg=None):
         record.log = TrainingLog(folder)
     except (ConfigError, FileNotFoundError):
         pass
-    record.warnings = _warnings(folder, [file.name for file in record.log.files] if record.log else
-                                [file.name for file in logs[-1:]])  # yapf: disable
+    logs = record.log.files if record.log else sorted(folder.glob('*.log'))[-1:]
+    record.warnings = _warnings(folder, [file.name for file in logs])
     record.suites = _suites(folder)
     record.checkpoints = sorted((path.name for path in folder.glob('*.pth') if not path.is_symlink()), key=_by_number)
     _find_position(record)

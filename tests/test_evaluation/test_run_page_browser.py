@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmssl.apis.watch import ReportServer
 from mmssl.evaluation.run_page import run_page
 from mmssl.evaluation.run_pictures import look
 from mmssl.evaluation.run_record import read_run
 from mmssl.evaluation.run_report import PAGE, write_page
+from mmssl.evaluation.run_server import ReportServer
 from mmssl.evaluation.sprites import sprite
 
 sys.path.append(str(Path(__file__).parents[1]))

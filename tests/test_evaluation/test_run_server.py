@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mmssl.apis.watch import ReportServer
+from mmssl.evaluation.run_server import ReportServer
 from mmssl.utils.errors import ConfigError
 
 

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from mmssl.evaluation.run_record import read_run
-from mmssl.evaluation.run_report import PAGE, load_pictures, write_page
 from mmssl.utils.errors import ConfigError, printable
+from .run_record import check_run, read_run
+from .run_report import PAGE, load_pictures, write_page
 
 _COOKIE = 'mmssl_token'
 _HOOK = 120  # seconds after which a page that ReportHook has not renewed is written by the server
@@ -87,7 +87,7 @@ class Page:
         self.folder = Path(folder)
         self.path = self.folder / PAGE
         self._lock = threading.Lock()
-        read_run(self.folder)  # or it is none
+        check_run(self.folder)
 
     def read(self):
         """tuple[bytes, float]: The page and the time when it was written."""
