@@ -4,13 +4,14 @@ Each page has a folder of its own, in which its blocks are run one after another
 """
 import os
 import shutil
-import stat
 import subprocess
 import sys
+import time
 
 import doc_commands
 import doc_pages
 import pytest
+import warm_python
 
 ROOT = doc_pages.ROOT
 BLOCKS = [block for block in doc_commands.blocks() if not block.reason]
@@ -50,16 +51,31 @@ def photographs(folder):
 
 
 @pytest.fixture(scope='session')
-def finished(tmp_path_factory):
+def server(tmp_path_factory):
+    """Address of a Python that has done its imports."""
+    path = tmp_path_factory.mktemp('warm') / 'python'
+    process = subprocess.Popen([sys.executable, warm_python.__file__, str(path)],
+                               cwd=path.parent,
+                               env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield path
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope='session')
+def finished(server, tmp_path_factory):
     """A folder with photographs, the same as a small ImageNet, and a finished run of each small config."""
     folder = tmp_path_factory.mktemp('docs')
     for name in ('configs', 'tools', 'tests', 'docs'):
         (folder / name).symlink_to(ROOT / name)
     (folder / 'bin').mkdir()
-    for name, words in (('python', ''), ('mmssl', ' -m mmssl')):
+    for name, words in (('python', ()), ('mmssl', ('-m', 'mmssl'))):
         program = folder / 'bin' / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable}{words} "$@"\n')
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        program.write_text(warm_python.client_program(server, *words))
+        program.chmod(0o755)
     activate = folder / '.venv' / 'bin' / 'activate'
     activate.parent.mkdir(parents=True)
     activate.write_text('')

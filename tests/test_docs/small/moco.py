@@ -1,7 +1,7 @@
 """What stands for CONFIG: the recipe for a folder of photographs, on small views and with a small network."""
 _base_ = '../../../configs/selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_folder.py'
 
-model = dict(queue_len=16, backbone=dict(base_channels=8, norm_cfg=dict(num_splits=1)), neck=dict(in_channels=64))
+model = dict(queue_len=16, backbone=dict(norm_cfg=dict(num_splits=1)))
 views = [
     dict(type='RandomResizedCrop', size=64, scale=(0.2, 1.)),
     dict(
