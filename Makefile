@@ -22,7 +22,7 @@ SOURCES := mmssl tools tests configs docs setup.py
 export PIP_CONSTRAINT := $(CURDIR)/requirements/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-fashion test test-fast test-slow test-gpu test-downstream lint docs linkcheck install downstream \
+.PHONY: demo demo-fashion test test-fast test-slow test-gpu test-downstream test-docs lint docs linkcheck install downstream \
 	clean
 
 demo: $(STAMP)
@@ -44,6 +44,11 @@ test-slow: $(STAMP)
 # on a machine with an NVIDIA GPU; elsewhere each test is skipped, and `pytest tests/gpu --device cpu` tries them
 test-gpu: $(INTEROP_STAMP)
 	$(BIN)/python -m pytest tests/gpu -m gpu -rsxfE --durations=10
+
+# the commands of the documentation on small data, after a count of them
+test-docs: $(INTEROP_STAMP)
+	$(BIN)/python tests/test_docs/doc_commands.py
+	$(BIN)/python -m pytest tests/test_docs -m slow --durations=10
 
 test-downstream: $(DOWNSTREAM_STAMP)
 	$(DOWNSTREAM)/bin/python -m pytest tests/test_downstream

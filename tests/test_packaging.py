@@ -126,6 +126,15 @@ def test_wheel_holds_what_mim_looks_for(clone, tmp_path):
     extras = re.findall(r'^Provides-Extra: (\w+)', metadata, re.M)
     assert sorted(extras) == ['all', 'data', 'mim', 'optional', 'tests']
 
+    # installed: the command works from any folder and finds the configs that came along
+    pip('install', str(wheel), '--target', str(tmp_path / 'site'))
+    done = subprocess.run([str(tmp_path / 'site' / 'bin' / 'mmssl'), 'recipes', 'simsiam'],
+                          cwd=tmp_path,
+                          env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')),
+                          capture_output=True,
+                          text=True)
+    assert 'simsiam_resnet50_8xb32-coslr-100e_in1k' in done.stdout, done.stderr
+
 
 @pytest.mark.long
 def test_editable_install_links_what_mim_looks_for(clone, tmp_path):

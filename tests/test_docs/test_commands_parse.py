@@ -13,8 +13,8 @@ from parsers import command_parser, parser_of
 ROOT = doc_pages.ROOT
 # programs that are not ours
 OTHERS = {
-    'cat', 'docker', 'export', 'git', 'huggingface-cli', 'ln', 'ls', 'mim', 'mkdir', 'nvidia-smi', 'pip', 'pre-commit',
-    'source', 'tail', 'unzip'
+    'cat', 'conda', 'docker', 'export', 'git', 'huggingface-cli', 'ln', 'ls', 'mim', 'mkdir', 'nvidia-smi', 'pip',
+    'pre-commit', 'source', 'tail', 'unzip'
 }
 # shell scripts that call a tool: the tool, and the number of words before its own arguments
 SCRIPTS = {
@@ -25,9 +25,6 @@ SCRIPTS = {
     'slurm_train.sh': ('tools/train.py', lambda args: [args[2], '--work-dir', *args[3:]]),
     'slurm_test.sh': ('tools/test.py', lambda args: args[2:]),
 }
-# commands that are being written
-COMING = ('train', 'methods', 'models', 'recipes', 'config', 'check', 'resume', 'watch', 'compare', 'report',
-          'features', 'search', 'export', 'convert', 'doctor', 'demo')
 tool_parser = functools.lru_cache(parser_of)
 mmssl_parser = functools.lru_cache(command_parser)
 
@@ -73,8 +70,6 @@ def fault(command, root=ROOT):
     if name == 'mmssl':
         from mmssl.cli import COMMANDS
         if not args or args[0].startswith('-'):
-            return None
-        if args[0] in COMING and args[0] not in COMMANDS:
             return None
         if args[0] not in COMMANDS:
             return f'there is no command {args[0]}'
