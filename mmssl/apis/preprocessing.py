@@ -118,6 +118,10 @@ def preprocessing_of(cfg, model, size=None):
         size = size or _trained_size(cfg) or _patch_size(model) or 224
         return Preprocessing(cover_steps(size), channels, norm)
     pipeline, prefetch = found
+    if not pipeline:
+        # images that need no step have the size of the training's views; others are brought to it
+        size = _trained_size(cfg) or 224
+        pipeline = [dict(type='Resize', size=size), dict(type='CenterCrop', size=size)]
     return Preprocessing(pipeline, channels, norm if prefetch else None)
 
 
@@ -150,7 +154,9 @@ def _single_views(cfg):
                     cfg.get('demo')):
         for dataset in _datasets(section):
             pipeline = dataset.get('pipeline')
-            if pipeline and all(isinstance(step, dict) and step.get('type') in _STILL for step in pipeline):
+            if not pipeline and dataset.get('prefetch'):
+                yield [], True
+            elif pipeline and all(isinstance(step, dict) and step.get('type') in _STILL for step in pipeline):
                 pipeline = [dict(step) for step in pipeline]
                 last = [step for step in pipeline if step['type'] not in ('ToTensor', 'Normalize')][-1:]
                 if last and last[0]['type'] == 'Resize' and isinstance(last[0]['size'], int):

@@ -155,30 +155,33 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
     from mmssl.apis.train import set_random_seed, train_model
     from mmssl.datasets import build_dataset
     from mmssl.models import build_algorithm
+    from mmssl.utils.config_text import config_text
     from mmssl.utils.setup_env import setup_multi_processes
 
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', CORES)))
     setting = SETTINGS[name](Path(out))
     cfg, words = _config(setting, kind, budget, seed)
     setup_multi_processes(cfg)
-    steps, epochs = _fit_epochs(cfg, budget, budget_of)
-    cfg.work_dir = str(Path(out) / 'work_dirs' / f'{name}_{budget:g}_{kind}_{seed}')
-    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-
     set_random_seed(seed)
     model = build_algorithm(cfg.model)
     model.init_weights()
     prepared = preprocessing_of(cfg, model)
+    _without_looks(cfg)
+    steps, epochs = _fit_epochs(cfg, budget, budget_of)
+    # the folder can be opened by mmssl.load
+    cfg.work_dir = str(Path(out) / 'work_dirs' / f'{name}_{budget:g}_{kind}_{seed}')
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    cfg.checkpoint_config = dict(interval=epochs)
     sets = {}
     for part, source in dict(train=setting.train, test=setting.test).items():
         if part == 'train' and setting.bank:
             source = dict(source, num_images=setting.bank)
         sets[part] = build_dataset(
-            dict(type='SingleViewDataset', data_source=source, pipeline=prepared.steps, prefetch=True))
+            dict(type='SingleViewDataset', data_source=source, pipeline=prepared.steps, prefetch=prepared.prefetch))
     figures = dict(raw_pixels=_figures(None, sets, cfg), random_init=_figures(model, sets, cfg))
     dataset = build_dataset(cfg.data.train)
     cpu, wall = cpu_seconds(), time.time()
-    train_model(model, dataset, cfg, meta=dict(config=''))
+    train_model(model, dataset, cfg, meta=dict(config=config_text(cfg)))
     cpu, wall = cpu_seconds() - cpu, time.time() - wall
     figures['pretrained'] = _figures(model, sets, cfg)
     return dict(
@@ -198,7 +201,6 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
 
 def _config(setting, kind, budget, seed):
     """The config of a cell, and what is said of it."""
-    from mmssl.recipes.choose import EVALUATIONS
     from mmssl.recipes.facts import build_source, survey
     from mmssl.recipes.fitting import fit
     from mmssl.utils.config import load_config
@@ -214,11 +216,15 @@ def _config(setting, kind, budget, seed):
             cfg.img_norm_cfg = survey(build_source(setting.train)).norm
         cfg.seed = seed
         words = dict(method=Path(setting.fixed).stem, network=cfg.model.backbone.type)
-    # figures are taken at the end: what looks at the model on the way would take some of the time
-    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or () if h['type'] not in EVALUATIONS]
-    cfg.checkpoint_config = cfg.evaluation = None
-    cfg.log_config, cfg.log_level = dict(interval=10**9, hooks=[]), 'ERROR'
     return cfg, words
+
+
+def _without_looks(cfg):
+    """Figures are taken at the end: what looks at the model on the way would take some of the time."""
+    from mmssl.recipes.choose import EVALUATIONS
+    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or () if h['type'] not in EVALUATIONS]
+    cfg.evaluation = None
+    cfg.log_config, cfg.log_level = dict(interval=10**9, hooks=[]), 'ERROR'
 
 
 def _fit_epochs(cfg, budget, budget_of):
@@ -290,7 +296,7 @@ def table(cells):
     for cell in cells:
         place = f'| {cell["setting"]} | {_minutes(cell["budget"])} | {cell["kind"]}'
         if 'error' in cell:
-            lines.append(f'{place} | failed: {cell["error"]} | | | | |')
+            lines.append(f'{place} | failed: {cell["error"]} |{" |" * 5}')
             continue
         for way, columns in _columns(cell).items():
             lines.append(f'{place}: {cell["method"]}, {cell["network"]} | {way} | {cell["epochs"]} | '

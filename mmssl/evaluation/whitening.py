@@ -74,13 +74,18 @@ class Whitening:
         if not 0 <= power <= 0.5:
             raise ValueError(f'the power of a whitening is 0 to 0.5, got {power!r}')
         features = check_features(features, what='whitening')[0].cpu().numpy().astype(np.float64)
-        mean = features.mean(0)
-        variances, directions = np.linalg.eigh(np.cov(features - mean, rowvar=False, ddof=0).reshape(2 * mean.shape))
-        variances = variances.clip(0) + ridge * variances[-1]
-        if not variances[-1] > 0:
+        mean, spread = features.mean(0), features.std(0)
+        if not spread.any():
             raise ValueError(f'the {len(features)} whitening features are all alike')
+        # what a dimension that hardly varies would hold is rounding: it becomes 0 in all features
+        live = np.flatnonzero(spread > 1e-3 * spread.max())
+        covariance = np.cov(features[:, live] - mean[live], rowvar=False, ddof=0).reshape(2 * live.shape)
+        variances, directions = np.linalg.eigh(covariance)
+        variances = variances.clip(0) + ridge * variances[-1]
         # only ratios matter: the largest variance counts as 1
-        return cls(mean, directions / (variances / variances[-1])**power @ directions.T)
+        projection = np.zeros(2 * mean.shape)
+        projection[np.ix_(live, live)] = directions / (variances / variances[-1])**power @ directions.T
+        return cls(mean, projection)
 
     def apply(self, features):
         """Whitened features of unit length.

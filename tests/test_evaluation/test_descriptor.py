@@ -37,6 +37,8 @@ def test_fewer_images_than_dimensions():
     whitening = Whitening.partial(x, 0.5)
     assert np.abs(np.linalg.eigvalsh(whitening.projection)).max() < 101  # 1 / sqrt(1e-4), of the ridge
     assert np.isfinite(whitening.apply(x)).all()
+    x[:, 2] = 7 + 1e-6 * np.arange(4)
+    assert (Whitening.partial(x, 0.1).apply(x)[:, 2] == 0).all()  # what does not vary is no noise afterwards
     with pytest.raises(ValueError, match='0 to 0.5, got 0.6'):
         Whitening.partial(x, 0.6)
     with pytest.raises(ValueError, match='all alike'):
