@@ -133,7 +133,7 @@ def views(plan, data, method_name, size, patch, row, flip):
     scale = row and row.keys.get('scale')
     if scale is None and kind in ('two', 'crops') and (small or kind == 'two'):
         scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
-    adapt_views(train, size, data, max(2, patch or 0), scale, flip)
+    adapt_views(train, size, data, patch, scale, flip)
     rgb = data.coloured
     if small and rgb and kind in ('two', 'crops'):
         with_colours(train)
@@ -234,12 +234,14 @@ def speed(plan, machine, data, held):
     else:
         workers, reason = min(8, share), f'{machine.cores} cores for {machine.processes} processes'
     plan.choose('workers', reason, {'data.workers_per_gpu': workers})
-    if machine.bfloat16:
+    tiny = isinstance(plan.get('model.backbone.arch'), dict) and machine.device == 'cpu'
+    if machine.bfloat16 and not tiny:
         plan.choose('precision', f'the {"GPU" if machine.device == "cuda" else "CPU"} computes fast in it',
                     {'amp': dict(dtype='bfloat16')}, 'bfloat16')
     else:
         plan.put('amp', None)
-        plan.note('precision', 'float32', 'the device has no fast bfloat16')
+        plan.note('precision', 'float32',
+                  'so small a transformer gains nothing by less' if tiny else 'the device has no fast bfloat16')
     plan.put('fp16', None)
     convolutional = 'arch' not in plan.get('model.backbone')
     plan.choose('memory format',
@@ -328,8 +330,11 @@ def put_sources(plan, train, val, size, data):
     single = single_view(size, data)
     for hook in plan.get('custom_hooks', []):
         if 'extractor' in hook:
-            hook['extractor']['dataset'].update(data_source=copy.deepcopy(train), pipeline=single, prefetch=True)
-            hook['extractor'].update(prefetch=True, img_norm_cfg=data.norm, workers_per_gpu=0)
+            extractor = hook['extractor']
+            for name, value in dict(data_source=copy.deepcopy(train), pipeline=single, prefetch=True).items():
+                extractor['dataset'][name] = value  # dicts of the config would be merged by `update`
+            for name, value in dict(prefetch=True, img_norm_cfg=data.norm, workers_per_gpu=0).items():
+                extractor[name] = value
     for key in ('val', 'test'):
         plan.cfg.data.pop(key, None)
     plan.put('data.train.prefetch', True)

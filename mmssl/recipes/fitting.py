@@ -13,7 +13,7 @@ from .measure import measure
 from .methods import METHODS
 from .plan import Plan, plain
 from .recipe import Recipe
-from .shapes import fit_projectors, put_network
+from .shapes import fit_projectors, fit_to_network, put_network
 from .times import format_time, parse_time
 
 _KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
@@ -90,8 +90,10 @@ def fit(data,
             size, size_why = fitted, f'{size_why}; a multiple of the patches of {patch}'
     channels = 1 if facts.grey else facts.channels
     width = put_network(cfg.model, network_name, size, channels, patch or 4)
-    fit_projectors(cfg.model, width)
     plan.choose('network', network_why, {'model.backbone': cfg.model.backbone}, network_name)
+    if any(key.startswith('model.backbone') for key in settings):
+        width = fit_to_network(cfg.model, size, channels, patch or 4)
+    fit_projectors(cfg.model, width)
     if row is not None:
         for key, value in row.values.items():
             plan.put(key, value)

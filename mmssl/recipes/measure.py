@@ -2,6 +2,7 @@
 """A few iterations of the training itself: how long one takes, and how much memory."""
 import contextlib
 import copy
+import gc
 import logging
 import resource
 import statistics
@@ -123,7 +124,7 @@ def measure(cfg, seconds=3., least=5):
         try:
             train_model(model, dataset, cfg, meta=dict(config=''))
         except _Enough:
-            pass
+            gc.collect()  # ends the processes of the loader, which others must not inherit
         finally:
             logger.setLevel(level)
             for handler, own in handlers.items():

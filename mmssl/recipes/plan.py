@@ -3,6 +3,7 @@
 from mmcv import Config
 
 from mmssl.utils.config import find_value, override
+from mmssl.utils.config_names import check_options
 from mmssl.utils.errors import ConfigError
 from .recipe import Choice
 
@@ -24,7 +25,11 @@ class Plan:
         self.cfg = cfg
         self.settings = dict(settings or {})
         self.choices, self.warnings = [], []
-        self._used = set()
+        try:
+            check_options(cfg, self.settings)
+        except ConfigError as error:
+            error.message = error.message.replace('--cfg-options', 'settings')
+            raise
 
     def get(self, key, default=None):
         """The value of a dotted key; of one that the user fixed and that was not chosen yet, the user's."""
@@ -86,7 +91,6 @@ class Plan:
         }
         if own:
             override(self.cfg, own)
-            self._used.update(own)
 
     def finish(self):
         """Put all of the user's settings over the choices, and list those that are no choice of ours.
@@ -96,6 +100,7 @@ class Plan:
         """
         if self.settings:
             override(self.cfg, self.settings)
+        self.cfg = plain(self.cfg)  # dicts that were put into it become parts of the config
         chosen = {key for choice in self.choices for key in choice.keys}
         for key in self.settings:
             if key not in chosen:

@@ -48,10 +48,23 @@ def put_network(model, name, size, channels, patch):
         if 'Swin' not in new['type']:
             new.update(patch_size=patch)
     model['backbone'] = new
-    width = networks.width_of(_for_width(new), size)
-    _fit_necks(model, old, width)
-    if 'arch' in new:
-        _fit_patches(model, new, width, size, channels, patch)
+    return fit_to_network(model, size, channels, patch)
+
+
+def fit_to_network(model, size, channels, patch):
+    """Give what comes behind a backbone its width, and the patches of a transformer.
+
+    Args:
+        model, size, channels, patch: See put_network.
+
+    Returns:
+        int: Channels of the last map of the backbone.
+    """
+    backbone = model['backbone']
+    width = networks.width_of(_for_width(backbone), size)
+    _fit_necks(model, width)
+    if 'arch' in backbone:
+        _fit_patches(model, backbone, width, size, channels, patch)
     return width
 
 
@@ -64,7 +77,7 @@ def _for_width(backbone):
     return {key: value for key, value in backbone.items() if key != 'norm_cfg'}
 
 
-def _fit_necks(model, old, width):
+def _fit_necks(model, width):
     """Widths of what comes behind the backbone."""
     for name in ('neck', 'patch_neck'):
         neck = model.get(name)
@@ -96,8 +109,8 @@ def _fit_patches(model, backbone, width, size, channels, patch):
     elif kind == 'CAENeck':
         arch = backbone['arch']
         heads = arch['num_heads'] if isinstance(arch, dict) else max(1, width // 64)
-        share = neck.get('mask_tokens_num', 75) / neck.get('patches', 196)
-        neck.update(embed_dims=width, num_heads=heads, patch_size=patch, mask_tokens_num=round(share * side**2))
+        hidden = round(neck.get('mask_tokens_num', 75) / 196 * side**2)  # 75 of 14 x 14, as published
+        neck.update(embed_dims=width, num_heads=heads, patch_size=patch, mask_tokens_num=hidden)
     elif kind == 'IJEPAPredictor':
         neck['embed_dims'] = max(32, width // 2)
         neck['num_heads'] = 4 if neck['embed_dims'] < 192 else 6

@@ -27,19 +27,20 @@ def main_size(train):
     return size if isinstance(size, int) else size[0]
 
 
-def adapt_views(train, size, data, multiple=2, scale=None, flip=True):
+def adapt_views(train, size, data, patch=None, scale=None, flip=True):
     """Make the pipelines of a data set fit.
 
     Args:
         train (dict): Config of the data set, which is changed.
         size (int): Side of the large views in pixels.
         data (DataFacts): The images.
-        multiple (int): Small crops, and patches, have sides that are multiples of it.
+        patch (int, optional): Side of a transformer's patch in pixels: small crops have sides that are multiples of it,
+            and masks as many rows as there are patches.
         scale (tuple[float, float], optional): Share of the image that crops show which may show all of it; None keeps
             that of the config.
         flip (bool): Whether a mirrored image is one.
     """
-    ratio = size / main_size(train)
+    ratio, multiple = size / main_size(train), max(2, patch or 0)
 
     def adapted(step):
         kind = step['type']
@@ -54,6 +55,9 @@ def adapt_views(train, size, data, multiple=2, scale=None, flip=True):
             return [step] if step['transforms'] else []
         if kind == 'ColorJitter' and not data.coloured:
             step.update(saturation=0., hue=0.)
+        if kind.endswith('MaskGenerator'):
+            _fit_mask(step, size, patch)
+            return [step]
         for name in _SIZES:
             if isinstance(step.get(name), int):
                 step[name] = max(multiple, round(step[name] * ratio / multiple) * multiple)
@@ -63,6 +67,21 @@ def adapt_views(train, size, data, multiple=2, scale=None, flip=True):
 
     for pipeline in pipelines_of(train):
         pipeline[:] = [new for step in pipeline for new in adapted(step)]
+
+
+def _fit_mask(step, size, patch):
+    """Let a step draw masks for images of another size."""
+    if step['type'] == 'SimMIMMaskGenerator':
+        squares = step['input_size'] // step['mask_patch_size']
+        step.update(input_size=size, mask_patch_size=32 if size % 32 == 0 and size > 64 else size // squares)
+        return
+    name = 'mask_window_size' if step['type'] == 'MaskFeatMaskGenerator' else 'input_size'
+    side, old = size // patch, step[name]
+    share = (side / (old if isinstance(old, int) else old[0]))**2
+    step[name] = side
+    for count in ('num_masking_patches', 'min_num_patches'):
+        if step.get(count):
+            step[count] = max(1, round(step[count] * share))
 
 
 def with_colours(train, strength=0.4):

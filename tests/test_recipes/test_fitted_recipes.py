@@ -1,0 +1,306 @@
+# Copyright (c) mmssl contributors. All rights reserved.
+"""A recipe is fitted to data, machine and time: it is a config that trains, and says why it is as it is."""
+import math
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmssl.cli import main
+from mmssl.core.lr_scaling import global_batch
+from mmssl.recipes import choose, fit, fitting, parse_time
+from mmssl.recipes.check import check
+from mmssl.recipes.data import find_data
+from mmssl.recipes.facts import MachineFacts, build_source, survey
+from mmssl.recipes.measure import Measured, measure
+from mmssl.recipes.methods import METHODS
+from mmssl.recipes.times import format_time
+from mmssl.utils.config import OptionText, load_config
+from mmssl.utils.errors import ConfigError
+
+CPU = MachineFacts('cpu', 2, 8., bfloat16=True)
+GPU = MachineFacts('cuda', 16, 80., gpu='GPU', gpus=1, bfloat16=True)
+FIGURES = Measured(0.5, 0.5, 10., 0.001, 9, 1., 5., 10**6, 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _same_machine(monkeypatch):
+    monkeypatch.setattr(fitting, 'look_at_machine', lambda: CPU)
+
+
+@pytest.fixture(scope='module')
+def tiles(tmp_path_factory, photographs):
+    """48 arrays of 13 channels and 16 bits in two class folders, mixed of the colours of photographs."""
+    root, mix = tmp_path_factory.mktemp('tiles'), np.random.default_rng(0).random((3, 13)) * 20
+    for name, photo in zip('ab', photographs):
+        (root / name).mkdir()
+        for i in range(24):
+            part = photo[8 * i:8 * i + 96, 9 * i:9 * i + 96]
+            np.save(root / name / f'{i}.npy', (part @ mix).astype(np.uint16))
+    return root
+
+
+@pytest.mark.parametrize('text, seconds', [('90s', 90), ('10m', 600), ('2h', 7200), ('1h30m', 5400), ('1.5h', 5400),
+                                           ('45', 45), (7, 7), ('1d', 86400)])
+def test_times(text, seconds):
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize('text', ['', '2x', 'h', '-3m', '0', '1h30', True])
+def test_no_times(text):
+    with pytest.raises(ConfigError, match='such as 90s, 10m'):
+        parse_time(text)
+
+
+def test_times_in_words():
+    assert [format_time(s) for s in (3.2, 59, 125, 5400, 7200, 400000)] == \
+        ['3.2 s', '59 s', '2 min', '1 h 30 min', '2 h', '4.6 days']
+
+
+def test_forms_of_data(photo_folder, tiles, tmp_path):
+    (tmp_path / 'list.txt').write_text(''.join(f'{p.relative_to(photo_folder)} 1\n' for p in photo_folder.glob('*/*')))
+    with pytest.raises(FileNotFoundError, match='neither in the current folder'):
+        find_data(tmp_path / 'list.txt')
+    flat, parts = tmp_path / 'flat', tmp_path / 'parts'
+    shutil.copytree(photo_folder / 'china', flat / 'all')
+    for part in ('train', 'val'):
+        shutil.copytree(photo_folder, parts / part)
+    shutil.copy(tmp_path / 'list.txt', parts / 'train')
+    shutil.copy(photo_folder / 'china' / '00.jpg', tmp_path / 'one.jpg')
+    found = {
+        name: find_data(place)
+        for name, place in dict(
+            classes=photo_folder,
+            flat=flat,
+            tiles=tiles,
+            parts=parts,
+            list=parts / 'train' / 'list.txt',
+            digits='digits',
+            split='digits:test',
+            config=dict(type='Digits')).items()
+    }
+    assert {
+        name: data.source['type']
+        for name, data in found.items()
+    } == dict(
+        classes='ImageNet',
+        flat='Folder',
+        tiles='ImageNet',
+        parts='ImageNet',
+        list='ImageList',
+        digits='Catalog',
+        split='Catalog',
+        config='Digits')
+    assert found['tiles'].source['depth'] == 'stored' and found['tiles'].source['extensions'] == ['.npy']
+    assert found['parts'].val['data_prefix'] == str(parts / 'val') and found['classes'].val is None
+    assert found['digits'].val['split'] == 'test' and found['split'].val is None
+    assert len(build_source(found['list'].source)) == 24
+    for data, error, words in (('digitz', ConfigError, "did you mean 'digits'"), ('digits:tast', ConfigError,
+                                                                                  "did you mean 'test'"),
+                               (str(tmp_path / 'no'), FileNotFoundError,
+                                'no such file or folder'), (tmp_path / 'one.jpg', ConfigError, 'is one image'),
+                               (3, ConfigError, 'got 3'), (dict(data_prefix='a'), ConfigError, 'a dict with its type')):
+        with pytest.raises(error, match=words):
+            find_data(data)
+
+
+def test_survey(photo_folder, tiles, tmp_path):
+    """Mean and deviation are those of all pixels; classes, grey images and broken ones are counted."""
+    facts = survey(build_source(find_data(photo_folder).source))
+    pixels = np.concatenate([np.asarray(Image.open(p)).reshape(-1, 3) for p in photo_folder.glob('*/*')]) / 255
+    assert (facts.images, facts.looked, facts.classes, facts.labelled) == (24, 24, 2, 24)
+    assert facts.sizes == (200, 200, 200) and facts.channels == 3 and facts.coloured and facts.broken == 0
+    np.testing.assert_allclose(facts.norm['mean'], pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(facts.norm['std'], pixels.std(0), rtol=1e-5)
+    deep = survey(build_source(find_data(tiles).source))
+    assert (deep.channels, deep.dtype, deep.deep, deep.coloured, deep.norm['max_value']) == (13, 'uint16', True, False,
+                                                                                             1)
+    for i in range(3):
+        Image.open(photo_folder / 'china' / f'{i:02d}.jpg').convert('L').save(tmp_path / f'{i}.jpg')
+    shutil.copy(tmp_path / '0.jpg', tmp_path / 'copy.jpg')
+    (tmp_path / 'x.jpg').write_bytes(b'no image')
+    grey = survey(build_source(find_data(tmp_path).source))
+    assert grey.grey and not grey.coloured and (grey.looked, grey.classes) == (5, 0)
+    assert grey.broken == 1 / 5 and 'x.jpg' in grey.first_broken and grey.alike == 2 / 4
+
+
+def test_a_recipe_is_a_config(tmp_path):
+    """Its text reads back equal, so that tools/train.py does the same; it is the same each time; choices say why."""
+    recipe, again = (fit('digits', epochs=3, out=tmp_path / 'run') for _ in range(2))
+    assert recipe.text() == again.text()
+    path = tmp_path / 'mine.py'
+    path.write_text(recipe.text())
+    loaded = load_config(path)
+    assert dict(
+        loaded._cfg_dict.to_dict(), config_version=None) == dict(
+            recipe.cfg._cfg_dict.to_dict(), config_version=None)
+    assert all(choice.reason for choice in recipe.choices) and len(recipe.lines()) == len(recipe.choices) > 12
+    assert '# learning rate' in recipe.text() and recipe.cfg.work_dir == str(tmp_path / 'run')
+    cfg = recipe.cfg
+    assert cfg.model.backbone.in_channels == 1 and cfg.data.train.data_source.color_type == 'grayscale'
+    assert cfg.runner.max_epochs == 3 and [hook.type for hook in cfg.custom_hooks
+                                           ] == ['KNNEvalHook', 'CollapseMonitorHook', 'ReportHook']
+    assert cfg.auto_scale_lr.base_batch_size == global_batch(cfg, 1)
+    steps = [step.type for step in cfg.data.train.pipelines[0]]
+    assert 'RandomGrayscale' not in steps and 'RandomHorizontalFlip' in steps
+
+
+def test_what_the_user_fixes():
+    """Settings win, are marked, and what depends on them follows; numbers of the command line are read as such."""
+    free = fit('digits', 'simclr', epochs=1)
+    recipe = fit(
+        'digits',
+        'simclr',
+        epochs=1,
+        settings={
+            'data.samples_per_gpu': OptionText('64'),
+            'model.head.temperature': OptionText('0.25'),
+            'image_size': '48',
+            'flip': 'false'
+        })
+    fixed = {choice.name: choice for choice in recipe.choices if choice.fixed}
+    assert {'method', 'batch size', 'model.head.temperature', 'image size', 'flips', 'epochs'} == set(fixed)
+    assert fixed['batch size'].value == 64 and recipe.cfg.model.head.temperature == 0.25
+    assert recipe.cfg.optimizer.lr == pytest.approx(
+        free.cfg.optimizer.lr * math.sqrt(64 / free.cfg.data.samples_per_gpu), rel=1e-2)
+    steps = {step.type: step for step in recipe.cfg.data.train.pipelines[0]}
+    assert steps['RandomResizedCrop'].size == 48 and 'RandomHorizontalFlip' not in steps
+    wide = fit('digits', epochs=1, settings={'model.backbone.base_channels': 64})
+    assert wide.cfg.model.neck.in_channels == 512  # the neck follows the user's backbone
+    for settings, words in (({
+            'image_size': 'big'
+    }, 'image_size is an integer'), ({
+            'flip': 3
+    }, 'flip is true or false'), ({
+            'optimiser.lr': 1
+    }, 'optimizer')):
+        with pytest.raises(ConfigError, match=words):
+            fit('digits', epochs=1, settings=settings)
+
+
+def test_epochs_by_the_time(monkeypatch):
+    """So many as fit behind start and evaluations; too short a time is said, and what would do."""
+    monkeypatch.setattr(fitting, 'measure', lambda cfg: FIGURES)
+    recipe = fit('digits', time='10m')
+    used = recipe.cfg.runner.max_epochs * (1437 // recipe.cfg.data.samples_per_gpu) * 0.5
+    assert 0.85 * 600 < used < 0.98 * 600 - 10
+    short = fit('digits', time=11)
+    assert short.cfg.runner.max_epochs == 1 and any('too short for one epoch' in words for words in short.warnings)
+    with pytest.raises(ConfigError, match='not both'):
+        fit('digits', time=3, epochs=3)
+
+
+def test_batches_on_a_gpu(monkeypatch):
+    """Half the batch, and its learning rate, until a step fits; what the user fixed is not changed."""
+    sizes = []
+
+    def limited(cfg):
+        sizes.append(cfg.data.samples_per_gpu)
+        if sizes[-1] > 64:
+            raise ConfigError('iteration 1 fails: CUDA out of memory')
+        return FIGURES
+
+    monkeypatch.setattr(fitting, 'measure', limited)
+    monkeypatch.setattr(fitting, 'look_at_machine', lambda: GPU)
+    recipe = fit('digits', 'simclr', epochs=2)
+    assert sizes == [256, 128, 64] and recipe.cfg.optimizer.lr == pytest.approx(1e-3, rel=0.01)
+    assert recipe.cfg.auto_scale_lr.base_batch_size == 64
+    with pytest.raises(ConfigError, match='out of memory'):
+        fit('digits', epochs=2, settings={'data.samples_per_gpu': 256})
+
+
+def test_methods_and_their_needs(photo_folder, tmp_path):
+    for method, words in dict(supcon='learns from labels', seed='needs a teacher', cae='needs a tokenizer').items():
+        data = tmp_path / 'flat'
+        if not data.exists():
+            shutil.copytree(photo_folder / 'china', data)
+        with pytest.raises(ConfigError, match=words):
+            fit(data, method)
+    for arguments, words in ((dict(method='simclrr'), "did you mean 'simclr'"), (dict(model='resnet19'),
+                                                                                 'there is no network'),
+                             (dict(model='timm:resnet999'), 'timm has no'), (dict(method='mae', model='resnet18'),
+                                                                             'take --model vit_mini')):
+        with pytest.raises(ConfigError, match=words):
+            fit('digits', **arguments)
+    cfg = fit('digits', 'MoCo', epochs=1).cfg
+    assert (cfg.model.type, cfg.model.queue_len, 512 % cfg.data.samples_per_gpu) == ('MoCo', 512, 0)
+    assert fit('digits', 'swav', epochs=1).cfg.model.head.num_prototypes == 1437 // 24
+    cfg = fit('digits', 'odc', epochs=1).cfg
+    assert cfg.model.head.num_classes == cfg.model.memory_bank.num_classes == cfg.custom_hooks[
+        0].clustering.k == 1437 // 70
+
+
+def test_images_of_many_channels(tiles):
+    cfg = fit(tiles, epochs=1).cfg
+    assert cfg.model.backbone.in_channels == 13 and len(cfg.img_norm_cfg.mean) == 13
+    steps = {step.type: step for step in cfg.data.train.pipelines[0]}
+    jitter = steps['RandomAppliedTrans'].transforms[0]
+    assert jitter.hue == jitter.saturation == 0 and 'RandomGrayscale' not in steps
+    # what is held out is not trained on, and both are all
+    train, val = cfg.data.train.data_source, cfg.custom_hooks[0].val_dataset.data_source
+    parts = [set(build_source(source).indices.tolist()) for source in (train, val)]
+    assert not parts[0] & parts[1] and len(parts[0] | parts[1]) == 48
+
+
+@pytest.mark.long
+def test_measuring_leaves_no_trace(monkeypatch):
+    """Some real iterations: the config and the random numbers are as before, and the figures are of them."""
+    recipe = fit('digits', 'dino', epochs=1, settings={'data.samples_per_gpu': 16, 'data.workers_per_gpu': 0})
+    before = recipe.text()
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    found = measure(recipe.cfg, 0, 1)
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected and recipe.text() == before
+    assert found.iterations >= 1 and 0 < found.iteration < 60 and found.parameters > 10**6
+    assert found.loss == pytest.approx(math.log(256), rel=0.2) and found.evaluation > 0
+
+
+@pytest.mark.long
+def test_checks(photo_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fitting, 'measure', lambda cfg: FIGURES)
+    good = check(photo_folder, out=tmp_path / 'run')
+    assert not good.problems and any('few' in words for words in good.recipe.warnings)
+    assert {'data', 'readable', 'labels', 'memory', 'time', 'disk'} <= {name for name, _ in good.found}
+    for i in range(4):
+        (photo_folder / 'china' / f'x{i}.jpg').write_bytes(b'no image')
+    (tmp_path / 'list.txt').write_text(''.join(f'{p}\n' for p in photo_folder.glob('*/0*')) + f'{tmp_path}/no.jpg\n')
+    try:
+        assert 'cannot be read' in check(photo_folder).problems[0]
+        assert 'cannot be read' in check(tmp_path / 'list.txt').problems[0]
+        assert 'listed files are absent' in check(tmp_path / 'list.txt').problems[1]
+        with pytest.raises(SystemExit) as end:
+            main(['check', str(tmp_path / 'list.txt')])
+        assert end.value.code == 1 and 'problem: ' in capsys.readouterr().out
+    finally:
+        for i in range(4):
+            (photo_folder / 'china' / f'x{i}.jpg').unlink()
+
+
+def test_commands(tmp_path, capsys):
+    main([
+        'config', 'digits', '--method', 'byol', '--epochs', '2', '--set', 'optimizer.lr=0.01', '--out',
+        str(tmp_path / 'byol.py')
+    ])
+    assert '0.01' in capsys.readouterr().out
+    cfg = load_config(tmp_path / 'byol.py')
+    assert (cfg.model.type, cfg.optimizer.lr, cfg.runner.max_epochs) == ('BYOL', 0.01, 2)
+    main(['recipes', 'simclr', 'resnet50', 'vissl'])
+    out = capsys.readouterr().out
+    assert 'vissl-simclr_resnet50_64xb64-coslr-100e_in1k ' in out and '64.4 top 1, linear evaluation' in out
+    with pytest.raises(SystemExit):
+        main(['recipes', 'nosuchword'])
+    assert 'no config has the words nosuchword' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('size', [32, 96])
+@pytest.mark.parametrize('name', [name for name, method in METHODS.items() if method.needs in ('', 'labels')])
+def test_each_method_trains(name, size, photo_folder):
+    settings = {'data.samples_per_gpu': 8, 'data.workers_per_gpu': 0, 'image_size': size}
+    recipe = fit(photo_folder if size == 96 else 'digits', name, epochs=1, settings=settings)
+    assert np.isfinite(measure(recipe.cfg, 0, 1).loss)
+    assert choose.METHODS[name].recipe_config
