@@ -3,15 +3,18 @@
 import logging
 import re
 import shlex
+import sys
 import time as clock
 from pathlib import Path
 
 import torch
 
 from mmssl.recipes import Recipe, fit
+from mmssl.utils.command_words import in_our_words
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.launch import find_launcher
 from mmssl.utils.training_log import TrainingLog
 from .run import Run
 from .run_dir import last_start, training_checkpoints
@@ -55,16 +58,30 @@ def train(data,
         Run: What came of it. With several processes, on each of them.
 
     Raises:
-        ConfigError: The data, the method and the settings do not fit each other, or `out` holds another run.
+        ConfigError: The data, the method and the settings do not fit each other, or `out` holds another run; or there
+            is a process group already, in which one process cannot measure iterations alone.
         FileNotFoundError: There are no such data.
     """
-    notes = [init_dist('none')]
     _quieten()
-    if not quiet and get_rank() == 0:
-        print(
-            f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...', flush=True)
-    recipe = _on_rank_0(fit, data, method, model, time, epochs, labels, settings, out and str(out), seed)
-    return train_by(recipe, out, overwrite=overwrite, quiet=quiet, notes=notes)
+    if get_world_size() > 1:
+        raise ConfigError('mmssl.train joins the processes itself: call it before torch.distributed.init_process_group')
+    if out is not None:
+        _keep_other_runs(Path(out), overwrite)  # before the images are looked at
+    recipe = None
+    if find_launcher()[1] == 0:
+        if not quiet:
+            print(f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...')
+            sys.stdout.flush()
+        try:
+            recipe = fit(data, method, model, time, epochs, labels, settings, out and str(out), seed)
+        except (ConfigError, OSError) as error:
+            recipe = error
+    # only now: iterations that are measured by one process would wait for the others
+    met = init_dist('none')
+    recipe = broadcast_object(recipe)
+    if isinstance(recipe, Exception):
+        raise recipe
+    return train_by(recipe, out, overwrite=overwrite, quiet=quiet, notes=[met])
 
 
 def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, quiet=False, notes=()):
@@ -90,11 +107,7 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
     check_sections(cfg, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
     out = Path(out or cfg.get('work_dir') or f'work_dirs/{name}')
     name = name or re.sub(r'[^\w-]', '-', out.resolve().name)
-    there = training_checkpoints(out)
-    if there and not overwrite:
-        raise ConfigError(f'{out} holds a run up to {max(there, key=lambda c: c.iter).path.name}: go on with it by '
-                          f'`mmssl resume {shlex.quote(str(out))}`, put its files away by --overwrite, or give another '
-                          '--work-dir')
+    _keep_other_runs(out, overwrite)
     if not quiet and get_rank() == 0 and isinstance(recipe, Recipe):
         print('\n'.join(told(recipe)), flush=True)
     return _run(
@@ -141,16 +154,24 @@ def resume(run, epochs=None, settings=None, quiet=False):
     return _run(start, load_config(start, settings), settings, quiet, work_dir=str(folder), auto_resume=True)
 
 
+def _keep_other_runs(out, overwrite):
+    there = training_checkpoints(out)
+    if there and not overwrite:
+        raise ConfigError(f'{out} holds a run up to {max(there, key=lambda c: c.iter).path.name}: go on with it by '
+                          f'`mmssl resume {shlex.quote(str(out))}`, put its files away by --overwrite, or give another '
+                          '--work-dir')
+
+
 def _run(config, cfg, settings, quiet, **how):
     """Train in a folder, and tell what came of it."""
     begin, out = clock.monotonic(), how['work_dir']
-    if torch.cuda.device_count() > 1 and get_world_size() == 1 and not quiet:
+    if torch.cuda.device_count() > 1 and find_launcher()[2] == 1 and not quiet:
         print(f'note: this process takes one of {torch.cuda.device_count()} GPUs; this command takes all: '
               f'torchrun --nproc_per_node {torch.cuda.device_count()} -m mmssl train ... with the same words')
 
     def say(words):
         if not quiet:
-            print(words.replace('A larger runner.max_epochs in --cfg-options trains on', '--epochs N trains on'))
+            print(in_our_words(words))
 
     runner = start_training(
         config,
@@ -211,17 +232,3 @@ def outcome(work_dir, seconds=None):
 def _quieten():
     """mmcv tells of each layer how it is initialised; the config says so too."""
     logging.getLogger('mmcv').setLevel(logging.WARNING)
-
-
-def _on_rank_0(function, *args):
-    """Call a function on rank 0, and give all processes what it returns or raises."""
-    answer = None
-    if get_rank() == 0:
-        try:
-            answer = function(*args)
-        except (ConfigError, OSError) as error:
-            answer = error
-    answer = broadcast_object(answer, patient=True)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

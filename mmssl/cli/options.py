@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 
+from mmssl.utils.command_words import in_our_words
 from mmssl.utils.config import DictAction
 from mmssl.utils.errors import ConfigError, nearest
 
@@ -56,22 +57,6 @@ def add_set_option(parser, what='settings of the config by dotted key, which win
         dest='settings',
         metavar='KEY=VALUE',
         help=f'{what}, such as data.samples_per_gpu=64 optimizer.lr=0.01')
-
-
-# options of the tools, which messages of the functions behind them name, and how the command says the same
-_WORDS = {
-    '--auto-resume': '`mmssl resume`',
-    '--work-dir': '--out',
-    '--cfg-options': '--set',
-    '--load-from begins': '--set load_from=CHECKPOINT begins',
-}
-
-
-def in_our_words(message):
-    """A message in which options of the tools are those of the command `mmssl`."""
-    for option, words in _WORDS.items():
-        message = message.replace(option, words)
-    return message
 
 
 @contextlib.contextmanager

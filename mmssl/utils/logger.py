@@ -37,7 +37,7 @@ def _write_to(logger, log_file):
         handler.close()
     new = logging.FileHandler(path, 'w')
     new.setFormatter(logger.handlers[0].formatter)
-    new.setLevel(logger.handlers[0].level)
+    new.setLevel(logger.level)  # that of the terminal may be another one
     logger.addHandler(new)
 
 

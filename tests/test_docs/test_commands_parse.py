@@ -57,6 +57,8 @@ def fault(command, root=ROOT):
             return None
         if name == '-m':
             name, *args = args
+    if name == 'torchrun' and 'mmssl' in args:  # torchrun ... -m mmssl COMMAND
+        name, *args = args[args.index('mmssl'):]
     if name == 'mpirun':
         name, *args = args[3:]
     for word in args:
