@@ -15,6 +15,7 @@ from mmssl.apis.inference import evaluated_parts
 from mmssl.apis.preprocessing import preprocessing_of
 from mmssl.apis.run import load
 from mmssl.datasets.single_view import SingleViewDataset
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.interop.export import slim
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
@@ -36,7 +37,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         settings (dict, optional): Settings of its config by dotted key.
         out (str | Path, optional): Folder of the training; a run that is there is put away. None: nothing of the
             training is kept but the network.
-        layer (str): Whose features: 'pooled', 'cls_token', 'neck' or 'stageN'.
+        layer (str, optional): Whose features: 'pooled', 'cls_token', 'neck' or 'stageN'; None: see Run.features.
         size (int | tuple[int], optional): See Run.features.
         batch_size (int): Images in a batch of `transform`.
         workers (int): Processes that load images in `transform`.
@@ -58,7 +59,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                  epochs=None,
                  settings=None,
                  out=None,
-                 layer='pooled',
+                 layer=None,
                  size=None,
                  batch_size=64,
                  workers=0,
@@ -91,7 +92,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Raises:
             ConfigError: X holds no images, the settings do not fit them, or the layer is one of the patches.
         """
-        if self.layer.endswith(('patches', '_map')):
+        if (self.layer or '').endswith(('patches', '_map')):
             raise ConfigError(
                 f'layer {self.layer} gives no vector for an image: take pooled, cls_token, neck or stageN')
         self.ndim_in_ = _axes(X)
@@ -122,7 +123,9 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _take(self, run, folder):
         model = run.model(self.layer)
-        self.model_ = copy.deepcopy(slim(model, evaluated_parts([self.layer]))).cpu()
+        self.descriptor_ = Descriptor.by(self.layer, run.cfg)
+        self.model_ = copy.deepcopy(slim(model, evaluated_parts(self.descriptor_.layers))).cpu()
+        self.whitening_ = run.whitening(self.layer)
         self.transform_ = preprocessing_of(run.cfg, model, self.size)
         self.config_ = copy.deepcopy(run.cfg)
         self.run_ = folder
@@ -153,14 +156,15 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if most is not None and len(dataset) > most:
             source = source_of([source.get_array(0)], self.config_, self.transform_.channels)
             dataset = SingleViewDataset(source, self.transform_.steps, prefetch=self.transform_.prefetch)
-        return embed(
+        features = embed(
             self.model_.to(default_device()),
             dataset,
-            self.layer,
+            self.descriptor_,
             self.transform_.img_norm_cfg,
             broken='stop',
             batch_size=self.batch_size,
             workers=self.workers).features
+        return features if self.whitening_ is None else self.whitening_.apply(features)
 
     def __getstate__(self):
         state = super().__getstate__()

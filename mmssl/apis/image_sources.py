@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mmssl.datasets.data_sources import Arrays, CompactStrings, Files, Folder, is_folder, source_of_folder
 from mmssl.datasets.data_sources.base import is_in_memory, whole_source
@@ -44,6 +45,7 @@ def source_of(data, cfg, channels):
         if config.get('color_type') is None and config.get('depth') != 'stored':
             whole_source(source).color_type = 'grayscale' if channels == 1 else 'color'
         return source
+    data = [data] if isinstance(data, Image.Image) else data
     _check_images(data)
     color_type = 'grayscale' if channels == 1 else 'color'
     if isinstance(data, np.ndarray) and data.dtype.kind not in 'OSU':

@@ -34,6 +34,8 @@ from .run_dir import last_start
 # what one asks for -> the end of the file's name
 EXPORTS = dict(onnx='.onnx', torchscript='.ts', pt2='.pt2')
 
+_LOADED = 'checkpoint', 'transform', '_whitening'  # attributes that are found when they are asked for
+
 
 class Run:
     """A training: its config, its checkpoint, and what the network that it trained is good for.
@@ -113,16 +115,16 @@ class Run:
                                   'written')
         return Path(found)
 
-    def model(self, layer='pooled'):
+    def model(self, layer=None):
         """The whole algorithm with the weights of the checkpoint.
 
         Args:
-            layer (str): What it is wanted for: parts that this layer needs must be in the checkpoint.
+            layer (str, optional): What it is wanted for: parts that it needs must be in the checkpoint.
 
         Returns:
             nn.Module: In evaluation mode, on the GPU where there is one; the same one each time.
         """
-        parts = evaluated_parts([layer])
+        parts = evaluated_parts([layer] if layer else Descriptor.of(self.cfg).layers)
         if parts not in self._models:
             # what was loaded is of no interest unless it is wrong
             quiet = logging.getLogger('mmssl.run')
@@ -215,13 +217,15 @@ class Run:
         """
         dataset, norm = self.dataset(data, size)
         options = dict(broken=broken, batch_size=batch_size, workers=workers, progress=progress)
-        if layer is not None or not self.cfg.get('features'):
-            layer = layer or 'pooled'
-            return embed(self.model(layer), dataset, layer, norm, **options)
-        found = embed(self.model(), dataset, Descriptor.of(self.cfg), norm, **options)
-        if self._whitening is not None:
-            found.features = self._whitening.apply(found.features)
+        found = embed(self.model(layer), dataset, Descriptor.by(layer, self.cfg), norm, **options)
+        whitening = self.whitening(layer)
+        if whitening is not None:
+            found.features = whitening.apply(found.features)
         return found
+
+    def whitening(self, layer=None):
+        """Whitening | None: What is done to features of a layer at last, which is nothing unless it is None."""
+        return self._whitening if layer is None else None
 
     @cached_property
     def _whitening(self):
@@ -234,10 +238,13 @@ class Run:
         if descriptor.power:
             dataset, norm = self.dataset()
             whitening = descriptor.learn_from(self.model(), dataset, img_norm_cfg=norm)
-            whitening.save(path)
+            try:
+                whitening.save(path)
+            except OSError:  # a folder that others own: it is learned anew by the next process
+                pass
         return whitening
 
-    def search(self, image, folder=None, k=9, layer='pooled', size=None, workers=0):
+    def search(self, image, folder=None, k=9, layer=None, size=None, workers=0):
         """The images that the network finds most similar to one.
 
         Features of the files that are searched are kept in the folder of the run, so that a second search is fast.
@@ -259,7 +266,7 @@ class Run:
         from .search import search
         return search(self, [image], folder, k, layer, size, workers)[0]
 
-    def evaluate(self, train, val=None, layer='pooled', size=None, workers=0, seed=0, random_weights=True):
+    def evaluate(self, train, val=None, layer=None, size=None, workers=0, seed=0, random_weights=True):
         """Measure the features by labels: nearest neighbours, 10 labels a class, a linear classifier.
 
         Args:
@@ -358,7 +365,7 @@ class Run:
 
     def __getstate__(self):
         # what is loaded is loaded again where it is needed
-        state = {key: value for key, value in vars(self).items() if key not in ('checkpoint', 'transform')}
+        state = {key: value for key, value in vars(self).items() if key not in _LOADED}
         return dict(state, _models={})
 
     def __repr__(self):

@@ -10,7 +10,7 @@ import numpy as np
 from mmssl.datasets.classes import match_labels
 from mmssl.datasets.data_sources.labels import read_labels_and_names
 from mmssl.datasets.single_view import SingleViewDataset
-from mmssl.evaluation.features import extract_features
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.recipes.data import find_data
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
@@ -68,7 +68,7 @@ def _percent(value):
     return '' if value is None else f'{100 * value:.1f} %'
 
 
-def evaluate(run, train, val=None, layer='pooled', size=None, workers=0, seed=0, random_weights=True):
+def evaluate(run, train, val=None, layer=None, size=None, workers=0, seed=0, random_weights=True):
     """Measure the features of a run by labels.
 
     Args:
@@ -79,7 +79,7 @@ def evaluate(run, train, val=None, layer='pooled', size=None, workers=0, seed=0,
         val (str | Path | dict | tuple, optional): Those that are scored. None: what stands beside `train`, such as a
             folder `val` or the test split of the catalog, else every fifth image of each class of `train`, which
             then takes no part in it.
-        layer, size, workers: See Run.features.
+        layer, size, workers: See Run.features; of a whitening, which is learned from the features of `train`.
         seed (int): Of all draws.
         random_weights (bool): Measure the network with random weights as well.
 
@@ -109,7 +109,7 @@ def _quiet():
 def _evaluate(run, train, val, layer, size, workers, seed, random_weights):
     if val is None and not isinstance(train, tuple):
         val = find_data(train).val
-    model, transform = run.model(layer), run.preprocessing(size)
+    model, transform, by = run.model(layer), run.preprocessing(size), Descriptor.by(layer, run.cfg)
     datasets = {
         name: SingleViewDataset(_labelled(run, data, transform, name), transform.steps, prefetch=transform.prefetch)
         for name, data in (('train', train), ('val', val)) if data is not None
@@ -119,18 +119,20 @@ def _evaluate(run, train, val, layer, size, workers, seed, random_weights):
         models['random weights'] = random_model(run.cfg, seed)
     contexts, images = {}, {}
     for column, network in models.items():
-        with told_of(layer):
+        with told_of(', '.join(by.layers)):
             found = {
-                name:
-                extract_features(
-                    network, dataset, layers=(layer, ), img_norm_cfg=transform.img_norm_cfg, workers=workers)
+                name: by.extract(network, dataset, img_norm_cfg=transform.img_norm_cfg, workers=workers)
                 for name, dataset in datasets.items()
             }
         found = _held_out(found['train']) if val is None else _matched(found)
+        whitening = by.learn(found['train']['descriptor'])
+        for part in found.values() if whitening is not None else ():
+            part.layers['descriptor'] = whitening.apply(part['descriptor'])
         images = {name: int((part.labels >= 0).sum()) for name, part in found.items()}
-        contexts[column] = Context(found['train'], found['val'], (layer, ), layer, seed, default_device(), False)
+        contexts[column] = Context(found['train'], found['val'], ('descriptor', ), 'descriptor', seed, default_device(),
+                                   False)
     metrics, failures = run_protocols([*PROTOCOLS], contexts)
-    figures = {column: _figures(parts, layer) for column, parts in metrics.items()}
+    figures = {column: _figures(parts) for column, parts in metrics.items()}
     not_run = {entry['protocol']: entry['reason'] for entry in failures if entry['column'] == 'checkpoint'}
     return Evaluation(
         **figures['checkpoint'], random_weights=figures.get('random weights', {}), images=images, not_run=not_run)
@@ -178,7 +180,7 @@ def _matched(found):
     return found
 
 
-def _figures(parts, layer):
+def _figures(parts):
     """The figure of each protocol of one column."""
     values = dict.fromkeys(PROTOCOLS)
     for name, part in parts.items():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.evaluation.features import extract_alone
 from mmssl.evaluation.neighbours import nearest_neighbours
 from mmssl.utils.config_text import parse_config_text
@@ -41,7 +42,7 @@ class Hit:
     idx: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Hits(Sequence):
     """The images most similar to a query, the most similar first. It shows itself as pictures in a notebook.
 
@@ -90,7 +91,7 @@ class Bank:
         source (BaseDataSource): The images.
         names (list[str]): Of those with features.
         index (list[int]): Their numbers in the source.
-        features (ndarray): One row each, float32.
+        features (ndarray): One row each, float32, before they are whitened.
         broken (dict[str, str]): Files that could not be read, and why.
         computed (int): Of how many images features were computed now; those of the others were there already.
     """
@@ -102,7 +103,7 @@ class Bank:
     computed: int
 
 
-def search(run, queries, data=None, k=9, layer='pooled', size=None, workers=0, progress=False):
+def search(run, queries, data=None, k=9, layer=None, size=None, workers=0, progress=False):
     """The images most similar to queries, by the cosine similarity of features.
 
     A query that is itself one of the images is not found.
@@ -124,14 +125,16 @@ def search(run, queries, data=None, k=9, layer='pooled', size=None, workers=0, p
     """
     check_integer(k, 'k', 1)
     asked, norm = run.dataset(list(queries), size)
-    wanted = embed(run.model(layer), asked, layer, norm, broken='stop').features
+    wanted = embed(run.model(layer), asked, Descriptor.by(layer, run.cfg), norm, broken='stop').features
     if wanted.ndim != 2:
         raise ConfigError(
             f'layer {layer} gives {" x ".join(map(str, wanted.shape[1:]))} numbers for an image: a search '
             'compares vectors, such as those of pooled')
+    whitening = run.whitening(layer)
     bank = open_bank(run, data, layer, size, workers, progress)
-    similarity, rows = nearest_neighbours(
-        torch.from_numpy(bank.features), torch.from_numpy(wanted), min(k + 1, len(bank.names)))
+    features, wanted = (
+        torch.from_numpy(x if whitening is None else whitening.apply(x)) for x in (bank.features, wanted))
+    similarity, rows = nearest_neighbours(features, wanted, min(k + 1, len(bank.names)))
     answers = []
     for number, (values, places) in enumerate(zip(similarity.tolist(), rows.tolist())):
         own = path_of(asked.data_source, number)
@@ -145,7 +148,7 @@ def search(run, queries, data=None, k=9, layer='pooled', size=None, workers=0, p
     return answers
 
 
-def open_bank(run, data=None, layer='pooled', size=None, workers=0, progress=False):
+def open_bank(run, data=None, layer=None, size=None, workers=0, progress=False):
     """Features of the images that are searched; those of unchanged files are kept with the run.
 
     They lie in RUN/features. What is kept of a file counts as long as its size and its time of change, the checkpoint,
@@ -159,21 +162,27 @@ def open_bank(run, data=None, layer='pooled', size=None, workers=0, progress=Fal
     """
     dataset, norm = run.dataset(data, size)
     source, options = dataset.data_source, dict(img_norm_cfg=norm, workers=workers, progress=progress)
-    stamps = _stamps(source)
+    by, stamps = Descriptor.by(layer, run.cfg), _stamps(source)
     if stamps is None:
-        found = embed(run.model(layer), dataset, layer, **options)
+        found = embed(run.model(layer), dataset, by, **options)
         return Bank(source, found.files, found.index, found.features, found.broken, len(dataset))
     names = [name_of(source, i) for i in range(len(source))]
-    place = repr((os.path.abspath(source.data_prefix or ''), layer, dataset.pipeline, norm, run.teacher))
+    place = repr((os.path.abspath(source.data_prefix or ''), by, dataset.pipeline, norm, run.teacher))
     file = run.out / 'features' / f'{hashlib.sha256(place.encode()).hexdigest()[:20]}.npz'
     sha256 = file_digest(run.checkpoint)
     old = _read(file, sha256)
     wanted = [i for i, name in enumerate(names) if (name, *stamps[i]) not in old]
     if wanted:
-        with told_of(layer):
-            found = extract_alone(run.model(layer), Subset(dataset, wanted), layers=(layer, ), **options)
+        with told_of(', '.join(by.layers)):
+            found = by.join(
+                extract_alone(
+                    run.model(layer),
+                    Subset(dataset, wanted),
+                    layers=tuple(by.layers),
+                    pool_type=by.pool_type,
+                    **options))
         new = {wanted[i]: reason for i, _, reason in found.broken}
-        new.update(zip(found.index.tolist(), found[layer] if len(found) else ()))
+        new.update(zip(found.index.tolist(), found['descriptor'] if len(found) else ()))
         old.update({(names[i], *stamps[i]): new[i] for i in wanted})
     rows = [old[(name, *stamp)] for name, stamp in zip(names, stamps)]
     readable = [i for i, row in enumerate(rows) if not isinstance(row, str)]

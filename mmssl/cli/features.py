@@ -25,9 +25,9 @@ def add_network_options(parser):
     parser.add_argument(
         '--layer',
         type=layer_names,
-        default=['pooled'],
         metavar='LAYER',
-        help='pooled, cls_token, neck, stageN, patches, ... (default: pooled)')
+        help='pooled, cls_token, neck, stageN, patches, ... (default: what the section `features` of the config asks '
+        'for, else pooled)')
     add_size_option(parser, 'the images in pixels (default: as in the evaluation of the training)')
     parser.add_argument(
         '--workers', type=int, default=2, metavar='N', help='processes that load images (default: %(default)s)')
@@ -35,12 +35,14 @@ def add_network_options(parser):
 
 
 def one_layer(names):
-    """The layer of --layer.
+    """The layer of --layer, None where there is none.
 
     Raises:
         ConfigError: There are several.
     """
     from mmssl.utils.errors import ConfigError
+    if names is None:
+        return None
     if len(names) != 1:
         raise ConfigError(f'--layer {" ".join(names)}: one layer at a time')
     return names[0]
@@ -49,7 +51,7 @@ def one_layer(names):
 def run(args):
     import numpy as np
 
-    from mmssl.apis.embedding import check_embeddings_path, embed, store_patches, write_embeddings
+    from mmssl.apis.embedding import check_embeddings_path, store_patches, write_embeddings
     from mmssl.apis.run import load
     from mmssl.utils import dist
     from mmssl.utils.errors import printable
@@ -68,14 +70,12 @@ def run(args):
         size=args.size)
     if args.teacher:
         settings.update(teacher=True)
-    dataset, norm = run.dataset(args.data, args.size)
-    options = dict(
-        img_norm_cfg=norm, broken=args.broken, batch_size=args.batch_size, workers=args.workers, progress=True)
-    if layer.endswith(('patches', '_map')):
-        found = store_patches(run.model(layer), dataset, args.output, settings, layer, **options)
+    options = dict(broken=args.broken, batch_size=args.batch_size, workers=args.workers, progress=True)
+    if layer and layer.endswith(('patches', '_map')):
+        dataset, norm = run.dataset(args.data, args.size)
+        found = store_patches(run.model(layer), dataset, args.output, settings, layer, img_norm_cfg=norm, **options)
     else:
-        check_embeddings_path(args.output, getattr(dataset.data_source, 'samples', ()))
-        found = embed(run.model(layer), dataset, layer, **options)
+        found = run.features(args.data, layer, args.size, **options)
         write_embeddings(found, args.output, settings)
     for file, reason in found.broken.items():
         print(f'left out {printable(file)}: {printable(reason)}')

@@ -41,6 +41,11 @@ class Descriptor:
             raise ConfigError(f'features has layers, pool_type and power, and no {unknown[0]}')
         return cls(**section)
 
+    @classmethod
+    def by(cls, layer, cfg):
+        """That of a layer alone, or with None that of a config."""
+        return cls.of(cfg) if layer is None else cls((layer, ))
+
     def extract(self, model, dataset, **options):
         """Features of all images of a data set before they are whitened.
 
@@ -52,11 +57,22 @@ class Descriptor:
         Returns:
             Features: With the one layer 'descriptor', N x D.
         """
-        found = extract_features(model, dataset, layers=tuple(self.layers), pool_type=self.pool_type, **options)
-        parts = [found[layer] for layer in self.layers]
+        return self.join(
+            extract_features(model, dataset, layers=tuple(self.layers), pool_type=self.pool_type, **options))
+
+    def join(self, found):
+        """Features whose layers become the one layer 'descriptor'; without an image they stay without a layer.
+
+        Args:
+            found (Features): With the layers, of extract_features. It is changed.
+
+        Returns:
+            Features: The same.
+        """
+        parts = [found[layer] for layer in self.layers if layer in found.layers]
         if len(parts) > 1:
             parts = [part / np.linalg.norm(part, axis=1, keepdims=True).clip(1e-12) for part in parts]
-        found.layers = dict(descriptor=np.concatenate(parts, 1))
+        found.layers = dict(descriptor=np.concatenate(parts, 1)) if parts else {}
         return found
 
     def learn(self, features):

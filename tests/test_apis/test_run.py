@@ -14,8 +14,10 @@ from mmssl.apis.image_sources import source_of
 from mmssl.apis.preprocessing import preprocessing_of
 from mmssl.datasets.pipelines import Compose
 from mmssl.evaluation import knn
+from mmssl.evaluation.whitening import Whitening
 from mmssl.interop.export import image_channels
 from mmssl.models import build_algorithm
+from mmssl.sklearn import ImageEmbedder
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config
 from mmssl.utils.config_text import config_text, parse_config_text
@@ -258,3 +260,26 @@ def test_an_export_beside_a_checkpoint_is_no_checkpoint(finished_run, tmp_path, 
     run.export('torchscript')
     assert mmssl.load(tmp_path / 'run').checkpoint.name == 'epoch_2.pth'
     assert (tmp_path / 'run/run.ts').is_file() and not [w for w in recwarn if 'TorchScript archive' in str(w.message)]
+
+
+def test_features_that_the_config_asks_for(finished_run, photo_folder, tmp_path):
+    """Several stages, whitened, are one and the same everywhere: features, search, evaluation, estimator, command."""
+    shutil.copytree(finished_run, tmp_path / 'run')
+    with open(tmp_path / 'run/20260101_000000_small.py', 'a') as file:
+        file.write("features = dict(layers=('stage3', 'stage4'), power=0.25)\n")
+    run = mmssl.load(tmp_path / 'run')
+    parts = [run.features(photo_folder, layer=layer).features for layer in ('stage3', 'stage4')]
+    joined = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], 1)
+    expected = Whitening.partial(joined, 0.25).apply(joined)
+    found = run.features(photo_folder)
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+    hits = run.search(photo_folder / found.files[7], photo_folder, k=3)
+    similarity = expected @ expected[7] / np.linalg.norm(expected, axis=1) / np.linalg.norm(expected[7])
+    order = [i for i in np.argsort(-similarity) if i != 7][:3]
+    assert [hit.file for hit in hits] == [found.files[i] for i in order]
+    again = run.search(photo_folder / found.files[7], photo_folder, k=3)
+    assert again.found == hits.found  # from what is kept
+    np.testing.assert_allclose([hit.similarity for hit in hits], similarity[order], atol=1e-4)
+    embedder = pickle.loads(pickle.dumps(ImageEmbedder(run=str(tmp_path / 'run')).fit(str(photo_folder))))
+    shutil.rmtree(tmp_path / 'run')
+    np.testing.assert_allclose(embedder.transform(str(photo_folder)), found.features, rtol=1e-5, atol=1e-6)
