@@ -65,7 +65,10 @@ class Command(NamedTuple):
 
 
 def commands_of(block):
-    """The commands of a block, with what precedes them (variables) left out and what follows `;`, `&&`, `|` apart."""
+    """The commands of a block, with what precedes them (variables) left out and what follows `;`, `&&`, `|` apart.
+
+    Files that `>` writes are no words of a command.
+    """
     found, folder = [], ''
     for line in block.text.replace('\\\n', ' ').split('\n'):
         words = shlex.split(line, comments=True)
@@ -82,7 +85,8 @@ def commands_of(block):
             if part[:1] == ['cd']:
                 folder = part[1]
             elif part:
-                found.append(Command(block, part, folder))
+                end = next((number for number, word in enumerate(part) if re.match(r'\d?[<>]', word)), None)
+                found.append(Command(block, part[:end], folder))
     return found
 
 
