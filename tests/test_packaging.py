@@ -143,3 +143,26 @@ def test_editable_install_links_what_mim_looks_for(clone, tmp_path):
     assert (mim / 'configs').is_symlink() and (mim / 'tools').is_symlink()
     assert (mim / 'model-index.yml').resolve() == clone / 'model-index.yml'
     assert (mim / 'tools' / 'misc' / 'print_config.py').is_file()
+
+
+def test_docker_image_installs_from_what_it_copies(tmp_path):
+    """No daemon and no registry are at hand, so the steps before `COPY . .` are looked at with the files they have."""
+    lines = (ROOT / 'docker' / 'Dockerfile').read_text().replace('\\\n', ' ').splitlines()
+    first = lines[:next(i for i, line in enumerate(lines) if line.startswith('RUN make install'))]
+    copied = [line.split()[1:] for line in first if line.startswith('COPY ')]
+    assert len(copied) == 3
+    for *sources, target in copied:
+        for source in sources:
+            place = tmp_path / target / Path(source).name if target.endswith('/') else tmp_path / target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
+    done = subprocess.run(['make', '-n', 'install', 'EXTRA=requirements/gpu.txt'],
+                          cwd=tmp_path,
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(
+        r'-r (\S+)', done.stdout)) == {f'requirements/{name}.txt'
+                                       for name in ('gpu', 'mminstall', 'runtime', 'tests')}
+    done = subprocess.run([sys.executable, 'setup.py', '--name'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == 'mmssl', done.stderr

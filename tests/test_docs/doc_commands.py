@@ -50,6 +50,7 @@ SHORTER = [
     (r'(mmssl train (?!.*--(?:epochs|time|from)).*)', r'\1 --epochs 1'),
     (r'(mmssl train .*)--(?:epochs|time) \S+', r'\1--epochs 1'),
     (r'--workers \d+', '--workers 2'),
+    (r'num_images=\d+', 'num_images=32'),
 ]
 
 

@@ -111,6 +111,9 @@ def folders(finished, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize('block', BLOCKS, ids=[f'{block.page}-{block.line}' for block in BLOCKS])
 def test_block_runs(block, folders):
+    folder = folders(block.page)
+    # the examples of a page are trainings of CONFIG that know nothing of each other
+    shutil.rmtree(folder / 'work_dirs' / 'moco', ignore_errors=True)
     script = doc_commands.script(block)
-    code, out = run(script, folders(block.page))
+    code, out = run(script, folder)
     assert code == 0, f'{block.page}, line {block.line}: it ended with {code}\n{script}\n{out[-3000:]}'
