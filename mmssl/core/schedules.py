@@ -125,6 +125,28 @@ SHAPES = {
 }
 
 
+def register_shape(shape):
+    """Make a function a shape for chains and schedules, under its own name; used as a decorator.
+
+    The module is named in `custom_imports`, so that every process knows it.
+
+    Args:
+        shape (Callable): From the share of the part that is done, 0 to 1, and arguments of the config to the value.
+            The value at the start, at the end and in between is best called `start`, `end`, `value` or `values`, and
+            times `milestones`, `period` or `hold`: these are checked and counted as those of the other shapes.
+
+    Returns:
+        Callable: The function itself.
+
+    Raises:
+        ConfigError: There is a shape of this name.
+    """
+    if SHAPES.get(shape.__name__, shape) is not shape:
+        raise ConfigError(f'there is a shape {shape.__name__!r} already')
+    SHAPES[shape.__name__] = shape
+    return shape
+
+
 class _Part(NamedTuple):
     """A part as given: its length is `amount` units, or 'rest'; `whole` when the shape sees the whole training."""
     shape: Callable

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmssl.core import schedules
 from mmssl.core.hooks import CompositeLrUpdaterHook, MomentumUpdateHook, ScheduleHook
 from mmssl.core.hooks.group_schedules import check_schedules
 from mmssl.core.optimizer import build_optimizer
@@ -56,6 +57,28 @@ def half(w, start, end):
 def test_shapes(part, formula):
     found = curve(part)
     assert found == pytest.approx([formula(i / TOTAL) for i in range(TOTAL)], abs=1e-12)
+
+
+def test_a_shape_of_ones_own(monkeypatch):
+    """A function that a user registers is checked, counted and drawn as ours."""
+    monkeypatch.setattr(schedules, 'SHAPES', dict(schedules.SHAPES))
+
+    @schedules.register_shape
+    def sawtooth(share, start, end, period):
+        return start + (end - start) * (share % period) / period
+
+    found = curve(
+        dict(type='constant', value=2., epochs=4), dict(type='sawtooth', start=1., end=3., period=2, epochs='rest'))
+    assert found == pytest.approx([2.] * 400 + [1 + 2 * (i % 200) / 200 for i in range(600)], abs=1e-9)
+    with pytest.raises(ConfigError, match="takes no 'perod'.*'period'"):
+        Chain([dict(type='sawtooth', start=1., end=3., perod=.5)])
+    with pytest.raises(ConfigError, match='from 0 on, got -1'):
+        Chain([dict(type='sawtooth', start=1., end=-1, period=.5)], lowest=0)
+    with pytest.raises(ConfigError, match="there is a shape 'cosine' already"):
+
+        @schedules.register_shape
+        def cosine(share):
+            return share
 
 
 def test_restarts_of_vissl():

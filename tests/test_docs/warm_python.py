@@ -19,7 +19,7 @@ CLIENT = """#!{python} -ISB
 import json, os, socket, sys
 arguments = {first} + sys.argv[1:]
 if arguments[:1] != ['-m'] and not arguments[0].endswith('.py') or arguments[:2] == ['-m', 'mmssl.utils.launch']:
-    os.execv({python!r}, ['python', *arguments])
+    os.execv({python!r}, [{python!r}, *arguments])
 client = socket.socket(socket.AF_UNIX)
 client.connect({path!r})
 socket.send_fds(client, [b'.'], [0, 1, 2])
