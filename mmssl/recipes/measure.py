@@ -28,6 +28,7 @@ from mmssl.utils.logger import get_root_logger
 from mmssl.utils.rng import get_rng_state, set_rng_state
 
 _WARM = 3  # iterations that are not counted: caches fill, workers start
+_LONGEST = 20  # seconds from the first iteration on, after which one counted iteration has to do
 _EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')
 
 
@@ -78,7 +79,8 @@ class _Stopwatch(Hook):
         self.cpu.append(cpu_seconds())
         self.loss = runner.outputs['log_vars'].get('loss', float('nan'))
         count = len(self.times) - _WARM
-        if count > self.least and self.times[-1] - self.times[_WARM] > self.seconds:
+        if count > self.least and self.times[-1] - self.times[_WARM] > self.seconds \
+                or len(self.times) > 1 and self.times[-1] - self.times[0] > _LONGEST:
             raise _Enough
 
 
@@ -132,7 +134,8 @@ def measure(cfg, seconds=3., least=5):
         evaluation = _evaluation(model, looks)
     set_rng_state(state)
     times = watch.times
-    counted = [b - a for a, b in zip(times[_WARM - 1:], times[_WARM:])]
+    first = min(_WARM, len(times) - 1)
+    counted = [b - a for a, b in zip(times[first - 1:], times[first:])]
     loss = float(watch.loss)
     if loss != loss:
         raise ConfigError(f'the loss is no number after {len(times)} iterations: a lower learning rate '
@@ -140,7 +143,7 @@ def measure(cfg, seconds=3., least=5):
     peak = torch.cuda.max_memory_allocated() if device.type == 'cuda' else max(0, _memory() - before)
     return Measured(
         iteration=statistics.fmean(counted),
-        cpu=(watch.cpu[-1] - watch.cpu[_WARM - 1]) / len(counted),
+        cpu=(watch.cpu[-1] - watch.cpu[first - 1]) / len(counted),
         start=times[0] - began,
         evaluation=evaluation,
         iterations=len(counted),

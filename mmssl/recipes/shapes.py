@@ -37,6 +37,8 @@ def put_network(model, name, size, channels, patch):
         archs = networks.VITS if family == 'vit' else networks.SWINS
         new = dict(old) if 'arch' in old else dict(type=_VIT, drop_path_rate=0., output_cls_token=False)
         new['arch'] = archs[networks.normalised(name)]
+        if family == 'swin':
+            new['out_indices'] = [len(new['arch']['depths']) - 1 if isinstance(new['arch'], dict) else 3]
     if family in ('resnet', 'timm', 'torchvision') and 'norm_cfg' in old and old['norm_cfg']['type'] == 'SplitBN':
         new['norm_cfg'] = dict(old['norm_cfg'])  # which the method needs
     if 'in_channels' in new or channels != 3 or family is not None:
@@ -116,8 +118,6 @@ def _fit_patches(model, backbone, width, size, channels, patch):
         neck['num_heads'] = 4 if neck['embed_dims'] < 192 else 6
     elif kind == 'SimMIMNeck':
         stages = len(backbone['arch']['depths']) if isinstance(backbone['arch'], dict) else 4
-        last = backbone.get('out_indices', [3])
-        backbone['out_indices'] = [stages - 1] if isinstance(last, (list, tuple)) else stages - 1
         stride = 4 * 2**(stages - 1)
         neck.update(in_channels=width, encoder_stride=stride, out_channels=channels)
         head.update(patch_size=4, encoder_in_channels=channels)
