@@ -9,8 +9,8 @@ from mmssl.utils.errors import ConfigError
 from mmssl.utils.training_log import TrainingLog
 from .run_dir import last_start
 
-# settings of a folder or a start, not of the training
-_LEFT_OUT = ('work_dir', 'resume_from', 'config_version')
+# settings of a folder or a start, and why others are what they are
+_LEFT_OUT = ('work_dir', 'resume_from', 'config_version', 'choices')
 # what each figure is read from, and whether its last or its highest value counts
 _FIGURES = (
     ('kNN, last', 'knn_top1', False),

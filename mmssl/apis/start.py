@@ -56,7 +56,8 @@ def start_training(config_path,
         quiet (bool): Of the log only warnings appear on the screen; all of it is in the file.
         go_on (callable, optional): Takes the folder of the run, returns the command that goes on with it, for the
             words at Ctrl-C.
-        say (callable): Takes a line for the user, by default where the run is finished already.
+        say (callable): Takes a line for the user: that the run is finished already; with `quiet` also what a start
+            does to the run.
         what_next (callable, optional): Called on rank 0 at the end with the Run and the last checkpoint (str | None),
             returns words for the log.
         how: `work_dir`, `auto_resume`, `resume_from`, `load_from`, `seed` and `overwrite`, see run_dir.open_run.
@@ -94,6 +95,9 @@ def start_training(config_path,
     text = run.text()
     for note in [*notes, *run.notes]:
         logger.info(note)
+    if quiet and get_rank() == 0:
+        for note in [*run.notes, *([f'going on from {cfg.resume_from}'] if cfg.resume_from else [])]:
+            say(note)
 
     env = collect_env()
     logger.info('Environment:\n%s', '\n'.join(f'{name}: {value}' for name, value in env.items()))

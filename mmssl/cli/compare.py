@@ -20,7 +20,8 @@ def run(args):
         raise ConfigError(f'--keys {" ".join(args.keys)} are of the picture: give --out FILE.png too')
     found = compare(args.runs)
     rows = [(key, *map(_short, values)) for key, values in found.settings.items()]
-    print('\n'.join(table_lines(rows, ['settings that differ', *found.names])) if rows else 'the settings are the same')
+    print('\n'.join(table_lines(rows, ['settings that differ', *found.names],
+                                len(found.names) + 1)) if rows else 'the settings are the same')
     print()
     rows = [(name, *(_figure(name, value) for value in values)) for name, values in found.figures.items()]
     print('\n'.join(table_lines(rows, ['figures', *found.names])))

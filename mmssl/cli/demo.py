@@ -4,7 +4,7 @@
   mmssl demo
   mmssl demo configs/demo/simclr_fashion-mnist.py --out work_dirs/fashion
 """
-from .options import add_set_option
+from .options import add_set_option, our_words
 
 DEFAULT = 'configs/demo/simclr_digits.py'
 
@@ -24,6 +24,7 @@ def add_arguments(parser):
 
 def run(args):
     from mmssl.utils.config import load_config
-    cfg = load_config(args.config, args.settings)
+    with our_words():
+        cfg = load_config(args.config, args.settings)
     from mmssl.apis.demo_run import run_demo
     run_demo(args.config, cfg, args.out, args.seed)

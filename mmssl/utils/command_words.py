@@ -7,6 +7,7 @@ _WORDS = {
     '--work-dir': '--out',
     'A larger runner.max_epochs in --cfg-options': '--epochs N',
     '--cfg-options': '--set',
+    'settings has the unknown key': '--set has the unknown key',
     '--load-from begins': '--set load_from=CHECKPOINT begins',
 }
 

@@ -107,7 +107,9 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
     shutil.copytree(out, tmp_path / 'stopped', symlinks=True)
     for path in tmp_path.glob('stopped/*_2.pth'):
         path.unlink()
+    capsys.readouterr()
     mmssl('resume', tmp_path / 'stopped')
+    assert f'going on from {tmp_path}/stopped/epoch_1.pth' in capsys.readouterr().out.splitlines()
     found = weights(tmp_path / 'stopped')
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     assert 'epoch_1.pth at epoch 2, batch 0, iteration 4' in max((tmp_path / 'stopped').glob('*.log')).read_text()
@@ -121,7 +123,7 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
 
     mmssl('compare', out, tmp_path / 'stopped', '--out', tmp_path / 'curves.png')
     text = capsys.readouterr().out
-    assert re.search(r'^runner\.max_epochs +2 +3$', text, re.M)
+    assert re.search(r'^runner\.max_epochs +2 +3 *$', text, re.M) and 'choices' not in text
     loss = [TrainingLog(folder).curve('loss')[1][-1] for folder in (out, tmp_path / 'stopped')]
     assert re.search(rf'^loss, last +{loss[0]:.4f} +{loss[1]:.4f}$', text, re.M)
     assert (tmp_path / 'curves.png').stat().st_size > 5000
@@ -187,6 +189,7 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, capsys)
         (['compare', out, out, '--keys', 'loss'], 1, '--keys loss are of the picture'),
         (['compare', out, out, '--out', 'a.jpg'], 1, '--out must end with .png, .pdf or .svg, got a.jpg'),
         (['methods', 'simklr'], 1, "did you mean 'simclr'?"),
+        (['demo', '--set', 'nonsense=3'], 1, "--set has the unknown key 'nonsense'"),
         (['models', 'resnet19'], 1, "no network has 'resnet19' in its name; did you mean 'resnet1"),
         (['export', out, 'backbone', '--maps'], 1, '--maps is for programs'),
         (['completion'], 1, 'say for which shell: mmssl completion bash or zsh or fish'),
