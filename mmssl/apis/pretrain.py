@@ -157,9 +157,10 @@ def resume(run, epochs=None, settings=None, quiet=False):
 def _keep_other_runs(out, overwrite):
     there = training_checkpoints(out)
     if there and not overwrite:
-        raise ConfigError(f'{out} holds a run up to {max(there, key=lambda c: c.iter).path.name}: go on with it by '
-                          f'`mmssl resume {shlex.quote(str(out))}`, put its files away by --overwrite, or give another '
-                          '--work-dir')
+        furthest = max(there, key=lambda checkpoint: checkpoint.iter).path.name
+        raise ConfigError(
+            f'{out} holds a run up to {furthest}: go on with it by `mmssl resume {shlex.quote(str(out))}`, '
+            'put its files away by --overwrite (overwrite=True), or give another --out')
 
 
 def _run(config, cfg, settings, quiet, **how):

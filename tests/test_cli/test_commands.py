@@ -182,7 +182,7 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, capsys)
         (['train', '--from', 'nowhere.py'], 1, 'config file nowhere.py does not exist'),
         (['train', digits, '--out', out, '--epochs', '2', *SMALL], 1,
          f'{out} holds a run up to epoch_2.pth: go on with it by `mmssl resume {out}`, put its files away by '
-         '--overwrite, or give another --out'),
+         '--overwrite (overwrite=True), or give another --out'),
         (['resume', 'nowhere'], 1, 'no such run: '),
         (['resume', tmp_path / 'empty'], 1, 'holds no run that could go on'),
         (['compare', out], 1, 'a comparison takes two runs or more, got 1'),

@@ -402,6 +402,28 @@ def test_progress_lines_without_a_terminal(tmp_path, capsys):
     assert lines[-1].endswith('  0:00:00 left') and all(line.isprintable() for line in lines)
 
 
+def test_a_bar_in_terminals_and_notebooks(monkeypatch):
+    """A notebook without widgets gets plain lines, as a file does."""
+    import importlib.util
+    import sys
+    import types
+
+    import tqdm
+    import tqdm.notebook
+
+    from mmssl.core.hooks import progress_bar
+    terminal = types.SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(sys, 'stderr', terminal)
+    assert progress_bar._bar_kind() is tqdm.tqdm
+    terminal.isatty = lambda: False
+    assert progress_bar._bar_kind() is None
+    shell = types.SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, 'IPython', types.SimpleNamespace(get_ipython=lambda: shell))
+    for widgets, kind in ((None, None), (object(), tqdm.notebook.tqdm)):
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda name: widgets)
+        assert progress_bar._bar_kind() is kind
+
+
 def test_writing_a_checkpoint_is_no_wait_for_data(tmp_path):
     runner = plain_runner(tmp_path, dict(type='EpochBasedRunner', max_epochs=1))
 
