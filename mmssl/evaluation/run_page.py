@@ -157,11 +157,15 @@ def _tiles(record):
 def _warnings(record):
     if not record.warnings:
         return ''
-    lines = ''.join(f'<li><time>{html.escape(when[5:16])}</time>{html.escape(printable_lines(text))}'
+    lines = ''.join(f'<li>{_time(when)}{html.escape(printable_lines(text))}'
                     f'{f" ({count} times)" if count > 1 else ""}</li>' for when, text, count in record.warnings)
     count = len(record.warnings)
-    return (f'<section class="card warnings"><h2>{count} warning{"s" * (count > 1)} in the log</h2>'
+    return (f'<section class="card warnings"><h2>{count} warning{"s" * (count > 1)}</h2>'
             f'<ul>{lines}</ul></section>')
+
+
+def _time(when):
+    return f'<time>{html.escape(when[5:16])}</time>' if when else ''
 
 
 def printable_lines(text):

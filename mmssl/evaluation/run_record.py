@@ -88,19 +88,23 @@ def read_run(folder, cfg=None):
     check_run(folder)
     config = _config_file(folder)
     record = RunRecord(folder, config.stem if config else folder.resolve().name)
+    faults = []  # of files of long ago; what else is known is shown all the same
     if cfg is None and config is not None:
         try:
             cfg = load_config(config)
-        except (ConfigError, OSError, ImportError):  # of a version of long ago; its figures are shown all the same
-            cfg = None
+        except (ConfigError, OSError, ImportError) as error:
+            faults.append(('', f'{config.name} cannot be read: {error}', 1))
     record.cfg = cfg or {}
     record.choices = list(record.cfg.get('choices') or ())
     try:
         record.log = TrainingLog(folder)
-    except (ConfigError, FileNotFoundError):
+    except FileNotFoundError:
         pass
+    except ConfigError as error:
+        if 'holds no lines' not in str(error):
+            faults.append(('', str(error), 1))
     logs = record.log.files if record.log else sorted(folder.glob('*.log'))[-1:]
-    record.warnings = _warnings(folder, [file.name for file in logs])
+    record.warnings = faults + _warnings(folder, [file.name for file in logs])
     record.suites = _suites(folder)
     record.checkpoints = sorted((path.name for path in folder.glob('*.pth') if not path.is_symlink()), key=_by_number)
     _find_position(record)

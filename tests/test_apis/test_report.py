@@ -10,6 +10,7 @@ from mmssl.apis.report import write_report
 from mmssl.datasets import SingleViewDataset, build_dataset
 from mmssl.evaluation.run_pictures import Gallery, gallery_of_training, look_at_views
 from mmssl.evaluation.run_report import load_pictures
+from mmssl.models import build_algorithm
 from mmssl.utils.errors import ConfigError
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -63,6 +64,20 @@ def test_images_of_many_channels_hard_names_and_broken_ones(tmp_path):
     assert described['size'] == (12, 12) and not any(described['labelled'])
     views = look_at_views(dataset, 3, img_norm_cfg=norm)
     assert views and views[0]['image']['uri'].startswith('data:image/png')
+
+
+def test_images_that_the_pipeline_normalises():
+    """They are seen as by the training, whoever normalises."""
+    model = build_algorithm(MODEL)
+    steps = [*VIEWS['pipelines'][0], dict(type='ToTensor'), dict(type='Normalize', **NORM)]
+    own = dict(VIEWS, pipelines=[steps], prefetch=False)
+    dataset, norm = gallery_of_training(build_dataset(own), dict(mean=[0.9], std=[9.]))
+    assert norm == NORM
+    found = Gallery(dataset, 10, norm)
+    others = Gallery(*gallery_of_training(build_dataset(VIEWS), NORM)[:1], 10, NORM)
+    np.testing.assert_array_equal(found.features(model), others.features(model))
+    pixels = found.describe()
+    assert pixels['size'] == (12, 12) and pixels['sprite'] == others.describe()['sprite']
 
 
 def test_several_images_a_sample_are_refused():

@@ -86,7 +86,7 @@ def test_a_finished_run_with_everything(tmp_path):
     page = run_page(record, make_pictures())
     text = text_of(page)
     for words in ('kNN accuracy 54.0 %', 'best 54.0 %, at first 51.0 %', 'Loss 1', 'Epochs done 4 of 4, iteration 40',
-                  'Images a second 64', '10.0 % of the time waits', '2 warnings in the log', '(2 times)', 'second line',
+                  'Images a second 64', '10.0 % of the time waits', '2 warnings', '(2 times)', 'second line',
                   'batch size 32 fits <b>memory</b>', 'seed 0 given by you', 'After epoch 4', 'Before training',
                   'method SimCLR', 'network ResNet 18', 'optimizer SGD, lr 0.1'):  # yapf: disable
         assert words in text, words
@@ -119,7 +119,10 @@ def test_a_run_of_long_ago_has_its_curves_and_one_of_nothing_is_refused(tmp_path
     folder = make_run(tmp_path / 'run')
     (folder / '20261129_194200_small.py').write_text('model = nonsense(')
     record = read_run(folder)
-    assert record.cfg == {} and 'Loss 1' in text_of(run_page(record))
+    text = text_of(run_page(record))
+    assert record.cfg == {} and 'Loss 1' in text and '3 warnings 20261129_194200_small.py cannot be read' in text
+    (folder / '20261129_194200.log.json').write_text('{"mode": 1}\nnonsense\n')
+    assert 'line 2 is no JSON' in text_of(run_page(read_run(folder)))
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='neither a .*log.json nor a config'):
         read_run(tmp_path / 'empty')

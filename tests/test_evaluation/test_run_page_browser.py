@@ -147,7 +147,6 @@ def test_it_renews_itself_and_keeps_the_place(browser, tmp_path):
         import threading
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser.open(server.address, height=500)
-        browser.run('choose_for_test = document.getElementById("dot7")')
         browser.run('document.getElementById("map").focus()')
         browser.run('scrollTo(0, 900)')
         browser.press('PageDown')
