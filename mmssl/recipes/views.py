@@ -76,7 +76,7 @@ def _fit_mask(step, size, patch):
         step.update(input_size=size, mask_patch_size=32 if size % 32 == 0 and size > 64 else size // squares)
         return
     name = 'mask_window_size' if step['type'] == 'MaskFeatMaskGenerator' else 'input_size'
-    side, old = size // patch, step[name]
+    side, old = size // patch, step.get(name, 14)  # 14 x 14 is the default of both
     share = (side / (old if isinstance(old, int) else old[0]))**2
     step[name] = side
     for count in ('num_masking_patches', 'min_num_patches'):
