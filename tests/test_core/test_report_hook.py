@@ -160,7 +160,7 @@ def test_it_keeps_to_its_share(tmp_path, monkeypatch):
         return spend
 
     hook._look, hook._write = renew('look', 3.), renew('page', 0.1)
-    hook.gallery, hook.max_images = object(), 0
+    hook.gallery, hook.max_images = range(500), 0
     hook._try = lambda runner, action, *args: action(runner, *args)
     hook._open_pictures = lambda runner: None
     runner = type('Runner', (), dict(rank=0, iter=0, work_dir=str(tmp_path), model=torch.nn.Linear(1, 1)))
@@ -168,7 +168,7 @@ def test_it_keeps_to_its_share(tmp_path, monkeypatch):
     hook.before_run(runner)
     hook.before_epoch(runner)
     begun, spent = clock[0], {kind: len(entries) for kind, entries in costs.items()}
-    for _ in range(20000):
+    for _ in range(40000):
         clock[0] += 0.1
         hook.after_train_iter(runner)
     taken = sum(seconds for kind, entries in costs.items() for _, seconds in entries[spent[kind]:])

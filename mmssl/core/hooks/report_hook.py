@@ -91,7 +91,7 @@ class ReportHook(Hook):
             return
         self._last = now
         # what is sharded is whole only where all processes come
-        look = not self._sharded and self._spent + self._look_cost <= self.share / 2 * (now - self._began)
+        look = not self._sharded and self._spent + self._look_cost <= self.share * (now - self._began)
         defer(runner, functools.partial(self._renew, runner, runner.iter + 1, look), 'report')
 
     def after_run(self, runner):
@@ -132,24 +132,25 @@ class ReportHook(Hook):
         if before.get('gallery'):
             count = len(before['gallery']['names'])
         self.gallery = Gallery(dataset, count, norm, seconds=None if before.get('gallery') else 10)
-        self._look_cost = _TSNE * len(self.gallery)
         self.pictures['gallery'] = self.gallery.describe()
         if before.get('gallery') and before['gallery']['names'] == self.gallery.names:
             self.pictures['first'] = before.get('first')
             self.pictures['now'] = before.get('now')
 
     def _renew(self, runner, iteration, look=False, quick=False, state='running'):
-        start = time.monotonic()
+        start, computed = time.monotonic(), time.thread_time()
         if look and (runner.rank == 0 and self.gallery is not None or self._sharded):
             self._try(runner, self._look, iteration, quick)
         looked = time.monotonic()
         if look:
-            self._spent += looked - start
-            if not quick:
-                self._look_cost = looked - start
+            self._look_cost = looked - start
+            if quick and self.gallery is not None:  # t-SNE comes on top, and others may compute here too
+                slower = min(10., max(1., self._look_cost / max(1e-3, time.thread_time() - computed)))
+                self._look_cost += _TSNE * len(self.gallery) * slower
         if runner.rank == 0:
             self._write(runner, iteration, state)
             self._page_cost = time.monotonic() - looked
+        self._spent += time.monotonic() - start
 
     def _look(self, runner, iteration, quick):
         from mmssl.evaluation import run_report
