@@ -69,6 +69,8 @@ logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
 old_places.install()
 
 if TYPE_CHECKING:
+    from mmcv.utils import digit_version
+
     from .apis.pretrain import train
     from .apis.run import Run, load
     from .recipes import fit
@@ -78,11 +80,12 @@ _HOME = dict(Run='mmssl.apis.run', fit='mmssl.recipes', load='mmssl.apis.run', t
 
 __all__ = ['Run', '__version__', 'check_stack', 'digit_version', 'fit', 'load', 'train', 'version_info']
 
+if not TYPE_CHECKING:  # a type checker is to see which names there are not
 
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    return old_places.lookup(__name__, name)
+    def __getattr__(name):
+        if name in _HOME:
+            return getattr(importlib.import_module(_HOME[name]), name)
+        return old_places.lookup(__name__, name)
 
 
 def __dir__():

@@ -37,7 +37,7 @@ def train(data,
           labels=None,
           seed=0,
           overwrite=False,
-          quiet=False):
+          quiet=False) -> Run:
     """Pre-train on images with settings that fit them, the machine and the time.
 
     Args:

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A training and what came of it, for notebooks and programs: `mmssl.load(FOLDER)`."""
+from __future__ import annotations
 import copy
 import html
 import io
@@ -7,6 +8,7 @@ import logging
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +32,14 @@ from .image_sources import source_of
 from .inference import evaluated_parts, pretrained_model, training_source
 from .preprocessing import preprocessing_of
 from .run_dir import last_start
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .embedding import Embeddings
+    from .preprocessing import Preprocessing
+    from .run_evaluation import Evaluation
+    from .search import Hits
 
 # what one asks for -> the end of the file's name
 EXPORTS = dict(onnx='.onnx', torchscript='.ts', pt2='.pt2')
@@ -56,7 +66,14 @@ class Run:
         ConfigError: It is no run: there is neither a config nor a checkpoint that holds one.
     """
 
-    def __init__(self, path, which='latest', config=None, teacher=False):
+    out: Path
+    cfg: Config
+
+    def __init__(self,
+                 path: str | Path,
+                 which: str = 'latest',
+                 config: str | Path | Config | None = None,
+                 teacher: bool = False) -> None:
         path = Path(path).expanduser()
         if which not in ('latest', 'best'):
             raise ConfigError(f"which is 'latest' or 'best', got {which!r}")
@@ -91,7 +108,7 @@ class Run:
         return load_config(Config(values))
 
     @cached_property
-    def checkpoint(self):
+    def checkpoint(self) -> Path:
         """Path: The checkpoint, see `which`.
 
         Raises:
@@ -115,7 +132,7 @@ class Run:
                                   'written')
         return Path(found)
 
-    def model(self, layer=None):
+    def model(self, layer: str | None = None) -> nn.Module:
         """The whole algorithm with the weights of the checkpoint.
 
         Args:
@@ -134,18 +151,18 @@ class Run:
         return self._models[parts]
 
     @cached_property
-    def transform(self):
+    def transform(self) -> Preprocessing:
         """Preprocessing: An image (Pillow, array or file) -> the tensor that the network takes, C x H x W.
 
         The same steps as in the evaluation of the training. It is a transform for torchvision's data sets.
         """
         return self.preprocessing()
 
-    def preprocessing(self, size=None):
+    def preprocessing(self, size: int | tuple[int, int] | None = None) -> Preprocessing:
         """Preprocessing: `transform`, or another one for images of a size; see preprocessing_of."""
         return preprocessing_of(self.cfg, self.model(), size)
 
-    def backbone(self):
+    def backbone(self) -> FeatureNetwork:
         """The network alone: images in, features out.
 
         Returns:
@@ -190,7 +207,14 @@ class Run:
             raise ConfigError(f'the config of {self.out} names no images of a training; give a folder')
         return dict(source)
 
-    def features(self, data=None, layer=None, size=None, broken='skip', batch_size=64, workers=0, progress=False):
+    def features(self,
+                 data: Any = None,
+                 layer: str | None = None,
+                 size: int | tuple[int, int] | None = None,
+                 broken: str = 'skip',
+                 batch_size: int = 64,
+                 workers: int = 0,
+                 progress: bool = False) -> Embeddings:
         """Features of images.
 
         Args:
@@ -244,7 +268,13 @@ class Run:
                 pass
         return whitening
 
-    def search(self, image, folder=None, k=9, layer=None, size=None, workers=0):
+    def search(self,
+               image: Any,
+               folder: Any = None,
+               k: int = 9,
+               layer: str | None = None,
+               size: int | tuple[int, int] | None = None,
+               workers: int = 0) -> Hits:
         """The images that the network finds most similar to one.
 
         Features of the files that are searched are kept in the folder of the run, so that a second search is fast.
@@ -266,7 +296,14 @@ class Run:
         from .search import search
         return search(self, [image], folder, k, layer, size, workers)[0]
 
-    def evaluate(self, train, val=None, layer=None, size=None, workers=0, seed=0, random_weights=True):
+    def evaluate(self,
+                 train: Any,
+                 val: Any = None,
+                 layer: str | None = None,
+                 size: int | tuple[int, int] | None = None,
+                 workers: int = 0,
+                 seed: int = 0,
+                 random_weights: bool = True) -> Evaluation:
         """Measure the features by labels: nearest neighbours, 10 labels a class, a linear classifier.
 
         Args:
@@ -287,7 +324,7 @@ class Run:
         from .run_evaluation import evaluate
         return evaluate(self, train, val, layer, size, workers, seed, random_weights)
 
-    def curves(self):
+    def curves(self) -> Curves:
         """What the log of the training holds.
 
         Returns:
@@ -299,7 +336,13 @@ class Run:
         log = TrainingLog(self.out)
         return Curves({key: tuple(map(np.array, log.curve(key))) for key in log.keys()}, log.name)
 
-    def export(self, kind, path=None, size=None, normalize=False, maps=False, tolerance=1e-5):
+    def export(self,
+               kind: str,
+               path: str | Path | None = None,
+               size: int | tuple[int, int] | None = None,
+               normalize: bool = False,
+               maps: bool = False,
+               tolerance: float = 1e-5) -> Path:
         """Write the network as a program that runs without this package: images N x C x H x W -> features N x D.
 
         The file is run before it is written, and must give what the network gives.
@@ -331,7 +374,7 @@ class Run:
         export_features(model, path, images, maps, tolerance, norm if normalize else None)
         return path
 
-    def report(self, path=None):
+    def report(self, path: str | Path | None = None) -> Path:
         """Write the report of the run: one file, which any browser shows.
 
         Args:
@@ -343,7 +386,7 @@ class Run:
         from .report import write_report
         return Path(write_report(self.out, path))
 
-    def figures(self):
+    def figures(self) -> dict[str, float]:
         """The main figures of the training.
 
         Returns:
@@ -405,7 +448,7 @@ class Curves(dict):
         super().__init__(curves)
         self.name = name
 
-    def plot(self, *names):
+    def plot(self, *names: str) -> Any:
         """A picture of some curves, below each other.
 
         Args:
@@ -430,7 +473,7 @@ class Curves(dict):
         return Image.open(io.BytesIO(file.getvalue()))
 
 
-def load(run, **options):
+def load(run: str | Path | Run, **options: Any) -> Run:
     """A run, or what a checkpoint holds of it.
 
     Args:

@@ -28,7 +28,7 @@ def fit(data,
         settings=None,
         out=None,
         seed=0,
-        measured=None):
+        measured=None) -> Recipe:
     """Choose a config for what is there, each value with its reason.
 
     Args:
