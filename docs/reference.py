@@ -15,7 +15,7 @@ from parsers import command_parser, parser_of
 ROOT = Path(__file__).resolve().parents[1]
 # page -> (title, packages whose exported names it has, packages of which it has each module's public names)
 PAGES = {
-    'apis': ('Training, inference and reports', [], ['mmssl.apis']),
+    'apis': ('Training, inference and reports', [], ['mmssl.apis', 'mmssl.sklearn']),
     'recipes': ('Recipes that fit themselves', ['mmssl.recipes'], []),
     'hooks': ('Hooks', ['mmssl.core.hooks'], []),
     'core': ('Optimizers and runners', ['mmssl.core.optimizer', 'mmssl.core'], []),
@@ -37,8 +37,6 @@ PAGES = {
         'mmssl.utils.registry'
     ]),
 }
-# single objects that stand with the first page
-FACE = ['mmssl.train', 'mmssl.fit', 'mmssl.load', 'mmssl.apis.run.Run', 'mmssl.sklearn.ImageEmbedder']
 
 
 def modules_of(package):
