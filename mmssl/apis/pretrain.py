@@ -108,8 +108,11 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
     out = Path(out or cfg.get('work_dir') or f'work_dirs/{name}')
     name = name or re.sub(r'[^\w-]', '-', out.resolve().name)
     _keep_other_runs(out, overwrite)
-    if not quiet and get_rank() == 0 and isinstance(recipe, Recipe):
-        print('\n'.join(told(recipe)), flush=True)
+    if not quiet and get_rank() == 0:
+        if isinstance(recipe, Recipe):
+            print('\n'.join(told(recipe)), flush=True)
+        else:
+            _tell_of_gpus(['train', '--from', str(recipe), '--out', str(out)])
     return _run(
         out / f'{name}.py',
         cfg,
@@ -146,6 +149,8 @@ def resume(run, epochs=None, settings=None, quiet=False):
     start = last_start(folder)
     if start is None:
         raise ConfigError(f'{folder} holds no run that could go on: no config of a start (TIME_NAME.py) is in it')
+    if not quiet:
+        _tell_of_gpus(['resume', str(folder)])
     settings = dict(settings or {})
     if epochs is not None:
         if (load_config(start).get('runner') or {}).get('max_epochs') is None:
@@ -166,9 +171,6 @@ def _keep_other_runs(out, overwrite):
 def _run(config, cfg, settings, quiet, **how):
     """Train in a folder, and tell what came of it."""
     begin, out = clock.monotonic(), how['work_dir']
-    if torch.cuda.device_count() > 1 and find_launcher()[2] == 1 and not quiet:
-        print(f'note: this process takes one of {torch.cuda.device_count()} GPUs; this command takes all: '
-              f'torchrun --nproc_per_node {torch.cuda.device_count()} -m mmssl train ... with the same words')
 
     def say(words):
         if not quiet:
@@ -228,6 +230,14 @@ def outcome(work_dir, seconds=None):
         losses = log.curve('loss')[1]
         lines.append(f'loss: {losses[0]:.4f} at first, {losses[-1]:.4f} at the end')
     return lines
+
+
+def _tell_of_gpus(words):
+    """Say how a command of `mmssl` takes all GPUs, where this process is the only one; fit warns of it itself."""
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and find_launcher()[2] == 1:
+        print(f'{gpus} GPUs are there and one is used: torchrun --nproc_per_node {gpus} -m mmssl {shlex.join(words)} '
+              'uses all')
 
 
 def _quieten():

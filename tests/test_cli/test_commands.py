@@ -257,6 +257,18 @@ def test_every_algorithm_is_among_the_methods():
     assert facts['supcon']['needs'] == 'labels' and facts['mae']['network'] == 'a ViT'
 
 
+def test_resume_says_what_takes_all_gpus(monkeypatch, capsys, mmssl, tmp_path):
+    from mmssl.apis import pretrain
+    monkeypatch.setattr(pretrain.torch.cuda, 'device_count', lambda: 4)
+    (tmp_path / 'my run').mkdir()
+    (tmp_path / 'my run/20260101_000000_a.py').write_text('runner = dict(max_iters=5)')
+    with pytest.raises(SystemExit):
+        mmssl('resume', tmp_path / 'my run', '--epochs', 3)
+    found = capsys.readouterr()
+    assert f"torchrun --nproc_per_node 4 -m mmssl resume '{tmp_path}/my run' uses all" in found.out
+    assert '--epochs 3: this run counts iterations; --set runner.max_iters=N changes them' in found.err
+
+
 def test_doctor_advises(monkeypatch, capsys, mmssl):
     disk = namedtuple('disk', 'total used free')
     monkeypatch.setattr(doctor, 'usable_cores', lambda: 6)
