@@ -181,9 +181,10 @@ def _quiet(logger):
 
 def _evaluation(model, hook):
     """Seconds to extract the features of an image as an evaluation does; 0 where there is none."""
-    if hook is None:
+    images = hook and (hook.get('train_dataset') or hook.get('dataset'))
+    if not images:  # no evaluation, or the report alone
         return 0.
-    dataset = build_dataset(hook.get('train_dataset') or hook['dataset'])
+    dataset = build_dataset(images)
     some = Subset(dataset, range(min(128, len(dataset))))
     start = time.perf_counter()
     extract_features(model, some, img_norm_cfg=hook.get('img_norm_cfg'))

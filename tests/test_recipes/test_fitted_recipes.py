@@ -15,7 +15,7 @@ from mmssl.recipes import choose, fit, fitting, parse_time
 from mmssl.recipes.check import check
 from mmssl.recipes.data import find_data
 from mmssl.recipes.facts import MachineFacts, build_source, survey
-from mmssl.recipes.measure import Measured, measure
+from mmssl.recipes.measure import Measured, _evaluation, measure
 from mmssl.recipes.methods import METHODS
 from mmssl.recipes.times import format_time
 from mmssl.utils.config import OptionText, load_config
@@ -257,6 +257,11 @@ def test_measuring_leaves_no_trace(monkeypatch):
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected and recipe.text() == before
     assert found.iterations >= 1 and 0 < found.iteration < 60 and found.parameters > 10**6
     assert found.loss == pytest.approx(math.log(256), rel=0.2) and found.evaluation > 0
+
+
+def test_the_report_alone_takes_no_time_of_evaluations():
+    """Of few images, neither neighbours nor label-free figures are measured, and ReportHook names no images."""
+    assert _evaluation(None, dict(type='ReportHook')) == 0 == _evaluation(None, None)
 
 
 @pytest.mark.long
