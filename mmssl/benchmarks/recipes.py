@@ -14,6 +14,7 @@ from mmssl.utils.misc import write_json
 CORES = 2  # a budget of 2 minutes is 4 minutes of processor time
 KINDS = ('fitted', 'fixed')
 _NEIGHBOURS, _LABELS = 20, 10
+_RAW_SIDE = 16  # pixels to a side of images that are compared as they are; larger ones are made smaller
 
 
 @dataclass
@@ -25,11 +26,13 @@ class Setting:
         train (dict): Config of the data source of the training, and of the samples that labels and neighbours are
             taken from.
         test (dict): Config of the data source that is classified.
+        size (int): Side of the images in pixels.
         bank (int | None): Labels and neighbours come from so many images of `train`, the first ones; None: from all.
     """
     fixed: str
     train: dict
     test: dict
+    size: int
     bank: int = None
 
 
@@ -39,28 +42,29 @@ def _fashion(num):
         'demo/simclr_fashion-mnist.py',
         dict(source, num_images=num),
         dict(source, num_images=1000, test_mode=True),
+        size=28,
         bank=min(num, 6000))
 
 
 def _digits(folder):
     source = dict(type='Digits', color_type='grayscale')
-    return Setting('demo/simclr_digits.py', source, dict(source, test_mode=True))
+    return Setting('demo/simclr_digits.py', source, dict(source, test_mode=True), size=8)
 
 
 def _photographs(folder):
-    from .photograph_tiles import make_tiles
+    from .photograph_tiles import SIZE, make_tiles
     path = make_tiles(folder / 'photographs')
     train, test = (dict(type='ImageNet', data_prefix=str(path / part)) for part in ('train', 'test'))
-    return Setting('demo/simclr-resnet18_folder.py', train, test)
+    return Setting('demo/simclr-resnet18_folder.py', train, test, size=SIZE)
 
 
 def _bands(folder):
-    from .photograph_tiles import make_tiles
+    from .photograph_tiles import SIZE, make_tiles
     path = make_tiles(folder / 'bands', bands=True)
     train, test = (
         dict(type='ImageNet', data_prefix=str(path / part), extensions=['.npy'], depth='stored')
         for part in ('train', 'test'))
-    return Setting('selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_tiles.py', train, test)
+    return Setting('selfsup/mocov2/mocov2-splitbn_resnet18_1xb64-coslr-100e_tiles.py', train, test, size=SIZE)
 
 
 # name -> function of a folder for what has to be made
@@ -172,13 +176,18 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
     cfg.work_dir = str(Path(out) / 'work_dirs' / f'{name}_{budget:g}_{kind}_{seed}')
     Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
     cfg.checkpoint_config = dict(interval=epochs)
-    sets = {}
-    for part, source in dict(train=setting.train, test=setting.test).items():
-        if part == 'train' and setting.bank:
-            source = dict(source, num_images=setting.bank)
-        sets[part] = build_dataset(
-            dict(type='SingleViewDataset', data_source=source, pipeline=prepared.steps, prefetch=prepared.prefetch))
-    figures = dict(raw_pixels=_figures(None, sets, cfg), random_init=_figures(model, sets, cfg))
+    sources = dict(train=setting.train, test=setting.test)
+    if setting.bank:
+        sources['train'] = dict(setting.train, num_images=setting.bank)
+
+    def build(steps, prefetch=True):
+        dataset = dict(type='SingleViewDataset', pipeline=steps, prefetch=prefetch)
+        return {part: build_dataset(dict(dataset, data_source=source)) for part, source in sources.items()}
+
+    # a classifier on all pixels of larger images would take longer than the training
+    raw = build([dict(type='Resize', size=_RAW_SIDE if setting.size > 32 else setting.size)])
+    sets = build(prepared.steps, prepared.prefetch)
+    figures = dict(raw_pixels=_figures(None, raw, cfg), random_init=_figures(model, sets, cfg))
     dataset = build_dataset(cfg.data.train)
     cpu, wall = cpu_seconds(), time.time()
     train_model(model, dataset, cfg, meta=dict(config=config_text(cfg)))
@@ -252,6 +261,7 @@ def _figures(model, sets, cfg):
     rules = dict(pooled=Descriptor(('pooled' if model is not None else 'pixels', )))
     norm = cfg.img_norm_cfg
     if model is None:
+        norm = dict(cfg.img_norm_cfg, mean=[0.], std=[1.])
         # as they are, and whitened as the features of the run are
         norm = dict(cfg.img_norm_cfg, mean=[0.], std=[1.])
         rules['run'] = Descriptor(('pixels', ), power=Descriptor.of(cfg).power)

@@ -179,7 +179,7 @@ AUTO = (
         values={
             'model.neck.hid_channels': 512,
             'model.neck.out_channels': 512,
-            'features': dict(layers=['stage3', 'stage4'], pool_type='grid:2', power=0.1),
+            'features': dict(layers=['stage3', 'stage4'], pool_type='grid:2', power=0.15),
         },
         keys=dict(lr=4e-3, jitter=0.8)),
     Row(fits=lambda data, machine, seconds: data.sizes[1] <= 64,
