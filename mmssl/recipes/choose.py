@@ -107,6 +107,15 @@ def network(plan, name, method_name, data, machine, size, row):
     return 'resnet50', f'{data.images} images and a GPU feed it'
 
 
+def features(plan, network_name, row):
+    """By which features a run compares images, where that was measured."""
+    section = row and row.keys.get('features')
+    own = any(key.startswith('model.backbone') for key in plan.settings)  # which may have other stages
+    if section and networks.kind_of(network_name) == 'resnet' and not own:
+        plan.choose('features', 'neighbours and few labels know images better by them than by the last stage alone',
+                    {'features': copy.deepcopy(section)}, 'two stages, their places kept, partly whitened')
+
+
 def batch(plan, data, machine, method_name, images, size, row):
     """Images of one step of a process."""
     wanted = (row and row.keys.get('batch')) or METHODS[method_name].batch

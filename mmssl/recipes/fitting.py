@@ -97,6 +97,7 @@ def fit(data,
     if row is not None:
         for key, value in row.values.items():
             plan.put(key, value)
+    choose.features(plan, network_name, row)
     plan.note('image size', size, size_why, asked['image_size'] is not None)
 
     train_source, val_source, bank = choose.sources(plan, found, facts, source)

@@ -160,7 +160,8 @@ class Row:
         network (str): One of networks.NAMES; '' leaves the choice to choose.network.
         values (dict): Value by dotted key, put over the config that the method starts from.
         keys (dict): Of other choices: `size`, `batch`, `lr`, `scale`, `weight_decay`, and `jitter`, the strength of
-            changes of brightness and contrast of images that are grey.
+            changes of brightness and contrast of images that are grey, and `features`, that section of the config
+            where the network is a ResNet.
     """
     fits: callable
     method: str
@@ -179,9 +180,8 @@ AUTO = (
         values={
             'model.neck.hid_channels': 512,
             'model.neck.out_channels': 512,
-            'features': dict(layers=['stage3', 'stage4'], pool_type='grid:2', power=0.15),
         },
-        keys=dict(lr=4e-3, jitter=0.8)),
+        keys=dict(lr=4e-3, jitter=0.8, features=dict(layers=['stage3', 'stage4'], pool_type='grid:2', power=0.15))),
     Row(fits=lambda data, machine, seconds: data.sizes[1] <= 64,
         method='simclr',
         reason='of the methods tried on small images it is the simplest',
