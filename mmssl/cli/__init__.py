@@ -6,7 +6,6 @@ asked for is imported, so that help and mistakes cost no import of torch.
 """
 import importlib
 import sys
-from pathlib import Path
 
 from mmssl import __version__
 from mmssl.utils.errors import nearest
@@ -43,11 +42,7 @@ GROUPS = {
         'completion': 'print the completion of commands for a shell',
     },
 }
-COMMANDS = {
-    name: words
-    for group in GROUPS.values()
-    for name, words in group.items() if Path(__file__).with_name(f'{name}.py').is_file()
-}
+COMMANDS = {name: words for group in GROUPS.values() for name, words in group.items()}
 # commands that several processes of torchrun or Slurm run together
 DISTRIBUTED = ('train', 'resume')
 
@@ -84,10 +79,10 @@ def parser_of(command):
 
 def overview():
     """The text of `mmssl --help`."""
-    width = max(map(len, (name for group in GROUPS.values() for name in group))) + 2
+    width = max(map(len, COMMANDS)) + 2
     lines = ['usage: mmssl COMMAND ...', '', 'Self-supervised learning on images.']
     for title, group in GROUPS.items():
-        lines += ['', f'{title}:', *(f'  {name:{width}}{words}' for name, words in group.items() if name in COMMANDS)]
+        lines += ['', f'{title}:', *(f'  {name:{width}}{words}' for name, words in group.items())]
     return '\n'.join([
         *lines, '', 'mmssl COMMAND --help tells the arguments of a command. To begin with:',
         '  mmssl train FOLDER --time 10m'

@@ -67,7 +67,6 @@ def run(args):
 
 def next_steps(out, data=None):
     """Lines with the commands that make use of a run."""
-    from . import COMMANDS
     out, data = str(out), data or 'FOLDER'
     steps = (
         ('its page, with curves, views and neighbours', ['report', out]),
@@ -76,5 +75,4 @@ def next_steps(out, data=None):
         ('the network for programs without mmssl', ['export', out, 'onnx']),
         ('more epochs', ['resume', out, '--epochs', 'N']),
     )
-    return ['What can be done now:'
-            ] + [f'  mmssl {shlex.join(words):60}  # {what}' for what, words in steps if words[0] in COMMANDS]
+    return ['What can be done now:'] + [f'  mmssl {shlex.join(words):60}  # {what}' for what, words in steps]
