@@ -264,6 +264,8 @@ _FEWEST = 50  # images of which RepresentationQualityHook can tell anything
 def evaluation(plan, data, found, train_source, val_source, size, epochs, interval, layer=None):
     """What tells during the training whether it learns."""
     norm = plan.get('img_norm_cfg')
+    often = 'every epoch' if interval == 1 else f'every {interval} epochs'
+    neighbours = 20 if data.labelled >= 20 * data.classes else 5
     single = dict(type='SingleViewDataset', pipeline=single_view(size, data), prefetch=True)
     hooks = [h for h in plan.get('custom_hooks', []) if h['type'] not in ('CollapseMonitorHook', )]
     if val_source is not None and data.labelled and not data.multi_label:
@@ -274,10 +276,10 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 val_dataset=dict(single, data_source=val_source),
                 interval=interval,
                 at_start=True,
-                k=20 if data.labelled >= 20 * data.classes else 5,
+                k=neighbours,
                 max_train=_BANK,
                 img_norm_cfg=norm))
-        words = f'20 nearest neighbours every {interval} epochs, of images that are held out: there are labels'
+        words = f'{neighbours} nearest neighbours {often}, of images that are held out: there are labels'
     elif data.images < _FEWEST:
         words = f'the label-free figures need {_FEWEST} images'
     else:
@@ -289,7 +291,7 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
                 at_start=True,
                 max_samples=1000,
                 img_norm_cfg=norm))
-        words = f'label-free quality of the features every {interval} epochs: there are no labels'
+        words = f'label-free quality of the features {often}: there are no labels'
     shown = hooks[-1]['type'] if hooks else 'none'
     hooks += [dict(type='CollapseMonitorHook', interval=10), dict(type='ReportHook')]
     plan.choose('evaluation', words, {'custom_hooks': hooks}, shown)
@@ -387,4 +389,5 @@ def logging(plan, steps, epochs):
     plan.put('log_config', dict(interval=interval, hooks=[dict(type='TextLoggerHook')]))
     every = max(1, epochs // 10)
     plan.choose('checkpoints', 'ten over the training, of which the last two stay',
-                {'checkpoint_config': dict(interval=every, max_keep_ckpts=2)}, f'every {every} epochs')
+                {'checkpoint_config': dict(interval=every, max_keep_ckpts=2)},
+                'every epoch' if every == 1 else f'every {every} epochs')
