@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 
 import mmssl
+from mmssl.apis.preprocessing import preprocessing_of
 from mmssl.evaluation.descriptor import Descriptor
 from mmssl.evaluation.whitening import Whitening
 from mmssl.utils.config import load_config
@@ -35,3 +36,15 @@ def test_features_by_the_config(finished_run, photo_folder, tmp_path):
 
     pooled = mmssl.load(finished_run).features(photo_folder).features
     np.testing.assert_array_equal(run.features(photo_folder, layer='pooled').features, pooled)
+
+
+def test_images_without_steps(finished_run):
+    """An evaluation whose images need no step has them whole; images of another size get that of the training."""
+    cfg, model = load_config(finished_run / 'small.py'), mmssl.load(finished_run).model()
+    dataset = dict(type='SingleViewDataset', data_source=dict(type='Folder'), pipeline=[], prefetch=True)
+    cfg.custom_hooks = [dict(type='KNNEvalHook', train_dataset=dataset, val_dataset=dataset)]
+    transform = preprocessing_of(cfg, model)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    expected = (image / 255 - cfg.img_norm_cfg.mean) / cfg.img_norm_cfg.std
+    np.testing.assert_allclose(transform(image).permute(1, 2, 0), expected, atol=1e-5)
+    assert transform(np.zeros((50, 70, 3), np.uint8)).shape == (3, 32, 32)
