@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = ROOT / 'docs' / 'en', ROOT / 'docs' / 'zh_cn'
+CHINESE_README = ROOT / 'README.zh-CN.md'
 
 
 def all_pages():
-    """README.md, CONTRIBUTING.md and every page of both languages."""
+    """README.md, its Chinese twin, CONTRIBUTING.md and every page of both languages."""
     written = [path for folder in (ENGLISH, CHINESE) for path in sorted(folder.glob('*.md'))]
-    return [path for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md') if path.is_file()] + written
+    return [path for path in (ROOT / 'README.md', CHINESE_README, ROOT / 'CONTRIBUTING.md') if path.is_file()] + written
 
 
 class Block(NamedTuple):

@@ -1,4 +1,5 @@
 """Links within the documentation lead somewhere, and no page is out of reach."""
+import os
 import re
 
 import doc_pages
@@ -18,7 +19,7 @@ def fault(path, target, pages=PAGES):
     if re.match(r'\w+:', name):
         return None
     there = (path.parent / name).resolve() if name else path
-    if path.parent == doc_pages.CHINESE and (doc_pages.ENGLISH / name).exists() and not there.exists():
+    if there.parent == doc_pages.CHINESE and (doc_pages.ENGLISH / there.name).exists() and not there.exists():
         return None  # a page that is yet to be translated
     if name.startswith('../en/api/'):
         return None  # written by make docs
@@ -78,13 +79,13 @@ def compared(block):
 def test_chinese_pages_have_the_parts_of_the_english_ones():
     """The same headings by number and level, the same blocks of code, and a link to the English page."""
     faults = []
-    for path in sorted(doc_pages.CHINESE.glob('*.md')):
-        english = doc_pages.ENGLISH / path.name
+    pairs = [(doc_pages.ENGLISH / path.name, path) for path in sorted(doc_pages.CHINESE.glob('*.md'))]
+    for english, path in [*pairs, (doc_pages.ROOT / 'README.md', doc_pages.CHINESE_README)]:
         if path.stem == 'index':
             continue
         texts = [PAGES[page] for page in (english, path)]
         levels, blocks = zip(*[(re.findall(r'^#+', doc_pages.split(t)[0], re.M), doc_pages.split(t)[1]) for t in texts])
-        if f'../en/{path.name}' not in texts[1]:
+        if f'[English]({os.path.relpath(english, path.parent)})' not in texts[1]:
             faults.append(f'{path.name} has no link to the English page')
         if levels[0] != levels[1]:
             faults.append(f'{path.name} has other headings: {" ".join(levels[0])} and {" ".join(levels[1])}')
