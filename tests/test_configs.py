@@ -940,6 +940,8 @@ VIT = {
     'model.backbone.arch': dict(_delete_=True, embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
     'model.backbone.img_size': 64
 }
+# float16 of a CPU is slow
+DINO_NECK = {'model.neck.channels': [512, 512, 128], 'model.neck.out_channels': 64}
 # a small random teacher, without a file
 STUDENT = {
     'model.teacher':
@@ -964,8 +966,8 @@ SMALL_PARTS = dict(
     # a dynamic scale would leave the first steps out
     **dict.fromkeys(
         ('dino', 'ibot'), {
-            **VIT, 'model.neck.out_channels': 64,
-            'amp.loss_scale': 128.,
+            **VIT,
+            **DINO_NECK, 'amp.loss_scale': 1024.,
             'data.train.pipelines.0.0.size': 64,
             'data.train.pipelines.1.0.size': 64,
             'data.train.pipelines.2.0.size': 32
@@ -985,8 +987,8 @@ SMALL_PARTS = dict(
         'data.train.pipelines.1.0.size': 32
     },
     dinov2={
-        **VIT, 'model.neck.out_channels': 64,
-        'amp.loss_scale': 128.,
+        **VIT,
+        **DINO_NECK, 'amp.loss_scale': 1024.,
         'data.train.pipelines.0.0.size': 64,
         'data.train.pipelines.1.0.size': 64,
         'data.train.pipelines.2.0.size': 32
@@ -1072,9 +1074,9 @@ SMALL_PARTS = dict(
     })
 # 4 x 4 patches of 14 pixels, and 2 x 2
 DINOV2_P14 = {
-    **VIT, 'model.backbone.img_size': 56,
-    'model.neck.out_channels': 64,
-    'amp.loss_scale': 128.,
+    **VIT,
+    **DINO_NECK, 'model.backbone.img_size': 56,
+    'amp.loss_scale': 1024.,
     'lr_config.warmup_iters': 1,
     'load_from': None,
     **{
@@ -1083,8 +1085,11 @@ DINOV2_P14 = {
     }
 }
 for stem in ('135e_in22k', '2e_in22k-518'):
-    SMALL_PARTS[f'dinov2_vit-large-p14_96xb32-mcrop-2-8-coslr-{stem}'] = dict(DINOV2_P14,
-                                                                              **{'model.patch_neck.out_channels': 48})
+    SMALL_PARTS[f'dinov2_vit-large-p14_96xb32-mcrop-2-8-coslr-{stem}'] = dict(
+        DINOV2_P14, **{
+            'model.patch_neck.out_channels': 48,
+            'model.patch_neck.channels': [512, 512, 128]
+        })
 # JPEGs in the place of tiles
 SMALL_PARTS['mocov2-splitbn_resnet18_1xb64-coslr-100e_tiles'] = {
     **SMALL_PARTS.get('mocov2', {}), 'model.backbone.in_channels': 3,

@@ -37,7 +37,7 @@ def test_standard_is_the_one_that_torch_asks_for(tool, tmp_path):
     assert setup.read_text() == f"cxx = ['-std=c++14']\ncxx = ['-std=c++{newest}']\nnvcc += ['-std=c++{newest}']\n"
 
 
-def test_compiled_once(run_tool, tmp_path):
+def test_compiled_once(run_tool, call_tool, tmp_path):
     """A compilation that fails tells its first error and is kept, one that ends leaves the wheel alone in the cache."""
     done = run_tool(TOOL, '--cache-dir', tmp_path, '--version', '0.0.0', check=False, env=dict(PIP_NO_INDEX='1'))
     assert done.returncode == 1 and 'mmcv-full 0.0.0 could not be fetched' in done.stderr
@@ -48,13 +48,13 @@ def test_compiled_once(run_tool, tmp_path):
     source.mkdir()
     (source / 'half.o').touch()
     (source / 'setup.py').write_text('print("compiling\\na.cpp:3: error: no such thing\\nb.cpp:4: error: b")\nexit(1)')
-    done = run_tool(TOOL, '--cache-dir', tmp_path, '--version', '0.0.0', check=False)
+    done = call_tool(TOOL, '--cache-dir', tmp_path, '--version', '0.0.0', check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert 'mmcv-full could not be compiled: a.cpp:3: error: no such thing' in done.stderr
     assert str(source / 'build.log') in done.stderr and (source / 'half.o').exists()
 
     (source / 'setup.py').write_text(WHEEL)
     for _ in range(2):  # the second time nothing is left to compile
-        done = run_tool(TOOL, '--cache-dir', tmp_path, '--version', '0.0.0')
+        done = call_tool(TOOL, '--cache-dir', tmp_path, '--version', '0.0.0')
         assert done.stdout.split() == [str(folder / 'mmcv_full-1.7.2.whl')]
         assert sorted(path.name for path in folder.iterdir()) == ['lock', 'mmcv_full-1.7.2.whl']
