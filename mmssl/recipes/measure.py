@@ -26,10 +26,10 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.rng import get_rng_state, set_rng_state
+from .choose import EVALUATIONS
 
 _WARM = 3  # iterations that are not counted: caches fill, workers start
 _LONGEST = 20  # seconds from the first iteration on, after which one counted iteration has to do
-_EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')
 
 
 @dataclass
@@ -107,8 +107,8 @@ def measure(cfg, seconds=3., least=5):
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats()
     watch = _Stopwatch(seconds, least)
-    looks = next((h for h in cfg.get('custom_hooks') or () if h['type'] in _EVALUATIONS), None)
-    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or () if h['type'] not in _EVALUATIONS] + [watch]
+    looks = next((h for h in cfg.get('custom_hooks') or () if h['type'] in EVALUATIONS), None)
+    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or () if h['type'] not in EVALUATIONS] + [watch]
     cfg.log_config = dict(interval=10**9, hooks=[])
     cfg.checkpoint_config, cfg.evaluation, cfg.log_level = None, None, 'ERROR'
     cfg.resume_from = cfg.profiler_config = None
