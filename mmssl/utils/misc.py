@@ -103,6 +103,26 @@ def write_json(path, value, indent=2):
         json.dump(value, file, indent=indent, allow_nan=False)
 
 
+def write_generated(path, text, tool, check=False):
+    """Write a file that a tool makes from others, or see that it is what the tool would write.
+
+    Args:
+        path (Path): The file.
+        text (str): What it is to hold.
+        tool (str): Path of the tool, for the message.
+        check (bool): Only compare.
+
+    Raises:
+        ConfigError: It is to be compared, and is absent or holds something else.
+    """
+    from .errors import ConfigError
+    if not check:
+        with atomic_write(path) as file:
+            file.write(text)
+    elif not path.is_file() or path.read_text(encoding='utf-8') != text:
+        raise ConfigError(f'{path} is not current: run {tool}')
+
+
 def json_ready(value):
     """A value as it will be read from JSON again, and a list that says where a number was not finite, and which."""
     lost = []

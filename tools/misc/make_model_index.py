@@ -48,7 +48,7 @@ def find_faults(root, metafiles):
 def main():
     args = parse_args()
     from mmssl.utils.errors import ConfigError
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_generated
 
     root = args.root.resolve()
     metafiles = sorted((root / 'configs').rglob('metafile.yml'))
@@ -57,14 +57,9 @@ def main():
         raise ConfigError('\n  '.join(['the metafiles are not right:', *faults]))
     text = 'Import:\n' + ''.join(f'  - {path.relative_to(root)}\n' for path in metafiles)
     index = root / 'model-index.yml'
-    if args.check:
-        if not index.is_file() or index.read_text(encoding='utf-8') != text:
-            raise ConfigError(f'{index} is not current: run tools/misc/make_model_index.py')
-        print(f'{index} is current: {len(metafiles)} metafiles')
-        return
-    with atomic_write(index) as file:
-        file.write(text)
-    print(f'{len(metafiles)} metafiles: written to {index}')
+    write_generated(index, text, 'tools/misc/make_model_index.py', args.check)
+    found = f'{len(metafiles)} metafiles'
+    print(f'{index} is current: {found}' if args.check else f'{found}: written to {index}')
 
 
 if __name__ == '__main__':

@@ -119,20 +119,13 @@ def page(template, root):
 
 def main():
     args = parse_args()
-    from mmssl.utils.errors import ConfigError
-    from mmssl.utils.misc import atomic_write
+    from mmssl.utils.misc import write_generated
 
     for language in ('en', 'zh_cn'):
         text = page((TEXTS / f'{language}.md').read_text(encoding='utf-8'), ROOT)
         path = ROOT / 'docs' / language / 'model_zoo.md'
-        if args.check:
-            if not path.is_file() or path.read_text(encoding='utf-8') != text:
-                raise ConfigError(f'{path} is not current: run tools/misc/make_model_zoo.py')
-            print(f'{path} is current')
-            continue
-        with atomic_write(path) as file:
-            file.write(text)
-        print(f'written to {path}')
+        write_generated(path, text, 'tools/misc/make_model_zoo.py', args.check)
+        print(f'{path} is current' if args.check else f'written to {path}')
 
 
 if __name__ == '__main__':
