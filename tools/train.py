@@ -2,10 +2,10 @@
 """Pre-train, or train, as a config says."""
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 
+from mmssl.utils.command_words import shell_line
 from mmssl.utils.config import add_cfg_options, check_sections, load_config
 from mmssl.utils.misc import run_tool
 from mmssl.utils.swap import swap_notes
@@ -55,7 +55,7 @@ def main():
     from mmssl.utils.dist import is_distributed
 
     def go_on(work_dir):
-        return 'the same command and --auto-resume' if is_distributed() else shlex.join(
+        return 'the same command and --auto-resume' if is_distributed() else shell_line(
             ['python', os.path.normpath(sys.argv[0]), args.config, '--work-dir', work_dir, '--auto-resume'])
 
     options = {name: value for name, value in vars(args).items() if name not in ('config', 'auto_scale_lr')}
@@ -80,7 +80,7 @@ def what_next(run, checkpoint):
             ('the backbone alone, for other tools', 'model_converters/extract_backbone_weights.py', checkpoint,
              Path(work_dir, 'backbone.pth')),
         ):
-            lines.append(f'  {what}:\n    ' + shlex.join(['python', str(tools / script), *map(str, words)]))
+            lines.append(f'  {what}:\n    ' + shell_line(['python', str(tools / script), *map(str, words)]))
     return '\n'.join(lines)
 
 

@@ -2,7 +2,6 @@
 """From images to a trained network in one call: what `mmssl train`, `mmssl resume` and mmssl.train do."""
 import logging
 import re
-import shlex
 import sys
 import time as clock
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mmssl.recipes import Recipe, fit
-from mmssl.utils.command_words import in_our_words
+from mmssl.utils.command_words import in_our_words, shell_line
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
 from mmssl.utils.errors import ConfigError
@@ -164,7 +163,7 @@ def _keep_other_runs(out, overwrite):
     if there and not overwrite:
         furthest = max(there, key=lambda checkpoint: checkpoint.iter).path.name
         raise ConfigError(
-            f'{out} holds a run up to {furthest}: go on with it by `mmssl resume {shlex.quote(str(out))}`, '
+            f'{out} holds a run up to {furthest}: go on with it by `mmssl resume {shell_line([str(out)])}`, '
             'put its files away by --overwrite (overwrite=True), or give another --out')
 
 
@@ -182,7 +181,7 @@ def _run(config, cfg, settings, quiet, **how):
         settings,
         progress=not quiet,
         quiet=True,
-        go_on=lambda work_dir: shlex.join(['mmssl', 'resume', work_dir]),
+        go_on=lambda work_dir: shell_line(['mmssl', 'resume', work_dir]),
         say=say,
         **how)
     if runner is not None and not quiet and get_rank() == 0:
@@ -236,7 +235,7 @@ def _tell_of_gpus(words):
     """Say how a command of `mmssl` takes all GPUs, where this process is the only one; fit warns of it itself."""
     gpus = torch.cuda.device_count()
     if gpus > 1 and find_launcher()[2] == 1:
-        print(f'{gpus} GPUs are there and one is used: torchrun --nproc_per_node {gpus} -m mmssl {shlex.join(words)} '
+        print(f'{gpus} GPUs are there and one is used: torchrun --nproc_per_node {gpus} -m mmssl {shell_line(words)} '
               'uses all')
 
 

@@ -15,10 +15,10 @@ def add_arguments(parser):
 
 
 def run(args):
-    import shlex
     import sys
 
     from mmssl.recipes.check import check
+    from mmssl.utils.command_words import shell_line
     found = check(
         args.data,
         out=args.out,
@@ -32,4 +32,4 @@ def run(args):
     print('\n'.join(found.lines()))
     if found.problems:
         sys.exit(1)
-    print('it can train: ' + shlex.join(['mmssl', 'train', *sys.argv[2:]]))
+    print('it can train: ' + shell_line(['mmssl', 'train', *sys.argv[2:]]))

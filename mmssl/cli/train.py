@@ -9,8 +9,8 @@ time, and each choice is printed with its reason. What comes of it is a run: a f
   mmssl train photos --set data.samples_per_gpu=64 optimizer.lr=0.01
   torchrun --nproc_per_node 8 -m mmssl train photos
 """
-import shlex
 
+from mmssl.utils.command_words import shell_line
 from .options import add_choice_options, our_words
 
 
@@ -75,4 +75,4 @@ def next_steps(out, data=None):
         ('the network for programs without mmssl', ['export', out, 'onnx']),
         ('more epochs', ['resume', out, '--epochs', 'N']),
     )
-    return ['What can be done now:'] + [f'  mmssl {shlex.join(words):60}  # {what}' for what, words in steps]
+    return ['What can be done now:'] + [f'  mmssl {shell_line(words):60}  # {what}' for what, words in steps]

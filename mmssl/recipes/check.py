@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mmssl.datasets import build_dataset
 from mmssl.datasets.file_check import find_absent
+from mmssl.utils.command_words import counted
 from mmssl.utils.errors import printable
 from .facts import free_memory
 from .fitting import fit
@@ -80,7 +81,7 @@ def check(data, out=None, **how):
     steps = max(1, len(build_dataset(cfg.data.train)) // (cfg.data.samples_per_gpu * machine.processes))
     each = steps * measured.iteration
     say(('time', f'{measured.iteration * 1e3:.0f} ms an iteration, {format_time(each)} an epoch, '
-         f'{format_time(epochs * each)} for {epochs} epochs; the first iteration is done after '
+         f'{format_time(epochs * each)} for {counted(epochs, "epoch")}; the first iteration is done after '
          f'{format_time(measured.start)}'))
     _look_at_disk(result, cfg, measured)
     return result

@@ -2,7 +2,10 @@
 """The rules: each looks at facts and sets values of the config, with its reason in one sentence."""
 import copy
 
+import torch
+
 from mmssl.core.builder import HOOKS
+from mmssl.utils.command_words import counted
 from mmssl.utils.errors import ConfigError, nearest
 from . import networks
 from .facts import build_source
@@ -92,7 +95,7 @@ def network(plan, name, method_name, data, machine, size, row):
                               'other methods')
         return networks.normalised(name), 'given'
     if row is not None and row.network:
-        return row.network, row.reason
+        return row.network, f'{method_name} was measured with it'
     cpu = machine.device == 'cpu'
     if family == 'vit':
         return ('vit_mini', 'small enough for a CPU') if cpu else ('vit_small', 'the smallest that was published often')
@@ -208,7 +211,8 @@ def schedule(plan, epochs, iterations):
     """Cosine, with a warm-up."""
     warmup = max(1, min(iterations // 10, 10 * max(1, iterations // max(1, epochs)), 2000))
     plan.choose(
-        'schedule', f'cosine to zero after a warm-up of {warmup} iterations, a tenth of the training at most', {
+        'schedule',
+        f'cosine to zero after a warm-up of {counted(warmup, "iteration")}, a tenth of the training at most', {
             'lr_config':
             dict(
                 policy='CosineAnnealing',
@@ -364,6 +368,37 @@ def try_batches(plan, measure, machine):
             plan.choose('batch size', f'{batch} do not fit into the {machine.memory:.0f} GB of the GPU',
                         {'data.samples_per_gpu': batch // 2})
             rate_for(plan, machine, batch // 2)
+
+
+def threads(plan, measure, machine, measured):
+    """Fewer threads of torch, where other programs keep the cores of a CPU busy.
+
+    Threads that compute one step wait for the slowest of them, and spin meanwhile; beside other programs that makes a
+    step many times slower.
+
+    Args:
+        plan (Plan): What was chosen so far.
+        measure (callable): Of a config, see measure.measure.
+        machine (MachineFacts): The machine.
+        measured (Measured): With the threads that torch takes.
+
+    Returns:
+        Measured: With the threads that were chosen.
+    """
+    number = torch.get_num_threads()
+    if machine.device != 'cpu' or number == 1 or machine.load < 0.5 * machine.cores or \
+            'torch_num_threads' in plan.settings:
+        return measured
+    fewer = max(1, number // 2) if machine.load < machine.cores else 1
+    plan.put('torch_num_threads', fewer)
+    other = measure(plan.cfg)
+    if other.iteration > 0.8 * measured.iteration:
+        plan.cfg.pop('torch_num_threads')
+        return measured
+    plan.choose(
+        'threads', f'other programs keep the cores busy: a step takes {1e3 * other.iteration:.0f} ms so, and '
+        f'{1e3 * measured.iteration:.0f} with {number}', {'torch_num_threads': fewer})
+    return other
 
 
 def rate_for(plan, machine, batch):

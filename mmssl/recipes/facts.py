@@ -160,6 +160,7 @@ class MachineFacts:
         gpus (int): Number of GPUs.
         bfloat16 (bool): Whether the device computes fast in it.
         processes (int): Processes that train together.
+        load (float): Processes that wanted a core in the last minute, on average; 0 where the system does not tell.
     """
     device: str
     cores: int
@@ -168,6 +169,7 @@ class MachineFacts:
     gpus: int = 0
     bfloat16: bool = False
     processes: int = field(default=1)
+    load: float = 0.
 
 
 def look_at_machine():
@@ -179,7 +181,8 @@ def look_at_machine():
         cores=min(cores,
                   _cores_of_container() or cores),
         bfloat16=fast_bfloat16(device),
-        processes=int(os.environ.get('WORLD_SIZE', 1)))
+        processes=int(os.environ.get('WORLD_SIZE', 1)),
+        load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.)
     if device.type == 'cuda':
         free, _ = torch.cuda.mem_get_info(device)
         return MachineFacts(

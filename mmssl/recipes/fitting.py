@@ -127,7 +127,8 @@ def fit(data,
 
     result = None
     if measured or measured is None and (seconds is not None or machine.device == 'cuda'):
-        result = choose.try_batches(plan, measure, machine)
+        plan.apply_settings()  # what is measured is what is trained
+        result = choose.threads(plan, measure, machine, choose.try_batches(plan, measure, machine))
         batch = plan.get('data.samples_per_gpu')
         steps = max(1, images // (batch * machine.processes))
     _length(plan, facts, machine, images, steps, seconds, epochs, result)

@@ -26,6 +26,7 @@ from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.rng import get_rng_state, set_rng_state
+from mmssl.utils.setup_env import torch_threads_of
 from .choose import EVALUATIONS
 
 _WARM = 3  # iterations that are not counted: caches fill, workers start
@@ -116,7 +117,7 @@ def measure(cfg, seconds=3., least=5):
     cfg.runner = dict(type='EpochBasedRunner', max_epochs=10**6)
     # of schedules only the form matters here
     set_random_seed(cfg.get('seed') or 0)
-    with tempfile.TemporaryDirectory(prefix='mmssl-measure-') as folder, _quiet(logger):
+    with tempfile.TemporaryDirectory(prefix='mmssl-measure-') as folder, _quiet(logger), torch_threads_of(cfg):
         cfg.work_dir = folder
         with config_section(cfg, 'model'):
             model = build_algorithm(cfg.model)

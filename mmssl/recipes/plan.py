@@ -92,14 +92,22 @@ class Plan:
         if own:
             override(self.cfg, own)
 
-    def finish(self):
-        """Put all of the user's settings over the choices, and list those that are no choice of ours.
+    def apply_settings(self):
+        """Put all of the user's settings over the choices.
 
         Raises:
             ConfigError: A key leads nowhere.
         """
         if self.settings:
             override(self.cfg, self.settings)
+
+    def finish(self):
+        """Put all of the user's settings over the choices, and list those that are no choice of ours.
+
+        Raises:
+            ConfigError: A key leads nowhere.
+        """
+        self.apply_settings()
         self.cfg = plain(self.cfg)  # dicts that were put into it become parts of the config
         chosen = {key for choice in self.choices for key in choice.keys}
         for key in self.settings:

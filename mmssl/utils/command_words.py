@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Messages about the options of tools in the words of the command `mmssl`. Imports nothing heavy."""
+"""Messages in the words of the command `mmssl`, and commands as a shell takes them. Imports nothing heavy."""
+import shlex
 
 # options of the tools, which messages of the functions behind them name, and how the command says the same
 _WORDS = {
@@ -17,3 +18,22 @@ def in_our_words(message):
     for option, words in _WORDS.items():
         message = message.replace(option, words)
     return message
+
+
+def shell_line(words):
+    """A command that can be copied into a shell.
+
+    Args:
+        words (Iterable[str]): Its words. One with an apostrophe stands in double quotes where it can: "Ann's run" is
+            easier to read than what shlex.join makes of it.
+
+    Returns:
+        str: The command.
+    """
+    return ' '.join(f'"{word}"' if "'" in word and not set(word) & set('"$`\\!\n') else shlex.quote(word)
+                    for word in words)
+
+
+def counted(number, noun):
+    """'1 epoch', '2 epochs'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

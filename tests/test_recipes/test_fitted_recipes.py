@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A recipe is fitted to data, machine and time: it is a config that trains, and says why it is as it is."""
+import dataclasses
 import math
 import random
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from mmcv import Config
 from PIL import Image
 
 from mmssl.cli import main
@@ -20,6 +22,7 @@ from mmssl.recipes.methods import METHODS
 from mmssl.recipes.times import format_time
 from mmssl.utils.config import OptionText, load_config
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.setup_env import torch_threads_of
 
 CPU = MachineFacts('cpu', 2, 8., bfloat16=True)
 GPU = MachineFacts('cuda', 16, 80., gpu='GPU', gpus=1, bfloat16=True)
@@ -210,6 +213,42 @@ def test_batches_on_a_gpu(monkeypatch):
     assert recipe.cfg.auto_scale_lr.base_batch_size == 64
     with pytest.raises(ConfigError, match='out of memory'):
         fit('digits', epochs=2, settings={'data.samples_per_gpu': 256})
+
+
+@pytest.mark.parametrize('load, fewer, seconds, chosen', [(0., 1, 0.01, None), (1.5, 2, 0.1, 2), (1.5, 2, 0.45, None),
+                                                          (9., 1, 0.1, 1)])
+def test_threads_beside_other_programs(load, fewer, seconds, chosen, monkeypatch):
+    """Fewer threads are measured where the cores are busy, and taken where a step is faster so; the time follows."""
+    tried = []
+
+    def measured(cfg):
+        tried.append(cfg.get('torch_num_threads'))
+        return FIGURES if tried[-1] is None else dataclasses.replace(FIGURES, iteration=seconds)
+
+    monkeypatch.setattr(fitting, 'measure', measured)
+    monkeypatch.setattr(fitting, 'look_at_machine', lambda: dataclasses.replace(CPU, load=load))
+    monkeypatch.setattr('torch.get_num_threads', lambda: 4)
+    recipe = fit('digits', time='10m')
+    assert tried == ([None, fewer] if load else [None]) and recipe.cfg.get('torch_num_threads') == chosen
+    words = [choice.reason for choice in recipe.choices if choice.name == 'threads']
+    assert [f'{1e3 * seconds:.0f} ms so, and 500 with 4' in each for each in words] == [True] * bool(chosen)
+    assert recipe.facts['measured'].iteration == (seconds if chosen else 0.5)
+    if load:
+        tried.clear()
+        fit('digits', time='10m', settings=dict(torch_num_threads=3))
+        assert tried == [3]
+
+
+def test_threads_of_a_config():
+    """They hold where the config asks for them, and are those of before afterwards."""
+    before = torch.get_num_threads()
+    with torch_threads_of(Config(dict(torch_num_threads=before + 1))):
+        assert torch.get_num_threads() == before + 1
+    with torch_threads_of(Config(dict())):
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before
+    with pytest.raises(ConfigError, match='torch_num_threads'), torch_threads_of(Config(dict(torch_num_threads=0))):
+        pass
 
 
 def test_methods_and_their_needs(photo_folder, tmp_path):
