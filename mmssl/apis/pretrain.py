@@ -1,13 +1,16 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From images to a trained network in one call: what `mmssl train`, `mmssl resume` and mmssl.train do."""
+from __future__ import annotations
 import logging
 import re
 import sys
 import time as clock
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from mmssl.evaluation.features import random_state_kept
 from mmssl.recipes import Recipe, fit
 from mmssl.utils.command_words import in_our_words, shell_line
 from mmssl.utils.config import check_sections, load_config
@@ -15,6 +18,7 @@ from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_di
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.launch import find_launcher
 from mmssl.utils.training_log import TrainingLog
+from .image_sources import data_in_files
 from .run import Run
 from .run_dir import last_start, training_checkpoints
 from .start import start_training
@@ -26,22 +30,26 @@ MEASURES = (
 )
 
 
-def train(data,
-          method='auto',
-          model='auto',
-          out=None,
-          time=None,
-          epochs=None,
-          settings=None,
-          labels=None,
-          seed=0,
-          overwrite=False,
-          quiet=False) -> Run:
+@random_state_kept()
+def train(data: Any,
+          method: str = 'auto',
+          model: str = 'auto',
+          out: str | Path | None = None,
+          time: float | str | None = None,
+          epochs: int | None = None,
+          settings: dict[str, Any] | None = None,
+          labels: Any = None,
+          seed: int = 0,
+          overwrite: bool = False,
+          quiet: bool = False) -> Run:
     """Pre-train on images with settings that fit them, the machine and the time.
 
+    The random generators of this process are afterwards as they were.
+
     Args:
-        data (str | Path | dict): A folder, a list, shards, a name of the catalog, or the config of a data source; see
-            mmssl.recipes.fit.
+        data (str | Path | dict | Sequence): A folder, a list, shards, a name of the catalog, or the config of a data
+            source, see mmssl.recipes.fit; or images in memory, an array N x H x W x C or a list of Pillow images of one
+            size, which are written into `out`.
         method (str): Such as 'simclr'; 'auto' takes what fits.
         model (str): Such as 'resnet18', 'timm:NAME' or 'torchvision:NAME'; 'auto' takes what fits.
         out (str | Path, optional): Folder of the run. Default: work_dirs/METHOD_MODEL_DATA.
@@ -58,7 +66,7 @@ def train(data,
 
     Raises:
         ConfigError: The data, the method and the settings do not fit each other, or `out` holds another run; or there
-            is a process group already, in which one process cannot measure iterations alone.
+            is a process group already, in which one process cannot measure iterations alone; or another thread trains.
         FileNotFoundError: There are no such data.
     """
     _quieten()
@@ -66,12 +74,15 @@ def train(data,
         raise ConfigError('mmssl.train joins the processes itself: call it before torch.distributed.init_process_group')
     if out is not None:
         _keep_other_runs(Path(out), overwrite)  # before the images are looked at
+    elif not isinstance(data, (str, Path, dict)):
+        raise ConfigError('images in memory are written into the folder of the run: give it as out=')
     recipe = None
     if find_launcher()[1] == 0:
         if not quiet:
             print(f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...')
             sys.stdout.flush()
         try:
+            data = data_in_files(data, Path(out or '.'))
             recipe = fit(data, method, model, time, epochs, labels, settings, out and str(out), seed)
         except (ConfigError, OSError) as error:
             recipe = error
@@ -124,7 +135,11 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
         notes=[*filter(None, notes)])
 
 
-def resume(run, epochs=None, settings=None, quiet=False):
+@random_state_kept()
+def resume(run: str | Path,
+           epochs: int | None = None,
+           settings: dict[str, Any] | None = None,
+           quiet: bool = False) -> Run:
     """Go on with a run from the checkpoint that got furthest, as if it had never stopped.
 
     Args:

@@ -1,7 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The start of a training, behind tools/train.py, `mmssl train`, `mmssl resume` and mmssl.train."""
+import contextlib
 import logging
 import os
+import threading
 
 import torch
 
@@ -12,12 +14,31 @@ from mmssl.utils.collect_env import collect_env
 from mmssl.utils.config import check_sections, config_section
 from mmssl.utils.dist import get_rank, init_dist, is_distributed
 from mmssl.utils.errors import ConfigError
-from mmssl.utils.logger import get_root_logger
+from mmssl.utils.logger import close_log_file, get_root_logger
+from mmssl.utils.run_dir import folders_let_go
 from mmssl.utils.setup_env import setup_multi_processes
 from .run_dir import open_run
 from .train import init_random_seed, set_random_seed, train_model
 
+_TRAINING = threading.Lock()
 
+
+@contextlib.contextmanager
+def _alone():
+    """One training of this process at a time; the process may live on, as that of a notebook does."""
+    if not _TRAINING.acquire(blocking=False):
+        raise ConfigError(
+            'another thread of this process is training: they would share the random numbers and the log. '
+            'Begin when it is done, or in a process of its own')
+    try:
+        with folders_let_go():
+            yield
+    finally:
+        close_log_file()
+        _TRAINING.release()
+
+
+@_alone()
 def start_training(config_path,
                    cfg,
                    cfg_options=None,
@@ -66,7 +87,7 @@ def start_training(config_path,
         BaseRunner: Of the training that is over; None where the run was finished before.
 
     Raises:
-        ConfigError: The config cannot be trained by, or the folder is another run's.
+        ConfigError: The config cannot be trained by, the folder is another run's, or another thread trains.
         FileNotFoundError: A file of the data or a checkpoint is absent.
         KeyboardInterrupt: The training was stopped; its words say how to go on.
     """

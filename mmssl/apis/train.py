@@ -224,7 +224,11 @@ def train_model(model, dataset, cfg, distributed=False, timestamp=None, meta=Non
     elif cfg.get('inflate_stem') is not None:
         raise ConfigError(f'inflate_stem={cfg.inflate_stem!r} is for the weights of load_from, which names none')
     with _explained(runner):
-        runner.run(loaders, workflow)
+        try:
+            runner.run(loaders, workflow)
+        finally:
+            for loader in loaders:
+                loader.close()
     return runner
 
 

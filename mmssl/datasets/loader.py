@@ -361,6 +361,12 @@ class EpochLoader:
         """Say which epoch comes next, and how many of its batches are done. Without it epochs follow each other."""
         self.batch_sampler.set_epoch(epoch, start)
 
+    def close(self):
+        """End the workers, which else wait for the next epoch."""
+        iterator, self.loader._iterator = self.loader._iterator, None
+        if hasattr(iterator, '_shutdown_workers'):  # not where batches are made in this process
+            iterator._shutdown_workers()
+
     def in_order(self, part):
         """Some samples in order and once, with the views of the first epoch.
 
@@ -520,6 +526,10 @@ class PrefetchLoader:
     def set_epoch(self, epoch, start=0):
         """See EpochLoader."""
         self.loader.set_epoch(epoch, start)
+
+    def close(self):
+        """See EpochLoader.close."""
+        self.loader.close()
 
     def in_order(self, part):
         """See EpochLoader; batches on the device, as those of this loader."""

@@ -182,7 +182,9 @@ def _is_held(folder):
 
 def _seems_alive(folder):
     """Whether somebody trains: the process is known to be gone, or the logs tell by their age."""
-    holder = _holder(folder)
+    holder, lock = _holder(folder), folder / LOCK
+    if holder is None and lock.is_file() and lock.stat().st_size == 0:  # see folders_let_go
+        return False
     if holder is not None and holder[1] == socket.gethostname() and not _is_held(folder):
         return False
     ages = [time.time() - path.stat().st_mtime for path in (*folder.glob('*.log'), *folder.glob('*.log.json'))]

@@ -13,7 +13,7 @@ from mmssl.datasets.data_sources.folder import asked, find_images, readable_exte
 from mmssl.datasets.data_sources.lists import is_array_list, read_array_list
 from mmssl.datasets.data_sources.stored import decode_stored
 from mmssl.datasets.data_sources.zip_folder import find_archive
-from mmssl.utils.errors import AbsentFileError, BrokenImageError, ConfigError, nearest
+from mmssl.utils.errors import AbsentFileError, BrokenImageError, ConfigError, nearest, short
 from mmssl.utils.remote_files import is_remote
 from mmssl.utils.shard_index import FOLDER as SHARD_INDEX
 
@@ -73,7 +73,7 @@ def find_data(data, labels=None):
 def _of_text(text):
     if not isinstance(text, str) or not text:
         raise ConfigError(f'data are a folder, a list, shards, a name of the catalog, or the config of a data source; '
-                          f'got {text!r}')
+                          f'got {short(text)}')
     if is_remote(text):
         return Data(_short_name(text), dict(type='Shards', data_prefix=text), None, 'shards on a server')
     path = osp.expanduser(text)

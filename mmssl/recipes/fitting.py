@@ -1,6 +1,9 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Fit a recipe to data, machine and time."""
+from __future__ import annotations
 import math
+import os
+from typing import Any
 
 from mmssl.core.lr_scaling import global_batch
 from mmssl.utils.config import load_config, parse_value
@@ -19,16 +22,16 @@ from .times import format_time, parse_time
 _KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
 
 
-def fit(data,
-        method='auto',
-        model='auto',
-        time=None,
-        epochs=None,
-        labels=None,
-        settings=None,
-        out=None,
-        seed=0,
-        measured=None) -> Recipe:
+def fit(data: Any,
+        method: str = 'auto',
+        model: str = 'auto',
+        time: float | str | None = None,
+        epochs: int | None = None,
+        labels: Any = None,
+        settings: dict[str, Any] | None = None,
+        out: str | os.PathLike | None = None,
+        seed: int = 0,
+        measured: bool | None = None) -> Recipe:
     """Choose a config for what is there, each value with its reason.
 
     Args:

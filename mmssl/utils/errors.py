@@ -127,6 +127,7 @@ def describe(error):
 def short(value):
     """The text of a value, cut where it is long."""
     text = repr(value)
+    text = ' '.join(text.split()) if '\n' in text else text  # that of an array
     return text if len(text) <= 120 else f'{text[:117]}...'
 
 

@@ -20,21 +20,29 @@ def get_root_logger(log_file=None, log_level=logging.INFO):
     logger = get_logger('mmssl', log_file, log_level)
     if log_file is not None:
         _write_to(logger, log_file)
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handleError = _leave_out
+    for handler in _files(logger):
+        handler.handleError = _leave_out
     return logger
+
+
+def close_log_file():
+    """Write no more to the file of the training that is over."""
+    logger = logging.getLogger('mmssl')
+    for handler in _files(logger):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _files(logger):
+    return [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
 
 
 def _write_to(logger, log_file):
     """Of several trainings in one process each has its own file; mmcv knows that of the first call alone."""
-    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     path = Path(log_file).absolute()
-    if get_rank() or any(Path(handler.baseFilename) == path for handler in files):
+    if get_rank() or any(Path(handler.baseFilename) == path for handler in _files(logger)):
         return
-    for handler in files:
-        logger.removeHandler(handler)
-        handler.close()
+    close_log_file()
     new = logging.FileHandler(path, 'w')
     new.setFormatter(logger.handlers[0].formatter)
     new.setLevel(logger.level)  # that of the terminal may be another one

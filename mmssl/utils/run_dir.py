@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The folder of a run: one process writes there at a time. Imports nothing heavy."""
+import contextlib
 import errno
 import os
 import shutil
@@ -81,7 +82,8 @@ def begun_by_this_launch(folder):
 def lock_folder(folder):
     """Hold a folder until this process ends, and remove what killed processes left half written in it.
 
-    The system releases the lock with the process, however that ends. It holds over NFS where the server has locks.
+    The system releases the lock with the process, however that ends; see folders_let_go for an earlier end. It holds
+    over NFS where the server has locks.
 
     Args:
         folder (str | Path): Made where there is none.
@@ -122,3 +124,20 @@ def lock_folder(folder):
         if TEMPORARY.search(file.name):
             shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     return None
+
+
+@contextlib.contextmanager
+def folders_let_go():
+    """Context at whose end the folders are free that were locked in it.
+
+    A notebook lives on after a training, which may go on elsewhere. A lock without words is that of a training which
+    has come to its end, good or bad.
+    """
+    before = set(_held)
+    try:
+        yield
+    finally:
+        for path in set(_held) - before:
+            handle = _held.pop(path)
+            os.ftruncate(handle, 0)
+            os.close(handle)

@@ -118,16 +118,24 @@ def test_what_it_shows(tmp_path):
 
 
 def test_a_training_that_stops_says_so(tmp_path, monkeypatch):
+    """At once; with a runner that closes no hooks, such as mmcv's, when the process ends."""
     ends = []
     monkeypatch.setattr(atexit, 'register', lambda *call: ends.append(call) if 'Report' in repr(call) else None)
     monkeypatch.setattr(TextLoggerHook, 'before_train_epoch', lambda self, runner: 1 / (runner.epoch < 1))
     with pytest.raises(ZeroDivisionError):
         train(tmp_path / 'run', eager())
-    assert data_of(tmp_path / 'run')['state'] == 'running'
-    (end, *args), = ends
-    end(*args)
-    assert data_of(tmp_path / 'run')['state'] == 'stopped'
+    assert data_of(tmp_path / 'run')['state'] == 'stopped' and ends
     assert 'Stopped before its end' in (tmp_path / 'run/report.html').read_text()
+
+    hook = eager()
+    close, hook.close = hook.close, lambda: None
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path / 'other', hook)
+    assert data_of(tmp_path / 'other')['state'] == 'running'
+    hook.close = close
+    end, *args = ends[-1]
+    end(*args)
+    assert data_of(tmp_path / 'other')['state'] == 'stopped'
 
 
 def test_faults_end_no_training(tmp_path, caplog):

@@ -63,7 +63,7 @@ class ReportHook(Hook):
         self.pictures = {}
 
     def before_run(self, runner):
-        self._open = False
+        self._open, self._end = False, None
 
     def before_epoch(self, runner):
         """Begin; in before_run the files of a run before this one are still there."""
@@ -78,7 +78,8 @@ class ReportHook(Hook):
         if runner.rank == 0:
             self.pictures = run_report.load_pictures(runner.work_dir) if runner.iter else {}
             self._try(runner, self._open_pictures)
-            atexit.register(self._at_exit, runner, os.getpid())
+            self._end = functools.partial(self._write, runner, None, 'stopped')
+            atexit.register(self._at_exit, os.getpid())  # mmcv's own runners call no close
         self._renew(runner, runner.iter, look=True, quick=True)
         self._began = self._last = time.monotonic()
         self._spent = 0.
@@ -96,13 +97,18 @@ class ReportHook(Hook):
 
     def after_run(self, runner):
         self._renew(runner, runner.iter, look=True, state='finished')
-        if runner.rank == 0:
-            atexit.unregister(self._at_exit)
+        self._end = None
 
-    def _at_exit(self, runner, process):
-        """A training that ends by an error or a signal has no after_run."""
+    def close(self):
+        """The training is over; where it ends by an error or a signal there was no after_run."""
+        atexit.unregister(self._at_exit)
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    def _at_exit(self, process):
         if os.getpid() == process:
-            self._write(runner, runner.iter, 'stopped')
+            self.close()
 
     def _try(self, runner, action, *args):
         """Pictures are not worth a training."""
@@ -173,6 +179,7 @@ class ReportHook(Hook):
             record = read_run(runner.work_dir, getattr(runner, 'config', None) or {})
         except FileNotFoundError:  # no logger and no config: there is nothing to tell yet
             return
+        iteration = runner.iter if iteration is None else iteration
         record.state, record.iteration = state, iteration
         record.unit, record.total = ('epoch', runner.max_epochs) if runner.max_epochs else ('iter', runner.max_iters)
         record.done = runner.epoch if runner.max_epochs else iteration

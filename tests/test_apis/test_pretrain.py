@@ -1,0 +1,56 @@
+"""mmssl.train in a process that lives on, as that of a notebook does."""
+import logging
+import multiprocessing
+
+import numpy as np
+import pytest
+import torch
+from mmcv.runner import Hook
+from PIL import Image
+
+import mmssl
+from mmssl.apis.start import _TRAINING
+from mmssl.core.builder import HOOKS
+from mmssl.evaluation.run_record import read_run
+from mmssl.utils.errors import ConfigError
+from mmssl.utils.rng import get_rng_state
+from mmssl.utils.run_dir import LOCK, _held
+
+SMALL = dict(model='resnet10-narrow', epochs=2, overwrite=True, quiet=True)
+
+
+class Breaking(Hook):
+    """Breaks the second epoch, whose workers are there."""
+
+    def after_train_iter(self, runner):
+        if runner.epoch == 1:
+            assert multiprocessing.active_children()
+            raise KeyError('broken')
+
+
+def test_a_training_that_fails_leaves_nothing_behind(photo_folder, tmp_path, monkeypatch):
+    """Images in memory; no lock, no log, no worker is left, the page says so, and random numbers go on as before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(HOOKS._module_dict, 'Breaking', Breaking)
+    images = [Image.open(path).resize((32, 32)) for path in sorted(photo_folder.rglob('*.jpg'))]
+    settings = {
+        'data.workers_per_gpu': 1,
+        'data.samples_per_gpu': 12,
+        'custom_hooks': [dict(type='ReportHook'), dict(type='Breaking')]
+    }
+    before = str(get_rng_state())
+    with pytest.raises(ConfigError, match='Breaking: KeyError'):
+        mmssl.train(images, out='run', settings=settings, **SMALL)
+    assert str(get_rng_state()) == before and np.load('run/images.npy').shape == (24, 32, 32, 3)
+    assert not _held and (tmp_path / 'run' / LOCK).stat().st_size == 0
+    assert read_run('run').state == 'stopped' and 'Stopped before its end' in (tmp_path / 'run/report.html').read_text()
+    assert not multiprocessing.active_children()
+    logger = logging.getLogger('mmssl')
+    assert not any(isinstance(handler, logging.FileHandler) for handler in logger.handlers)
+
+    with _TRAINING, pytest.raises(ConfigError, match='another thread of this process is training'):
+        mmssl.train(images, out='run', settings={'data.workers_per_gpu': 0}, **SMALL)
+    with pytest.raises(ConfigError, match='images in memory are written .*: give it as out='):
+        mmssl.train(images, **SMALL)
+    with pytest.raises(ConfigError, match='what mmssl.train takes; got tensor.*, 0'):
+        mmssl.train(torch.zeros(9, 8, 8), out='run', **SMALL)
