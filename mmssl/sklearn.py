@@ -1,16 +1,17 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Self-supervised features as a step of scikit-learn's pipelines."""
 import copy
-import os
 import tempfile
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmssl.apis.embedding import embed
-from mmssl.apis.image_sources import data_in_files, source_of
+from mmssl.apis.image_sources import check_images, data_in_files, source_of
 from mmssl.apis.inference import evaluated_parts
 from mmssl.apis.preprocessing import preprocessing_of
 from mmssl.apis.run import load
@@ -41,7 +42,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         size (int | tuple[int], optional): See Run.features.
         batch_size (int): Images in a batch of `transform`.
         workers (int): Processes that load images in `transform`.
-        random_state (int): Seed of a training.
+        random_state (int | RandomState | None): Seed of a training; None: another one each time.
         verbose (bool): Show the progress of a training.
 
     Attributes:
@@ -92,9 +93,10 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Raises:
             ConfigError: X holds no images, the settings do not fit them, or the layer is one of the patches.
         """
-        if (self.layer or '').endswith(('patches', '_map')):
+        if isinstance(self.layer, str) and self.layer.endswith(('patches', '_map')):
             raise ConfigError(
                 f'layer {self.layer} gives no vector for an image: take pooled, cls_token, neck or stageN')
+        check_images(X)
         self.ndim_in_ = _axes(X)
         if self.run is not None:
             run = load(self.run)
@@ -104,11 +106,14 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         else:
             with tempfile.TemporaryDirectory(prefix='mmssl-') as folder:
                 self._take(self._train(X, Path(folder, 'run')), None)
-        self._n_features_out = self._features(X[:1] if not isinstance(X, (str, os.PathLike)) else X, 1).shape[1]
+        self._n_features_out = self._features(X[:1] if isinstance(X, (list, tuple, np.ndarray)) else X, 1).shape[1]
         return self
 
     def _train(self, X, out):
         from mmssl.apis.pretrain import train
+        seed = self.random_state
+        if not isinstance(seed, Integral):
+            seed = check_random_state(seed).randint(2**31)
         return train(
             data_in_files(X, out),
             self.method,
@@ -117,7 +122,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.time,
             self.epochs,
             dict(self.settings or {}),
-            seed=self.random_state,
+            seed=int(seed),
             overwrite=True,
             quiet=not self.verbose)
 

@@ -113,6 +113,18 @@ def test_refused(finished_run, photo_folder, tmp_path):
     embedder = ImageEmbedder(run=finished_run).fit(str(photo_folder))
     with pytest.raises(BrokenImageError, match='a.jpg'):  # a row that is left out would shift all labels behind it
         embedder.transform([str(tmp_path / 'a.jpg')])
+    for options, words in ((dict(layer=3), 'layer is the name of one, .* got 3'),
+                           (dict(batch_size=0), 'batch_size is an integer of at least 1, got 0'),
+                           (dict(workers=-1), 'workers is an integer of at least 0, got -1'),
+                           (dict(size='a'), "or .height, width., got 'a'"), (dict(size=0),
+                                                                             'size, in pixels, .* got 0')):
+        with pytest.raises(ConfigError, match=words):
+            ImageEmbedder(run=finished_run, **options).fit(str(photo_folder))
+    for images in (None, 5, [], (path for path in photo_folder.iterdir())):
+        with pytest.raises(ConfigError, match='images are a folder, a list'):
+            ImageEmbedder(run=finished_run).fit(images)
+    with pytest.raises(ValueError, match='cannot be used to seed'):
+        ImageEmbedder(random_state='a', epochs=1).fit([np.zeros((8, 8, 3), np.uint8)] * 2)
     with pytest.raises(ConfigError, match='images in memory of one size'):
         ImageEmbedder().fit([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)])
 

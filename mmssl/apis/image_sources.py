@@ -46,7 +46,7 @@ def source_of(data, cfg, channels):
             whole_source(source).color_type = 'grayscale' if channels == 1 else 'color'
         return source
     data = [data] if isinstance(data, Image.Image) else data
-    _check_images(data)
+    check_images(data)
     color_type = 'grayscale' if channels == 1 else 'color'
     if isinstance(data, np.ndarray) and data.dtype.kind not in 'OSU':
         return Arrays(images=data, color_type=color_type)
@@ -70,9 +70,9 @@ def data_in_files(data, folder):
     Raises:
         ConfigError: It holds no images, or images of several sizes.
     """
+    check_images(data)
     if isinstance(data, (str, os.PathLike, dict)):
         return data
-    _check_images(data)
     folder.mkdir(parents=True, exist_ok=True)
     if _are_names(data):
         with atomic_write(folder / 'images.json') as file:  # a name may have spaces and digits, as labels in a text
@@ -92,7 +92,14 @@ def data_in_files(data, folder):
     return dict(type='Arrays', data_prefix=str(folder / 'images.npy'))
 
 
-def _check_images(data):
+def check_images(data):
+    """See that something is images in one of the forms of source_of.
+
+    Raises:
+        ConfigError: It is not, or it is empty.
+    """
+    if isinstance(data, (str, os.PathLike, dict)):
+        return
     if not isinstance(data, (list, tuple, np.ndarray)) or not len(data):
         raise ConfigError('images are a folder, a list of files, an array N x H x W x C, a list of Pillow images, or '
                           f'what mmssl.train takes; got {short(data)}')

@@ -12,7 +12,7 @@ from mmssl.datasets.pipelines import Compose
 from mmssl.datasets.pipelines.crop import CenterCrop, Resize
 from mmssl.interop.export import image_channels
 from mmssl.interop.reference_models import IMAGENET
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 
 # steps of which an image comes out the same each time
 _STILL = ('CenterCrop', 'Grayscale', 'Normalize', 'Pad', 'Resize', 'ResizeLongerSide', 'ToLab', 'ToTensor')
@@ -115,7 +115,8 @@ def preprocessing_of(cfg, model, size=None):
     channels, norm = image_channels(model), cfg.get('img_norm_cfg', IMAGENET)
     found = None if size is not None else next(_single_views(cfg), None)
     if found is None:
-        size = size or _trained_size(cfg) or _patch_size(model) or 224
+        if size is None:
+            size = _trained_size(cfg) or _patch_size(model) or 224
         return Preprocessing(cover_steps(size), channels, norm)
     pipeline, prefetch = found
     if not pipeline:
@@ -141,8 +142,16 @@ def cover_steps(size):
 
     Returns:
         list[Step]: Two.
+
+    Raises:
+        ConfigError: It is no such size.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    pair = (size, size) if isinstance(size, int) else size
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ConfigError(f'size is the side of the images in pixels, or (height, width), got {size!r}')
+    for side in pair:
+        check_integer(side, 'size, in pixels,', 1)
+    height, width = pair
     sides = round(height * 8 / 7), round(width * 8 / 7)
     return [Resize(sides[0]) if height == width else Cover(sides), CenterCrop((height, width))]
 

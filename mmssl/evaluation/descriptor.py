@@ -43,7 +43,13 @@ class Descriptor:
 
     @classmethod
     def by(cls, layer, cfg):
-        """That of a layer alone, or with None that of a config."""
+        """That of a layer alone, or with None that of a config.
+
+        Raises:
+            ConfigError: The layer is no name of one.
+        """
+        if layer is not None and not isinstance(layer, str):
+            raise ConfigError(f"layer is the name of one, such as 'pooled' or 'stage3', got {layer!r}")
         return cls.of(cfg) if layer is None else cls((layer, ))
 
     def extract(self, model, dataset, **options):

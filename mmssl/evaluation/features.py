@@ -14,7 +14,7 @@ from mmssl.models.utils.multi_pooling import MultiPooling
 from mmssl.models.utils.pooling import gem, get_rmac_descriptors
 from mmssl.utils import dist
 from mmssl.utils.checkpoint import unwrap
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer
 from mmssl.utils.evaluation_options import POOLING
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.pooling_windows import WINDOW, parse_window
@@ -112,6 +112,8 @@ def extract_features(model,
     model, layers, device = _checked_arguments(model, dataset, layers, dtype, device)
     rank, world_size = dist.get_dist_info()
     # whole batches: they are the same ones whatever the number of processes, and so is each bit of the features
+    check_integer(batch_size, 'batch_size', 1)
+    check_integer(workers, 'workers', 0)
     batches = -(-len(dataset) // batch_size)
     bounds = [min(len(dataset), batches * r // world_size * batch_size) for r in range(world_size + 1)]
     mine, met, error = {}, [], None
