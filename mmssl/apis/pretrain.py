@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv import Config
 
 from mmssl.evaluation.features import random_state_kept
 from mmssl.recipes import Recipe, fit
 from mmssl.utils.command_words import in_our_words, shell_line
-from mmssl.utils.config import check_sections, load_config
+from mmssl.utils.config import check_sections, load_config, override
+from mmssl.utils.config_names import check_settings
 from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.launch import find_launcher
@@ -76,7 +78,7 @@ def train(data: Any,
         _keep_other_runs(Path(out), overwrite)  # before the images are looked at
     elif not isinstance(data, (str, Path, dict)):
         raise ConfigError('images in memory are written into the folder of the run: give it as out=')
-    recipe = None
+    recipe, meeting = None, _dist_params(settings)
     if find_launcher()[1] == 0:
         if not quiet:
             print(f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...')
@@ -87,7 +89,7 @@ def train(data: Any,
         except (ConfigError, OSError) as error:
             recipe = error
     # only now: iterations that are measured by one process would wait for the others
-    met = init_dist('none')
+    met = init_dist('none', **meeting)
     recipe = broadcast_object(recipe)
     if isinstance(recipe, Exception):
         raise recipe
@@ -154,7 +156,6 @@ def resume(run: str | Path,
     Raises:
         ConfigError: There is no run, or a setting cannot change in the midst of one.
     """
-    init_dist('none')
     _quieten()
     folder = Path(run)
     if not folder.exists():
@@ -171,6 +172,14 @@ def resume(run: str | Path,
             raise ConfigError(f'--epochs {epochs}: this run counts iterations; --set runner.max_iters=N changes them')
         settings['runner.max_epochs'] = epochs
     return _run(start, load_config(start, settings), settings, quiet, work_dir=str(folder), auto_resume=True)
+
+
+def _dist_params(settings):
+    """dict: How processes are to meet by the settings, before there is a config."""
+    cfg = Config({})
+    override(cfg, {key: value for key, value in (settings or {}).items() if key.split('.')[0] == 'dist_params'})
+    check_settings(cfg)
+    return cfg.get('dist_params') or {}
 
 
 def _keep_other_runs(out, overwrite):

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The life of a run on the disk: a new one, one that goes on, one that takes the place of another."""
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from mmssl.utils.config_text import config_text, differences
 from mmssl.utils.config_version import with_version
 from mmssl.utils.dist import broadcast_object, get_rank
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.logger import close_log_file
 from mmssl.utils.misc import atomic_write
 from mmssl.utils.run_dir import (begun_by_this_launch, check_owner, checkpoint_folder, lock_folder, note_launches,
                                  note_owner)
@@ -38,6 +40,7 @@ class Run:
         notes (list[str]): What the log should say about this start.
         finished (str | None): Where there is nothing left to train, a line that says so.
         comment (str): Lines that begin with '#', for the top of the saved config; a run that goes on keeps its own.
+        begun (bool): Whether the start has succeeded.
     """
     cfg: Config
     name: str
@@ -45,8 +48,14 @@ class Run:
     notes: list = field(default_factory=list)
     finished: str = None
     comment: str = ''
+    begun: bool = False
     _replaced: list = field(default_factory=list)
     _saved_text: str = None
+
+    @property
+    def log_file(self):
+        """str: The log of this start."""
+        return f'{self.cfg.work_dir}/{self.timestamp}.log'
 
     def text(self):
         """The text of the config: its settings, in which its variables are used up, without where a start goes on."""
@@ -61,6 +70,7 @@ class Run:
 
         The config goes to TIME_NAME.py and NAME.py, unless it is that of the start before.
         """
+        self.begun = True
         for path in self._replaced:
             away = path.parent / f'replaced_{self.timestamp}'
             away.mkdir(exist_ok=True)
@@ -73,6 +83,17 @@ class Run:
         note_launches(self.cfg.work_dir)
         out_dir = (self.cfg.get('checkpoint_config') or {}).get('out_dir')
         note_owner(checkpoint_folder(self.cfg.work_dir, out_dir), self.cfg.work_dir)
+
+    @contextlib.contextmanager
+    def no_log_of_nothing(self):
+        """Context of a start. One that fails before the run has begun leaves no log."""
+        try:
+            yield
+        except BaseException:
+            if not self.begun and get_rank() == 0:
+                close_log_file()
+                Path(self.log_file).unlink(missing_ok=True)
+            raise
 
 
 def open_run(config, cfg, cfg_options=None, **how):

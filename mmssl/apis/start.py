@@ -101,11 +101,17 @@ def start_training(config_path,
         if get_rank() == 0:
             say(run.finished)
         return None
-    cfg = run.cfg
     run.comment = comment or run.comment
+    with run.no_log_of_nothing():
+        return _train(run, distributed, notes, diff_seed, deterministic, progress, quiet, go_on, say, what_next)
+
+
+def _train(run, distributed, notes, diff_seed, deterministic, progress, quiet, go_on, say, what_next):
+    """Build what a run needs and train; see start_training."""
+    cfg = run.cfg
     setup_multi_processes(cfg)
     torch.backends.cudnn.benchmark = bool(cfg.get('cudnn_benchmark'))
-    logger = get_root_logger(f'{cfg.work_dir}/{run.timestamp}.log', cfg.get('log_level', 'INFO'))
+    logger = get_root_logger(run.log_file, cfg.get('log_level', 'INFO'))
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING if quiet else logger.level)
@@ -147,7 +153,9 @@ def start_training(config_path,
         runner = train_model(
             model, datasets, cfg, distributed, run.timestamp, meta, on_start=run.begin, progress=progress)
     except KeyboardInterrupt as stop:
-        words = [*(stop.args or ['before the first iteration']), go_on and f'go on with: {go_on(cfg.work_dir)}']
+        words = [
+            *(stop.args or ['before the first iteration']), go_on and run.begun and f'go on with: {go_on(cfg.work_dir)}'
+        ]
         stop.args = ('; '.join(filter(None, words)), )
         raise
     if what_next is not None and get_rank() == 0:

@@ -2,6 +2,8 @@
 """What the commands of `mmssl` have in common: the parser, and options that several have."""
 import argparse
 import contextlib
+import os
+import sys
 
 from mmssl.utils.command_words import in_our_words
 from mmssl.utils.config import DictAction
@@ -15,6 +17,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **kwargs)
 
     def parse_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else args
+        dashed = next((word for word in args if word.startswith('-') and len(word) > 1 and os.path.exists(word)), None)
+        if dashed is not None and dashed not in self._option_string_actions:
+            self.error(f'{dashed} begins with a dash, as options do: write ./{dashed}')
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             name = next((word for word in rest if word.startswith('-')), None)

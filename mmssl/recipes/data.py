@@ -21,7 +21,7 @@ _SPLITS = dict(train=('train', 'training', 'trainval'), val=('val', 'valid', 'va
 _DEEP_FILES = ('.npy', '.npz')  # arrays, whose values are kept
 _MAYBE_DEEP = ('.tif', '.tiff', '.png')
 _TABLES = {'.parquet': 'Parquet', '.arrow': 'Arrow'}
-_LISTS = ('.txt', '.csv', '.lst')
+_LISTS = ('.txt', '.csv', '.tsv', '.lst')
 
 
 @dataclass
@@ -45,8 +45,8 @@ def find_data(data, labels=None):
 
     Args:
         data (str | Path | dict): A folder (of class folders, of `train` and `val`, of shards, of tables, or any tree of
-            images), a zip archive, a list of images, a Parquet or Arrow file, the address of shards on a server,
-            'NAME' or 'NAME:SPLIT' of the catalog, or the config of a data source.
+            images), a zip archive, a list of images, an array of them (.npy), a Parquet or Arrow file, the address of
+            shards on a server, 'NAME' or 'NAME:SPLIT' of the catalog, or the config of a data source.
         labels (str | list, optional): Labels in the order of the images, see BaseDataSource: a file, or of a table the
             name of its column. 'none': labels that are there are not looked at.
 
@@ -173,12 +173,27 @@ def _of_file(path):
     if end not in _LISTS and not is_array_list(path):
         raise ConfigError(f'{path} is no list of images ({", ".join((*_LISTS, ".npy", ".npz", ".pkl", ".json"))}), no '
                           'Parquet or Arrow file, no zip archive and no folder')
+    if end == '.npy' and _is_array_of_images(path):
+        return Data(name, dict(type='Arrays', data_prefix=path), None, 'an array of images')
     first = read_array_list(path)[0][0] if is_array_list(path) else next(
         (split_label(line, f'{path}, line {number}')[0] for number, line in read_lines(path)), None)
     if first is None:
         raise ConfigError(f'{path} lists no image')
     prefix = _folder_of_list(path, first)
     return Data(name, dict(type='ImageList', data_prefix=prefix, ann_file=path), None, 'a list of images')
+
+
+def _is_array_of_images(path):
+    """Whether a .npy file holds numbers, N x H x W or N x H x W x C; names are the other thing it may hold."""
+    try:
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, EOFError):
+        return False  # the reader of lists says what is wrong
+    shape = array.shape
+    if array.ndim == 4 and shape[1] in (1, 3) and shape[3] > 4:
+        raise ConfigError(f'{path} has the shape {shape}, which looks like N x C x H x W: images are N x H x W x C, as '
+                          'images.transpose(0, 2, 3, 1) makes them')
+    return array.dtype.kind in 'uif' and array.ndim in (3, 4)
 
 
 def _folder_of_list(path, first):

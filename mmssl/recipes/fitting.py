@@ -60,6 +60,10 @@ def fit(data: Any,
     asked = _own_settings(settings)
     if time is not None and epochs is not None:
         raise ConfigError(f'give the time of the training or its epochs, not both: got {time!r} and {epochs!r}')
+    if out is not None and settings.get('work_dir') not in (None, out):
+        raise ConfigError(
+            f'the folder of the run is {out} or {settings["work_dir"]}: leave the setting work_dir out, or '
+            'the option --out')
     seconds = None if time is None else parse_time(time)
     if epochs is not None:
         check_integer(epochs, 'epochs', 1)
@@ -67,6 +71,9 @@ def fit(data: Any,
     machine = look_at_machine()
     found = find_data(data, labels)
     source = build_source(found.source)
+    if len(source) < 2:
+        raise ConfigError(f'{found.words}: one image is there, and a training compares images: give at least two, and '
+                          'some hundred to learn from')
     facts = survey(source)
     found, facts, source = _grey(found, facts, source)
     if labels == 'none':

@@ -40,8 +40,9 @@ def kind_of(name):
             return prefix
     name = normalised(name)
     if name not in NAMES:
-        raise ConfigError(f'there is no network {name!r}; {nearest(name, NAMES, "ours are")}. '
-                          'timm:NAME and torchvision:NAME take theirs, and `mmssl models` lists all')
+        raise ConfigError(
+            f'there is no network {name!r}, and `mmssl models` lists all (timm:NAME and torchvision:NAME take '
+            f'theirs); {nearest(name, NAMES, "ours are")}')
     return 'vit' if name in VITS else 'swin' if name in SWINS else 'resnet'
 
 

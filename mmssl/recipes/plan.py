@@ -2,9 +2,9 @@
 """A config while it is chosen: values by dotted keys, each with its reason, and what the user fixed."""
 from mmcv import Config
 
-from mmssl.utils.config import find_value, override
-from mmssl.utils.config_names import check_options
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.config import check_sections, find_value, override
+from mmssl.utils.config_names import SECTIONS, check_options, check_settings
+from mmssl.utils.errors import ConfigError, check_integer, short
 from .recipe import Choice
 
 
@@ -27,6 +27,7 @@ class Plan:
         self.choices, self.warnings = [], []
         try:
             check_options(cfg, self.settings)
+            _check_kinds(cfg, self.settings)
         except ConfigError as error:
             error.message = error.message.replace('--cfg-options', 'settings')
             raise
@@ -40,11 +41,14 @@ class Plan:
         """Set a value without saying so, such as a size that follows from a choice."""
         *parents, last = key.split('.')
         part = self.cfg
-        for name in parents:
+        for i, name in enumerate(parents, 1):
             found = part[int(name)] if isinstance(part, (list, tuple)) else part.get(name)
             if found is None:
                 part[name] = found = {}
                 found = part[name]
+            if not isinstance(found, (dict, list, tuple)):  # what the user has put there
+                raise ConfigError(f'settings: {".".join(parents[:i])} is a dict of settings, got {short(found)}; a '
+                                  f'dotted key sets one of them, such as {key}=...')
             part = found
         if isinstance(part, list):
             part[int(last)] = value
@@ -114,6 +118,27 @@ class Plan:
             if key not in chosen:
                 self.choices.append(Choice(key, (key, ), find_value(self.cfg, key), 'given', True))
         return self.cfg
+
+
+def _check_kinds(cfg, settings):
+    """See that settings which choices are computed from have their types, and that no needed part is taken away.
+
+    Raises:
+        ConfigError: With the setting and what would be right.
+    """
+    sections = {*SECTIONS, 'runner'}
+    trial = plain(cfg)
+    override(
+        trial, {
+            key: value
+            for key, value in settings.items()
+            if key.count('.') == 0 or key.count('.') == 1 and key.split('.')[0] in sections
+        })
+    check_settings(trial)
+    check_sections(trial, ('model', 'data.train', 'data.samples_per_gpu', 'optimizer', 'runner'))
+    check_integer(trial.data.samples_per_gpu, 'data.samples_per_gpu', 1)
+    if trial.runner.get('max_epochs') is not None:
+        check_integer(trial.runner.max_epochs, 'runner.max_epochs', 1)
 
 
 def plain(cfg):

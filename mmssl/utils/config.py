@@ -211,6 +211,8 @@ def find_section(cfg, name):
     """
     part = cfg
     for key in name.split('.'):
+        if hasattr(part, 'get') and key in part and part[key] is None:
+            raise ConfigError(f'{name} is None in the config, and is needed')
         if not hasattr(part, 'get') or part.get(key) is None:
             similar = difflib.get_close_matches(key, list(part.keys()) if hasattr(part, 'keys') else [], n=1)
             raise ConfigError(f'the config has no {name!r}' +

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """The settings of a config: who reads each, its type, and what is said of a name that nobody reads."""
 import difflib
+import logging
 import numbers
 import warnings
 
@@ -288,6 +289,9 @@ def check_settings(cfg):
         raise ConfigError('img_norm_cfg has a mean and a std other than 0 for each channel of the images, got '
                           f'{mean} and {std}')
     check_seed(cfg.get('seed'))
+    level = cfg.get('log_level')
+    if level is not None and not isinstance(logging.getLevelName(level), int):
+        raise ConfigError(f"log_level is 'DEBUG', 'INFO', 'WARNING' or 'ERROR', got {level!r}")
 
 
 def check_seed(seed):

@@ -16,6 +16,7 @@ LOCK = '.run.lock'
 _LAUNCHES = '.run.launches'
 _OWNER = '.run.work_dir'
 _held = {}
+_made = {}  # what lock_folder has made for a lock: the lock, its folder, and those above it
 
 
 def _let_go():
@@ -100,9 +101,10 @@ def lock_folder(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
         return f'this system has no locks, so another run that writes in {folder} is not noticed'
     path = Path(folder).resolve() / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path in _held:
         return None
+    made = [part for part in (path, *path.parents) if not part.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     holder = os.read(handle, 1000).decode(errors='replace').strip()
     try:
@@ -116,7 +118,7 @@ def lock_folder(folder):
         return (
             f'the file system of {folder} has no locks ({os.strerror(error.errno)}), so another run that writes there '
             f'is not noticed; the last one was {holder or "unknown"}')
-    _held[path] = handle
+    _held[path], _made[path] = handle, made
     os.ftruncate(handle, 0)
     started = time.strftime('%Y-%m-%d %H:%M:%S')
     os.pwrite(handle, f'process {os.getpid()} on {socket.gethostname()}, started {started}\n'.encode(), 0)
@@ -128,7 +130,7 @@ def lock_folder(folder):
 
 @contextlib.contextmanager
 def folders_let_go():
-    """Context at whose end the folders are free that were locked in it.
+    """Context at whose end the folders are free that were locked in it; those that hold nothing are gone.
 
     A notebook lives on after a training, which may go on elsewhere. A lock without words is that of a training which
     has come to its end, good or bad.
@@ -138,6 +140,11 @@ def folders_let_go():
         yield
     finally:
         for path in set(_held) - before:
-            handle = _held.pop(path)
+            handle, made = _held.pop(path), _made.pop(path)
             os.ftruncate(handle, 0)
+            for part in made if [*path.parent.iterdir()] == [path] else ():
+                try:
+                    part.unlink() if part == path else part.rmdir()
+                except OSError:  # a folder above it has got something else
+                    break
             os.close(handle)

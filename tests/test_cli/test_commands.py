@@ -141,11 +141,14 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
 def _train_on(rank, port, data, folder):
     import contextlib
     import os
+
+    from mmssl.utils import dist
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK='0')
     torch.multiprocessing.set_start_method(None, force=True)
     torch.set_num_threads(1)
     with open(folder / f'{rank}.txt', 'w') as file, contextlib.redirect_stdout(file):
-        main(['train', str(data), '--out', str(folder / 'run'), '--time', '1s', *SMALL])
+        main(['train', str(data), '--out', str(folder / 'run'), '--time', '1s', *SMALL, 'dist_params.timeout=321'])
+    (folder / f'patience {rank}').write_text(str(dist._patience))
 
 
 @pytest.mark.long
@@ -161,14 +164,17 @@ def test_of_two_processes_one_chooses_and_tells(digits, forkserver, free_port, t
     text = (tmp_path / '0.txt').read_text()
     assert re.search(r'^epochs +\d+ .*measured', text, re.M) and 'The training is done' in text
     assert (tmp_path / '1.txt').read_text() == ''
+    assert [(tmp_path / f'patience {rank}').read_text() for rank in range(2)] == ['321.0'] * 2
     checkpoint = read_checkpoint(tmp_path / 'run/latest.pth')
     assert len(checkpoint['rng_states']) == 2
     assert load_config(max((tmp_path / 'run').glob('2*.py'))).auto_scale_lr.base_batch_size == 32
 
 
-def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, capsys):
+def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, monkeypatch, capsys):
     out, _ = trained
     (tmp_path / 'empty').mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path('-photos').mkdir()
     for words, status, message in (
         (['trane'], 2, "there is no command 'trane'; did you mean 'train'?"),
         (['train', digits, '--modle', 'x'], 2, "there is no option --modle; did you mean '--model'?"),
@@ -192,6 +198,13 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, capsys)
         (['demo', '--set', 'nonsense=3'], 1, "--set has the unknown key 'nonsense'"),
         (['models', 'resnet19'], 1, "no network has 'resnet19' in its name; did you mean 'resnet1"),
         (['export', out, 'backbone', '--maps'], 1, '--maps is for programs'),
+        (['train', '-photos'], 2, '-photos begins with a dash, as options do: write ./-photos'),
+        (['train', digits, '--out', 'runs/new', '--epochs', '1', *SMALL, 'optimizer.lrr=1'], 1,
+         "AdamW takes no argument 'lrr' (given 1); did you mean 'lr'?"),
+        (['train', digits, '--out', 'runs/new', '--epochs', '1', *SMALL, 'load_from=no.pth'], 1,
+         'checkpoint no.pth does not exist'),
+        (['train', digits, '--out', 'empty', '--epochs', '1', *SMALL, 'resume_from=no.pth'], 1,
+         'checkpoint no.pth does not exist'),
         (['completion'], 1, 'say for which shell: mmssl completion bash or zsh or fish'),
     ):  # yapf: disable
         with pytest.raises(SystemExit) as end:
@@ -200,6 +213,8 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, capsys)
         told = [line for line in lines if line.startswith('error: ')]
         assert end.value.code == status and len(told) == 1 and message in told[0], (words, lines)
         assert 'Traceback' not in ''.join(lines) and '--work-dir' not in told[0]
+    # a training that does not begin leaves nothing, and the next start takes its place
+    assert not Path('runs').exists() and list(Path('empty').iterdir()) == []
 
 
 def test_help_mistakes_and_completion_need_no_torch():

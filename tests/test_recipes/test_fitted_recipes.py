@@ -73,6 +73,8 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
         shutil.copytree(photo_folder, parts / part)
     shutil.copy(tmp_path / 'list.txt', parts / 'train')
     shutil.copy(photo_folder / 'china' / '00.jpg', tmp_path / 'one.jpg')
+    np.save(tmp_path / 'images.npy', np.zeros((4, 8, 8, 3), np.uint8))
+    np.save(tmp_path / 'planes.npy', np.zeros((4, 3, 8, 8), np.uint8))
     found = {
         name: find_data(place)
         for name, place in dict(
@@ -81,6 +83,7 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
             tiles=tiles,
             parts=parts,
             list=parts / 'train' / 'list.txt',
+            array=tmp_path / 'images.npy',
             digits='digits',
             split='digits:test',
             config=dict(type='Digits')).items()
@@ -94,6 +97,7 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
         tiles='ImageNet',
         parts='ImageNet',
         list='ImageList',
+        array='Arrays',
         digits='Catalog',
         split='Catalog',
         config='Digits')
@@ -103,8 +107,9 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
     assert len(build_source(found['list'].source)) == 24
     for data, error, words in (('digitz', ConfigError, "did you mean 'digits'"), ('digits:tast', ConfigError,
                                                                                   "did you mean 'test'"),
-                               (str(tmp_path / 'no'), FileNotFoundError,
-                                'no such file or folder'), (tmp_path / 'one.jpg', ConfigError, 'is one image'),
+                               (str(tmp_path / 'no'), FileNotFoundError, 'no such file or folder'),
+                               (tmp_path / 'planes.npy', ConfigError,
+                                'looks like N x C x H x W'), (tmp_path / 'one.jpg', ConfigError, 'is one image'),
                                (3, ConfigError, 'got 3'), (dict(data_prefix='a'), ConfigError, 'a dict with its type')):
         with pytest.raises(error, match=words):
             find_data(data)
@@ -179,9 +184,25 @@ def test_what_the_user_fixes():
             'flip': 3
     }, 'flip is true or false'), ({
             'optimiser.lr': 1
-    }, 'optimizer')):
+    }, 'optimizer'), ({
+            'optimizer': OptionText('5')
+    }, 'optimizer must be dict, got 5'), ({
+            'model': None
+    }, 'model is None in the config, and is needed'), ({
+            'data.samples_per_gpu': OptionText('0')
+    }, 'data.samples_per_gpu is an integer of at least 1, got 0'), ({
+            'runner.max_epochs': OptionText('many')
+    }, "runner.max_epochs is an integer of at least 1, got 'many'"), ({
+            'log_level': 'LOUD'
+    }, "log_level is 'DEBUG'.*got 'LOUD'"), ({
+            'model.neck': OptionText('NonLinearNeck')
+    }, "model.neck is a dict of settings, got 'NonLinearNeck'"), ({
+            'work_dir': 'there'
+    }, 'the folder of the run is here or there')):
         with pytest.raises(ConfigError, match=words):
-            fit('digits', epochs=1, settings=settings)
+            fit('digits', epochs=1, settings=settings, out='here')
+    with pytest.raises(ConfigError, match='one image is there'):
+        fit(dict(type='Digits', num_images=1))
 
 
 def test_epochs_by_the_time(monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 import pickle
+import re
 
 import numpy as np
 
@@ -18,9 +19,9 @@ def read_labels(labels, length, name='labels', mmap=False):
 
     Args:
         labels (str | Path | Sequence[int | str | None] | ndarray): A .npy, .pkl or .json file with N integers in the
-            order of the samples, or these themselves; -1 = unlabelled. Or N x C values of 1 (the class is
-            there), 0 (it is not) and -1 (unknown). Or N words, which are numbered in their order; None, or an empty
-            one, = unlabelled.
+            order of the samples, a .txt of N lines, or these themselves; -1 = unlabelled. Or N x C values of 1 (the
+            class is there), 0 (it is not) and -1 (unknown). Or N words, which are numbered in their order; None, or an
+            empty one, = unlabelled.
         length (int): N.
         name (str): What messages call them.
         mmap (bool): Leave integers in the file, in their type, and read only what is asked for.
@@ -48,8 +49,10 @@ def read_labels_and_names(labels, length, name='labels', mmap=False):
         place = f'{name} ({path})'
         if not osp.isfile(path):
             raise FileNotFoundError(f'{name}: no such file: {osp.abspath(path)}')
-        if osp.splitext(path)[1].lower() in (*PICKLES, '.json'):
+        end = osp.splitext(path)[1].lower()
+        if end in (*PICKLES, '.json', '.txt'):
             labels, mmap_is_possible = load_file(path), False
+            labels = labels_of(labels) if end == '.txt' else labels
         else:
             try:
                 labels, mmap_is_possible = map_or_read(path), True
@@ -113,6 +116,12 @@ def _number_words(labels, place, mmap):
     shown = ', '.join(f'{i} {word}' for i, word in enumerate(words[:10])) + (', ...' if len(words) > 10 else '')
     get_root_logger().info('%s: %d words count as labels in their order: %s', place, len(words), shown)
     return numbers, words
+
+
+def labels_of(texts):
+    """Labels that stand in a text: integers where all of them are, else words; None where there is nothing."""
+    kind = int if all(re.fullmatch(r'[+-]?\d+', text) for text in texts if text) else str
+    return [kind(text) if text else None for text in texts]
 
 
 def take_columns(targets, names, wanted=None):

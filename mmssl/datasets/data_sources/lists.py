@@ -1,5 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
-"""Lists of images in files of arrays, pickles and JSON: names, which stay in a mapped file, and labels."""
+"""Lists of images in files of arrays, pickles and JSON, and in tables of text: names and labels."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,10 +7,9 @@ import numpy as np
 from mmssl.utils.data_files import ARRAY_FILES, PICKLES, load_file
 from mmssl.utils.errors import ConfigError, short
 from .base import CompactStrings
+from .csv_lists import LABELS, NAMES, is_table, read_table
 from .labels import read_labels_and_names
 
-_NAMES = ('paths', 'path', 'images', 'image', 'filenames', 'filename', 'files', 'file', 'img_path')
-_LABELS = ('labels', 'label', 'targets', 'target', 'gt_labels', 'gt_label')
 ENDS = (*ARRAY_FILES, *PICKLES, '.json')
 
 
@@ -51,8 +50,8 @@ def without_prefix(name, prefix):
 
 
 def is_array_list(path):
-    """Whether a list is no text, by the end of its name."""
-    return isinstance(path, str) and path.lower().endswith(ENDS)
+    """Whether a list is no text of a name a line, by the end of its name, and of a .csv by its first line."""
+    return isinstance(path, str) and (path.lower().endswith(ENDS) or is_table(path))
 
 
 def read_array_list(path, prefix=''):
@@ -61,7 +60,7 @@ def read_array_list(path, prefix=''):
     Args:
         path (str): A .npy file: N names; N rows of a name and a label, as texts; or a structured array with a field of
             names and perhaps one of labels. A .npz, .pkl or .json file: names; pairs of a name and a label; names and
-            labels, as a pair or as a dict of both; or a dict of labels by name.
+            labels, as a pair or as a dict of both; or a dict of labels by name. A .csv or .tsv: see read_table.
         prefix (str): See ArrayStrings.
 
     Returns:
@@ -72,7 +71,10 @@ def read_array_list(path, prefix=''):
         FileNotFoundError: There is no such file.
         ConfigError: It has another form.
     """
-    found = load_file(path, mmap_mode='r' if path.lower().endswith('.npy') else None)
+    if path.lower().endswith(ENDS):
+        found = load_file(path, mmap_mode='r' if path.lower().endswith('.npy') else None)
+    else:
+        found = read_table(path)
     names, labels, part = _split(found, path)
     if len(names) == 0:
         raise ConfigError(f'{path} lists no image')
@@ -123,8 +125,8 @@ def _split(found, path):
 def _split_array(found, path):
     if found.dtype.names:
         texts = [name for name in found.dtype.names if found.dtype[name].kind in 'SU']
-        names = [name for name in found.dtype.names if name in _NAMES] or texts
-        labels = [name for name in found.dtype.names if name in _LABELS
+        names = [name for name in found.dtype.names if name in NAMES] or texts
+        labels = [name for name in found.dtype.names if name in LABELS
                   ] or [name for name in found.dtype.names if found.dtype[name].kind in 'iu']
         if len(names) != 1 or names[0] not in texts or len(labels) > 1:
             raise ConfigError(f'{path}: which field holds the names, and which the labels? There are '
@@ -146,14 +148,14 @@ def _split_array(found, path):
 
 
 def _split_dict(found, path):
-    names, labels = ([key for key in found if key in known] for known in (_NAMES, _LABELS))
+    names, labels = ([key for key in found if key in known] for known in (NAMES, LABELS))
     if len(names) == 1 and len(labels) <= 1 and not isinstance(found[names[0]], (str, int)):
         count = len(found[names[0]])
         other = next((key for key in found if key not in names and np.ndim(found[key]) and len(found[key]) == count),
                      None)
         if not labels and other is not None:
             raise ConfigError(f'{path} holds {other!r} beside {names[0]!r}, with as many entries: labels are called '
-                              f'{" or ".join(_LABELS)}; leave out what is none')
+                              f'{" or ".join(LABELS)}; leave out what is none')
         return found[names[0]], found[labels[0]] if labels else None
     if found and all(isinstance(value, (int, str, np.integer)) or value is None for value in found.values()):
         return list(found), list(found.values())

@@ -1,5 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,50 @@ def test_a_list_of_any_form(here, file, data, labels):
     assert source.labels.tolist() == labels
     copied = pickle.loads(pickle.dumps(source))
     assert list(copied.samples) == NAMES and copied.labels.tolist() == source.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    'file, text, labels, words',
+    [
+        ('x.csv', "a/é 1.jpg,2\nb.jpg,0\na/c.jpg,-1\nd's.jpg,2\n", LABELS, None),
+        ('x.csv', '\ufeff"path","label"\r\n"a/é 1.jpg","2"\r\n"b.jpg","0"\r\na/c.jpg,\r\n"d\'s.jpg",2\r\n', LABELS,
+         None),
+        ('x.csv', "species;filename\nox;a/é 1.jpg\nant;b.jpg\n;a/c.jpg\nox;d's.jpg\n", [1, 0, -1, 1], ('ant', 'ox')),
+        ('x.csv', "id,File,label\n1,a/é 1.jpg,2\n2,b.jpg,0\n3,a/c.jpg,-1\n4,d's.jpg,2\n", LABELS, None),
+        ('x.tsv', "a/é 1.jpg\t2\nb.jpg\t0\na/c.jpg\nd's.jpg\t2\n", LABELS, None),
+        ('x.tsv', "path\na/é 1.jpg\nb.jpg\na/c.jpg\nd's.jpg\n", [-1] * 4, None),
+        ('x.csv', "a/é 1.jpg 2\nb.jpg 0\na/c.jpg\nd's.jpg 2\n", LABELS, None),  # no table: a space before the label
+    ])
+def test_a_table(here, file, text, labels, words):
+    Path(file).write_text(text, encoding='utf-8')
+    source = Listed(ann_file=file, data_prefix='photos')
+    assert list(source.samples) == NAMES and source.labels.tolist() == labels
+    assert source.found_classes == words
+
+
+@pytest.mark.parametrize('text, message', [
+    ('a, b.jpg,1\nb.jpg,1', "x.csv: which column holds the names .* There are no headings, and 3 cells a line"),
+    ('a.jpg,1\nb, c.jpg,1', "x.csv, line 2: 3 cells, where the first line has 2; names that hold ',' stand in quotes"),
+    ('path,width,height\na.jpg,1,2', 'There are the columns path, width, height: call them path and label'),
+    ('path,label', 'x.csv lists no image'),
+])
+def test_a_table_that_cannot_be_read(here, text, message):
+    Path('x.csv').write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Listed(ann_file='x.csv')
+
+
+def test_labels_in_a_text(here):
+    Path('l.txt').write_text('2\n0\n-1\n2\n')
+    assert Listed(ann_file=save_names(), labels='l.txt').labels.tolist() == LABELS
+    Path('l.txt').write_text('ox\nant\nox\nbee\n')
+    source = Listed(ann_file='n.json', labels='l.txt')
+    assert source.labels.tolist() == [2, 0, 2, 1]
+
+
+def save_names():
+    save_file(NAMES, 'n.json')
+    return 'n.json'
 
 
 def test_two_names_are_no_names_and_labels(here):
