@@ -117,10 +117,14 @@ def _by_number(name):
 
 
 def _config_file(folder):
-    """The config of the last start; TIME_NAME.py has its copy NAME.py beside it, from long ago it may be alone."""
+    """The config of the last start; TIME_NAME.py has its copy NAME.py beside it, from long ago it may be alone.
+
+    Then there is a log: a folder of programs is no run, and none of them is to be executed.
+    """
     stamped = sorted(path for path in folder.glob('*.py') if _STAMP.match(path.name))
     plain = [folder / path.name[16:] for path in stamped[-1:] if (folder / path.name[16:]).is_file()]
-    others = sorted(path for path in folder.glob('*.py') if path not in stamped)
+    logged = next(folder.glob('*.log.json'), None) is not None
+    others = sorted(path for path in folder.glob('*.py') if path not in stamped) if logged else []
     return (plain or others or stamped or [None])[-1]
 
 

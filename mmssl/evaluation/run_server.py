@@ -2,6 +2,7 @@
 """A small server of one page: the report of a run. Imports nothing heavy."""
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 import threading
@@ -35,7 +36,8 @@ class ReportServer(ThreadingHTTPServer):
         address (str): Of the page.
 
     Raises:
-        ConfigError: An address that others can reach without a token, or a port that is taken.
+        ConfigError: An address that others can reach without a token, a token that can be guessed or does not fit into
+            an address, or a port that is taken.
         FileNotFoundError: No folder of a run.
     """
     daemon_threads = True
@@ -49,6 +51,8 @@ class ReportServer(ThreadingHTTPServer):
         if token is not None and token and len(token) < 8:
             raise ConfigError(f'--token {token!r} is too short: take 8 characters or more, or leave the word out, then '
                               'one is drawn')
+        if re.search(r'[^\w.~-]', token or '', re.ASCII):
+            raise ConfigError(f'--token {token!r} stands in an address and a cookie: letters, digits and - . _ ~ do')
         self.token = secrets.token_urlsafe(18) if token == '' else token
         self.address_family = socket.AF_INET6 if ':' in host else socket.AF_INET
         try:
@@ -63,6 +67,8 @@ class ReportServer(ThreadingHTTPServer):
     def address(self):
         """str: Of the page."""
         host, port = self.server_address[:2]
+        if ipaddress.ip_address(host).is_unspecified:  # all addresses of this machine: it is known by its name
+            host = socket.gethostname()
         host = f'[{host}]' if ':' in host else host
         return f'http://{host}:{port}/' + (f'?token={self.token}' if self.token else '')
 
@@ -90,8 +96,14 @@ class Page:
         check_run(self.folder)
 
     def read(self):
-        """tuple[bytes, float]: The page and the time when it was written."""
+        """tuple[bytes, float]: The page and the time when it was written.
+
+        Raises:
+            PermissionError: The page is a link to a file elsewhere.
+        """
         with self._lock:
+            if self.path.resolve().parent != self.folder.resolve():  # whose run this is may not read all that we may
+                raise PermissionError(f'{PAGE} is a link to a file out of the folder of the run')
             if self._is_old():
                 write_page(self.path, read_run(self.folder), load_pictures(self.folder))
             return self.path.read_bytes(), self.path.stat().st_mtime
@@ -131,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header('Content-Type', 'text/html; charset=utf-8')
         self.send_header('Last-Modified', formatdate(written, usegmt=True))
-        if given:
+        if self.server.token and given == self.server.token:  # and not what else an address brings, such as line ends
             self.send_header('Set-Cookie', f'{_COOKIE}={given}; HttpOnly; SameSite=Strict; Path=/')
         self._finish(content, body)
 

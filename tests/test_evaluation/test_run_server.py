@@ -82,6 +82,13 @@ def test_a_token_for_others(run):
         assert status == 200 and 'HttpOnly' in headers['Set-Cookie'] and 'SameSite=Strict' in headers['Set-Cookie']
         cookie = headers['Set-Cookie'].partition(';')[0]
         assert served.get(Cookie=f'a=b; {cookie}')[0] == 200
+        # nothing of an address comes back in a header: neither beside a cookie, nor where no token is asked for
+        assert 'Set-Cookie' not in served.get('/?token=a%0d%0aX-Ours:%20no', Cookie=cookie)[1]
+        assert served.server.address.startswith(f'http://{socket.gethostname()}:')
+    with Served(run) as served:
+        assert not {'Set-Cookie', 'X-Ours'} & set(served.get('/?token=a%0d%0aX-Ours:%20no')[1])
+    with pytest.raises(ConfigError, match="--token 'two words' stands in an address"):
+        ReportServer(run, port=0, token='two words')
         assert served.get(Cookie=cookie[:-1])[0] == 403 and served.get(Cookie='mmssl_token="\\')[0] == 403
 
 
@@ -93,5 +100,15 @@ def test_faults_in_one_line(run, tmp_path):
         taken.listen()
         with pytest.raises(ConfigError, match='another --port may be free'):
             ReportServer(run, port=taken.getsockname()[1])
+    with Served(run) as served:
+        (run / 'report.html').unlink(missing_ok=True)
+        (tmp_path.parent / 'secret.html').write_text('secret')
+        (run / 'report.html').symlink_to(tmp_path.parent / 'secret.html')
+        status, _, body = served.get()
+        assert status == 503 and body.startswith(b'The report cannot be made: report.html is a link to a file out of')
+    (tmp_path / 'programs').mkdir()
+    (tmp_path / 'programs/setup.py').write_text('raise SystemExit("executed")')
+    with pytest.raises(FileNotFoundError, match='is no folder of a run'):
+        ReportServer(tmp_path / 'programs', port=0)
     with pytest.raises(ConfigError, match='--port is 0 to 65535, got 99999'):
         ReportServer(run, port=99999)
