@@ -79,7 +79,7 @@ def check(data, out=None, **how):
          f'{" on the " + machine.gpu if machine.gpu else ""}'))
     epochs = cfg.runner.max_epochs
     steps = max(1, len(build_dataset(cfg.data.train)) // (cfg.data.samples_per_gpu * machine.processes))
-    each = steps * measured.iteration
+    each = measured.epoch(steps)
     say(('time', f'{measured.iteration * 1e3:.0f} ms an iteration, {format_time(each)} an epoch, '
          f'{format_time(epochs * each)} for {counted(epochs, "epoch")}; the first iteration is done after '
          f'{format_time(measured.start)}'))

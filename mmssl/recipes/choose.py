@@ -14,6 +14,13 @@ from .methods import ALIASES, AUTO, METHODS
 from .views import adapt_views, jitter_more, pipelines_of, single_view, with_colours
 
 SMALL = 64  # pixels up to which a recipe starts from the comparison on digits
+# learning rate, for how many images, how it follows their number, and the other arguments of optimizers
+RATES = dict(
+    AdamW=(2e-3, 256, 'sqrt', dict(weight_decay=1e-4)),
+    transformer=(1e-3, 128, 'sqrt', dict(weight_decay=0.05)),
+    SGD=(0.1, 128, 'linear', dict(momentum=0.9, weight_decay=1e-3)),
+    LARS=(0.3, 256, 'linear', dict(momentum=0.9, weight_decay=1e-6)))  # of SimCLR, https://arxiv.org/abs/2002.05709
+_PASSES = dict(two=2, crops=4, one=1, patches=2)  # of images through a network, by the views of a method
 _HELD_OUT = 1000  # images to evaluate on, at most
 _BANK = 5000  # images among which neighbours are looked for, at most
 
@@ -95,7 +102,7 @@ def network(plan, name, method_name, data, machine, size, row):
                               'other methods')
         return networks.normalised(name), 'given'
     if row is not None and row.network:
-        return row.network, f'{method_name} was measured with it'
+        return row.network, 'half as wide as a ResNet-18 and half as deep: a CPU passes over the images more often'
     cpu = machine.device == 'cpu'
     if family == 'vit':
         return ('vit_mini', 'small enough for a CPU') if cpu else ('vit_small', 'the smallest that was published often')
@@ -119,7 +126,7 @@ def features(plan, network_name, row):
                     {'features': copy.deepcopy(section)}, 'two stages, their places kept, partly whitened')
 
 
-def batch(plan, data, machine, method_name, images, size, row):
+def batch(plan, data, machine, method_name, images, size, row, shape):
     """Images of one step of a process."""
     wanted = (row and row.keys.get('batch')) or METHODS[method_name].batch
     reason = f'what {method_name} likes'
@@ -130,9 +137,14 @@ def batch(plan, data, machine, method_name, images, size, row):
     most = max(power_of_two(min(32, images / 2)), power_of_two(images / 4))
     if wanted * machine.processes > most:
         wanted = max(4, power_of_two(most / machine.processes))
-        reason = f'an epoch of {images} images has four steps'
-    if wanted > images:
-        wanted = max(2, power_of_two(images))
+        if wanted > images:
+            wanted = max(2, power_of_two(images))
+        steps = max(1, images // (wanted * machine.processes))
+        reason = f'an epoch of {images} images has {counted(steps, "step")}'
+    room = machine.memory / 2 * 1e9 / (4 * shape.numbers * _PASSES[METHODS[method_name].views])
+    if machine.device == 'cpu' and wanted > room:
+        wanted = max(2, power_of_two(room))
+        reason = f'a step takes less than half of the {machine.memory:.2g} GB of memory that are free'
     size = plan.choose('batch size', reason, {'data.samples_per_gpu': wanted})
     plan.put('data.drop_last', True)
     return size
@@ -146,6 +158,9 @@ def views(plan, data, method_name, size, patch, row, flip):
     if scale is None and kind in ('two', 'crops') and (small or kind == 'two'):
         scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
     adapt_views(train, size, data, patch, scale, flip)
+    if plan.get('model.type') == 'CAE':
+        hidden = next(step['num_masking_patches'] for step in pipelines_of(train)[0] if 'num_masking_patches' in step)
+        plan.put('model.neck.mask_tokens_num', hidden)
     rgb = data.coloured
     if small and rgb and kind in ('two', 'crops'):
         with_colours(train)
@@ -174,30 +189,27 @@ def _place(train, step):
 
 def rate(plan, data, machine, method_name, step_images, row):
     """Optimizer, learning rate and weight decay."""
-    known = METHODS[method_name]
-    old = plan.get('optimizer', {})
-    transformer = 'arch' in plan.get('model.backbone')
-    if known.optimizer == 'SGD':
-        base, at, rule, decay = 0.1, 128, 'linear', 1e-3
-        optimizer = dict(type='SGD', momentum=0.9)
-        why = 'with adaptive rates the features would serve the task alone'
-    else:
-        base, at, rule, decay = (1e-3, 128, 'sqrt', 0.05) if transformer else (2e-3, 256, 'sqrt', 1e-4)
-        optimizer = dict(type='AdamW')
-        why = 'it needs no tuning by the network'
-        if old.get('type') == 'AdamW':
-            optimizer = dict(old)
-        elif 'predictor' in (old.get('paramwise_options') or {}):
-            optimizer['paramwise_options'] = {'predictor': copy.deepcopy(old['paramwise_options']['predictor'])}
-    if row is not None:
-        base, decay = row.keys.get('lr', base), row.keys.get('weight_decay', decay)
-    ratio = step_images / at
-    lr = float(f'{base * (ratio if rule == "linear" else ratio**0.5):.3g}')
-    if 'optimizer' in plan.settings or 'optimizer.type' in plan.settings:
-        why = 'given'
-    optimizer.update(lr=lr, weight_decay=decay)
+    wanted, old = METHODS[method_name].optimizer, plan.get('optimizer', {})
     plan.put('optimizer', {})
-    plan.choose('optimizer', why, {'optimizer': optimizer}, plan.get('optimizer.type') or optimizer['type'])
+    kind = plan.get('optimizer.type', wanted)
+    key = 'transformer' if kind == 'AdamW' and 'arch' in plan.get('model.backbone') else kind
+    base, at, rule, rest = RATES.get(key, RATES['AdamW'])
+    optimizer = copy.deepcopy(dict(old)) if old.get('type') == kind == 'AdamW' else dict(type=kind)
+    optimizer.update(rest)
+    if 'paramwise_options' not in optimizer and 'predictor' in (old.get('paramwise_options') or {}):
+        optimizer['paramwise_options'] = {'predictor': copy.deepcopy(old['paramwise_options']['predictor'])}
+    if row is not None and kind == wanted:
+        base = row.keys.get('lr', base)
+        optimizer['weight_decay'] = row.keys.get('weight_decay', optimizer['weight_decay'])
+    ratio = step_images / at
+    lr = optimizer['lr'] = float(f'{base * (ratio if rule == "linear" else ratio**0.5):.3g}')
+    plan.put('optimizer', optimizer)
+    plan.choose(
+        'optimizer', 'with adaptive rates the features would serve the task alone'
+        if wanted == 'SGD' else 'it needs no tuning by the network', {'optimizer.type': kind})
+    if kind not in RATES and not plan.given('optimizer.lr'):
+        plan.warn(f'nothing is known here of the learning rate of {kind}: it gets that of AdamW, {lr:g}; '
+                  '--set optimizer.lr=... says another')
     lr = plan.choose(
         'learning rate', f'{base:g} for a step of {at} images, by the '
         f'{"proportion" if rule == "linear" else "root of the proportion"} for {step_images}', {'optimizer.lr': lr})
@@ -241,11 +253,13 @@ def speed(plan, machine, data, held):
     """Workers, precision and memory format."""
     share = max(1, machine.cores // machine.processes)
     if machine.device == 'cpu':
-        workers, reason = (1 if share > 1 else 0), 'the others compute' if share > 1 else 'there is one core'
+        workers = max(1, share // 8) if share > 1 else 0
+        reason = 'there is one core' if share == 1 else 'the other core computes' if share == 2 else \
+            'the other cores compute' if workers == 1 else 'one core in eight reads, the others compute'
         if data.seconds * data.images < 2 and data.sizes[2] <= 64:
             reason += ', and small images are read quickly'
     else:
-        workers, reason = min(8, share), f'{machine.cores} cores for {machine.processes} processes'
+        workers, reason = min(8, share), f'{counted(machine.cores, "core")} for {counted(machine.processes, "process")}'
     plan.choose('workers', reason, {'data.workers_per_gpu': workers})
     tiny = isinstance(plan.get('model.backbone.arch'), dict) and machine.device == 'cpu'
     if machine.bfloat16 and not tiny:
@@ -339,9 +353,10 @@ def sources(plan, found, data, source):
     return train, val, total - held
 
 
-def put_sources(plan, train, val, size, data):
+def put_sources(plan, train, size, data):
     """Put the data source into all places that have one."""
     plan.put('data.train.data_source', train)
+    train = plan.get('data.train.data_source')  # of which the user may have fixed a part
     single = single_view(size, data)
     for hook in plan.get('custom_hooks', []):
         if 'extractor' in hook:
@@ -355,6 +370,20 @@ def put_sources(plan, train, val, size, data):
     plan.put('data.train.prefetch', True)
 
 
+def images_of(plan):
+    """int | None: Images of the training, where the user fixed something of their source."""
+    if any(key.startswith('data.train.data_source.') for key in plan.settings):
+        return len(build_source(copy.deepcopy(plan.get('data.train.data_source'))))
+
+
+def take_part(plan, train, size, data, number, images):
+    """Train on some of the images."""
+    train['subset'] = {key: value for key, value in (train.get('subset') or {}).items() if key != 'share'}
+    train['subset']['num'] = number
+    put_sources(plan, train, size, data)
+    plan.note('images', f'{number} of {images}', 'so many random ones fit into the time, once each')
+
+
 def try_batches(plan, measure, machine):
     """Measure, with half the batch where memory does not suffice."""
     while True:
@@ -364,7 +393,7 @@ def try_batches(plan, measure, machine):
             batch = plan.get('data.samples_per_gpu')
             if 'out of memory' not in str(error).lower() or batch < 8 or 'data.samples_per_gpu' in plan.settings:
                 raise
-            plan.choices = [c for c in plan.choices if c.name != 'batch size']
+            plan.forget('batch size')
             plan.choose('batch size', f'{batch} do not fit into the {machine.memory:.0f} GB of the GPU',
                         {'data.samples_per_gpu': batch // 2})
             rate_for(plan, machine, batch // 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 import math
 import os
+import time as clock
 from typing import Any
 
 from mmssl.core.lr_scaling import global_batch
@@ -20,6 +21,9 @@ from .shapes import fit_projectors, fit_to_network, put_network
 from .times import format_time, parse_time
 
 _KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
+_LOOKS = 10  # evaluations, besides that of random weights
+_SHARE = 0.2  # of the time that evaluations may take
+_FEWEST = 10  # iterations, however short the time
 
 
 def fit(data: Any,
@@ -38,8 +42,8 @@ def fit(data: Any,
         data (str | Path | dict): Images; see find_data.
         method (str): One of methods.METHODS, or 'auto'.
         model (str): One of networks.NAMES, 'timm:NAME', 'torchvision:NAME', or 'auto'.
-        time (float | str, optional): Seconds that the training may take, or words such as '2h'. Some iterations are
-            measured for it, and the number of epochs follows.
+        time (float | str, optional): Seconds from now until the training is over, or words such as '2h'. Some
+            iterations are measured for it, and the number of epochs follows; where not even one fits, that of images.
         epochs (int, optional): Passes over the images, instead of a time.
         labels (str | list, optional): See find_data.
         settings (dict, optional): Value by dotted key of the config; they win over every choice. Two more have no
@@ -56,7 +60,7 @@ def fit(data: Any,
         FileNotFoundError: The data are not there.
         ConfigError: No training can be made of these: with what to do.
     """
-    settings = dict(settings or {})
+    began, settings = clock.perf_counter(), dict(settings or {})
     asked = _own_settings(settings)
     if time is not None and epochs is not None:
         raise ConfigError(f'give the time of the training or its epochs, not both: got {time!r} and {epochs!r}')
@@ -99,11 +103,11 @@ def fit(data: Any,
         if fitted != size:
             size, size_why = fitted, f'{size_why}; a multiple of the patches of {patch}'
     channels = 1 if facts.grey else facts.channels
-    width = put_network(cfg.model, network_name, size, channels, patch or 4)
+    shape = put_network(cfg.model, network_name, size, channels, patch or 4)
     plan.choose('network', network_why, {'model.backbone': cfg.model.backbone}, network_name)
     if any(key.startswith('model.backbone') for key in settings):
-        width = fit_to_network(cfg.model, size, channels, patch or 4)
-    fit_projectors(cfg.model, width)
+        shape = fit_to_network(cfg.model, size, channels, patch or 4)
+    fit_projectors(cfg.model, shape.width)
     if row is not None:
         for key, value in row.values.items():
             plan.put(key, value)
@@ -111,17 +115,18 @@ def fit(data: Any,
     plan.note('image size', size, size_why, asked['image_size'] is not None)
 
     train_source, val_source, bank = choose.sources(plan, found, facts, source)
-    images = facts.images if bank is None else bank
-    choose.put_sources(plan, train_source, val_source, size, facts)
+    choose.put_sources(plan, train_source, size, facts)
+    images = choose.images_of(plan) or bank or facts.images
     plan.put('img_norm_cfg', facts.norm)
     plan.note(
         'normalisation', 'mean and deviation of the images',
         f'of {facts.looked} of them: {", ".join(f"{m:.3g}" for m in facts.norm["mean"][:4])}'
         f'{", ..." * (len(facts.norm["mean"]) > 4)}')
     choose.views(plan, facts, method_name, size, patch, row, asked['flip'])
-    batch = choose.batch(plan, facts, machine, method_name, images, size, row)
+    batch = choose.batch(plan, facts, machine, method_name, images, size, row, shape)
     choose.splits(plan, batch)
-    fit_lengths(plan, images, batch)
+    fit_lengths(plan, images, batch, shape.width)
+    plan.put('optimizer_config', plan.get('optimizer_config', {}))  # with the user's update_interval
     step_images = global_batch(cfg, machine.processes)
     choose.rate(plan, facts, machine, method_name, step_images, row)
     choose.speed(plan, machine, facts, known)
@@ -129,8 +134,8 @@ def fit(data: Any,
     steps = max(1, images // (batch * machine.processes))
     choose.evaluation(plan, facts, found, train_source, val_source, size, 1, 1)
     plan.put('runner', dict(type='EpochBasedRunner', max_epochs=1))
-    choose.schedule(plan, 1, 100)  # whose place is taken below
-    plan.choices = [c for c in plan.choices if c.name not in ('schedule', 'momentum of the teacher', 'evaluation')]
+    choose.schedule(plan, 1, 20_000)  # whose place is taken below
+    plan.forget('schedule', 'evaluation')
     for hook in plan.get('custom_hooks'):
         if 'start_iters' in hook:
             hook['start_iters'] = min(hook['start_iters'], steps)
@@ -141,9 +146,20 @@ def fit(data: Any,
         result = choose.threads(plan, measure, machine, choose.try_batches(plan, measure, machine))
         batch = plan.get('data.samples_per_gpu')
         steps = max(1, images // (batch * machine.processes))
-    _length(plan, facts, machine, images, steps, seconds, epochs, result)
-    length = plan.get('runner.max_epochs') or 1
-    interval = max(1, round(length / 10))
+    looks, left = _LOOKS, None
+    if seconds is not None:
+        look = result.evaluation * _looked_at(plan, images)
+        looks = max(1, min(_LOOKS, int(_SHARE * seconds / look) - 1)) if look else _LOOKS
+        left = seconds * _KEPT - (clock.perf_counter() - began) - result.start - (looks + 1) * look
+        part = _part(plan, images, batch * machine.processes, steps, seconds, left, result)
+        if part < images:
+            choose.take_part(plan, train_source, size, facts, part, images)
+            plan.forget('queue', 'negatives', 'prototypes', 'clusters')
+            fit_lengths(plan, part, batch, shape.width)
+            images, steps = part, part // (batch * machine.processes)
+    _length(plan, machine, images, steps, seconds, left, epochs, result)
+    length = plan.get('runner.max_epochs')
+    interval = math.ceil(length / looks)
     plan.put('custom_hooks', [h for h in plan.get('custom_hooks') if h['type'] not in choose.EVALUATIONS])
     choose.evaluation(plan, facts, found, train_source, val_source, size, length, interval)
     choose.schedule(plan, length, length * steps)
@@ -203,26 +219,41 @@ def _describe(facts):
     return ', '.join(words)
 
 
-def _length(plan, facts, machine, images, steps, seconds, epochs, result):
+def _looked_at(plan, images):
+    """int: Images whose features an evaluation extracts."""
+    hooks = plan.get('custom_hooks')
+    return sum(
+        min(images, hook.get('max_train', 0)) +
+        len(build_source(hook['val_dataset']['data_source'])) if 'val_dataset' in
+        hook else min(images, hook.get('max_samples', 0)) for hook in hooks)
+
+
+def _part(plan, images, batch, steps, seconds, left, result):
+    """int: How many of the images are trained on: all, but where the time is too short for one epoch of them."""
+    each = result.epoch(steps)
+    if left >= each or any(key.startswith('data.train.data_source') for key in plan.settings):
+        return images
+    part = min(images, max(_FEWEST, int(max(0., left - result.between) / result.iteration)) * batch)
+    what = f'{part} of them are taken' if part < images else 'it is taken all the same'
+    plan.warn(f'{format_time(seconds)} are too short for one epoch of the {images} images, which takes '
+              f'{format_time(each)}: {what}. A time of {format_time(20 * each)} would make 20 epochs of all')
+    return part
+
+
+def _length(plan, machine, images, steps, seconds, left, epochs, result):
     """Epochs: those that were asked for, those that the time allows, or a number by the images."""
+    if 'runner.max_iters' in plan.settings or 'runner.type' in plan.settings:
+        raise ConfigError(f'recipes count epochs, here of {steps} iterations: --epochs N in the place of runner.type '
+                          'and runner.max_iters')
     if epochs is not None:
         plan.choose('epochs', 'given', {'runner.max_epochs': epochs})
         plan.choices[-1].fixed = True
     elif seconds is not None:
-        each = steps * result.iteration
-        looks = 10 * result.evaluation * min(images, 6000)
-        left = seconds * _KEPT - result.start - min(looks, 0.2 * seconds)
-        number = math.floor(left / each)
-        if number < 1:
-            part = max(plan.get('data.samples_per_gpu'), int(images * max(0., left) / each))
-            plan.warn(
-                f'{format_time(seconds)} are too short for one epoch, which takes {format_time(each)}: it will be '
-                f'over after {format_time(each)}. A time of {format_time(20 * each)} would make 20; or take fewer '
-                f'images (--set data.train.data_source.subset.num={part})')
-            number = 1
+        each = result.epoch(steps)
         plan.choose(
             'epochs', f'{format_time(seconds)}, of which an epoch takes {format_time(each)} '
-            f'({result.iteration * 1e3:.0f} ms an iteration, measured)', {'runner.max_epochs': number})
+            f'({result.iteration * 1e3:.0f} ms an iteration, measured)',
+            {'runner.max_epochs': max(1, math.floor(left / each))})
     else:
         total = 1e6 if machine.device == 'cpu' else 2e7
         low, high = (10, 200) if machine.device == 'cpu' else (100, 400)

@@ -41,7 +41,7 @@ def _outputs(plan, images, batch):
     plan.choose('prototypes', 'a quarter of the number of images, from 256 to 65,536', values)
 
 
-def _clusters(plan, images, batch):
+def _clusters(plan, images, width):
     odc = plan.get('model.memory_bank.type') == 'ODCMemory'
     number = max(10, min(10000, images // (70 if odc else 30)))
     hooks = plan.get('custom_hooks', [])
@@ -58,19 +58,24 @@ def _clusters(plan, images, batch):
         for i, hook in enumerate(hooks):
             if 'clustering' in hook:
                 values[f'custom_hooks.{i}.clustering.k'] = number
+                if hook['clustering'].get('pca_dim', -1) > 0:
+                    # as many directions as images would leave all of them equally far from each other
+                    most = max(2, min(width, images // 4))
+                    values[f'custom_hooks.{i}.clustering.pca_dim'] = min(hook['clustering']['pca_dim'], most)
         if plan.get('model.memory_bank.min_cluster'):
             values['model.memory_bank.min_cluster'] = max(2, min(20, images // number // 3))
     reason = f'about {images // number} images in each'
     plan.choose('clusters', reason, values, number)
 
 
-def fit_lengths(plan, images, batch):
+def fit_lengths(plan, images, batch, width):
     """Fit the sizes that depend on the number of images.
 
     Args:
         plan (Plan): With a model.
         images (int): To train on.
         batch (int): Images of one step of one process.
+        width (int): Channels of the features of the backbone.
     """
     kind = plan.get('model.type')
     if plan.get('model.queue_len'):
@@ -82,4 +87,4 @@ def fit_lengths(plan, images, batch):
     if kind in ('DINO', 'IBOT', 'DINOv2'):
         _outputs(plan, images, batch)
     if kind in ('DeepCluster', 'DeepClusterV2', 'ODC', 'InterCLRMoCo'):
-        _clusters(plan, images, batch)
+        _clusters(plan, images, width)

@@ -47,6 +47,7 @@ class Measured:
         loss (float): That of the last iteration.
         parameters (int): Of the model.
         checkpoint (float): Size of a checkpoint in GB.
+        between (float): Seconds from epoch to epoch beside the iterations: clusters are made, the loader begins anew.
     """
     iteration: float
     cpu: float
@@ -57,6 +58,11 @@ class Measured:
     loss: float
     parameters: int
     checkpoint: float
+    between: float = 0.
+
+    def epoch(self, steps):
+        """float: Seconds of an epoch of so many iterations."""
+        return steps * self.iteration + self.between
 
 
 class _Enough(BaseException):
@@ -69,6 +75,7 @@ class _Stopwatch(Hook):
     def __init__(self, seconds, least):
         self.seconds, self.least = seconds, least
         self.times, self.cpu, self.loss = [], [], float('nan')
+        self.epochs, self.clustering = [], 0.  # epoch of each time, and seconds of clustering before an epoch
 
     def __deepcopy__(self, memo):
         return self  # the trainer copies hooks
@@ -78,6 +85,10 @@ class _Stopwatch(Hook):
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
         self.cpu.append(cpu_seconds())
+        self.epochs.append(runner.epoch)
+        self.clustering = sum(
+            hook.took / hook.interval for hook in runner.hooks
+            if hasattr(hook, 'took') and not getattr(hook, 'online_labels', False))  # which clusters once
         self.loss = runner.outputs['log_vars'].get('loss', float('nan'))
         count = len(self.times) - _WARM
         if count > self.least and self.times[-1] - self.times[_WARM] > self.seconds \
@@ -136,22 +147,43 @@ def measure(cfg, seconds=3., least=5):
     set_rng_state(state)
     times = watch.times
     first = min(_WARM, len(times) - 1)
-    counted = [b - a for a, b in zip(times[first - 1:], times[first:])]
+    iteration, between = _per_iteration(times[first - 1:], watch.epochs[first - 1:], watch.clustering)
+    counted = len(times) - first
     loss = float(watch.loss)
     if loss != loss:
         raise ConfigError(f'the loss is no number after {len(times)} iterations: a lower learning rate '
                           '(--set optimizer.lr=...), or --set amp=None where precision is the cause')
     peak = torch.cuda.max_memory_allocated() if device.type == 'cuda' else max(0, _memory() - before)
     return Measured(
-        iteration=statistics.fmean(counted),
-        cpu=(watch.cpu[-1] - watch.cpu[first - 1]) / len(counted),
+        iteration=iteration,
+        cpu=(watch.cpu[-1] - watch.cpu[first - 1]) / counted,
         start=times[0] - began,
         evaluation=evaluation,
-        iterations=len(counted),
+        iterations=counted,
         memory=peak / 1e9,
         loss=loss,
         parameters=sum(p.numel() for p in model.parameters()),
-        checkpoint=_checkpoint(model, cfg) / 1e9)
+        checkpoint=_checkpoint(model, cfg) / 1e9,
+        between=between)
+
+
+def _per_iteration(times, epochs, clustering):
+    """Seconds of an iteration, and from epoch to epoch beside them.
+
+    Args:
+        times (list[float]): When iterations ended, in seconds.
+        epochs (list[int]): The epoch of each.
+        clustering (float): Seconds between epochs that are known; taken where no epoch ended.
+
+    Returns:
+        tuple[float, float]: Both.
+    """
+    gaps = [(after - before, one != other) for before, after, one, other in zip(times, times[1:], epochs, epochs[1:])]
+    within, across = ([gap for gap, new in gaps if new is kind] for kind in (False, True))
+    if not within:  # an epoch is one iteration
+        return statistics.fmean(across), 0.
+    iteration = statistics.fmean(within)
+    return iteration, max(0., statistics.fmean(across) - iteration) if across else clustering
 
 
 def _checkpoint(model, cfg):

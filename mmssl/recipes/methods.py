@@ -46,7 +46,7 @@ METHODS = dict(
     barlowtwins=Method('barlowtwins', 'barlowtwins/barlowtwins_resnet50_8xb32-accum8-coslr-100e_in1k'),
     byol=Method('byol', 'byol/byol_resnet50_8xb32-accum16-coslr-200e_in1k'),
     cae=Method(
-        '',
+        'cae',
         'cae/cae_vit-base-p16_8xb256-fp16-coslr-300e_in1k',
         family='vit',
         views='one',

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Networks by name: ours, timm's and torchvision's."""
 import re
+from dataclasses import dataclass
 
 from mmssl.utils.errors import ConfigError, nearest
 
@@ -110,15 +111,27 @@ def wrapped_config(name, channels, size):
     return cfg
 
 
-def width_of(cfg, size):
-    """Channels of the last map of a backbone.
+@dataclass(frozen=True)
+class Shape:
+    """What a backbone makes of an image.
+
+    Attributes:
+        width (int): Channels of its last map.
+        numbers (int): Values of all layers together, which a training keeps for the gradients.
+    """
+    width: int
+    numbers: int
+
+
+def shape_of(cfg, size):
+    """Pass an image through a backbone.
 
     Args:
         cfg (dict): Its config.
-        size (int): Side of the images in pixels.
+        size (int): Side of the image in pixels.
 
     Returns:
-        int: The channels.
+        Shape: What came out.
     """
     import torch
 
@@ -126,13 +139,22 @@ def width_of(cfg, size):
     cfg = {key: value for key, value in cfg.items() if key != 'init_cfg'}
     if cfg['type'] in ('TIMMBackbone', 'TorchvisionBackbone'):
         cfg.update(dict(pretrained=False) if cfg['type'] == 'TIMMBackbone' else dict(weights=None))
+    numbers = []
+
+    def count(module, inputs, output):
+        if isinstance(output, torch.Tensor):
+            numbers.append(output.numel())
+
     state = torch.get_rng_state()
     try:
         network = build_backbone(cfg).eval()
+        for module in network.modules():
+            if not any(True for _ in module.children()):
+                module.register_forward_hook(count)
         with torch.no_grad():
             maps = network(torch.zeros(1, cfg.get('in_channels', 3), size, size))
     finally:
         torch.set_rng_state(state)
     last = maps[-1] if isinstance(maps, (tuple, list)) else maps
     last = last[0] if isinstance(last, (tuple, list)) else last
-    return last.shape[1]
+    return Shape(last.shape[1], sum(numbers))

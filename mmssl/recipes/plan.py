@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A config while it is chosen: values by dotted keys, each with its reason, and what the user fixed."""
+import copy
+
 from mmcv import Config
 
 from mmssl.utils.config import check_sections, find_value, override
@@ -71,17 +73,33 @@ class Plan:
         for key, value in values.items():
             self.put(key, value)
         first = next(iter(values))
-        fixed = [key for key in values if key in self.settings]
+        fixed = [key for key in values if self.given(key)]
         value = self.get(first)
         if fixed:
             shown = self.get(fixed[0])
             reason = 'given'
-        self.choices.append(Choice(name, tuple(values), value if shown is None else shown, reason, bool(fixed)))
+        shown = copy.deepcopy(value) if shown is None else shown
+        self.choices.append(Choice(name, tuple(values), shown, reason, bool(fixed)))
         return value
+
+    def given(self, key):
+        """bool: Whether the user fixed a dotted key, or a section that has it."""
+        if key in self.settings:
+            return True
+        parts = key.split('.')
+        for i in range(1, len(parts)):
+            section = self.settings.get('.'.join(parts[:i]))
+            if isinstance(section, dict) and find_value(section, '.'.join(parts[i:])) is not None:
+                return True
+        return False
 
     def note(self, name, value, reason, fixed=False):
         """Say what was chosen, where it stands in no single key, such as the method."""
         self.choices.append(Choice(name, (), value, reason, fixed))
+
+    def forget(self, *names):
+        """Strike choices from the list, which are made again."""
+        self.choices = [choice for choice in self.choices if choice.name not in names]
 
     def warn(self, words):
         self.warnings.append(words)

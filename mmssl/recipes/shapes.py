@@ -20,7 +20,7 @@ def put_network(model, name, size, channels, patch):
         patch (int): Side of a patch of transformers in pixels.
 
     Returns:
-        int: Channels of its last map.
+        networks.Shape: What it makes of an image.
 
     Raises:
         ConfigError: The method cannot have such a network.
@@ -60,17 +60,17 @@ def fit_to_network(model, size, channels, patch):
         model, size, channels, patch: See put_network.
 
     Returns:
-        int: Channels of the last map of the backbone.
+        networks.Shape: What the backbone makes of an image.
     """
     backbone = model['backbone']
-    width = networks.width_of(_for_width(backbone), size)
-    _fit_necks(model, width)
+    shape = networks.shape_of(_plain(backbone), size)
+    _fit_necks(model, shape.width)
     if 'arch' in backbone:
-        _fit_patches(model, backbone, width, size, channels, patch)
-    return width
+        _fit_patches(model, backbone, shape.width, size, channels, patch)
+    return shape
 
 
-def _for_width(backbone):
+def _plain(backbone):
     """The plain network behind a backbone that only works in its method, such as one that masks."""
     if 'arch' in backbone:
         kind = 'SwinTransformer' if 'Swin' in backbone['type'] else _VIT
@@ -111,8 +111,9 @@ def _fit_patches(model, backbone, width, size, channels, patch):
     elif kind == 'CAENeck':
         arch = backbone['arch']
         heads = arch['num_heads'] if isinstance(arch, dict) else max(1, width // 64)
-        hidden = round(neck.get('mask_tokens_num', 75) / 196 * side**2)  # 75 of 14 x 14, as published
-        neck.update(embed_dims=width, num_heads=heads, patch_size=patch, mask_tokens_num=hidden)
+        neck.update(embed_dims=width, num_heads=heads, patch_size=patch)
+        # those of digits have a random tokenizer, and words of it; the user's is that of DALL-E
+        neck.pop('num_classes', None), head.pop('random_tokenizer', None)
     elif kind == 'IJEPAPredictor':
         neck['embed_dims'] = max(32, width // 2)
         neck['num_heads'] = 4 if neck['embed_dims'] < 192 else 6

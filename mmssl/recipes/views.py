@@ -2,7 +2,7 @@
 """Views that fit the images: crops of the right size, and colours only where there are some."""
 import copy
 
-_SIZES = ('size', 'second_size', 'patch_size')  # of steps, in pixels
+_SIZES = ('size', 'patch_size')  # of steps, in pixels
 _RGB_ONLY = ('RandomGrayscale', )
 _EIGHT_BITS = ('Solarization', 'RandomPhotometric')
 _BLURRED = 40  # pixels of images that are small enough without a blur
@@ -61,6 +61,8 @@ def adapt_views(train, size, data, patch=None, scale=None, flip=True):
         for name in _SIZES:
             if isinstance(step.get(name), int):
                 step[name] = max(multiple, round(step[name] * ratio / multiple) * multiple)
+        if 'second_size' in step:
+            step['second_size'] = 8 * (size // patch)  # CAE's tokenizer gives a word for 8 x 8 pixels
         if kind == 'RandomResizedCrop' and scale is not None and tuple(step.get('scale', (0.08, 1.)))[1] == 1.:
             step['scale'] = tuple(scale)
         return [step]

@@ -35,5 +35,5 @@ def shell_line(words):
 
 
 def counted(number, noun):
-    """'1 epoch', '2 epochs'."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+    """'1 epoch', '2 epochs', '2 processes'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}{"es" if noun.endswith("s") else "s"}'

@@ -17,7 +17,7 @@ from mmssl.recipes import choose, fit, fitting, parse_time
 from mmssl.recipes.check import check
 from mmssl.recipes.data import find_data
 from mmssl.recipes.facts import MachineFacts, build_source, survey
-from mmssl.recipes.measure import Measured, _evaluation, measure
+from mmssl.recipes.measure import Measured, _evaluation, _per_iteration, measure
 from mmssl.recipes.methods import METHODS
 from mmssl.recipes.times import format_time
 from mmssl.utils.config import OptionText, load_config
@@ -213,8 +213,28 @@ def test_epochs_by_the_time(monkeypatch):
     assert 0.85 * 600 < used < 0.98 * 600 - 10
     short = fit('digits', time=11)
     assert short.cfg.runner.max_epochs == 1 and any('too short for one epoch' in words for words in short.warnings)
+    # so many iterations, of other images each, as end in time; what goes by the number of images follows
+    part = fit('digits', 'mocov2', time=15, settings={'data.samples_per_gpu': 64}).cfg
+    assert part.data.train.data_source.subset.num == 10 * 64 or 64 * 7 < part.data.train.data_source.subset.num < 640
+    assert part.model.queue_len <= part.data.train.data_source.subset.num / 2
+    whole = fit('digits', time='10m').cfg
+    slow = dataclasses.replace(FIGURES, between=20., evaluation=0.01)
+    monkeypatch.setattr(fitting, 'measure', lambda cfg: slow)
+    clusters = fit('digits', time='10m').cfg
+    steps = 1437 // clusters.data.samples_per_gpu
+    assert clusters.runner.max_epochs < 0.95 * 600 / (steps * 0.5 + 20) < whole.runner.max_epochs
+    looks = clusters.runner.max_epochs / clusters.custom_hooks[0].interval + 1
+    assert looks * 0.01 * (1437 + 360) < 0.25 * 600  # not more than about a fifth of the time is for evaluations
     with pytest.raises(ConfigError, match='not both'):
         fit('digits', time=3, epochs=3)
+
+
+def test_iterations_and_what_is_between_epochs():
+    """The gap at the end of an epoch is no iteration; where none was seen, the clustering that is known counts."""
+    assert _per_iteration([0, 1, 2, 7, 8, 13], [0, 0, 0, 1, 1, 2], 9.) == (1., 4.)
+    assert _per_iteration([0, 1, 2], [0, 0, 0], 9.) == (1., 9.)
+    assert _per_iteration([0, 3, 6], [0, 1, 2], 9.) == (3., 0.)
+    assert FIGURES.epoch(4) == 2. and dataclasses.replace(FIGURES, between=3.).epoch(4) == 5.
 
 
 def test_batches_on_a_gpu(monkeypatch):
@@ -270,6 +290,46 @@ def test_threads_of_a_config():
     assert torch.get_num_threads() == before
     with pytest.raises(ConfigError, match='torch_num_threads'), torch_threads_of(Config(dict(torch_num_threads=0))):
         pass
+
+
+def test_what_follows_from_settings(monkeypatch):
+    """Accumulation, part of the images, another optimizer; an optimizer that is not known is said."""
+
+    def fitted(settings, method='simclr'):
+        return fit('digits', method, epochs=1, settings=settings)
+
+    assert fitted({'optimizer_config.update_interval': 4, 'data.samples_per_gpu': 64}).cfg.optimizer.lr == 2e-3
+    part = fitted({'data.train.data_source.subset.num': 40, 'image_size': 96}, 'deepcluster').cfg
+    extractor = part.custom_hooks[0].extractor.dataset.data_source
+    assert part.data.samples_per_gpu == 16 and extractor.subset.num == 40
+    assert part.custom_hooks[0].clustering.pca_dim == 10  # 256 would be more than there are images
+    for kind, lr in dict(SGD=0.1, LARS=0.15).items():
+        optimizer = fitted({'optimizer.type': kind, 'data.samples_per_gpu': 128}).cfg.optimizer
+        assert (optimizer.type, optimizer.lr, optimizer.momentum) == (kind, lr, 0.9)
+    assert any('learning rate of NAdam' in words for words in fitted({'optimizer.type': 'NAdam'}).warnings)
+    given = {choice.name: choice for choice in fitted({'optimizer': dict(type='SGD', lr=0.3)}).choices}
+    assert given['learning rate'].value == 0.3 and given['learning rate'].reason == given['optimizer'].reason == 'given'
+    with pytest.raises(ConfigError, match='recipes count epochs, here of 5 iterations'):
+        fitted({'runner.max_iters': 7})
+    # a step has to fit into half of the memory, and a few images make few steps
+    monkeypatch.setattr(fitting, 'look_at_machine', lambda: dataclasses.replace(CPU, memory=0.05))
+    choices = {choice.name: choice for choice in fitted({}).choices}
+    assert choices['batch size'].value < 64 and 'half of the 0.05 GB' in choices['batch size'].reason
+    monkeypatch.setattr(fitting, 'look_at_machine', lambda: dataclasses.replace(CPU, cores=64))
+    choices = {choice.name: choice for choice in fitted({'data.train.data_source.subset.num': 72}).choices}
+    assert choices['batch size'].reason == 'an epoch of 72 images has 2 steps' and choices['workers'].value == 8
+
+
+def test_cae_on_small_images(photo_folder):
+    """The grid of words, of patches and of the mask is the same, and the user's tokenizer takes the place of ours."""
+    cfg = fit(photo_folder, 'cae', epochs=1, settings={'model.head.tokenizer_path': 'dalle.pth'}).cfg
+    steps = {step.type: step for step in cfg.data.train.pipeline}
+    crop, mask = steps['RandomResizedCropAndInterpolationWithTwoPic'], steps['BEiTMaskGenerator']
+    side = crop.size // cfg.model.backbone.patch_size
+    assert (crop.size, crop.second_size, mask.input_size) == (64, 8 * side, side)
+    assert cfg.model.neck.mask_tokens_num == mask.num_masking_patches == side**2 // 2
+    assert cfg.model.head.tokenizer_path == 'dalle.pth' and 'random_tokenizer' not in cfg.model.head
+    assert 'num_classes' not in cfg.model.neck
 
 
 def test_methods_and_their_needs(photo_folder, tmp_path):

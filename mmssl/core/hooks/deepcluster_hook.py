@@ -31,6 +31,9 @@ class ClusteringHook(Hook):
         interval (int): Epochs from one clustering to the next.
         dist_mode (bool): For old configs: several processes share the work whenever there are several.
         data_loaders (list, optional): The loaders, training first; by default those of the runner.
+
+    Attributes:
+        took (float): Seconds of the last clustering, the extraction of features included.
     """
 
     def __init__(self, extractor, clustering, initial=True, interval=1, dist_mode=True, data_loaders=None):
@@ -41,6 +44,7 @@ class ClusteringHook(Hook):
         self.initial = initial
         self.interval = interval
         self.data_loaders = data_loaders
+        self.took = 0.
 
     def train_loader(self, runner):
         """The loader of the training set."""
@@ -102,9 +106,9 @@ class ClusteringHook(Hook):
             raise error or ValueError(f'the first process could not cluster: {message}')
         device = next(runner.model.parameters()).device
         labels = broadcast(torch.from_numpy(labels).to(device)).cpu().numpy()
+        self.took = time.time() - start
         runner.logger.info('Clustering of %d samples: %.1f s for features, %.1f s for clusters', len(labels),
-                           extracted - start,
-                           time.time() - extracted)
+                           extracted - start, self.took - (extracted - start))
         return features, labels
 
 

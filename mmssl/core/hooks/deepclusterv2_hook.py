@@ -32,6 +32,7 @@ class DeepClusterV2Hook(Hook):
 
     Attributes:
         epoch (int): The epoch before which was clustered last; -1: none.
+        took (float): Seconds of the last clustering.
     """
 
     def __init__(self, interval=1, seed=0):
@@ -40,6 +41,7 @@ class DeepClusterV2Hook(Hook):
         self.interval = interval
         self.seed = seed
         self.epoch = -1
+        self.took = 0.
         self._statistics = {}  # of the last clustering, until they are logged
 
     def state_dict(self):
@@ -102,8 +104,9 @@ class DeepClusterV2Hook(Hook):
             found = size_statistics(np.bincount(labels[labels >= 0], minlength=memory.num_clusters[0]))
             if before.max() >= 0:
                 found['clusters_nmi'] = normalized_mutual_information(before, labels)
+            self.took = time.time() - start
             runner.logger.info('Clusters, %.1f s: ' + ', '.join(f'{name} {value:.4g}' for name, value in found.items()),
-                               time.time() - start)
+                               self.took)
             self._statistics = found
 
     def before_train_iter(self, runner):
