@@ -110,6 +110,7 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
     Returns:
         Run: What came of it.
     """
+    _quieten()
     name, comment = None, ''
     if isinstance(recipe, Recipe):
         cfg, settings = recipe.cfg, None
@@ -246,12 +247,13 @@ def outcome(work_dir, seconds=None):
         if len(values) > 1:
             figures.append(f'{words.format(values[-1])} at the end')
         lines.append(f'{what}: {", ".join(figures)}')
-        if epochs[0] == 0 and key == 'knn_top1' and values[-1] <= values[0]:
+        if epochs[0] == 0 and key == 'knn_top1' and len(values) > 1 and values[-1] <= values[0]:
             lines.append('warning: the features are no better than those of random weights; a longer training (--time, '
                          '--epochs) or another --method may help, and `mmssl methods` lists these')
     if 'loss' in log.keys():
         losses = log.curve('loss')[1]
-        lines.append(f'loss: {losses[0]:.4f} at first, {losses[-1]:.4f} at the end')
+        lines.append(f'loss: {losses[0]:.4f} at first, {losses[-1]:.4f} at the end' if len(losses) >
+                     1 else f'loss: {losses[0]:.4f}')
     return lines
 
 

@@ -30,6 +30,6 @@ def run(args):
     widths = [max(map(len, column)) for column in zip(*cells)]
     for row in cells:
         print('  '.join(f'{cell:<{width}}' for cell, width in zip(row, widths)).rstrip())
-    print(f'{len(rows)} configs, below {", ".join(sorted({row.folder for row in rows})[:4])}'
+    print(f'{len(rows)} config{"s" * (len(rows) > 1)}, below {", ".join(sorted({row.folder for row in rows})[:4])}'
           f'{", ..." if len({row.folder for row in rows}) > 4 else ""}. Figures are of those who published them: '
           'docs/en/model_zoo.md says who')

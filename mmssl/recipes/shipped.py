@@ -56,7 +56,7 @@ def configs_root():
 def shipped_recipes():
     """list[Shipped]: The configs for pre-training below configs/selfsup and configs/demo, by name."""
     import yaml
-    root, rows = configs_root(), []
+    root, rows, titles = configs_root(), [], {}
     for folder in sorted((root / 'configs' / 'selfsup').iterdir()):
         metafile = folder / 'metafile.yml'
         if not metafile.is_file():
@@ -64,12 +64,14 @@ def shipped_recipes():
         content = yaml.load(metafile.read_text(encoding='utf-8'), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
         known = {model['Config']: model for model in content['Models']}
         title = content['Collections'][0]['Name'] if content.get('Collections') else folder.name
+        titles[folder.name] = title
         for path in sorted(folder.glob('*.py')):
             place = path.relative_to(root).as_posix()
             model = known.get(place, {})
             rows.append(_row(path.stem, place, model.get('In Collection', title), model))
     for path in sorted((root / 'configs' / 'demo').glob('*.py')):
-        rows.append(_row(path.stem, path.relative_to(root).as_posix(), path.stem.partition('_')[0], {}))
+        method = re.match('[^_-]+', path.stem)[0]
+        rows.append(_row(path.stem, path.relative_to(root).as_posix(), titles.get(method, method), {}))
     return sorted(rows, key=lambda row: row.name)
 
 
