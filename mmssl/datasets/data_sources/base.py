@@ -348,6 +348,9 @@ class BaseDataSource(metaclass=ABCMeta):
             return
         files = [self.get_filename(i) for i in sorted({0, len(self) // 2, len(self) - 1})]
         if not any(map(self.has_file, files)):
+            if isinstance(self.ann_file, list):
+                others = f', and neither are others of the {len(self)} images given' if len(self) > 1 else ''
+                raise FileNotFoundError(f'no such image: {osp.abspath(files[0])}{others}')
             raise FileNotFoundError(
                 f'{len(self)} images are listed in {self.ann_file}, but neither the first nor the last is there: there '
                 f'is no {osp.abspath(files[0])}. Names are relative to data_prefix, which is {self.data_prefix!r}')
