@@ -10,6 +10,7 @@ from mmssl.utils.misc import run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ROOT / 'docs' / 'model_zoo'
+LENGTHS = dict(en=('epochs', 'iterations'), zh_cn=('轮', '次迭代'))  # the units of a training, by language
 
 
 def parse_args():
@@ -47,9 +48,9 @@ def is_own(result):
     return result['Source'].startswith('mmssl')
 
 
-def length(model):
-    data = model['Metadata']
-    return f'{data["Epochs"]} epochs' if 'Epochs' in data else f'{data["Iterations"]} iterations'
+def length(model, language):
+    data, (epochs, iterations) = model['Metadata'], LENGTHS[language]
+    return f'{data["Epochs"]} {epochs}' if 'Epochs' in data else f'{data["Iterations"]} {iterations}'
 
 
 def measured(models):
@@ -87,7 +88,7 @@ def of_papers(collections):
             yield [source, result['Network'], task, figures(result['Metrics']), result.get('Note', '')]
 
 
-def recipes(collections, models):
+def recipes(collections, models, language):
     """Rows of all recipes."""
     for model in models:
         collection = collections[model['In Collection']]
@@ -95,18 +96,18 @@ def recipes(collections, models):
         name = collection['Name']
         yield [
             f'[{name}]({paper["URL"]})' if 'URL' in paper else name, f'`{model["Config"].removeprefix("configs/")}`',
-            length(model), model['Metadata']['Batch Size']
+            length(model, language), model['Metadata']['Batch Size']
         ]
 
 
-def page(template, root):
+def page(template, root, language):
     """A page: its text, in which `{measured}` and so on stand for the tables, whose heads the line before them is."""
     collections, models = read_metafiles(root)
     rows = dict(
         measured=measured(models),
         published=published(models),
         papers=of_papers(collections),
-        recipes=recipes(collections, models))
+        recipes=recipes(collections, models, language))
     lines = []
     for line in template.replace('{number}', str(len(models))).split('\n'):
         name = line.strip('{}')
@@ -122,7 +123,7 @@ def main():
     from mmssl.utils.misc import write_generated
 
     for language in ('en', 'zh_cn'):
-        text = page((TEXTS / f'{language}.md').read_text(encoding='utf-8'), ROOT)
+        text = page((TEXTS / f'{language}.md').read_text(encoding='utf-8'), ROOT, language)
         path = ROOT / 'docs' / language / 'model_zoo.md'
         write_generated(path, text, 'tools/misc/make_model_zoo.py', args.check)
         print(f'{path} is current' if args.check else f'written to {path}')
