@@ -94,7 +94,8 @@ def commands_of(block):
 def blocks():
     """All shell blocks of the English pages; the Chinese ones have the same."""
     pages = [
-        path for path in doc_pages.all_pages() if path.parent != doc_pages.CHINESE and path != doc_pages.CHINESE_README
+        path for path in doc_pages.all_pages()
+        if path.parent != doc_pages.CHINESE and path not in dict(doc_pages.TWINS).values()
     ]
     return [block for path in pages for block in doc_pages.blocks_of(path, 'shell')]
 

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = ROOT / 'docs' / 'en', ROOT / 'docs' / 'zh_cn'
-CHINESE_README = ROOT / 'README.zh-CN.md'
+# pages of the root and their Chinese twins
+TWINS = [(ROOT / f'{name}.md', ROOT / f'{name}.zh-CN.md') for name in ('README', 'CONTRIBUTING')]
 
 
 def all_pages():
-    """README.md, its Chinese twin, CONTRIBUTING.md and every page of both languages."""
+    """README.md, CONTRIBUTING.md, their Chinese twins and every page of both languages."""
     written = [path for folder in (ENGLISH, CHINESE) for path in sorted(folder.glob('*.md'))]
-    return [path for path in (ROOT / 'README.md', CHINESE_README, ROOT / 'CONTRIBUTING.md') if path.is_file()] + written
+    return [path for twins in TWINS for path in twins if path.is_file()] + written
 
 
 class Block(NamedTuple):

@@ -75,7 +75,7 @@ def test_chinese_pages_have_the_parts_of_the_english_ones():
                              for path in folder.glob('*.md')} for folder in (doc_pages.ENGLISH, doc_pages.CHINESE)]
     assert names == english_names
     pairs = [(doc_pages.ENGLISH / name, doc_pages.CHINESE / name) for name in sorted(names)]
-    for english, path in [*pairs, (doc_pages.ROOT / 'README.md', doc_pages.CHINESE_README)]:
+    for english, path in [*pairs, *doc_pages.TWINS]:
         if path.stem == 'index':
             continue
         texts = [PAGES[page] for page in (english, path)]
