@@ -188,7 +188,8 @@ if (map) {
 
 // ---- news: the page loads itself anew while the training goes on
 
-const opened = Date.now(), news = find('news');
+const opened = Date.now(), news = find('news'), status = document.querySelector('.status');
+const STATE = status.firstChild.textContent, NAME = document.title.slice(STATE.length), LOST = 'Seems to have stopped';
 let busy = 0, gone = false, asking = false;
 const touch = () => { busy = Date.now(); };
 for (const kind of ['pointermove', 'pointerdown', 'keydown', 'wheel', 'touchmove']) {
@@ -222,9 +223,14 @@ async function refresh() {
 let last = opened;
 function tick() {
   const now = Date.now(), age = Math.max(0, now / 1000 - data.written), late = age > 3 * data.every + 60;
-  news.textContent = `written ${ago(age)}` + (gone ? ', and the server does not answer' : data.state !== 'running' ? '' :
-    late ? ': the training seems to have stopped' : '');
-  news.classList.toggle('bad', gone || late && data.state === 'running');
+  const lost = late && data.state === 'running', words = lost ? LOST : STATE;
+  news.textContent = `written ${ago(age)}` + (gone ? ', and the server does not answer' : '');
+  news.classList.toggle('bad', gone || lost);
+  if (status.firstChild.textContent !== words) {
+    status.firstChild.textContent = words;
+    status.className = 'status ' + (lost ? 'stopped' : data.state);
+    document.title = words + NAME;
+  }
   if (data.state !== 'running' || document.hidden || asking || now - busy < 2500) return;
   const wait = 1000 * (late ? 60 : Math.min(120, Math.max(5, data.every)));
   if (now - last < wait || String(getSelection())) return;

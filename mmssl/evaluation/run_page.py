@@ -3,6 +3,7 @@
 import html
 import json
 import math
+import shlex
 import time
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def run_page(record, pictures=None, every=30):
         _suites(record),
         _facts(record),
         '</main>',
-        f'<footer>mmssl {html.escape(_version())} · <code>mmssl report {html.escape(printable(record.folder))}</code> '
+        f'<footer>mmssl {html.escape(_version())} · <code>mmssl report '
+        f'{html.escape(shlex.quote(printable(record.folder)))}</code> '
         'writes this page anew.</footer>',
     ]
     data = dict(

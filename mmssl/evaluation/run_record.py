@@ -134,7 +134,7 @@ def _find_position(record):
     record.unit = 'iter' if runner.get('max_iters') else 'epoch'
     record.total = runner.get(f'max_{record.unit}s')
     if record.log is None:
-        record.done, record.state = 0, 'running' if _seems_alive(record.folder) else 'stopped'
+        record.done, record.state = 0, 'running' if seems_alive(record.folder) else 'stopped'
         return
     last = record.log.rows[-1]
     trained = [row for row in record.log.rows if row['mode'] == 'train']
@@ -148,7 +148,7 @@ def _find_position(record):
     finished = record.total is not None and (record.done >= record.total and len(trained) > 0
                                              and not _is_held(record.folder) or any(
                                                  (record.folder / name).exists() for name in names))
-    record.state = 'finished' if finished else 'running' if _seems_alive(record.folder) else 'stopped'
+    record.state = 'finished' if finished else 'running' if seems_alive(record.folder) else 'stopped'
     end = time.time() if record.state == 'running' else record.log.files[-1].stat().st_mtime
     stamp = _STAMP.match(record.log.files[-1].name)
     if stamp:
@@ -184,7 +184,7 @@ def _is_held(folder):
     return True
 
 
-def _seems_alive(folder):
+def seems_alive(folder):
     """Whether somebody trains: the process is known to be gone, or the logs tell by their age."""
     holder, lock = _holder(folder), folder / LOCK
     if holder is None and lock.is_file() and lock.stat().st_size == 0:  # see folders_let_go

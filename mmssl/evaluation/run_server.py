@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from mmssl.utils.errors import ConfigError, printable
-from .run_record import check_run, read_run
+from .run_record import check_run, read_run, seems_alive
 from .run_report import PAGE, load_pictures, write_page
 
 _COOKIE = 'mmssl_token'
@@ -109,12 +109,14 @@ class Page:
             return self.path.read_bytes(), self.path.stat().st_mtime
 
     def _is_old(self):
-        """Whether there are lines in the logs that no page shows, and no hook has written it for a while."""
+        """Whether no hook has written it for a while, and it lacks lines of the logs or the end of the training."""
         if not self.path.is_file():
             return True
         written = self.path.stat().st_mtime
+        if time.time() - written <= _HOOK:
+            return False
         news = max((log.stat().st_mtime for log in self.folder.glob('*.log.json')), default=0.)
-        return news > written and time.time() - written > _HOOK
+        return news > written or b'"state":"running"' in self.path.read_bytes() and not seems_alive(self.folder)
 
 
 class _Handler(BaseHTTPRequestHandler):

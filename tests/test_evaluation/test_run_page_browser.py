@@ -125,9 +125,9 @@ def test_phone_dark_and_large(browser, tmp_path):
     found = look(rng.normal(size=(1000, 8)), labels, 40, 4, quick=True)
     pictures.update(now=found, first=dict(found, points=None, iteration=0))
     page = tmp_path / 'report.html'
-    page.write_text(run_page(read_run(make_run(tmp_path / 'run')), pictures))
+    page.write_text(run_page(read_run(make_run(tmp_path / f'a_{"long_" * 20}name')), pictures))
     assert page.stat().st_size < 5e6
-    for width, dark in ((360, True), (390, False)):
+    for width, dark in ((320, True), (390, False)):
         browser.open(page, width, 740, dark=dark, phone=True)
         assert browser.run('document.documentElement.scrollWidth') == width
         back = browser.run('getComputedStyle(document.body).backgroundColor')
@@ -166,4 +166,5 @@ def test_it_renews_itself_and_keeps_the_place(browser, tmp_path):
     page = run_page(record, {}, every=1).replace('"written":', '"written":1e9,"x":')
     (tmp_path / 'old.html').write_text(page)
     browser.open(tmp_path / 'old.html')
-    assert 'seems to have stopped' in browser.run('document.getElementById("news").textContent')
+    assert browser.run('document.title') == 'Seems to have stopped: renewed'
+    assert browser.run('document.querySelector(".status.stopped b").textContent') == 'Seems to have stopped'

@@ -2,12 +2,15 @@
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from mmssl.evaluation.run_server import ReportServer
 from mmssl.utils.errors import ConfigError
+from mmssl.utils.run_dir import LOCK
 
 
 @pytest.fixture
@@ -90,6 +93,20 @@ def test_a_token_for_others(run):
     with pytest.raises(ConfigError, match="--token 'two words' stands in an address"):
         ReportServer(run, port=0, token='two words')
         assert served.get(Cookie=cookie[:-1])[0] == 403 and served.get(Cookie='mmssl_token="\\')[0] == 403
+
+
+def test_a_training_that_was_killed(run, monkeypatch):
+    """Its page says that it trains; the server writes it anew when the process that held the folder is gone."""
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    (run / LOCK).write_text(f'process {ended.pid} on {socket.gethostname()}, started 2026-11-29 19:42:00\n')
+    page = run / 'report.html'
+    page.write_text('{"state":"running"}')
+    with Served(run) as served:
+        assert served.get()[2] == b'{"state":"running"}'  # a page of now is the hook's
+        later = page.stat().st_mtime + 200
+        monkeypatch.setattr('mmssl.evaluation.run_server.time.time', lambda: later)
+        assert b'Stopped before its end' in served.get()[2]
 
 
 def test_faults_in_one_line(run, tmp_path):
