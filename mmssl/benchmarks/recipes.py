@@ -78,7 +78,7 @@ SETTINGS = {
 }
 
 
-def run(settings, budgets, out, write, kinds=KINDS, budget_of='cpu', seeds=(0, ), data='auto'):
+def run(settings, budgets, out, write, kinds=KINDS, budget_of='cpu', seeds=(0, ), fixed=None):
     """Train and measure in each cell of a table, one after the other, each in a process of its own.
 
     A cell that is done has a file in `out` and is not done again.
@@ -93,6 +93,7 @@ def run(settings, budgets, out, write, kinds=KINDS, budget_of='cpu', seeds=(0, )
         budget_of (str): 'cpu': processor time, twice the budget, which other programs on the same cores do not change;
             'wall': time by the clock.
         seeds (Sequence[int]): Of trainings.
+        fixed (dict, optional): Settings of mmssl.fit that the user fixes, for the kind 'fitted'.
 
     Returns:
         list[dict]: The cells; one that failed has `error` instead of figures.
@@ -104,10 +105,12 @@ def run(settings, budgets, out, write, kinds=KINDS, budget_of='cpu', seeds=(0, )
         for name in settings:
             for kind in kinds:
                 for seed in seeds:
-                    path = out / f'{name}_{budget:g}s-{budget_of}_{kind}_seed{seed}.json'
+                    words = ''.join(f'_{key}={value}' for key, value in (fixed or {}).items()) * (kind == 'fitted')
+                    path = out / f'{name}_{budget:g}s-{budget_of}_{kind}_seed{seed}{words}.json'
                     cell = _read(path)
                     if cell is None:
-                        process = context.Process(target=_cell, args=(name, budget, kind, budget_of, seed, out, path))
+                        process = context.Process(
+                            target=_cell, args=(name, budget, kind, budget_of, seed, out, path, fixed))
                         process.start()
                         process.join()
                         cell = _read(path) or dict(
@@ -127,16 +130,16 @@ def _error(path, code):
     return lines[-1] if lines else f'the process ended with status {code}'
 
 
-def _cell(name, budget, kind, budget_of, seed, out, path):
+def _cell(name, budget, kind, budget_of, seed, out, path, fixed):
     path.with_suffix('.err').unlink(missing_ok=True)
     try:
-        write_json(path, run_cell(name, budget, kind, budget_of, seed, out))
+        write_json(path, run_cell(name, budget, kind, budget_of, seed, out, fixed))
     except BaseException:
         path.with_suffix('.err').write_text(traceback.format_exc())
         raise SystemExit(1) from None
 
 
-def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
+def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.', fixed=None):
     """Train and measure once.
 
     Args:
@@ -146,6 +149,7 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
         budget_of (str): See run.
         seed (int): Of the training.
         out (str | Path): Folder for images that are made.
+        fixed (dict, optional): See run.
 
     Returns:
         dict: setting, budget, kind, seed; method, network, epochs, images (views of them, counted once an epoch), cpu
@@ -164,7 +168,7 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
 
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', CORES)))
     setting = SETTINGS[name](Path(out))
-    cfg, words = _config(setting, kind, budget, seed)
+    cfg, words = _config(setting, kind, budget, seed, fixed)
     setup_multi_processes(cfg)
     set_random_seed(seed)
     model = build_algorithm(cfg.model)
@@ -208,18 +212,18 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.'):
         **words)
 
 
-def _config(setting, kind, budget, seed):
+def _config(setting, kind, budget, seed, fixed):
     """The config of a cell, and what is said of it."""
     from mmssl.recipes.facts import build_source, survey
     from mmssl.recipes.fitting import fit
     from mmssl.utils.config import load_config
     if kind == 'fitted':
-        recipe = fit(setting.train, labels='none', time=budget, seed=seed)
+        recipe = fit(setting.train, labels='none', time=budget, seed=seed, settings=fixed)
         cfg = recipe.cfg
         if 'subset' not in setting.train:  # a clock that other programs slow down may have left images out
             cfg.data.train.data_source.pop('subset', None)
         chosen = {choice.name: str(choice.value) for choice in recipe.choices}
-        words = dict(method=chosen['method'], network=chosen['network'])
+        words = dict(method=chosen['method'], network=chosen['network'], fixed=dict(fixed or {}))
     else:
         cfg = load_config(f'configs/{setting.fixed}')
         cfg.data.train.data_source = setting.train
@@ -263,7 +267,6 @@ def _figures(model, sets, cfg):
     rules = dict(pooled=Descriptor(('pooled' if model is not None else 'pixels', )))
     norm = cfg.img_norm_cfg
     if model is None:
-        norm = dict(cfg.img_norm_cfg, mean=[0.], std=[1.])
         # as they are, and whitened as the features of the run are
         norm = dict(cfg.img_norm_cfg, mean=[0.], std=[1.])
         rules['run'] = Descriptor(('pixels', ), power=Descriptor.of(cfg).power)
@@ -306,7 +309,8 @@ def table(cells):
         '10 labels a class: raw pixels, random, trained |', f'|{" --- |" * 9}'
     ]
     for cell in cells:
-        place = f'| {cell["setting"]} | {_minutes(cell["budget"])} | {cell["kind"]}'
+        given = ''.join(f', {key}={value}' for key, value in cell.get('fixed', {}).items())
+        place = f'| {cell["setting"]} | {_minutes(cell["budget"])} | {cell["kind"]}{given}'
         if 'error' in cell:
             lines.append(f'{place} | failed: {cell["error"]} |{" |" * 5}')
             continue

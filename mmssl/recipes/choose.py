@@ -150,19 +150,19 @@ def batch(plan, data, machine, method_name, images, size, row, shape):
     return size
 
 
-def views(plan, data, method_name, size, patch, row, flip):
+def views(plan, data, method_name, size, patch, row, flip, color_jitter):
     """Crops, colours and flips."""
     train, kind = plan.get('data.train'), METHODS[method_name].views
     small = plan.start == 'small'
     scale = row and row.keys.get('scale')
     if scale is None and kind in ('two', 'crops') and (small or kind == 'two'):
         scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
-    adapt_views(train, size, data, patch, scale, flip)
+    adapt_views(train, size, data, patch, scale, flip, color_jitter)
     if plan.get('model.type') == 'CAE':
         hidden = next(step['num_masking_patches'] for step in pipelines_of(train)[0] if 'num_masking_patches' in step)
         plan.put('model.neck.mask_tokens_num', hidden)
     rgb = data.coloured
-    if small and rgb and kind in ('two', 'crops'):
+    if small and rgb and color_jitter and kind in ('two', 'crops'):
         with_colours(train)
     elif row is not None and 'jitter' in row.keys and data.channels == 1 and not data.deep:
         jitter_more(train, row.keys['jitter'])
@@ -174,7 +174,9 @@ def views(plan, data, method_name, size, patch, row, flip):
                     f'{crop["scale"][0]:g} to {crop["scale"][1]:g}')
     if not flip:
         plan.note('flips', 'none', 'given', True)
-    if not rgb:
+    if not color_jitter:
+        plan.note('colours', 'as they are', 'given', True)
+    elif not rgb:
         why = 'the images are grey' if data.grey or data.channels == 1 else f'{data.channels} channels have no hue' if \
             data.channels != 3 else f'values of {data.dtype} are no colours'
         plan.note('colours', 'brightness and contrast', why)

@@ -46,9 +46,9 @@ def fit(data: Any,
             iterations are measured for it, and the number of epochs follows; where not even one fits, that of images.
         epochs (int, optional): Passes over the images, instead of a time.
         labels (str | list, optional): See find_data.
-        settings (dict, optional): Value by dotted key of the config; they win over every choice. Two more have no
-            single key, since much follows from them: `image_size`, the side of the large views in pixels, and `flip`,
-            False where a mirrored image is none, as of text.
+        settings (dict, optional): Value by dotted key of the config; they win over every choice. Three more have no
+            single key, since much follows from them: `image_size`, the side of the large views in pixels; `flip`, False
+            where a mirrored image is none, as of text; `color_jitter`, False where colours tell images apart.
         out (str | Path, optional): Folder of the run, work_dir of the config.
         seed (int): Of the training.
         measured (bool, optional): Whether some iterations are measured; None: where `time` is given, or a GPU is there.
@@ -122,7 +122,7 @@ def fit(data: Any,
         'normalisation', 'mean and deviation of the images',
         f'of {facts.looked} of them: {", ".join(f"{m:.3g}" for m in facts.norm["mean"][:4])}'
         f'{", ..." * (len(facts.norm["mean"]) > 4)}')
-    choose.views(plan, facts, method_name, size, patch, row, asked['flip'])
+    choose.views(plan, facts, method_name, size, patch, row, asked['flip'], asked['color_jitter'])
     batch = choose.batch(plan, facts, machine, method_name, images, size, row, shape)
     choose.splits(plan, batch)
     fit_lengths(plan, images, batch, shape.width)
@@ -176,14 +176,18 @@ def fit(data: Any,
 
 def _own_settings(settings):
     """Take those settings out that are no keys of the config."""
-    size, flip = (
-        parse_value(value) if isinstance(value, str) else value
-        for value in (settings.pop('image_size', None), settings.pop('flip', True)))
+    asked = {
+        name: parse_value(value) if isinstance(value, str) else value
+        for name, value in ((name, settings.pop(name, default))
+                            for name, default in dict(image_size=None, flip=True, color_jitter=True).items())
+    }
+    size = asked['image_size']
     if size is not None:
         check_integer(size, 'image_size', 8)
-    if not isinstance(flip, bool):
-        raise ConfigError(f'flip is true or false, got {flip!r}')
-    return dict(image_size=size, flip=flip)
+    for name in ('flip', 'color_jitter'):
+        if not isinstance(asked[name], bool):
+            raise ConfigError(f'{name} is true or false, got {asked[name]!r}')
+    return asked
 
 
 def _grey(found, facts, source):

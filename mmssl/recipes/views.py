@@ -4,6 +4,8 @@ import copy
 
 _SIZES = ('size', 'patch_size')  # of steps, in pixels
 _RGB_ONLY = ('RandomGrayscale', )
+# what a view must not do where colours tell images apart
+_COLOURS = ('ColorJitter', 'RandomGrayscale', 'Solarization', 'RandomPhotometric', 'RandAugment')
 _EIGHT_BITS = ('Solarization', 'RandomPhotometric')
 _BLURRED = 40  # pixels of images that are small enough without a blur
 
@@ -27,7 +29,7 @@ def main_size(train):
     return size if isinstance(size, int) else size[0]
 
 
-def adapt_views(train, size, data, patch=None, scale=None, flip=True):
+def adapt_views(train, size, data, patch=None, scale=None, flip=True, color_jitter=True):
     """Make the pipelines of a data set fit.
 
     Args:
@@ -39,6 +41,7 @@ def adapt_views(train, size, data, patch=None, scale=None, flip=True):
         scale (tuple[float, float], optional): Share of the image that crops show which may show all of it; None keeps
             that of the config.
         flip (bool): Whether a mirrored image is one.
+        color_jitter (bool): Whether colours, brightness and contrast may change.
     """
     ratio, multiple = size / main_size(train), max(2, patch or 0)
 
@@ -46,8 +49,14 @@ def adapt_views(train, size, data, patch=None, scale=None, flip=True):
         kind = step['type']
         if kind == 'RandomRotation' and flip:  # of the digits, which cannot be mirrored
             return [dict(type='RandomHorizontalFlip')]
-        if kind == 'RandomHorizontalFlip' and not flip or kind in _RGB_ONLY and not data.coloured \
-                or kind in _EIGHT_BITS and data.deep or kind == 'GaussianBlur' and data.sizes[1] <= _BLURRED:
+        left_out = (
+            kind == 'RandomHorizontalFlip' and not flip,
+            kind in _COLOURS and not color_jitter,
+            kind in _RGB_ONLY and not data.coloured,
+            kind in _EIGHT_BITS and data.deep,
+            kind == 'GaussianBlur' and data.sizes[1] <= _BLURRED,
+        )
+        if any(left_out):
             return []
         step = copy.deepcopy(step)
         if kind == 'RandomAppliedTrans':

@@ -183,6 +183,8 @@ def test_what_the_user_fixes():
     }, 'image_size is an integer'), ({
             'flip': 3
     }, 'flip is true or false'), ({
+            'color_jitter': 'no'
+    }, "color_jitter is true or false, got 'no'"), ({
             'optimiser.lr': 1
     }, 'optimizer'), ({
             'optimizer': OptionText('5')
@@ -203,6 +205,19 @@ def test_what_the_user_fixes():
             fit('digits', epochs=1, settings=settings, out='here')
     with pytest.raises(ConfigError, match='one image is there'):
         fit(dict(type='Digits', num_images=1))
+
+
+@pytest.mark.parametrize('method', ['simclr', 'byol', 'swav', 'dino'])
+def test_colours_that_stay(method, photo_folder):
+    """Where colours tell images apart, no view changes them."""
+    steps = {}
+    for keep in (False, True):
+        recipe = fit(str(photo_folder), method, epochs=1, settings={'color_jitter': 'false'} if keep else {})
+        steps[keep] = str(recipe.cfg.data.train.pipelines)
+        assert [c.value for c in recipe.choices if c.name == 'colours'] == ['as they are'] * keep
+    colours = 'ColorJitter', 'RandomGrayscale', 'Solarization'
+    assert 'ColorJitter' in steps[False] and not any(step in steps[True] for step in colours)
+    assert 'RandomResizedCrop' in steps[True]
 
 
 def test_epochs_by_the_time(monkeypatch):

@@ -46,6 +46,13 @@ def test_finished_cells_are_kept(call_tool, tmp_path):
         'below random weights: digits, fixed, 2 min, pooled: knn 80.0 < 85.0',
         'below random weights: digits, fixed, 2 min, pooled: few_label 40.0 < 42.5'
     ]
+    kept = dict(color_jitter='false')
+    (tmp_path / 'digits_120s-cpu_fitted_seed0_color_jitter=false.json').write_text(
+        json.dumps(cell(knn=0.97, fixed=kept)))
+    done = call_tool('tools/analysis_tools/benchmark_recipes.py', '--settings', 'digits', '--out', tmp_path, '--set',
+                     'color_jitter=false')
+    assert 'fitted, color_jitter=false: vicreg, small | pooled' in done.stdout and '**97.0**' in done.stdout
+    assert 'digits | 2 min | fixed: vicreg' in done.stdout  # on which the settings have no bearing
     failed = call_tool(
         'tools/analysis_tools/benchmark_recipes.py', '--settings', 'clothes', '--out', tmp_path, check=False)
     assert failed.returncode == 1 and "there is no setting 'clothes'" in failed.stderr

@@ -2,6 +2,7 @@
 """What the recipes that mmssl chooses learn in some minutes, against the fixed ones: several data sets, one table."""
 import argparse
 
+from mmssl.utils.config import DictAction
 from mmssl.utils.misc import run_tool
 
 
@@ -19,6 +20,13 @@ def parse_args():
         default='cpu',
         choices=['cpu', 'wall'],
         help='processor time, twice the budget, which other programs do not change (default), or time by the clock')
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        action=DictAction,
+        dest='fixed',
+        metavar='KEY=VALUE',
+        help='what the user fixes of the recipes that mmssl chooses, such as color_jitter=false')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     parser.add_argument(
         '--out',
@@ -42,7 +50,7 @@ def main():
     def write(cell):
         print('\n'.join(recipes.table([cell]).splitlines()[2:]), flush=True)
 
-    cells = recipes.run(names, budgets, args.out, write, args.recipes, args.budget_of, args.seeds)
+    cells = recipes.run(names, budgets, args.out, write, args.recipes, args.budget_of, args.seeds, args.fixed)
     print(f'\n{recipes.table(cells)}')
     for words in recipes.below_random(cells):
         print(f'below random weights: {words}')
