@@ -9,8 +9,9 @@ from mmssl.datasets import build_dataset
 from mmssl.datasets.file_check import find_absent
 from mmssl.utils.command_words import counted
 from mmssl.utils.errors import printable
+from .choose import EVALUATIONS
 from .facts import free_memory
-from .fitting import fit
+from .fitting import fit, images_of_a_look
 from .recipe import Recipe
 from .times import format_time
 
@@ -78,10 +79,13 @@ def check(data, out=None, **how):
     say(('memory', f'a step takes about {measured.memory:.2g} GB, {free:.3g} GB are free'
          f'{" on the " + machine.gpu if machine.gpu else ""}'))
     epochs = cfg.runner.max_epochs
-    steps = max(1, len(build_dataset(cfg.data.train)) // (cfg.data.samples_per_gpu * machine.processes))
-    each = measured.epoch(steps)
+    images = len(build_dataset(cfg.data.train))
+    each = measured.epoch(max(1, images // (cfg.data.samples_per_gpu * machine.processes)))
+    looks = sum(1 + epochs // hook.interval for hook in cfg.custom_hooks
+                if hook.type in EVALUATIONS and 'interval' in hook)
+    total = measured.start + epochs * each + looks * measured.evaluation * images_of_a_look(cfg.custom_hooks, images)
     say(('time', f'{measured.iteration * 1e3:.0f} ms an iteration, {format_time(each)} an epoch, '
-         f'{format_time(epochs * each)} for {counted(epochs, "epoch")}; the first iteration is done after '
+         f'{format_time(total)} for {counted(epochs, "epoch")} and the evaluations; the first iteration is done after '
          f'{format_time(measured.start)}'))
     _look_at_disk(result, cfg, measured)
     return result

@@ -148,7 +148,7 @@ def fit(data: Any,
         steps = max(1, images // (batch * machine.processes))
     looks, left = _LOOKS, None
     if seconds is not None:
-        look = result.evaluation * _looked_at(plan, images)
+        look = result.evaluation * images_of_a_look(plan.get('custom_hooks'), images)
         looks = max(1, min(_LOOKS, int(_SHARE * seconds / look) - 1)) if look else _LOOKS
         left = seconds * _KEPT - (clock.perf_counter() - began) - result.start - (looks + 1) * look
         part = _part(plan, images, batch * machine.processes, steps, seconds, left, result)
@@ -165,7 +165,7 @@ def fit(data: Any,
     choose.schedule(plan, length, length * steps)
     choose.logging(plan, steps, length)
     cfg = plan.finish()
-    warn.look(plan, facts, machine, images, batch, length, seconds)
+    warn.look(plan, method_name, facts, machine, images, batch)
     name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
     if out is None:
         cfg.work_dir = f'work_dirs/{name}' if 'work_dir' not in settings else cfg.work_dir
@@ -223,9 +223,16 @@ def _describe(facts):
     return ', '.join(words)
 
 
-def _looked_at(plan, images):
-    """int: Images whose features an evaluation extracts."""
-    hooks = plan.get('custom_hooks')
+def images_of_a_look(hooks, images):
+    """How many images an evaluation on the way extracts the features of.
+
+    Args:
+        hooks (list[dict]): custom_hooks of the config.
+        images (int): Of the training.
+
+    Returns:
+        int: The images.
+    """
     return sum(
         min(images, hook.get('max_train', 0)) +
         len(build_source(hook['val_dataset']['data_source'])) if 'val_dataset' in

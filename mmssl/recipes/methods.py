@@ -133,6 +133,9 @@ METHODS = dict(
     swav=Method('swav', 'swav/swav_resnet50_8xb32-mcrop-2-6-coslr-200e_in1k-224-96', views='crops', batch=128),
     vicreg=Method('vicreg', 'vicreg/vicreg_resnet18_1xb128-coslr-200e_folder'))
 
+# those that push an image away from others
+NEGATIVES = ('dcl', 'dclw', 'densecl', 'interclr', 'mocov1', 'mocov2', 'mocov3', 'nnclr', 'npid', 'pirl', 'simclr')
+
 # other names of them
 ALIASES = dict(
     moco='mocov2',

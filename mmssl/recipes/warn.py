@@ -1,18 +1,18 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What speaks against a training before it begins, and what helps."""
+from .methods import NEGATIVES
 
 
-def look(plan, data, machine, images, batch, epochs, seconds):
+def look(plan, method, data, machine, images, batch):
     """Add the warnings that the facts give reason for.
 
     Args:
         plan (Plan): The whole config.
+        method (str): One of methods.METHODS.
         data (DataFacts): The images.
         machine (MachineFacts): The machine.
         images (int): To train on.
         batch (int): Images of a step of a process.
-        epochs (int): Of the training.
-        seconds (float | None): Time for it.
     """
     if images < 500:
         plan.warn(f'{images} images are few: from some thousand on, learning without labels beats a network that was '
@@ -29,9 +29,11 @@ def look(plan, data, machine, images, batch, epochs, seconds):
         plan.warn(f'{data.broken:.0%} of the images cannot be read, such as {data.first_broken}: '
                   'tools/analysis_tools/find_broken_images.py lists them; broken_images.max_share lets more of them be')
     if data.alike > 0.2:
-        plan.warn(f'{data.alike:.0%} of the images have a near-duplicate among {data.looked} that were looked at: the '
-                  'negatives of an image hold copies of it. Take every tenth frame of a video, or a method without '
-                  'negatives (--method byol)')
+        harm, help = ('the negatives of an image hold copies of it',
+                      ', or a method without negatives (--method byol)') if method in NEGATIVES else \
+            ('they count several times and show nothing new', '')
+        plan.warn(f'{data.alike:.0%} of the images have a near-duplicate among {data.looked} that were looked at: '
+                  f'{harm}. Take every tenth frame of a video{help}')
     if data.classes == 1:
         plan.warn('all images have the same label, by which nothing can be measured: --labels none leaves it aside')
     if machine.gpus > machine.processes:

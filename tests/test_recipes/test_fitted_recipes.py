@@ -335,6 +335,15 @@ def test_what_follows_from_settings(monkeypatch):
     assert choices['batch size'].reason == 'an epoch of 72 images has 2 steps' and choices['workers'].value == 8
 
 
+def test_copies_are_no_negatives(photo_folder, tmp_path):
+    """What copies of images do depends on the method, and so does what helps."""
+    for i in range(8):
+        shutil.copy(photo_folder / 'china' / '00.jpg', tmp_path / f'{i}.jpg')
+    for method, words in dict(simclr='negatives of an image hold copies of it', vicreg='show nothing new').items():
+        warning = next(w for w in fit(tmp_path, method, epochs=1).warnings if '100% of the images have a near-' in w)
+        assert words in warning and ('--method byol' in warning) == (method == 'simclr')
+
+
 def test_cae_on_small_images(photo_folder):
     """The grid of words, of patches and of the mask is the same, and the user's tokenizer takes the place of ours."""
     cfg = fit(photo_folder, 'cae', epochs=1, settings={'model.head.tokenizer_path': 'dalle.pth'}).cfg
