@@ -26,8 +26,8 @@ def main():
     args = parse_args()
     # the arguments are right: now the heavy imports
     from mmssl.apis import init_model, single_gpu_test
-    from mmssl.apis.train import autocast, build_loader
     from mmssl.core.evaluation import build_meters, evaluate_outputs
+    from mmssl.core.training import autocast, build_loader
     from mmssl.datasets import build_dataset
     from mmssl.datasets.classes import align_classes
     from mmssl.utils.checkpoint import read_checkpoint

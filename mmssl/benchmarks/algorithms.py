@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mmssl.apis.demo import measure, pretrain
-from mmssl.apis.train import set_random_seed
+from mmssl.core.training import set_random_seed
 from mmssl.datasets import build_datasource
 from mmssl.evaluation import representation
 from mmssl.models import build_algorithm

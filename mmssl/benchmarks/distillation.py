@@ -7,8 +7,8 @@ import time
 from mmcv.runner.hooks import Hook
 
 from mmssl.apis.inference import pretrained_model
-from mmssl.apis.train import set_random_seed, train_model
 from mmssl.core.builder import HOOKS
+from mmssl.core.training import set_random_seed, train_model
 from mmssl.datasets import build_dataset
 from mmssl.evaluation import extract_features, few_label, knn, linear
 from mmssl.evaluation.stored_features import store_features

@@ -160,7 +160,7 @@ def run_cell(name, budget, kind, budget_of='cpu', seed=0, out='.', fixed=None):
     import torch
 
     from mmssl.apis.preprocessing import preprocessing_of
-    from mmssl.apis.train import set_random_seed, train_model
+    from mmssl.core.training import set_random_seed, train_model
     from mmssl.datasets import build_dataset
     from mmssl.models import build_algorithm
     from mmssl.utils.config_text import config_text

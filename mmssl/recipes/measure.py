@@ -15,8 +15,8 @@ from mmcv import Config
 from mmcv.runner.hooks import Hook
 from torch.utils.data import Subset
 
-from mmssl.apis.train import set_random_seed, train_model
 from mmssl.core.hooks import any_runner  # noqa: F401  hooks are registered
+from mmssl.core.training import set_random_seed, train_model
 from mmssl.datasets import build_dataset
 from mmssl.evaluation.features import extract_features
 from mmssl.models import build_algorithm
@@ -126,7 +126,6 @@ def measure(cfg, seconds=3., least=5):
     cfg.resume_from = cfg.profiler_config = None
     cfg.workflow = [('train', 1)]
     cfg.runner = dict(type='EpochBasedRunner', max_epochs=10**6)
-    # of schedules only the form matters here
     set_random_seed(cfg.get('seed') or 0)
     with tempfile.TemporaryDirectory(prefix='mmssl-measure-') as folder, _quiet(logger), torch_threads_of(cfg):
         cfg.work_dir = folder

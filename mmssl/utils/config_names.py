@@ -8,7 +8,7 @@ import warnings
 from .argument_types import fits
 from .errors import ConfigError, nearest, short
 
-_TRAIN = 'mmssl/apis/train.py'
+_TRAIN = 'mmssl/core/training.py'
 _PARALLEL = 'mmssl/core/parallel.py'
 # name: type, and the file that reads it
 TOP_LEVEL = dict(

@@ -9,7 +9,7 @@ from mmcv import Config
 from PIL import Image
 
 from mmssl.apis import inference_model, init_model, init_random_seed, set_random_seed, train_model
-from mmssl.apis.train import precision
+from mmssl.core.training import precision
 from mmssl.datasets import build_dataset
 from mmssl.utils.checkpoint import save_checkpoint
 from mmssl.utils.config import load_config

@@ -9,11 +9,11 @@ import torch
 from mmcv import Config
 from torch import nn
 
-from mmssl.apis.train import build_loader
 from mmssl.core import collect_outputs
 from mmssl.core.builder import HOOKS
 from mmssl.core.hooks import CollapseMonitorHook, KNNEvalHook
 from mmssl.core.runner import EpochBasedRunner, IterBasedRunner
+from mmssl.core.training import build_loader
 from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.evaluation import extract_features, knn, quality, representation

@@ -132,7 +132,7 @@ def test_a_memory_that_does_not_fit(tmp_path, length, workflow, message):
 
 @pytest.mark.parametrize('name', ['queue_len', 'neg_num'])
 def test_more_negatives_than_images(caplog, name):
-    from mmssl.apis.train import _warn_of_repeated_negatives
+    from mmssl.core.training import _warn_of_repeated_negatives
     model, logger = torch.nn.Module(), logging.getLogger('test')
     for number, warned in ((28, False), (29, True)):
         setattr(model, name, number)
@@ -157,7 +157,7 @@ def test_a_momentum_encoder_that_nothing_moves(tmp_path, caplog, hooks, warned):
                                                           (8, False, False)])
 def test_a_last_batch_of_one_image(batch_size, drop_last, fails):
     """28 images in batches of 9 leave one over: known before the first iteration, not at the end of an epoch."""
-    from mmssl.apis.train import _check_smallest_batch, build_loader
+    from mmssl.core.training import _check_smallest_batch, build_loader
     model = build_algorithm(
         dict(
             type='BYOL',

@@ -11,7 +11,7 @@ from mmcv.runner.hooks import Hook
 
 from mmssl.apis import set_random_seed, train_model
 from mmssl.apis.nonfinite import reproduce
-from mmssl.apis.train import build_loader
+from mmssl.core.training import build_loader
 from mmssl.datasets import build_dataset
 from mmssl.evaluation.stored_features import store_features
 from mmssl.models import build_algorithm

@@ -152,7 +152,7 @@ def test_what_does_not_fit(options, words):
 def test_a_config_names_the_sampler_of_its_training():
     from mmcv import Config
 
-    from mmssl.apis.train import build_loader
+    from mmssl.core.training import build_loader
     sampler = dict(type='BlockShuffleSampler', window=3)
     cfg = Config(dict(data=dict(samples_per_gpu=8, workers_per_gpu=0, sampler=sampler), seed=2))
     assert list(build_loader(DATA, cfg).sampler) == naive(2, 0, 3)

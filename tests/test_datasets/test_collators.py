@@ -115,7 +115,7 @@ def test_mixup_goes_with_prefetch():
 def test_mixup_is_for_training_alone():
     from mmcv import Config
 
-    from mmssl.apis.train import build_loader
+    from mmssl.core.training import build_loader
     data = SingleViewDataset(DIGITS, [], prefetch=True)
     cfg = Config(
         dict(
@@ -129,7 +129,7 @@ def test_mixup_is_for_training_alone():
 
 
 def test_what_learns_labels_gets_no_mixed_images():
-    from mmssl.apis.train import _check_mixing
+    from mmssl.core.training import _check_mixing
     from mmssl.models import NPID, Classification, RotationPred
     loaders = [loader_of(crops(), dict(type='MixupCrops'))]
     _check_mixing(NPID.__new__(NPID), loaders)

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils.data import Subset
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from mmssl.apis.train import build_loader
+from mmssl.core.training import build_loader
 from mmssl.datasets import (ConcatDataset, MultiViewDataset, PrefetchLoader, RelativeLocDataset, RepeatDataset,
                             RotationPredDataset, SampleDataset, SingleViewDataset, build_dataloader, build_dataset,
                             collators)

@@ -5,7 +5,7 @@ import logging
 import pytest
 from mmcv import Config
 
-from mmssl.apis.train import build_loader
+from mmssl.core.training import build_loader
 from mmssl.datasets import ConcatDataset, Folder, ImageList, RepeatDataset, SampleDataset, SingleViewDataset, file_check
 from mmssl.datasets.file_check import check_files, find_absent
 from mmssl.utils.errors import ConfigError

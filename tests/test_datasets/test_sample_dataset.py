@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmssl.apis import train_model
-from mmssl.apis.train import build_loader
+from mmssl.core.training import build_loader
 from mmssl.datasets import (PIPELINES, DistributedSampler, MultiViewDataset, PrefetchLoader, SampleDataset,
                             build_dataloader, build_dataset)
 from mmssl.datasets.collators import collate

@@ -9,9 +9,9 @@ from mmcv import ConfigDict
 from sklearn.metrics import average_precision_score
 from test_svm_tool import CLASSES, write_voc
 
-from mmssl.apis.train import build_loader
 from mmssl.core import EvalHook
 from mmssl.core.evaluation import Outputs, build_meters, evaluate_outputs
+from mmssl.core.training import build_loader
 from mmssl.datasets import SingleViewDataset, build_dataset
 from mmssl.datasets.data_sources import VOC, ImageNet21k
 from mmssl.utils.config import load_config

@@ -46,7 +46,7 @@ def parse_args():
 
 def count_iterations(cfg, processes):
     """Iterations of an epoch of a config's training data; 100 where the data are not there, with a word."""
-    from mmssl.apis.train import build_loader
+    from mmssl.core.training import build_loader
     from mmssl.datasets import build_dataset
     try:
         with config_section(cfg, 'data.train'):
