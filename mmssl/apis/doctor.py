@@ -14,6 +14,7 @@ import torch
 
 from mmssl import __version__
 from mmssl.utils.launch import find_launcher
+from mmssl.utils.machine import memory, read_text, usable_cores
 from mmssl.utils.misc import fast_bfloat16
 
 GB = 1e9
@@ -161,44 +162,14 @@ def _optional():
         yield name, version or 'absent', '' if version else f'for {what}: pip install {package}'
 
 
-def usable_cores():
-    """Cores that this process may use: those of its affinity, and what the container's limit allows."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    quota = _read('/sys/fs/cgroup/cpu.max').split()
-    if len(quota) == 2 and quota[0].isdigit():
-        cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
-    return cores
-
-
-def memory():
-    """Bytes of memory, and how many of them are free, within the container's limit."""
-    found = dict(line.split(':') for line in _read('/proc/meminfo').splitlines() if ':' in line)
-    if found:
-        total, available = (int(found[name].split()[0]) * 1024 for name in ('MemTotal', 'MemAvailable'))
-    else:  # macOS
-        total = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-        available = total
-    limit, used = (_read(f'/sys/fs/cgroup/memory.{name}').strip() for name in ('max', 'current'))
-    if limit.isdigit():
-        total = min(total, int(limit))
-        available = min(available, total - int(used or 0))
-    return total, max(0, available)
-
-
-def _read(path):
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ''
-
-
 def _cpu_model():
-    lines = [line for line in _read('/proc/cpuinfo').splitlines() if line.startswith('model name')]
+    lines = [line for line in read_text('/proc/cpuinfo').splitlines() if line.startswith('model name')]
     return lines[0].partition(':')[2].strip() if lines else platform.processor() or platform.machine()
 
 
 def _cpu_flags():
-    line = next((line for line in _read('/proc/cpuinfo').splitlines() if line.startswith(('flags', 'Features'))), '')
+    line = next((line for line in read_text('/proc/cpuinfo').splitlines() if line.startswith(('flags', 'Features'))),
+                '')
     return set(line.partition(':')[2].split())
 
 

@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From the options of an evaluation tool to a model, data sets and features; see utils/evaluation_options.py."""
-import os
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mmssl.utils.checkpoint import local_file
 from mmssl.utils.config import check_sections, config_section, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.logger import get_root_logger
+from mmssl.utils.machine import usable_cores
 from mmssl.utils.misc import file_digest, json_ready, table_lines, write_json
 from .inference import evaluated_parts, pretrained_model, reading_of_folders
 
@@ -186,7 +186,7 @@ class EvaluationRun:
         data = self.data_cfg.data
         workers = data.get('workers_per_gpu', 0)
         if self.args.workers is None:  # what the config has is meant for larger machines
-            workers = min(workers, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
+            workers = min(workers, usable_cores())
         return dict(
             layers=tuple(layers),
             batch_size=data.get('samples_per_gpu', 256),

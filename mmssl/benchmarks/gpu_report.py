@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import gc
-import os
 import platform
 import tempfile
 import time
@@ -13,11 +12,12 @@ from pathlib import Path
 import torch
 
 from mmssl import __version__
-from mmssl.apis.train import build_loader
+from mmssl.core.training import build_loader
 from mmssl.datasets import build_dataset
 from mmssl.utils.config import load_config
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import describe
+from mmssl.utils.machine import usable_cores
 from mmssl.utils.recording import Recording, recorder, waiting_lines
 from .data import photographs
 from .step import Step, Stopwatch, image_size, measure_shares, model_and_batch, random_batch
@@ -48,7 +48,7 @@ def environment():
         mmssl=__version__,
         torch=torch.__version__,
         python=platform.python_version(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        cpus=usable_cores(),
         cpu=torch.backends.cpu.get_cpu_capability(),
         device='cpu')
     if device.type == 'cuda':

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmssl.utils.errors import printable
 from mmssl.utils.misc import json_ready
+from mmssl.utils.times import format_time
 from .run_charts import charts_of, draw, number
 
 _MAP = (1000, 1000)  # units of the map
@@ -88,16 +89,6 @@ def _version():
     return __version__
 
 
-def duration(seconds):
-    """A time in words."""
-    seconds = int(round(seconds))
-    if seconds < 100:
-        return f'{seconds} s'
-    if seconds < 6000:
-        return f'{seconds / 60:.0f} min'
-    return f'{seconds / 3600:.1f} h' if seconds < 172800 else f'{seconds / 86400:.1f} days'
-
-
 def _header(record):
     share = min(1., record.done / record.total) if record.total and record.done is not None else None
     unit = dict(epoch='epochs', iter='iterations')[record.unit]
@@ -142,10 +133,10 @@ def _tiles(record):
         tiles.append((f'{unit}s done', f'{record.done:,}', more))
     if record.state == 'running':
         left = record.seconds_left
-        tiles.append(('Time left', '–' if left is None else duration(left),
-                      f'after {duration(record.seconds)}' if record.seconds else ''))
+        tiles.append(('Time left', '–' if left is None else format_time(left),
+                      f'after {format_time(record.seconds)}' if record.seconds else ''))
     elif record.seconds:
-        tiles.append(('Time taken', duration(record.seconds), 'since its last start'))
+        tiles.append(('Time taken', format_time(record.seconds), 'since its last start'))
     speed = _latest(log, 'img_per_sec')
     wait = _latest(log, 'data_share')
     if speed:

@@ -9,11 +9,11 @@ from mmssl.datasets import build_dataset
 from mmssl.datasets.file_check import find_absent
 from mmssl.utils.command_words import counted
 from mmssl.utils.errors import printable
+from mmssl.utils.machine import memory
+from mmssl.utils.times import format_time
 from .choose import EVALUATIONS
-from .facts import free_memory
 from .fitting import fit, images_of_a_look
 from .recipe import Recipe
-from .times import format_time
 
 
 @dataclass
@@ -75,7 +75,7 @@ def check(data, out=None, **how):
     say(('labels', labels if facts.labelled else 'none: the label-free quality of the features is measured'))
     say(('recipe', f'{recipe.name}, {measured.parameters / 1e6:.1f} million parameters, batches of '
          f'{cfg.data.samples_per_gpu}'))
-    free = machine.memory if machine.device == 'cuda' else free_memory() / 1e9
+    free = machine.memory if machine.device == 'cuda' else memory()[1] / 1e9
     say(('memory', f'a step takes about {measured.memory:.2g} GB, {free:.3g} GB are free'
          f'{" on the " + machine.gpu if machine.gpu else ""}'))
     epochs = cfg.runner.max_epochs

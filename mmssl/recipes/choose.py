@@ -88,7 +88,7 @@ def image_size(asked, data, machine, row, wanted):
     return size, reason
 
 
-def network(plan, name, method_name, data, machine, size, row):
+def network(name, method_name, data, machine, size, row):
     """Name of the network, and the reason."""
     family = METHODS[method_name].family
     if name != 'auto':
@@ -150,10 +150,9 @@ def batch(plan, data, machine, method_name, images, size, row, shape):
     return size
 
 
-def views(plan, data, method_name, size, patch, row, flip, color_jitter):
-    """Crops, colours and flips."""
+def views(plan, data, method_name, size, patch, row, flip, color_jitter, small):
+    """Crops, colours and flips; `small`: the config is that of the comparison on digits, whose views are grey."""
     train, kind = plan.get('data.train'), METHODS[method_name].views
-    small = plan.start == 'small'
     scale = row and row.keys.get('scale')
     if scale is None and kind in ('two', 'crops') and (small or kind == 'two'):
         scale = (0.4, 1.) if data.sizes[1] <= 40 else (0.2, 1.)
@@ -189,7 +188,7 @@ def _place(train, step):
                 return f'pipelines.{number}.{i}' if 'pipelines' in train else f'pipeline.{i}'
 
 
-def rate(plan, data, machine, method_name, step_images, row):
+def rate(plan, method_name, step_images, row):
     """Optimizer, learning rate and weight decay."""
     wanted, old = METHODS[method_name].optimizer, plan.get('optimizer', {})
     plan.put('optimizer', {})
@@ -210,7 +209,7 @@ def rate(plan, data, machine, method_name, step_images, row):
         'optimizer', 'with adaptive rates the features would serve the task alone'
         if wanted == 'SGD' else 'it needs no tuning by the network', {'optimizer.type': kind})
     if kind not in RATES and not plan.given('optimizer.lr'):
-        plan.warn(f'nothing is known here of the learning rate of {kind}: it gets that of AdamW, {lr:g}; '
+        plan.warn(f'nothing is known here of the learning rate of {kind}: it gets that of AdamW; '
                   '--set optimizer.lr=... says another')
     lr = plan.choose(
         'learning rate', f'{base:g} for a step of {at} images, by the '
@@ -221,25 +220,22 @@ def rate(plan, data, machine, method_name, step_images, row):
             hook['lr'] = lr
 
 
-def schedule(plan, epochs, iterations):
-    """Cosine, with a warm-up."""
-    warmup = max(1, min(iterations // 10, 10 * max(1, iterations // max(1, epochs)), 2000))
-    plan.choose(
-        'schedule',
-        f'cosine to zero after a warm-up of {counted(warmup, "iteration")}, a tenth of the training at most', {
-            'lr_config':
-            dict(
-                policy='CosineAnnealing',
-                min_lr=0.,
-                warmup='linear',
-                warmup_iters=warmup,
-                warmup_ratio=0.1,
-                by_epoch=False)
-        }, 'cosine')
-    fast = iterations < 20_000
+def cosine(warmup):
+    """dict: lr_config of a cosine that falls to zero after a warm-up of so many iterations."""
+    return dict(
+        policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=warmup, warmup_ratio=0.1, by_epoch=False)
+
+
+def schedule(plan, steps, epochs):
+    """Cosine, with a warm-up; `steps` are the iterations of an epoch."""
+    iterations = steps * epochs
+    warmup = max(1, min(iterations // 10, 10 * steps, 2000))
+    plan.choose('schedule',
+                f'cosine to zero after a warm-up of {counted(warmup, "iteration")}, a tenth of the training at most',
+                {'lr_config': cosine(warmup)}, 'cosine')
     for key in ('model.momentum', 'model.base_momentum'):
         now = plan.get(key)
-        if isinstance(now, float) and fast and now > 0.99 and plan.get('model.type') != 'InterCLRMemory':
+        if isinstance(now, float) and now > 0.99 and iterations < 20_000:
             plan.choose('momentum of the teacher', f'{iterations} iterations are few: it has to follow faster',
                         {key: 0.99})
 
@@ -251,7 +247,7 @@ def splits(plan, size):
         plan.put('model.backbone.norm_cfg', dict(type='SplitBN', num_splits=max(2, min(8, size // 32))))
 
 
-def speed(plan, machine, data, held):
+def speed(plan, machine, data):
     """Workers, precision and memory format."""
     share = max(1, machine.cores // machine.processes)
     if machine.device == 'cpu':
@@ -279,27 +275,31 @@ def speed(plan, machine, data, held):
 
 
 _FEWEST = 50  # images of which RepresentationQualityHook can tell anything
+_LOOKS = ('KNNEvalHook', 'RepresentationQualityHook')
+EVALUATIONS = (*_LOOKS, 'ReportHook')
 
 
-def evaluation(plan, data, found, train_source, val_source, size, epochs, interval, layer=None):
-    """What tells during the training whether it learns."""
+def evaluation(plan, data, train_source, val_source, size):
+    """What tells during the training whether it learns; `how_often` says when.
+
+    Returns:
+        str: It in words.
+    """
     norm = plan.get('img_norm_cfg')
-    often = 'every epoch' if interval == 1 else f'every {interval} epochs'
     neighbours = 20 if data.labelled >= 20 * data.classes else 5
     single = dict(type='SingleViewDataset', pipeline=single_view(size, data), prefetch=True)
-    hooks = [h for h in plan.get('custom_hooks', []) if h['type'] not in ('CollapseMonitorHook', )]
+    hooks = [h for h in plan.get('custom_hooks', []) if h['type'] not in ('CollapseMonitorHook', *EVALUATIONS)]
     if val_source is not None and data.labelled and not data.multi_label:
         hooks.append(
             dict(
                 type='KNNEvalHook',
                 train_dataset=dict(single, data_source=train_source),
                 val_dataset=dict(single, data_source=val_source),
-                interval=interval,
                 at_start=True,
                 k=neighbours,
                 max_train=_BANK,
                 img_norm_cfg=norm))
-        words = f'{neighbours} nearest neighbours {often}, of images that are held out: there are labels'
+        words = f'{neighbours} nearest neighbours of images that are held out: there are labels'
     elif data.images < _FEWEST:
         words = f'the label-free figures need {_FEWEST} images'
     else:
@@ -307,17 +307,12 @@ def evaluation(plan, data, found, train_source, val_source, size, epochs, interv
             dict(
                 type='RepresentationQualityHook',
                 dataset=dict(single, data_source=train_source if val_source is None else val_source),
-                interval=interval,
                 at_start=True,
                 max_samples=1000,
                 img_norm_cfg=norm))
-        words = f'label-free quality of the features {often}: there are no labels'
-    shown = hooks[-1]['type'] if hooks else 'none'
-    hooks += [dict(type='CollapseMonitorHook', interval=10), dict(type='ReportHook')]
-    plan.choose('evaluation', words, {'custom_hooks': hooks}, shown)
-
-
-EVALUATIONS = ('KNNEvalHook', 'RepresentationQualityHook', 'ReportHook')
+        words = 'label-free quality of the features: there are no labels'
+    plan.put('custom_hooks', [*hooks, dict(type='CollapseMonitorHook', interval=10), dict(type='ReportHook')])
+    return words
 
 
 def sources(plan, found, data, source):
@@ -386,8 +381,18 @@ def take_part(plan, train, size, data, number, images):
     plan.note('images', f'{number} of {images}', 'so many random ones fit into the time, once each')
 
 
-def try_batches(plan, measure, machine):
-    """Measure, with half the batch where memory does not suffice."""
+def try_batches(plan, measure, machine, follow):
+    """Measure, with half the batch where memory does not suffice.
+
+    Args:
+        plan (Plan): The config.
+        measure (callable): See measure.measure.
+        machine (MachineFacts): The machine.
+        follow (callable): Takes the batch; it chooses again what depends on it.
+
+    Returns:
+        Measured: With the batch that fits.
+    """
     while True:
         try:
             return measure(plan.cfg)
@@ -395,10 +400,9 @@ def try_batches(plan, measure, machine):
             batch = plan.get('data.samples_per_gpu')
             if 'out of memory' not in str(error).lower() or batch < 8 or 'data.samples_per_gpu' in plan.settings:
                 raise
-            plan.forget('batch size')
             plan.choose('batch size', f'{batch} do not fit into the {machine.memory:.0f} GB of the GPU',
                         {'data.samples_per_gpu': batch // 2})
-            rate_for(plan, machine, batch // 2)
+            follow(batch // 2)
 
 
 def threads(plan, measure, machine, measured):
@@ -432,28 +436,35 @@ def threads(plan, measure, machine, measured):
     return other
 
 
-def rate_for(plan, machine, batch):
-    """The learning rate for another batch, by the rule that it was chosen by."""
-    section = plan.get('auto_scale_lr')
-    ratio = batch * machine.processes / section['base_batch_size']
-    factor = ratio if section['rule'] == 'linear' else ratio**0.5
-    plan.put('optimizer.lr', float(f'{plan.get("optimizer.lr") * factor:.3g}'))
-    plan.put('auto_scale_lr.base_batch_size', batch * machine.processes)
-
-
 def runtime(plan, seed, out):
     """Seed, folder and what every recipe shares."""
     plan.put('seed', seed)
     if out is not None:
         plan.put('work_dir', str(out))
-    plan.put('log_config', dict(interval=10, hooks=[dict(type='TextLoggerHook')]))
 
 
-def logging(plan, steps, epochs):
-    """How often it is told and saved."""
-    interval = max(1, min(50, steps // 2))
-    plan.put('log_config', dict(interval=interval, hooks=[dict(type='TextLoggerHook')]))
+def how_often(plan, words, interval, steps, epochs):
+    """How often the training is evaluated, logged and saved.
+
+    Args:
+        plan (Plan): With the hooks of `evaluation`.
+        words (str): What `evaluation` has returned.
+        interval (int): Epochs from one evaluation to the next.
+        steps (int): Iterations of an epoch.
+        epochs (int): Of the training.
+    """
+    hooks = plan.get('custom_hooks')
+    looking = [hook for hook in hooks if hook['type'] in _LOOKS]
+    for hook in looking:
+        hook['interval'] = interval
+    if looking:
+        words = f'{words}; {_every(interval)}'
+    plan.choose('evaluation', words, {'custom_hooks': hooks}, looking[-1]['type'] if looking else 'none')
+    plan.put('log_config', dict(interval=max(1, min(50, steps // 2)), hooks=[dict(type='TextLoggerHook')]))
     every = max(1, epochs // 10)
     plan.choose('checkpoints', 'ten over the training, of which the last two stay',
-                {'checkpoint_config': dict(interval=every, max_keep_ckpts=2)},
-                'every epoch' if every == 1 else f'every {every} epochs')
+                {'checkpoint_config': dict(interval=every, max_keep_ckpts=2)}, _every(every))
+
+
+def _every(epochs):
+    return 'every epoch' if epochs == 1 else f'every {epochs} epochs'

@@ -2,8 +2,7 @@
 """What is there: the images, from a look at a few hundred of them, and the machine."""
 import os
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from mmssl.datasets.channel_statistics import ChannelStatistics, normalisation_o
 from mmssl.datasets.images import to_array
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import BrokenImageError, ConfigError, describe, printable
+from mmssl.utils.machine import memory, usable_cores
 from mmssl.utils.misc import fast_bfloat16
 
 _LOOKS = 256  # images that are looked at
@@ -168,18 +168,16 @@ class MachineFacts:
     gpu: str = ''
     gpus: int = 0
     bfloat16: bool = False
-    processes: int = field(default=1)
+    processes: int = 1
     load: float = 0.
 
 
 def look_at_machine():
     """MachineFacts: Of the machine that this process runs on."""
     device = default_device()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     facts = dict(
         device=device.type,
-        cores=min(cores,
-                  _cores_of_container() or cores),
+        cores=usable_cores(),
         bfloat16=fast_bfloat16(device),
         processes=int(os.environ.get('WORLD_SIZE', 1)),
         load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.)
@@ -187,30 +185,7 @@ def look_at_machine():
         free, _ = torch.cuda.mem_get_info(device)
         return MachineFacts(
             memory=free / 1e9, gpu=torch.cuda.get_device_name(device), gpus=torch.cuda.device_count(), **facts)
-    return MachineFacts(memory=free_memory() / 1e9, **facts)
-
-
-def free_memory():
-    """float: Bytes of memory that programs may still take, of the machine or of the container."""
-    free = float('inf')
-    try:
-        for line in Path('/proc/meminfo').read_text().splitlines():
-            if line.startswith('MemAvailable:'):
-                free = int(line.split()[1]) * 1024
-        limit = Path('/sys/fs/cgroup/memory.max').read_text().strip()
-        if limit != 'max':
-            free = min(free, int(limit) - int(Path('/sys/fs/cgroup/memory.current').read_text()))
-    except (OSError, ValueError):
-        pass
-    return free if free < float('inf') else 8e9
-
-
-def _cores_of_container():
-    try:
-        quota, period = Path('/sys/fs/cgroup/cpu.max').read_text().split()
-        return None if quota == 'max' else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        return None
+    return MachineFacts(memory=memory()[1] / 1e9, **facts)
 
 
 def build_source(config):

@@ -9,6 +9,7 @@ from typing import Any
 from mmssl.core.lr_scaling import global_batch
 from mmssl.utils.config import load_config, parse_value
 from mmssl.utils.errors import ConfigError, check_integer
+from mmssl.utils.times import format_time, parse_time
 from . import choose, warn
 from .data import find_data
 from .facts import build_source, look_at_machine, survey
@@ -18,7 +19,6 @@ from .methods import METHODS
 from .plan import Plan, plain
 from .recipe import Recipe
 from .shapes import fit_projectors, fit_to_network, put_network
-from .times import format_time, parse_time
 
 _KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
 _LOOKS = 10  # evaluations, besides that of random weights
@@ -92,11 +92,10 @@ def fit(data: Any,
     for name in ('demo', 'augmented_pipeline', 'resume_from', 'load_from', 'evaluation', 'prefetch', 'work_dir'):
         cfg.pop(name, None)
     plan = Plan(cfg, settings)
-    plan.start = 'small' if small else 'recipe'
     plan.note('data', found.words, _describe(facts))
     plan.note('method', method_name, why, method != 'auto')
 
-    network_name, network_why = choose.network(plan, model, method_name, facts, machine, size, row)
+    network_name, network_why = choose.network(model, method_name, facts, machine, size, row)
     patch = _patch(cfg, network_name, size, small)
     if patch:
         fitted = max(1, round(size / patch)) * patch
@@ -122,20 +121,24 @@ def fit(data: Any,
         'normalisation', 'mean and deviation of the images',
         f'of {facts.looked} of them: {", ".join(f"{m:.3g}" for m in facts.norm["mean"][:4])}'
         f'{", ..." * (len(facts.norm["mean"]) > 4)}')
-    choose.views(plan, facts, method_name, size, patch, row, asked['flip'], asked['color_jitter'])
-    batch = choose.batch(plan, facts, machine, method_name, images, size, row, shape)
-    choose.splits(plan, batch)
-    fit_lengths(plan, images, batch, shape.width)
+    choose.views(plan, facts, method_name, size, patch, row, asked['flip'], asked['color_jitter'], small)
     plan.put('optimizer_config', plan.get('optimizer_config', {}))  # with the user's update_interval
-    step_images = global_batch(cfg, machine.processes)
-    choose.rate(plan, facts, machine, method_name, step_images, row)
-    choose.speed(plan, machine, facts, known)
+
+    def follow(batch):
+        """Choose what depends on the batch and on the number of images."""
+        choose.splits(plan, batch)
+        fit_lengths(plan, images, batch, shape.width)
+        choose.rate(plan, method_name, global_batch(plan.cfg, machine.processes), row)
+
+    follow(choose.batch(plan, facts, machine, method_name, images, size, row, shape))
+    choose.speed(plan, machine, facts)
     choose.runtime(plan, seed, out)
-    steps = max(1, images // (batch * machine.processes))
-    choose.evaluation(plan, facts, found, train_source, val_source, size, 1, 1)
+    words = choose.evaluation(plan, facts, train_source, val_source, size)
+    # stand-ins, as the length is known when iterations have been measured
     plan.put('runner', dict(type='EpochBasedRunner', max_epochs=1))
-    choose.schedule(plan, 1, 20_000)  # whose place is taken below
-    plan.forget('schedule', 'evaluation')
+    plan.put('lr_config', choose.cosine(10))
+    batch = plan.get('data.samples_per_gpu')
+    steps = max(1, images // (batch * machine.processes))
     for hook in plan.get('custom_hooks'):
         if 'start_iters' in hook:
             hook['start_iters'] = min(hook['start_iters'], steps)
@@ -143,7 +146,7 @@ def fit(data: Any,
     result = None
     if measured or measured is None and (seconds is not None or machine.device == 'cuda'):
         plan.apply_settings()  # what is measured is what is trained
-        result = choose.threads(plan, measure, machine, choose.try_batches(plan, measure, machine))
+        result = choose.threads(plan, measure, machine, choose.try_batches(plan, measure, machine, follow))
         batch = plan.get('data.samples_per_gpu')
         steps = max(1, images // (batch * machine.processes))
     looks, left = _LOOKS, None
@@ -154,16 +157,14 @@ def fit(data: Any,
         part = _part(plan, images, batch * machine.processes, steps, seconds, left, result)
         if part < images:
             choose.take_part(plan, train_source, size, facts, part, images)
-            plan.forget('queue', 'negatives', 'prototypes', 'clusters')
-            fit_lengths(plan, part, batch, shape.width)
-            images, steps = part, part // (batch * machine.processes)
+            images = part
+            choose.evaluation(plan, facts, train_source, val_source, size)
+            follow(batch)
+            steps = part // (batch * machine.processes)
     _length(plan, machine, images, steps, seconds, left, epochs, result)
     length = plan.get('runner.max_epochs')
-    interval = math.ceil(length / looks)
-    plan.put('custom_hooks', [h for h in plan.get('custom_hooks') if h['type'] not in choose.EVALUATIONS])
-    choose.evaluation(plan, facts, found, train_source, val_source, size, length, interval)
-    choose.schedule(plan, length, length * steps)
-    choose.logging(plan, steps, length)
+    choose.how_often(plan, words, math.ceil(length / looks), steps, length)
+    choose.schedule(plan, steps, length)
     cfg = plan.finish()
     warn.look(plan, method_name, facts, machine, images, batch)
     name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')

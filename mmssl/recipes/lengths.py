@@ -24,12 +24,9 @@ def _negatives(plan, images, batch):
 
 def _prototypes(plan, images, batch):
     wanted = max(10, images // 24)
-    now = plan.get('model.head.num_prototypes')
-    most = 3000 if now is None else now if isinstance(now, int) else max(now)
-    if plan.get('model.type') == 'MSN':
-        most = 1024
-    else:
-        most = max(3000, most)
+    now = plan.get('model.head.num_prototypes', 0)
+    published = max(now) if isinstance(now, (list, tuple)) else now
+    most = 1024 if plan.get('model.type') == 'MSN' else max(3000, published)
     plan.choose('prototypes', 'about 24 images for each', {'model.head.num_prototypes': min(most, wanted)})
 
 

@@ -35,7 +35,7 @@ class Plan:
             raise
 
     def get(self, key, default=None):
-        """The value of a dotted key; of one that the user fixed and that was not chosen yet, the user's."""
+        """The value of a dotted key so far, `default` where there is none."""
         value = find_value(self.cfg, key)
         return default if value is None else value
 
@@ -79,7 +79,7 @@ class Plan:
             shown = self.get(fixed[0])
             reason = 'given'
         shown = copy.deepcopy(value) if shown is None else shown
-        self.choices.append(Choice(name, tuple(values), shown, reason, bool(fixed)))
+        self._tell(Choice(name, tuple(values), shown, reason, bool(fixed)))
         return value
 
     def given(self, key):
@@ -95,14 +95,20 @@ class Plan:
 
     def note(self, name, value, reason, fixed=False):
         """Say what was chosen, where it stands in no single key, such as the method."""
-        self.choices.append(Choice(name, (), value, reason, fixed))
+        self._tell(Choice(name, (), value, reason, fixed))
 
-    def forget(self, *names):
-        """Strike choices from the list, which are made again."""
-        self.choices = [choice for choice in self.choices if choice.name not in names]
+    def _tell(self, choice):
+        """List a choice; one that is made again keeps its place."""
+        places = [i for i, other in enumerate(self.choices) if other.name == choice.name]
+        if places:
+            self.choices[places[0]] = choice
+        else:
+            self.choices.append(choice)
 
     def warn(self, words):
-        self.warnings.append(words)
+        """Say what speaks against the training, once."""
+        if words not in self.warnings:
+            self.warnings.append(words)
 
     def _fix(self, key):
         """Put the user's values of a key, and of those below it, over what was chosen."""

@@ -140,22 +140,18 @@ def fit_projectors(model, width):
     Args:
         model (dict): Config of the model, which is changed.
         width (int): Channels of the backbone.
-
-    Returns:
-        dict[str, int]: What was narrowed, by dotted key.
     """
-    most, changed = max(256, 4 * width), {}
+    most = max(256, 4 * width)
     neck, head = model.get('neck') or {}, model.get('head') or {}
     predictor = head.get('predictor') or {}
-    for part, place in ((neck, 'neck'), (predictor, 'head.predictor')):
+    for part in (neck, predictor):
         if isinstance(part.get('hid_channels'), int) and part['hid_channels'] > most:
-            part['hid_channels'] = changed[f'model.{place}.hid_channels'] = most
+            part['hid_channels'] = most
     old = neck.get('out_channels')
-    if neck.get('type') in ('NonLinearNeck', ) and isinstance(old, int) and old > most:
-        neck['out_channels'] = changed['model.neck.out_channels'] = most
+    if neck.get('type') == 'NonLinearNeck' and isinstance(old, int) and old > most:
+        neck['out_channels'] = most
         for part, names in ((model, ('feat_dim', )), (head, ('in_channels', )), (predictor, ('in_channels',
                                                                                              'out_channels'))):
             for name in names:
                 if part.get(name) == old:
                     part[name] = most
-    return changed

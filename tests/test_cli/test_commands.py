@@ -20,6 +20,7 @@ from mmssl.cli import COMMANDS, main, parser_of
 from mmssl.cli.completion import complete
 from mmssl.cli.methods import methods
 from mmssl.models import algorithms
+from mmssl.utils import machine
 from mmssl.utils.checkpoint import read_checkpoint
 from mmssl.utils.config import load_config
 from mmssl.utils.training_log import TrainingLog
@@ -313,9 +314,9 @@ def test_memory_within_a_container(monkeypatch):
         '/sys/fs/cgroup/memory.current': '500000\n',
         '/sys/fs/cgroup/cpu.max': '150000 100000\n',
     }
-    monkeypatch.setattr(doctor, '_read', lambda path: files.get(path, ''))
-    monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: set(range(16)), raising=False)
-    assert doctor.memory() == (512000, 12000) and doctor.usable_cores() == 2
+    monkeypatch.setattr(machine, 'read_text', lambda path: files.get(path, ''))
+    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: set(range(16)), raising=False)
+    assert machine.memory() == (512000, 12000) and machine.usable_cores() == 2
     files['/sys/fs/cgroup/memory.max'] = 'max\n'
     files['/sys/fs/cgroup/cpu.max'] = 'max 100000\n'
-    assert doctor.memory() == (1024000, 614400) and doctor.usable_cores() == 16
+    assert machine.memory() == (1024000, 614400) and machine.usable_cores() == 16

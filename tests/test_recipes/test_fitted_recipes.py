@@ -19,10 +19,10 @@ from mmssl.recipes.data import find_data
 from mmssl.recipes.facts import MachineFacts, build_source, survey
 from mmssl.recipes.measure import Measured, _evaluation, _per_iteration, measure
 from mmssl.recipes.methods import METHODS
-from mmssl.recipes.times import format_time
 from mmssl.utils.config import OptionText, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.setup_env import torch_threads_of
+from mmssl.utils.times import format_time
 
 CPU = MachineFacts('cpu', 2, 8., bfloat16=True)
 GPU = MachineFacts('cuda', 16, 80., gpu='GPU', gpus=1, bfloat16=True)
