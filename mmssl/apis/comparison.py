@@ -75,6 +75,8 @@ def compare(runs):
     for run in runs:
         if not Path(run).exists():
             raise FileNotFoundError(f'no such run: {run}')
+        if Path(run).is_file() and Path(run).suffix != '.json':
+            raise ConfigError(f'{run} is neither the folder of a run nor a log (TIME.log.json)')
     logs = [TrainingLog(run) for run in runs]
     names = [log.name for log in logs]
     names = names if len(set(names)) == len(names) else [str(run) for run in runs]

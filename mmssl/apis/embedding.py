@@ -19,7 +19,7 @@ from mmssl.interop.reference_models import IMAGENET
 from mmssl.utils import dist
 from mmssl.utils.config import check_sections, load_config
 from mmssl.utils.errors import BrokenImageError, ConfigError, printable
-from mmssl.utils.misc import atomic_write
+from mmssl.utils.misc import atomic_write, existing_folder
 from .image_sources import name_of, source_of
 from .inference import evaluated_parts, pretrained_model, reading_of_folders
 from .preprocessing import cover_steps
@@ -279,11 +279,15 @@ def check_embeddings_path(path, files=()):
         files (Sequence[str]): The images' names, as far as they are known.
 
     Raises:
-        ConfigError: An unknown format; pyarrow is not installed; a name that is no UTF-8, which .parquet cannot hold.
+        ConfigError: An unknown format; its folder cannot be written; pyarrow is not installed; a name that is no UTF-8,
+            which .parquet cannot hold.
     """
     suffix = Path(path).suffix
     if suffix not in ('.npy', '.parquet'):
         raise ConfigError(f'{path}: features are written as .npy or .parquet')
+    folder, writable = existing_folder(path)
+    if not writable:
+        raise ConfigError(f'{path}: nothing can be written into {folder}; name a file in another folder')
     if suffix == '.parquet':
         try:
             import pyarrow  # noqa: F401

@@ -3,7 +3,6 @@
 from __future__ import annotations
 import logging
 import re
-import sys
 import time as clock
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mmssl.utils.command_words import in_our_words, shell_line
 from mmssl.utils.config import check_sections, load_config, override
 from mmssl.utils.config_names import check_settings
 from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
-from mmssl.utils.errors import ConfigError
+from mmssl.utils.errors import ConfigError, check_integer, printable
 from mmssl.utils.launch import find_launcher
 from mmssl.utils.training_log import TrainingLog
 from .image_sources import data_in_files
@@ -75,14 +74,16 @@ def train(data: Any,
     if get_world_size() > 1:
         raise ConfigError('mmssl.train joins the processes itself: call it before torch.distributed.init_process_group')
     if out is not None:
+        if not str(out):
+            raise ConfigError('--out is empty: give the folder of the run, or leave the option out')
         _keep_other_runs(Path(out), overwrite)  # before the images are looked at
     elif not isinstance(data, (str, Path, dict)):
         raise ConfigError('images in memory are written into the folder of the run: give it as out=')
     recipe, meeting = None, _dist_params(settings)
     if find_launcher()[1] == 0:
         if not quiet:
-            print(f'looking at {data if isinstance(data, (str, Path)) else "the images"} and at this machine ...')
-            sys.stdout.flush()
+            what = printable(data) if isinstance(data, (str, Path)) else 'the images'
+            print(f'looking at {what} and at this machine ...', flush=True)
         try:
             data = data_in_files(data, Path(out or '.'))
             recipe = fit(data, method, model, time, epochs, labels, settings, out and str(out), seed)
@@ -169,6 +170,7 @@ def resume(run: str | Path,
         _tell_of_gpus(['resume', str(folder)])
     settings = dict(settings or {})
     if epochs is not None:
+        check_integer(epochs, 'epochs', 1)
         if (load_config(start).get('runner') or {}).get('max_epochs') is None:
             raise ConfigError(f'--epochs {epochs}: this run counts iterations; --set runner.max_iters=N changes them')
         settings['runner.max_epochs'] = epochs

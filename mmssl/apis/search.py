@@ -16,7 +16,7 @@ from mmssl.evaluation.descriptor import Descriptor
 from mmssl.evaluation.features import extract_alone
 from mmssl.evaluation.neighbours import nearest_neighbours
 from mmssl.utils.config_text import parse_config_text
-from mmssl.utils.errors import ConfigError, check_integer, printable
+from mmssl.utils.errors import AbsentFileError, ConfigError, check_integer, printable
 from mmssl.utils.logger import get_root_logger
 from mmssl.utils.misc import atomic_write, file_digest
 from .embedding import embed, told_of
@@ -124,6 +124,10 @@ def search(run, queries, data=None, k=9, layer=None, size=None, workers=0, progr
         FileNotFoundError, ConfigError: See Run.features.
     """
     check_integer(k, 'k', 1)
+    for query in queries:
+        if isinstance(query, (str, os.PathLike)) and not os.path.isfile(os.path.expanduser(query)):
+            raise AbsentFileError(f'{printable(query)} is ' + (
+                'a folder: a query is an image file' if os.path.isdir(query) else 'no image file that is there'))
     asked, norm = run.dataset(list(queries), size)
     wanted = embed(run.model(layer), asked, Descriptor.by(layer, run.cfg), norm, broken='stop').features
     if wanted.ndim != 2:

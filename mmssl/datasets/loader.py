@@ -580,7 +580,9 @@ class PrefetchLoader:
                               'pipeline end with ToTensor and Normalize')
         for values in (self.scale, self.shift):
             if len(values) not in (1, img.shape[1]):
-                raise ConfigError(f'mean and std are of {len(values)} channels, the images have {img.shape[1]}')
+                raise ConfigError(
+                    f'mean and std are of {len(values)} channels, as the network takes them, and the images have '
+                    f'{img.shape[1]}: give images of {len(values)} channels')
         if deep and self.max_value is None:
             raise ConfigError(f'images of {kind} do not say which value is 1: set img_norm_cfg.max_value, to 1 where '
                               'mean and std are in the units of the images')

@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """Everything about a training that can be known before it begins."""
-import os
 import os.path as osp
 import shutil
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from mmssl.datasets.file_check import find_absent
 from mmssl.utils.command_words import counted
 from mmssl.utils.errors import printable
 from mmssl.utils.machine import memory
+from mmssl.utils.misc import existing_folder
 from mmssl.utils.times import format_time
 from .choose import EVALUATIONS
 from .fitting import fit, images_of_a_look
@@ -94,13 +94,11 @@ def check(data, out=None, **how):
 def _look_at_disk(result, cfg, measured):
     kept = (cfg.get('checkpoint_config') or {}).get('max_keep_ckpts', 1)
     needed = measured.checkpoint * (kept + 1)  # one is written before an old one goes
-    folder = osp.abspath(cfg.work_dir)
-    while not osp.isdir(folder):
-        folder = osp.dirname(folder)
+    folder, writable = existing_folder(osp.join(cfg.work_dir, 'latest.pth'))
     free = shutil.disk_usage(folder).free / 1e9
     result.found.append(('disk', f'checkpoints take {needed:.2g} GB, {free:.3g} GB are free in {folder}'))
     if needed > free:
         result.problems.append(f'checkpoints take {needed:.2g} GB, and {free:.2g} GB are free in {folder}: --out names '
                                'another disk, --set checkpoint_config.max_keep_ckpts=1 keeps fewer')
-    if not os.access(folder, os.W_OK):
+    if not writable:
         result.problems.append(f'nothing can be written into {folder}: --out names another folder')

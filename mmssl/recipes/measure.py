@@ -124,6 +124,7 @@ def measure(cfg, seconds=3., least=5):
     cfg.log_config = dict(interval=10**9, hooks=[])
     cfg.checkpoint_config, cfg.evaluation, cfg.log_level = None, None, 'ERROR'
     cfg.resume_from = cfg.profiler_config = None
+    cfg.broken_images = {**(cfg.get('broken_images') or {}), 'max_share': 1.}  # check and the training tell of them
     cfg.workflow = [('train', 1)]
     cfg.runner = dict(type='EpochBasedRunner', max_epochs=10**6)
     set_random_seed(cfg.get('seed') or 0)

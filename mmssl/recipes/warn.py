@@ -27,7 +27,8 @@ def look(plan, method, data, machine, images, batch):
             'Larger scans of the same things help more than anything here')
     if data.broken > 0.01:
         plan.warn(f'{data.broken:.0%} of the images cannot be read, such as {data.first_broken}: '
-                  'tools/analysis_tools/find_broken_images.py lists them; broken_images.max_share lets more of them be')
+                  'tools/analysis_tools/find_broken_images.py lists them. A training ends at 1%, and --set '
+                  'broken_images.max_share=0.5 lets more of them be')
     if data.alike > 0.2:
         harm, help = ('the negatives of an image hold copies of it',
                       ', or a method without negatives (--method byol)') if method in NEGATIVES else \

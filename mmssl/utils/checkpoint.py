@@ -163,7 +163,8 @@ def _read_torch(path, map_location):
             return torch.load(path, map_location=map_location, weights_only=False, pickle_module=InertPickle)
     except _UNREADABLE as error:
         reason = str(error).partition('\n')[0] or 'it ends too early'
-        if isinstance(error, LookupError):  # whose words are a number
+        # words that are a number, or advice about foreign files
+        if isinstance(error, LookupError) or reason.startswith('Weights only load failed'):
             reason = 'its bytes are no weights of torch'
         foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'(?:GLOBAL|object of type) ([\w.]+)',
                                                                           str(error))

@@ -140,7 +140,7 @@ def nearest(name, known, what='known names'):
         return f'did you mean {lowered[close[0]]!r}?'
     if not known:
         return f'{what}: none'
-    return f'{what}: ' + ', '.join(known[:40]) + (', ...' if len(known) > 40 else '')
+    return f'{what}: ' + (', '.join(known) if len(known) <= 40 else f'{", ".join(known[:8])}, ...')
 
 
 def find_path(tree, part):

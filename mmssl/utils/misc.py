@@ -174,6 +174,19 @@ def file_digest(path):
     return digest.hexdigest()
 
 
+def existing_folder(path):
+    """The folder of a file that is to be written, or the nearest one above it that is there.
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        tuple[Path, bool]: The folder, and whether something can be written into it.
+    """
+    folder = next(part for part in Path(path).absolute().parents if part.exists())
+    return folder, folder.is_dir() and os.access(folder, os.W_OK)
+
+
 def ask_for_part(path, offset=0, size=0):
     """Have the system fetch a part of a file, without waiting for it.
 
@@ -255,7 +268,8 @@ def run_tool(main, distributed=False):
                 from .dist import leave_together
                 leave_together()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # a shell may close it
+                sys.stdout.flush()
     except (BrokenImageError, ConfigError, OSError, FloatingPointError) as error:  # the last: a loss that is no number
         if isinstance(error, BrokenPipeError) and _reader_gone():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -206,6 +206,13 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, monkeyp
          'checkpoint no.pth does not exist'),
         (['train', digits, '--out', 'empty', '--epochs', '1', *SMALL, 'resume_from=no.pth'], 1,
          'checkpoint no.pth does not exist'),
+        (['train', digits, '--out', '', '--epochs', '1'], 1, '--out is empty'),
+        (['resume', out, '--epochs', '0'], 1, 'epochs is an integer of at least 1, got 0'),
+        (['compare', out, out / 'epoch_2.pth'], 1, 'epoch_2.pth is neither the folder of a run nor a log'),
+        (['search', digits, digits, '--run', out], 1, 'is a folder: a query is an image file'),
+        (['search', digits, 'no.png', '--run', out], 1, 'no.png is no image file that is there'),
+        (['features', out, digits, '/dev/null/f.npy'], 1, 'nothing can be written into /dev/null'),
+        (['convert', next(digits.glob('*/*.png')), 'a.pth', '--to', 'timm'], 1, 'its bytes are no weights of torch'),
         (['completion'], 1, 'say for which shell: mmssl completion bash or zsh or fish'),
     ):  # yapf: disable
         with pytest.raises(SystemExit) as end:
@@ -216,6 +223,11 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, monkeyp
         assert 'Traceback' not in ''.join(lines) and '--work-dir' not in told[0]
     # a training that does not begin leaves nothing, and the next start takes its place
     assert not Path('runs').exists() and list(Path('empty').iterdir()) == []
+
+
+def test_a_shell_may_close_the_output(mmssl, monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', None)
+    mmssl('completion', 'bash')
 
 
 def test_help_mistakes_and_completion_need_no_torch():
