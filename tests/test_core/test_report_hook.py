@@ -138,11 +138,15 @@ def test_a_training_that_stops_says_so(tmp_path, monkeypatch):
     assert data_of(tmp_path / 'other')['state'] == 'stopped'
 
 
-def test_faults_end_no_training(tmp_path, caplog):
+def test_faults_end_no_training(tmp_path, caplog, monkeypatch):
     model, _, _ = train(tmp_path / 'run', eager(layer='stage9', views=0), epochs=1)
     page = (tmp_path / 'run/report.html').read_text()
     assert 'There are no pictures: ' in page and 'data-chart="0"' in page
     assert sum('the report goes on without pictures' in record.getMessage() for record in caplog.records) == 1
+    # nor do those of the page, such as of a log that somebody has written into
+    monkeypatch.setattr('mmssl.evaluation.run_report.run_page', lambda *_: 1 / 0)
+    train(tmp_path / 'other', eager(max_images=0, views=0), epochs=1)
+    assert not (tmp_path / 'other/report.html').exists() and 'the page is not written: ZeroDivisionError' in caplog.text
 
 
 def test_refused_settings():

@@ -24,7 +24,7 @@ class ReportHook(Hook):
     Training goes on as if nothing had happened: modes of modules and states of random generators are put back. Of the
     time of the training, pages take at most a share: with short intervals, or many images, they are written less often.
     Only the first and the last page are written in any case. A fault in the pictures is told in the log and on the
-    page, and ends no training.
+    page, one of the page in the log; neither ends a training.
 
     Args:
         interval_seconds (float): At least so many seconds from one page to the next.
@@ -173,12 +173,17 @@ class ReportHook(Hook):
         run_report.save_pictures(runner.work_dir, self.pictures)
 
     def _write(self, runner, iteration, state):
-        from mmssl.evaluation import run_report
-        from mmssl.evaluation.run_record import read_run
         try:
-            record = read_run(runner.work_dir, getattr(runner, 'config', None) or {})
+            self._write_page(runner, iteration, state)
         except FileNotFoundError:  # no logger and no config: there is nothing to tell yet
             return
+        except Exception as error:  # such as a full disk, or a log that somebody else writes into
+            runner.logger.warning('ReportHook: the page is not written: %s', describe(error))
+
+    def _write_page(self, runner, iteration, state):
+        from mmssl.evaluation import run_report
+        from mmssl.evaluation.run_record import read_run
+        record = read_run(runner.work_dir, getattr(runner, 'config', None) or {})
         iteration = runner.iter if iteration is None else iteration
         record.state, record.iteration = state, iteration
         record.unit, record.total = ('epoch', runner.max_epochs) if runner.max_epochs else ('iter', runner.max_iters)
@@ -187,10 +192,7 @@ class ReportHook(Hook):
         done = iteration - self._begin_iter
         record.seconds_left = (runner.max_iters - iteration) * record.seconds / done if done else None
         every = max(self.interval, 2 * self._page_cost / self.share)
-        try:
-            run_report.write_page(f'{runner.work_dir}/{run_report.PAGE}', record, self.pictures, every)
-        except OSError as error:
-            runner.logger.warning('ReportHook: %s', error)
+        run_report.write_page(f'{runner.work_dir}/{run_report.PAGE}', record, self.pictures, every)
 
 
 def _views_seen(runner, loader):
