@@ -346,7 +346,8 @@ def sources(plan, found, data, source):
     common = dict(seed=subset.get('seed', 0))
     train['subset'] = dict(common, num=total - held, **(dict(skip=skip) if skip else {}))
     val = dict(train, subset=dict(common, num=held, skip=skip + total - held))
-    plan.note('held out', f'{held} images', 'a tenth of those with labels, at most 1,000, to evaluate on')
+    coarse = f'; so few that one is {1 / held:.0%} of the accuracy' if held < 50 else ''
+    plan.note('held out', f'{held} images', f'a tenth of those with labels, at most 1,000, to evaluate on{coarse}')
     return train, val, total - held
 
 
