@@ -247,8 +247,12 @@ def _part(plan, images, batch, steps, seconds, left, result):
         return images
     part = min(images, max(_FEWEST, int(max(0., left - result.between) / result.iteration)) * batch)
     what = f'{part} of them are taken' if part < images else 'it is taken all the same'
+    rest = seconds * _KEPT - left  # of measuring, the start and evaluations
+    enough = (rest + 20 * each) / _KEPT
+    enough = enough if enough < 60 else math.ceil(enough / 60) * 60  # as it is shown
     plan.warn(f'{format_time(seconds)} are too short for one epoch of the {images} images, which takes '
-              f'{format_time(each)}: {what}. A time of {format_time(20 * each)} would make 20 epochs of all')
+              f'{format_time(each)} beside {format_time(rest)} of measuring, start and evaluations: {what}. A time of '
+              f'{format_time(enough)} would make 20 epochs of all')
     return part
 
 
