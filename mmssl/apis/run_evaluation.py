@@ -53,7 +53,8 @@ class Evaluation:
 
     def __repr__(self):
         lines = [f'{self.images["val"]} images scored, labels of {self.images["train"]}']
-        lines += [f'  {words:40} {value:>7}   random weights {other:>7}' for words, value, other in self.rows()]
+        for words, value, other in self.rows():
+            lines.append(f'  {words:40} {value:>7}' + (f'   random weights {other:>7}' if other else ''))
         return '\n'.join(lines + [f'  {name}: {reason}' for name, reason in self.not_run.items()])
 
     def _repr_html_(self):

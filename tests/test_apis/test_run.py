@@ -241,6 +241,7 @@ def test_evaluate(finished_run, photo_folder, tmp_path):
     assert held_out.images == dict(train=18, val=6) and held_out.knn == expected and held_out.random_weights == {}
     assert held_out.few_label is None and 'fewer than labels_per_class=10' in held_out.not_run['few_label']
     assert 'fewer than labels_per_class=10' in repr(held_out)
+    assert 'random weights' not in repr(held_out)
     files = np.array([str(photo_folder / name) for name in found.files])
     words = [name.split('/')[0] for name in found.files]
     both = run.evaluate((files, words), (files[scored], list(np.array(words)[scored])))
@@ -248,6 +249,7 @@ def test_evaluate(finished_run, photo_folder, tmp_path):
     expected = knn.run(found.features, labels, found.features[scored], labels[scored], k=20)['k20_T0.07_top1']
     assert both.knn == expected and set(both.random_weights) == {'knn', 'few_label', 'linear'}
     assert f'<td>{100 * expected:.1f} %</td>' in both._repr_html_()
+    assert repr(both).count('random weights') == 3
     with pytest.raises(ConfigError, match='train: no labels are known'):
         run.evaluate(photo_folder / 'china')
     with pytest.raises(ConfigError, match='got a tuple of 3'):
