@@ -166,7 +166,7 @@ def test_refused_images(finished_run, photo_folder, tmp_path):
     with pytest.raises(ConfigError, match='an image is a file, a Pillow image or an array'):
         run.transform(3)
     with pytest.raises(FileNotFoundError, match='^no such image: /.*nope.jpg, and neither are others of the 2 images'):
-        finished_run.features(['nope.jpg', 'none.jpg'])
+        run.features(['nope.jpg', 'none.jpg'])
     with pytest.raises(ConfigError, match='layer stage7: .*no stage7'):
         run.features(layer='stage7')
     (tmp_path / 'a.jpg').write_bytes(b'no image')
