@@ -238,9 +238,12 @@ def outcome(work_dir, seconds=None):
     Returns:
         list[str]: The lines.
     """
-    log = TrainingLog(work_dir)
     took = f' in {seconds / 60:.1f} min' if seconds else ''
     lines = ['', f'The training is done{took}; all of it is in {work_dir}']
+    try:
+        log = TrainingLog(work_dir)
+    except FileNotFoundError:  # log_config writes none
+        return lines
     for key, what, words in MEASURES:
         if key not in log.keys():
             continue

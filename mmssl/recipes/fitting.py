@@ -21,6 +21,7 @@ from .recipe import Recipe
 from .shapes import fit_projectors, fit_to_network, put_network
 
 _KEPT = 0.93  # share of the time that iterations and evaluations may take; the rest is start, checkpoints, slow moments
+_LARGEST = 4096  # pixels of a view
 _LOOKS = 10  # evaluations, besides that of random weights
 _SHARE = 0.2  # of the time that evaluations may take
 _FEWEST = 10  # iterations, however short the time
@@ -68,6 +69,9 @@ def fit(data: Any,
         raise ConfigError(
             f'the folder of the run is {out} or {settings["work_dir"]}: leave the setting work_dir out, or '
             'the option --out')
+    if 'runner.max_epochs' in settings and (time is not None or epochs is not None):
+        raise ConfigError('the length is given twice: by the setting runner.max_epochs and by the '
+                          f'{"time" if epochs is None else "epochs"} of the training; leave one out')
     seconds = None if time is None else parse_time(time)
     if epochs is not None:
         check_integer(epochs, 'epochs', 1)
@@ -185,6 +189,8 @@ def _own_settings(settings):
     size = asked['image_size']
     if size is not None:
         check_integer(size, 'image_size', 8)
+        if size > _LARGEST:
+            raise ConfigError(f'image_size is at most {_LARGEST}, got {size}: no network is made for larger views')
     for name in ('flip', 'color_jitter'):
         if not isinstance(asked[name], bool):
             raise ConfigError(f'{name} is true or false, got {asked[name]!r}')

@@ -26,6 +26,8 @@ class Plan:
     def __init__(self, cfg, settings=None):
         self.cfg = cfg
         self.settings = dict(settings or {})
+        if str(self.settings.get('custom_hooks', '')).lower() == 'none':
+            self.settings['custom_hooks'] = []
         self.choices, self.warnings = [], []
         try:
             check_options(cfg, self.settings)

@@ -152,11 +152,22 @@ def override(cfg, options):
         ConfigError: A key leads nowhere.
     """
     options = {key: _typed(value, find_value(cfg, key)) for key, value in options.items()}
+    for key in options:
+        _open_section(cfg, key)
     try:
         cfg.merge_from_dict(_whole_lists(cfg, options))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         words = ' '.join(f'{key}={value}' for key, value in options.items())
         raise ConfigError(f'--cfg-options {words}: {error.args[0] if error.args else error}') from error
+
+
+def _open_section(cfg, key):
+    """Take away what is None above a dotted key, such as `amp` above amp.dtype: mmcv refuses to set values within."""
+    for parent in key.split('.')[:-1]:
+        if hasattr(cfg, 'keys') and parent in cfg and cfg[parent] is None:
+            cfg.pop(parent)
+            return
+        cfg = find_value(cfg, parent)
 
 
 def _typed(value, present):

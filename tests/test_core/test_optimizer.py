@@ -189,6 +189,8 @@ def test_torch_optimizers_in_their_fast_form(cfg):
 def test_unknown_argument_of_an_optimizer():
     with pytest.raises(ConfigError, match="no argument 'momentun'.*did you mean 'momentum'"):
         build_optimizer(Net(), dict(type='SGD', lr=0.1, momentun=0.9))
+    with pytest.raises(ConfigError, match="optimizer.lr is a number, got 'fast'"):
+        build_optimizer(Net(), dict(type='AdamW', lr='fast'))
 
 
 class Progress:

@@ -166,12 +166,16 @@ def test_what_the_user_fixes():
         epochs=1,
         settings={
             'data.samples_per_gpu': OptionText('64'),
+            'amp.dtype': OptionText('bfloat16'),  # where it may have been None
+            'custom_hooks': None,
             'model.head.temperature': OptionText('0.25'),
             'image_size': '48',
             'flip': 'false'
         })
     fixed = {choice.name: choice for choice in recipe.choices if choice.fixed}
-    assert {'method', 'batch size', 'model.head.temperature', 'image size', 'flips', 'epochs'} == set(fixed)
+    assert {
+        'method', 'batch size', 'model.head.temperature', 'image size', 'flips', 'epochs', 'amp.dtype', 'evaluation'
+    } == set(fixed)
     assert fixed['batch size'].value == 64 and recipe.cfg.model.head.temperature == 0.25
     assert recipe.cfg.optimizer.lr == pytest.approx(
         free.cfg.optimizer.lr * math.sqrt(64 / free.cfg.data.samples_per_gpu), rel=1e-2)
@@ -194,8 +198,10 @@ def test_what_the_user_fixes():
     }, 'model is None in the config, and is needed'), ({
             'data.samples_per_gpu': OptionText('0')
     }, 'data.samples_per_gpu is an integer of at least 1, got 0'), ({
-            'runner.max_epochs': OptionText('many')
-    }, "runner.max_epochs is an integer of at least 1, got 'many'"), ({
+            'runner.max_epochs': OptionText('3')
+    }, 'the length is given twice: by the setting runner.max_epochs and by the epochs'), ({
+            'image_size': '100000'
+    }, 'image_size is at most 4096, got 100000'), ({
             'log_level': 'LOUD'
     }, "log_level is 'DEBUG'.*got 'LOUD'"), ({
             'model.neck': OptionText('NonLinearNeck')
@@ -204,6 +210,8 @@ def test_what_the_user_fixes():
     }, 'the folder of the run is here or there')):
         with pytest.raises(ConfigError, match=words):
             fit('digits', epochs=1, settings=settings, out='here')
+    with pytest.raises(ConfigError, match="runner.max_epochs is an integer of at least 1, got 'many'"):
+        fit('digits', settings={'runner.max_epochs': OptionText('many')})
     with pytest.raises(ConfigError, match='one image is there'):
         fit(dict(type='Digits', num_images=1))
 

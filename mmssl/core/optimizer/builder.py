@@ -48,7 +48,8 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
             the rates of a transformer's layers, whatever sets these; see layer_factors.
 
     Raises:
-        ConfigError: An unknown option, one that has nothing to multiply, or a model without a trainable parameter.
+        ConfigError: A learning rate, momentum or weight decay that is no number, an unknown option, one that has
+            nothing to multiply, or a model without a trainable parameter.
     """
     model_type = None  # of the backbone whose layers have rates of their own, where it must be one of these
 
@@ -56,6 +57,9 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         model = unwrap(model)
         cfg = dict(self.optimizer_cfg)
         base = cfg.get('base') if isinstance(cfg.get('base'), dict) else {}  # of LARC
+        for name in ('lr', 'momentum', 'weight_decay'):
+            if name in cfg and not is_number(cfg[name]):
+                raise ConfigError(f'optimizer.{name} is a number, got {cfg[name]!r}')
         known = {*_arguments(cfg), *_arguments(base)} - {'params', 'base'}
         cfg['params'] = gather_groups(self.options(model, {**base, **cfg}, known))
         if not cfg['params']:
