@@ -162,7 +162,7 @@ def test_image_size(side, machine, method, expected):
 
 @pytest.mark.parametrize('data, machine, method, size, expected', [
     (COLOUR, CPU, 'simclr', 32, 'resnet10-narrow'),
-    (COLOUR, CPU, 'simclr', 64, 'resnet18'),
+    (COLOUR, CPU, 'simclr', 64, 'resnet10-narrow'),
     (COLOUR, GPU, 'simclr', 224, 'resnet18'),
     (replace(COLOUR, images=60_000), GPU, 'simclr', 224, 'resnet50'),
     (COLOUR, CPU, 'mae', 64, 'vit_mini'),
@@ -176,7 +176,9 @@ def test_network(data, machine, method, size, expected):
 
 
 @pytest.mark.parametrize('data, machine, expected', [
-    (of_side(28), CPU, 'vicreg'),
+    (of_side(28), CPU, 'simclr'),
+    (of_side(28, channels=1), CPU, 'vicreg'),
+    (of_side(28, dtype='uint16'), CPU, 'vicreg'),
     (of_side(28, channels=13), CPU, 'mocov2'),
     (of_side(28), GPU, 'simclr'),
     (COLOUR, CPU, 'simclr'),
