@@ -2,6 +2,7 @@
 """The one loop that extracts features: any stage, in data-set order, in one process or several."""
 import contextlib
 import re
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -317,8 +318,18 @@ def random_state_kept():
         set_rng_state(state)
 
 
+_ONE_AT_A_TIME = threading.RLock()  # else threads that share a model would ask it for each other's stages
+
+
 @contextlib.contextmanager
 def _evaluating(model, layers, pool_type):
+    """As _changed, when no other thread of this process looks at features, such as one of a web server."""
+    with _ONE_AT_A_TIME, _changed(model, layers, pool_type) as forward:
+        yield forward
+
+
+@contextlib.contextmanager
+def _changed(model, layers, pool_type):
     """Give a function image -> {layer: features} of a model in eval mode; leave the model as it was."""
     if model is None:
         yield lambda img: {'pixels': img.flatten(1)}

@@ -1,5 +1,6 @@
 """Feature extraction: which features, in which order, and what it leaves untouched."""
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -341,3 +342,25 @@ def test_class_token():
     resnet = build_backbone(dict(type='ResNet', depth=18, base_channels=8, stem_channels=8))
     with pytest.raises(ValueError, match='ResNet gives no class token'):
         extract_features(resnet, dataset, layers=('cls_token', ), img_norm_cfg=norm)
+
+
+def test_threads_that_share_a_model():
+    """One that asks for a stage does not change what another one gets."""
+    model, pictures, inside, done = make_model(), Pictures(3), threading.Event(), threading.Event()
+    alone = extract_alone(model, pictures, img_norm_cfg=NORM)['pooled']
+
+    class Slow(Pictures):
+
+        def __getitem__(self, idx):
+            inside.set()
+            done.wait(0.5)
+            return super().__getitem__(idx)
+
+    other = threading.Thread(
+        target=extract_alone, args=(model, Slow(1)), kwargs=dict(layers='stage1', img_norm_cfg=NORM))
+    other.start()
+    assert inside.wait(30)
+    together = extract_alone(model, pictures, img_norm_cfg=NORM)['pooled']
+    done.set()
+    other.join()
+    np.testing.assert_array_equal(together, alone)
