@@ -9,6 +9,7 @@ import torch
 
 from mmssl import __version__
 from mmssl.datasets import build_dataset
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.models import build_algorithm
 from mmssl.utils.collect_env import collect_env
 from mmssl.utils.config import check_sections, config_section
@@ -132,6 +133,7 @@ def _train(run, distributed, notes, diff_seed, deterministic, progress, quiet, g
                 cfg.get('deterministic', False))
     logger.info('Config:\n%s', text)
 
+    Descriptor.of(cfg)  # a wrong one would be found after the training
     with config_section(cfg, 'model'):
         model = build_algorithm(cfg.model)
     model.init_weights()

@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from mmssl.utils.errors import ConfigError
-from .features import extract_features
+from .features import check_layers, extract_features
 from .whitening import Whitening
 
 _MOST = 10_000  # images that a whitening is learned on
@@ -33,13 +33,20 @@ class Descriptor:
         """That of a config; 'pooled' features as they are where it has no section `features`.
 
         Raises:
-            ConfigError: A setting that there is not.
+            ConfigError: A setting, a layer or a pooling that there is not.
         """
         section = dict(cfg.get('features') or {})
         unknown = sorted(set(section) - {'layers', 'pool_type', 'power'})
         if unknown:
             raise ConfigError(f'features has layers, pool_type and power, and no {unknown[0]}')
-        return cls(**section)
+        found = cls(**section)
+        try:
+            check_layers(found.layers, found.pool_type)
+        except ValueError as error:
+            raise ConfigError(f'features: {error}') from error
+        if not 0 <= found.power <= 0.5:
+            raise ConfigError(f'features.power is 0 to 0.5, got {found.power!r}')
+        return found
 
     @classmethod
     def by(cls, layer, cfg):

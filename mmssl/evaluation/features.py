@@ -206,15 +206,25 @@ def extract_alone(model,
                     broken=met)
 
 
+def check_layers(layers, pool_type='average'):
+    """See that features have such names, and that there is such a pooling of stages; see extract_features.
+
+    Raises:
+        ValueError: There is no such layer or pooling.
+    """
+    for layer in layers:
+        if not re.fullmatch(r'pooled|cls_token|neck|head|pixels|patches|stage\d+(_map|_patches)?', layer):
+            raise ValueError(f'unknown layer {layer!r}; there are pooled, cls_token, neck, head, pixels, patches, '
+                             'stageN, stageN_map and stageN_patches')
+        _pooling(pool_type, layer)
+
+
 def _checked_arguments(model, dataset, layers, dtype, device):
     """The model without wrappers, the layers as a tuple, the device; or what is wrong."""
     if dtype not in ('float32', 'float16'):
         raise ValueError(f"dtype must be 'float32' or 'float16', got {dtype!r}")
     layers = (layers, ) if isinstance(layers, str) else tuple(layers)
-    for layer in layers:
-        if not re.fullmatch(r'pooled|cls_token|neck|head|pixels|patches|stage\d+(_map|_patches)?', layer):
-            raise ValueError(f'unknown layer {layer!r}; there are pooled, cls_token, neck, head, pixels, patches, '
-                             'stageN, stageN_map and stageN_patches')
+    check_layers(layers)
     if not len(dataset):
         raise ValueError('the data set is empty')
     model = unwrap(model)

@@ -56,9 +56,11 @@ def _range(img):
     """The 2nd and the 98th percentile of each channel, without missing values; 0 and 255 of uint8."""
     if img.dtype == np.uint8:
         return np.zeros(img.shape[2]), np.full(img.shape[2], 255.)
-    found = np.percentile(
-        np.where(np.isnan(img), np.nanmedian(img), img) if np.isnan(img).any() else img, (2, 98), (0, 1))
-    return np.nan_to_num(found)
+    missing = np.isnan(img)
+    if missing.all():
+        return np.zeros(img.shape[2]), np.ones(img.shape[2])
+    return np.nan_to_num(
+        np.percentile(np.where(missing, np.nanmedian(img), img) if missing.any() else img, (2, 98), (0, 1)))
 
 
 def _in_8_bits(img, channels, ranges):

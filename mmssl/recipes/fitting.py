@@ -7,6 +7,7 @@ import time as clock
 from typing import Any
 
 from mmssl.core.lr_scaling import global_batch
+from mmssl.evaluation.descriptor import Descriptor
 from mmssl.utils.config import load_config, parse_value
 from mmssl.utils.errors import ConfigError, check_integer
 from mmssl.utils.times import format_time, parse_time
@@ -170,6 +171,7 @@ def fit(data: Any,
     choose.how_often(plan, words, math.ceil(length / looks), steps, length)
     choose.schedule(plan, steps, length)
     cfg = plan.finish()
+    Descriptor.of(cfg)  # which says what is wrong with it
     warn.look(plan, method_name, facts, machine, images, batch)
     name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
     if out is None:

@@ -68,3 +68,8 @@ def test_stages_side_by_side():
     assert plain.learn(pooled) is None
     with pytest.raises(ConfigError, match='no whiten'):
         Descriptor.of(Config(dict(features=dict(whiten=1))))
+    for section, message in ((dict(layers=['stage']), "features: unknown layer 'stage'"),
+                             (dict(layers=['stage3'], pool_type='squares'), "features: unknown pool_type 'squares'"),
+                             (dict(layers=['stage3'], power=0.7), 'features.power is 0 to 0.5, got 0.7')):
+        with pytest.raises(ConfigError, match=message):
+            Descriptor.of(Config(dict(features=section)))
