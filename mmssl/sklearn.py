@@ -80,7 +80,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> 'ImageEmbedder':
         """Pre-train on images, or take the network of the run.
 
         Args:
@@ -135,7 +135,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.config_ = copy.deepcopy(run.cfg)
         self.run_ = folder
 
-    def transform(self, X):
+    def transform(self, X) -> np.ndarray:
         """Features of images.
 
         Args:

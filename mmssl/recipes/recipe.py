@@ -55,19 +55,19 @@ class Recipe:
     name: str = 'recipe'
     facts: dict = field(default_factory=dict)
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """list[str]: A line for each choice: what, the value, and why; columns aligned."""
         shown = [(choice.name, choice.shown, choice.reason) for choice in self.choices]
         first, second = (max((len(row[i]) for row in shown), default=0) for i in (0, 1))
         return [f'{name:<{first}}  {value:<{second}}  {reason}' for name, value, reason in shown]
 
-    def comment(self):
+    def comment(self) -> str:
         """str: Lines of comments for the head of a config: the choices with their reasons, and the warnings."""
         lines = []
         for line in [*self.lines(), *(f'Warning: {warning}' for warning in self.warnings)]:
             lines += textwrap.wrap(line, 120, initial_indent='# ', subsequent_indent='#     ')
         return '\n'.join(lines) + '\n'
 
-    def text(self):
+    def text(self) -> str:
         """str: The config as a file, whose head lists the choices. load_config reads it, and tools/train.py trains."""
         return self.comment() + config_text(with_version(self.cfg))
