@@ -6,7 +6,6 @@
   fish: mmssl completion fish > ~/.config/fish/completions/mmssl.fish
 """
 import argparse
-from pathlib import Path
 
 # where nothing is offered, a shell completes names of files
 SCRIPTS = dict(
@@ -92,12 +91,10 @@ def _values(name, choices):
 
 def _configs():
     """The configs that come with mmssl, as they can be named in any folder."""
-    from mmssl.utils.config_file import ROOT
-    for root in (ROOT, ROOT / 'mmssl' / '.mim'):
-        found = [path.relative_to(root) for path in (Path(root) / 'configs').rglob('*.py')]
-        if found:
-            return sorted(str(path) for path in found if '_base_' not in path.parts)
-    return ()
+    from mmssl.recipes.shipped import configs_root
+    root = configs_root()
+    found = (path.relative_to(root) for path in (root / 'configs').rglob('*.py'))
+    return sorted(str(path) for path in found if '_base_' not in path.parts)
 
 
 def _begin(words, start):

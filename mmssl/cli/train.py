@@ -23,6 +23,7 @@ def add_arguments(parser):
         'the catalog')
     parser.add_argument('--out', metavar='DIR', help='folder of the run (default: work_dirs/METHOD_MODEL_DATA)')
     add_choice_options(parser)
+    parser.set_defaults(seed=None)  # with --from that of the config
     parser.add_argument('--overwrite', action='store_true', help='put away the run that is in the folder')
     parser.add_argument(
         '--from',
@@ -56,7 +57,7 @@ def run(args):
                 args.epochs,
                 args.settings,
                 args.labels,
-                args.seed,
+                args.seed or 0,
                 overwrite=args.overwrite)
         else:
             run = pretrain.train_by(

@@ -121,10 +121,10 @@ def draw(chart, place):
     """
     values = [v for _, y in chart.curves.values() for v in y if math.isfinite(v)]
     xs = [v for x, _ in chart.curves.values() for v in x]
-    main, (x, y) = next(iter(chart.curves.items()))
+    x, y = next(iter(chart.curves.values()))
     finite = [v for v in y if math.isfinite(v)]
     lost = sum(not math.isfinite(v) for _, ys in chart.curves.values() for v in ys)
-    words = _in_words(chart, main, x, y, finite)
+    words = _in_words(chart, x, finite)
     note = f'<small class="bad">{lost} values are not finite</small>' if lost else ''
     if not values:
         return (f'<figure class="chart"><figcaption><b>{html.escape(chart.title)}</b></figcaption>'
@@ -175,7 +175,7 @@ def draw(chart, place):
         f'<div class="xticks" aria-hidden="true">{xlabels}<em>{chart.unit}</em></div>{legend}{note}</figure>')
 
 
-def _in_words(chart, main, x, y, finite):
+def _in_words(chart, x, finite):
     """The main curve for those who do not see it."""
     if not finite:
         return f'{chart.title}: no finite value'

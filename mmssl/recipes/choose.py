@@ -126,7 +126,7 @@ def features(plan, network_name, row):
                     {'features': copy.deepcopy(section)}, 'two stages, their places kept, partly whitened')
 
 
-def batch(plan, data, machine, method_name, images, size, row, shape):
+def batch(plan, machine, method_name, images, size, row, shape):
     """Images of one step of a process."""
     wanted = (row and row.keys.get('batch')) or METHODS[method_name].batch
     reason = f'what {method_name} likes'

@@ -135,7 +135,7 @@ def fit(data: Any,
         fit_lengths(plan, images, batch, shape.width)
         choose.rate(plan, method_name, global_batch(plan.cfg, machine.processes), row)
 
-    follow(choose.batch(plan, facts, machine, method_name, images, size, row, shape))
+    follow(choose.batch(plan, machine, method_name, images, size, row, shape))
     choose.speed(plan, machine, facts)
     choose.runtime(plan, seed, out)
     words = choose.evaluation(plan, facts, train_source, val_source, size)

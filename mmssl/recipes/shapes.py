@@ -3,8 +3,6 @@
 from mmssl.utils.errors import ConfigError
 from . import networks
 
-# of the backbone's config, what belongs to the method and not to the network
-_OF_METHOD = ('norm_cfg', 'zero_init_residual', 'frozen_stages', 'with_mask_token', 'stop_grad_conv1')
 _VIT = 'VisionTransformer'
 
 

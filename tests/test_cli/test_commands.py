@@ -23,6 +23,7 @@ from mmssl.models import algorithms
 from mmssl.utils import machine
 from mmssl.utils.checkpoint import read_checkpoint
 from mmssl.utils.config import load_config
+from mmssl.utils.errors import ConfigError
 from mmssl.utils.training_log import TrainingLog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,9 +142,12 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
 
 def _train_on(rank, port, data, folder):
     import contextlib
+    import functools
     import os
 
+    from mmssl.recipes import fitting
     from mmssl.utils import dist
+    fitting.measure = functools.partial(fitting.measure, seconds=0, least=1)  # a user's takes three seconds
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK='0')
     torch.multiprocessing.set_start_method(None, force=True)
     torch.set_num_threads(1)
@@ -283,6 +287,21 @@ def test_every_algorithm_is_among_the_methods():
     assert list(facts) == list(METHODS)
     assert all(f['title'] and f['learns from'] and len(f['learns from']) < 80 and f['recipes'] for f in facts.values())
     assert facts['supcon']['needs'] == 'labels' and facts['mae']['network'] == 'a ViT'
+
+
+def test_a_config_keeps_its_seed(monkeypatch, mmssl):
+    from mmssl.apis import pretrain
+    seeds = []
+
+    def train_by(recipe, out, seed, **how):
+        seeds.append(seed)
+        raise ConfigError('enough')
+
+    monkeypatch.setattr(pretrain, 'train_by', train_by)
+    for words in ([], ['--seed', 3]):
+        with pytest.raises(SystemExit):
+            mmssl('train', '--from', 'mine.py', *words)
+    assert seeds == [None, 3]
 
 
 def test_resume_says_what_takes_all_gpus(monkeypatch, capsys, mmssl, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from mmcv import Config
 
 from mmssl.datasets import build_dataset
+from mmssl.evaluation import descriptor
 from mmssl.evaluation.descriptor import Descriptor
 from mmssl.evaluation.features import extract_features
 from mmssl.evaluation.whitening import Whitening
@@ -45,7 +46,7 @@ def test_fewer_images_than_dimensions():
         Whitening.partial(np.ones((3, 2)), 0.1)
 
 
-def test_stages_side_by_side():
+def test_stages_side_by_side(monkeypatch):
     model = build_backbone(dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=4, base_channels=4))
     data = build_dataset(
         dict(
@@ -61,6 +62,11 @@ def test_stages_side_by_side():
     np.testing.assert_allclose(found['descriptor'], expected, atol=1e-6)
     white = rule.learn(found['descriptor']).apply(found['descriptor'])
     np.testing.assert_allclose(np.linalg.norm(white, axis=1), 1, atol=1e-5)
+    # of many images some are enough to learn from
+    monkeypatch.setattr(descriptor, '_MOST', 5)
+    some = np.sort(np.random.default_rng(0).choice(8, 5, replace=False))
+    learned = rule.learn_from(model, data, img_norm_cfg=norm)
+    np.testing.assert_allclose(learned.mean, found['descriptor'][some].mean(0), atol=1e-6)
 
     plain = Descriptor.of(Config(dict(model={})))
     pooled = extract_features(model, data, img_norm_cfg=norm)['pooled']

@@ -2,7 +2,9 @@
 import html
 import json
 import math
+import os
 import re
+import socket
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from mmssl.evaluation import run_charts
 from mmssl.evaluation.run_page import run_page
 from mmssl.evaluation.run_pictures import look
 from mmssl.evaluation.run_record import read_run
+from mmssl.utils.run_dir import LOCK
 from mmssl.utils.training_log import TrainingLog
 
 CONFIG = '''model = dict(type='SimCLR', backbone=dict(type='ResNet', depth=18))
@@ -102,6 +105,23 @@ def test_short_runs(tmp_path, epochs, of):
     record = read_run(make_run(tmp_path / 'run', epochs, of))
     assert (record.done, record.total) == (epochs, of)
     assert 'NaN' not in run_page(record, {})
+
+
+def test_how_far_a_run_is_and_whether_somebody_trains(tmp_path):
+    """Epochs that are over, the time left by the last iterations; the lock of a process tells, else the age of logs."""
+    folder = make_run(tmp_path / 'run', 2, 5)
+    log, lock = folder / '20261129_194200.log.json', folder / LOCK
+    log.write_text(log.read_text() + json.dumps(dict(mode='train', epoch=3, iter=5, lr=0.1, loss=1., time=0.5)) + '\n')
+    record = read_run(folder)
+    assert (record.state, record.done, record.total, record.iteration) == ('running', 2, 5, 25)
+    assert record.seconds_left == pytest.approx(25 * 0.5)
+    lock.write_text(f'process 4194999 on {socket.gethostname()}, started long ago')  # no process has such a number
+    assert read_run(folder).state == 'stopped'
+    for file in (log, folder / '20261129_194200.log'):
+        os.utime(file, (1, 1))
+    lock.unlink()
+    record = read_run(folder)
+    assert (record.state, record.done, record.seconds_left) == ('stopped', 2, None)
 
 
 def test_losses_that_are_no_numbers(tmp_path):

@@ -65,7 +65,7 @@ def plan_of(settings=None, **parts):
 def test_batch(images, size, machine, expected):
     """What the method likes, less on a CPU for larger images; four steps an epoch in all processes."""
     plan = plan_of()
-    assert choose.batch(plan, COLOUR, machine, 'simclr', images, size, None, SHAPE) == expected
+    assert choose.batch(plan, machine, 'simclr', images, size, None, SHAPE) == expected
     assert plan.get('data.samples_per_gpu') == expected and plan.get('data.drop_last')
 
 
@@ -163,6 +163,7 @@ def test_image_size(side, machine, method, expected):
 @pytest.mark.parametrize('data, machine, method, size, expected', [
     (COLOUR, CPU, 'simclr', 32, 'resnet10-narrow'),
     (COLOUR, CPU, 'simclr', 64, 'resnet10-narrow'),
+    (COLOUR, CPU, 'simclr', 96, 'resnet18'),
     (COLOUR, GPU, 'simclr', 224, 'resnet18'),
     (replace(COLOUR, images=60_000), GPU, 'simclr', 224, 'resnet50'),
     (COLOUR, CPU, 'mae', 64, 'vit_mini'),
