@@ -47,8 +47,8 @@ def find_data(data, labels=None):
         data (str | Path | dict): A folder (of class folders, of `train` and `val`, of shards, of tables, or any tree of
             images), a zip archive, a list of images, an array of them (.npy), a Parquet or Arrow file, the address of
             shards on a server, 'NAME' or 'NAME:SPLIT' of the catalog, or the config of a data source.
-        labels (str | list, optional): Labels in the order of the images, see BaseDataSource: a file, or of a table the
-            name of its column. 'none': labels that are there are not looked at.
+        labels (str | Path | Sequence | ndarray, optional): Labels in the order of the images, see BaseDataSource; or a
+            file of them, or of a table the name of its column. 'none': labels that are there are not looked at.
 
     Returns:
         Data: The data.
@@ -65,7 +65,7 @@ def find_data(data, labels=None):
         found = Data(data['type'].lower(), dict(data), None, f'a data source {data["type"]}')
     else:
         found = _of_text(os.fspath(data) if isinstance(data, os.PathLike) else data)
-    if labels is not None and labels != 'none':
+    if labels is not None and not (isinstance(labels, str) and labels == 'none'):
         _add_labels(found, labels)
     return found
 
@@ -214,8 +214,9 @@ def _add_labels(found, labels):
         raise AbsentFileError(f'labels: no such file: {osp.abspath(osp.expanduser(labels))}; it has a label for each '
                               'image in their order, and the word none leaves labels aside')
     else:
-        found.source['labels'] = labels if isinstance(labels, str) else \
-            os.fspath(labels) if isinstance(labels, os.PathLike) else list(labels)
+        # a config file holds plain numbers
+        found.source['labels'] = os.fspath(labels) if isinstance(labels, (str, os.PathLike)) else \
+            labels.tolist() if hasattr(labels, 'tolist') else list(labels)
 
 
 def _short_name(path):

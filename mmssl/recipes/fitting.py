@@ -9,7 +9,7 @@ from typing import Any
 from mmssl.core.lr_scaling import global_batch
 from mmssl.evaluation.descriptor import Descriptor
 from mmssl.utils.config import load_config, parse_value
-from mmssl.utils.errors import ConfigError, check_integer
+from mmssl.utils.errors import ConfigError, check_integer, short
 from mmssl.utils.times import format_time, parse_time
 from . import choose, warn
 from .data import find_data
@@ -47,7 +47,7 @@ def fit(data: Any,
         time (float | str, optional): Seconds from now until the training is over, or words such as '2h'. Some
             iterations are measured for it, and the number of epochs follows; where not even one fits, that of images.
         epochs (int, optional): Passes over the images, instead of a time.
-        labels (str | list, optional): See find_data.
+        labels (str | Path | Sequence | ndarray, optional): See find_data.
         settings (dict, optional): Value by dotted key of the config; they win over every choice. Three more have no
             single key, since much follows from them: `image_size`, the side of the large views in pixels; `flip`, False
             where a mirrored image is none, as of text; `color_jitter`, False where colours tell images apart.
@@ -62,6 +62,12 @@ def fit(data: Any,
         FileNotFoundError: The data are not there.
         ConfigError: No training can be made of these: with what to do.
     """
+    for name, value in (('method', method), ('model', model)):
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} is a name, or 'auto', got {short(value)}")
+    if not isinstance(settings or {}, dict) or not all(isinstance(key, str) for key in settings or ()):
+        raise ConfigError(f"settings are a dict of values by dotted key, such as {{'optimizer.lr': 0.01}}, got "
+                          f'{short(settings)}')
     began, settings = clock.perf_counter(), dict(settings or {})
     asked = _own_settings(settings)
     if time is not None and epochs is not None:
@@ -85,7 +91,7 @@ def fit(data: Any,
                           'some hundred to learn from')
     facts = survey(source)
     found, facts, source = _grey(found, facts, source)
-    if labels == 'none':
+    if isinstance(labels, str) and labels == 'none':
         facts.classes = facts.labelled = 0
     method_name, row, why = choose.method(method, facts, machine, seconds)
     choose.check_needs(method_name, facts, settings)
