@@ -117,6 +117,21 @@ def network(name, method_name, data, machine, size, row):
     return 'resnet50', f'{data.images} images and a GPU feed it'
 
 
+def check_sizes(plan, method_name, network_name):
+    """See that a network can take all sizes of the views of a method.
+
+    Raises:
+        ConfigError: It cannot; with what to do.
+    """
+    backbone = plan.get('model.backbone')
+    key = dict(TIMMBackbone='img_size', TorchvisionBackbone='image_size').get(backbone['type'])
+    fixed = key in backbone and not backbone.get('dynamic_img_size')
+    if fixed and METHODS[method_name].views in ('crops', 'patches'):
+        raise ConfigError(f'{network_name} takes images of one size, and {method_name} has views of several: take a '
+                          'method of two views, such as --method simclr, or another network, such as --model '
+                          'timm:vit_tiny_patch16_224')
+
+
 def features(plan, network_name, row):
     """By which features a run compares images, where that was measured."""
     section = row and row.keys.get('features')

@@ -117,6 +117,7 @@ def fit(data: Any,
     plan.choose('network', network_why, {'model.backbone': cfg.model.backbone}, network_name)
     if any(key.startswith('model.backbone') for key in settings):
         shape = fit_to_network(cfg.model, size, channels, patch or 4)
+    choose.check_sizes(plan, method_name, network_name)
     fit_projectors(cfg.model, shape.width)
     if row is not None:
         for key, value in row.values.items():
@@ -179,6 +180,7 @@ def fit(data: Any,
     cfg = plan.finish()
     Descriptor.of(cfg)  # which says what is wrong with it
     warn.look(plan, method_name, facts, machine, images, batch)
+    warn.look_at_network(plan, network_name, shape, size)
     name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
     if out is None:
         cfg.work_dir = f'work_dirs/{name}' if 'work_dir' not in settings else cfg.work_dir

@@ -21,6 +21,7 @@ SWINS = dict(
     swin_tiny='tiny',
     swin_small='small',
     swin_base='base')
+_DYNAMIC = ('vision_transformer', 'deit')  # modules of timm whose networks can take images of several sizes
 NAMES = (*(f'resnet{depth}' for depth in RESNETS), *(f'resnet{depth}-narrow' for depth in RESNETS[:3]), *VITS, *SWINS)
 
 
@@ -84,20 +85,28 @@ def wrapped_config(name, channels, size):
     Args:
         name (str): 'timm:NAME' or 'torchvision:NAME'.
         channels (int): Of the images.
-        size (int): Side of the images in pixels, for transformers of timm.
+        size (int): Side of the images in pixels, for transformers.
 
     Returns:
         dict: The config.
 
     Raises:
-        ConfigError: There is no such network, or timm is not installed.
+        ConfigError: There is no such network, timm is not installed, or the size is no multiple of the patches.
     """
     package, _, name = name.partition(':')
     if package == 'torchvision':
         from torchvision.models import list_models
         if name not in list_models():
             raise ConfigError(f'torchvision has no network {name!r}; {nearest(name, list_models())}')
-        return dict(type='TorchvisionBackbone', model_name=name, in_channels=channels)
+        cfg = dict(type='TorchvisionBackbone', model_name=name, in_channels=channels)
+        if name.startswith('vit_'):
+            patch = int(name.rpartition('_')[2])
+            if size % patch:
+                raise ConfigError(
+                    f'torchvision:{name} divides images into patches of {patch} pixels, and the views have '
+                    f'{size}: --set image_size={patch * max(1, round(size / patch))}')
+            cfg['image_size'] = size
+        return cfg
     try:
         import timm
     except ImportError:
@@ -108,6 +117,8 @@ def wrapped_config(name, channels, size):
     fixed = timm.get_pretrained_cfg(name)
     if fixed is not None and getattr(fixed, 'fixed_input_size', False):
         cfg['img_size'] = size
+        if timm.model_entrypoint(name).__module__.rpartition('.')[2] in _DYNAMIC:
+            cfg.update(dynamic_img_size=True, dynamic_img_pad=True)  # small crops, or patches of an image
     return cfg
 
 
@@ -117,9 +128,11 @@ class Shape:
 
     Attributes:
         width (int): Channels of its last map.
+        side (int): Of that map, in positions; 1 where it is a vector.
         numbers (int): Values of all layers together, which a training keeps for the gradients.
     """
     width: int
+    side: int
     numbers: int
 
 
@@ -157,4 +170,4 @@ def shape_of(cfg, size):
         torch.set_rng_state(state)
     last = maps[-1] if isinstance(maps, (tuple, list)) else maps
     last = last[0] if isinstance(last, (tuple, list)) else last
-    return Shape(last.shape[1], sum(numbers))
+    return Shape(last.shape[1], last.shape[-1] if last.ndim == 4 else 1, sum(numbers))

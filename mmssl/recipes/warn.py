@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What speaks against a training before it begins, and what helps."""
 from .methods import NEGATIVES
+from .networks import SMALL_SIZE
 
 
 def look(plan, method, data, machine, images, batch):
@@ -40,3 +41,19 @@ def look(plan, method, data, machine, images, batch):
     if machine.gpus > machine.processes:
         plan.warn(f'{machine.gpus} GPUs are there and one is used: torchrun --nproc_per_node {machine.gpus} -m mmssl '
                   'train ... uses all')
+
+
+def look_at_network(plan, name, shape, size):
+    """Warn where a network of others is made for much larger images.
+
+    Args:
+        plan (Plan): The whole config.
+        name (str): Of the network.
+        shape (networks.Shape): What it makes of an image.
+        size (int): Side of the images in pixels.
+    """
+    if ':' in name and size <= SMALL_SIZE and shape.side <= 2:
+        plan.warn(
+            f'{name} makes a map of {shape.side} x {shape.side} of an image of {size} pixels, which tells little of '
+            f'what is where: one of ours (--model resnet18) looks closer at small images; or --set image_size='
+            f'{4 * size}, which takes longer')

@@ -17,7 +17,7 @@ from mmssl.core.training import build_loader
 from mmssl.datasets import build_dataloader, build_dataset
 from mmssl.datasets.loader import EpochLoader, PrefetchLoader
 from mmssl.evaluation import extract_features, knn, quality, representation
-from mmssl.models import build_algorithm, build_backbone
+from mmssl.models import ALGORITHMS, build_algorithm, build_backbone
 from mmssl.utils.errors import BrokenImageError, ConfigError
 from mmssl.utils.training_log import TrainingLog
 
@@ -235,6 +235,29 @@ def test_collapse_monitor_of_a_transformer():
     hook.views = []
     last = vit(torch.randn(3, 3, 32, 32))[-1][0]
     torch.testing.assert_close(hook.views[0], last.mean((2, 3)).detach())
+
+
+def test_collapse_monitor_of_what_rebuilds_images():
+    """The neck gives pixels, so that the tokens of the backbone are looked at, not its mask; nothing is said."""
+
+    class Masked(nn.Module):
+
+        def forward(self, img):
+            return img.flatten(2), img[:, :, 0, 0], img[:, :, 0, 0].argsort()
+
+    for rebuilds in (True, False):
+        model = nn.Module()
+        model.backbone, model.neck, model.has_fixed_targets = Masked(), nn.Identity(), rebuilds
+        model.neck.rebuilds = rebuilds
+        hook = CollapseMonitorHook()
+        hook.before_run(SimpleNamespace(model=model))
+        hook.views = []
+        tokens = model.backbone(torch.randn(3, 5, 2, 2))[0]
+        assert hook.warned == rebuilds and len(hook.views) == rebuilds
+        if rebuilds:
+            torch.testing.assert_close(hook.views[0], tokens.mean(1))
+    fixed = {name for name, algorithm in ALGORITHMS.module_dict.items() if getattr(algorithm, 'has_fixed_targets', 0)}
+    assert fixed == {'CAE', 'MAE', 'MaskFeat', 'SimMIM'}
 
 
 def train_on_rank(rank, world_size):

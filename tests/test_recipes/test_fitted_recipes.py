@@ -20,6 +20,7 @@ from mmssl.recipes.data import find_data
 from mmssl.recipes.facts import MachineFacts, build_source, survey
 from mmssl.recipes.measure import Measured, _evaluation, _per_iteration, measure
 from mmssl.recipes.methods import METHODS
+from mmssl.recipes.networks import wrapped_config
 from mmssl.utils.config import OptionText, load_config
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.setup_env import torch_threads_of
@@ -354,6 +355,20 @@ def test_what_follows_from_settings(monkeypatch):
     monkeypatch.setattr(fitting, 'look_at_machine', lambda: dataclasses.replace(CPU, cores=64))
     choices = {choice.name: choice for choice in fitted({'data.train.data_source.subset.num': 72}).choices}
     assert choices['batch size'].reason == 'an epoch of 72 images has 2 steps' and choices['workers'].value == 8
+
+
+def test_networks_of_timm_and_the_sizes_of_views():
+    """A vision transformer takes small crops too; what cannot is refused, and too coarse a network is said."""
+    recipe = fit('digits', 'dino', 'timm:test_vit', epochs=1)
+    assert recipe.cfg.model.backbone.dynamic_img_size and recipe.cfg.model.backbone.img_size == 32
+    assert any('makes a map of 2 x 2 of an image of 32 pixels' in words for words in recipe.warnings)
+    with pytest.raises(ConfigError, match='takes images of one size, and jigsaw has views of several'):
+        fit('digits', 'jigsaw', 'timm:mixer_s32_224', epochs=1)
+    for name, size, words in (('vit_b_16', 40, 'patches of 16 pixels, and the views have 40: --set image_size=32'),
+                              ('vit_b_19', 38, 'torchvision has no network')):
+        with pytest.raises(ConfigError, match=words):
+            wrapped_config(f'torchvision:{name}', 3, size)
+    assert wrapped_config('torchvision:vit_b_16', 3, 48)['image_size'] == 48
 
 
 def test_copies_are_no_negatives(photo_folder, tmp_path):

@@ -17,11 +17,13 @@ class CollapseMonitorHook(Hook):
     Adds `feature_std`, `effective_rank` and `uniformity` of the first view to the log (see
     mmssl.evaluation.representation for their scales), and `alignment` of the first two views where both pass through
     the same module. The batch is that of rank 0, the features are those that training computes anyway: nothing is
-    computed twice, and between the intervals nothing at all.
+    computed twice, and between the intervals nothing at all. A method that predicts pixels, gradients or words of its
+    images (`has_fixed_targets`) cannot collapse: of it the figures are logged, and nothing is said.
 
     Args:
         interval (int): Iterations from look to look.
-        part (str, optional): 'neck' or 'backbone', whose output is looked at; by default the neck, where there is one.
+        part (str, optional): 'neck' or 'backbone', whose output is looked at; by default the neck, where there is one
+            whose output are features: a decoder gives none.
         max_samples (int): At most this many samples of the batch are looked at.
         min_std (float): Below this `feature_std`, collapse is reported.
         min_rank (float): Below this `effective_rank`, collapse is reported.
@@ -42,12 +44,14 @@ class CollapseMonitorHook(Hook):
         if dist.get_rank() != 0:
             return
         model = unwrap(runner.model)
-        parts = [self.part] if self.part else ['neck', 'backbone']
+        fixed = getattr(model, 'has_fixed_targets', False)
+        decodes = fixed and getattr(getattr(model, 'neck', None), 'rebuilds', False)
+        parts = [self.part] if self.part else ['backbone'] if decodes else ['neck', 'backbone']
         parts_here = [p for p in parts if getattr(model, p, None) is not None]
         if not parts_here:
             raise ValueError(f'CollapseMonitorHook: {type(model).__name__} has no {" and no ".join(parts)}')
-        # the features of a neck come before what else it gives, those of a backbone are of its last stage
-        self.place = 0 if parts_here[0] == 'neck' else -1
+        self.warned = self.warned or fixed
+        self.of_neck = parts_here[0] == 'neck'
         watched = getattr(model, parts_here[0])
         # stays for the whole run: a compiled module does not notice hooks that come later
         self.handle = watched.register_forward_hook(torch.compiler.disable(self._capture))
@@ -59,7 +63,10 @@ class CollapseMonitorHook(Hook):
     def _capture(self, module, inputs, output):
         if self.views is not None:
             if isinstance(output, (tuple, list)):
-                output = output[self.place]
+                # the features of a neck come before what else it gives, those of a backbone are of its last stage; what
+                # a masked backbone gives besides, such as its mask, has no channels
+                output = output[0] if self.of_neck else next(
+                    (o for o in reversed(output) if isinstance(o, (tuple, list)) or o.ndim > 2), output[-1])
             self.views.append(pool(output).detach())
 
     def before_train_iter(self, runner):

@@ -142,6 +142,8 @@ class BaseModel(BaseModule):
         loss_names (tuple[str]): Keys of the result of `forward_train` that are summed to the loss; its other entries
             are logged. Without a declaration `forward_train` gives no loss but `loss`.
         compares_images (bool): Whether the loss compares the images of a batch with each other.
+        has_fixed_targets (bool): Whether the loss has targets that the images alone give, such as pixels: a network
+            whose features are all alike cannot meet them.
         momentum_parts (tuple[str]): Networks that follow others, which `copy_momentum_parts` copies to them.
         needs_labels (bool): Whether it cannot be trained on samples without a label.
         label_step (str | None): The step of the pipeline that makes the label; None where it is that of the image.
@@ -151,6 +153,7 @@ class BaseModel(BaseModule):
     """
     loss_names = ('loss', )
     compares_images = False
+    has_fixed_targets = False
     momentum_parts = ()
     needs_labels = False
     label_step = None

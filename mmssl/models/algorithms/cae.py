@@ -26,6 +26,7 @@ class CAE(BackboneNeckHead):
         img_norm_cfg (dict): `mean` and `std` by which the data normalises images, on the scale 0 to 1. They are undone
             for the tokenizer.
     """
+    has_fixed_targets = True
     heads = ('CAEHead', )
     momentum_parts = ('teacher', )
 

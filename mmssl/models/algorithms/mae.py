@@ -15,6 +15,7 @@ class MAE(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
+    has_fixed_targets = True
     heads = ('MAEPretrainHead', )
 
     def extract_feat(self, img):

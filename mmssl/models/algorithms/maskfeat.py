@@ -15,6 +15,7 @@ class MaskFeat(BackboneNeckHead):
         hog_para (dict): Arguments of HOGLayerC.
         init_cfg (dict, optional): Initialisation.
     """
+    has_fixed_targets = True
     heads = ('MaskFeatPretrainHead', )
     optional_parts = ('neck', )
 

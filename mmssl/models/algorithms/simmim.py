@@ -14,6 +14,7 @@ class SimMIM(BackboneNeckHead):
         head (dict): Config of the loss.
         init_cfg (dict, optional): Initialisation.
     """
+    has_fixed_targets = True
     heads = ('SimMIMHead', )
 
     def extract_feat(self, img):
