@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from mmcv import Config
 
 from mmssl.benchmarks import photograph_tiles, recipes
 from mmssl.benchmarks.photograph_tiles import make_tiles, photographs
@@ -73,9 +75,23 @@ def test_the_budget_is_kept(tmp_path):
     assert found['figures']['pretrained']['run']['knn'] > found['figures']['random_init']['run']['knn']
 
 
+def test_epochs_of_a_budget(monkeypatch):
+    """Two seconds of processor time for each second of the budget, or seconds by the clock."""
+    monkeypatch.setattr('mmssl.recipes.measure.measure', lambda cfg: SimpleNamespace(cpu=0.5, iteration=0.4))
+    monkeypatch.setattr('mmssl.datasets.build_dataset', lambda cfg: range(105))
+    for budget_of, last, expected, warmup in (('cpu', True, (10, 24), 24), ('wall', True, (10, 15), 15),
+                                              ('wall', False, (11, 14), 15)):
+        data = dict(samples_per_gpu=10, drop_last=last, train={})
+        cfg = Config(dict(data=data, lr_config=dict(warmup_iters=1000)))
+        assert recipes._fit_epochs(cfg, 60, budget_of) == expected
+        assert (cfg.runner.max_epochs, cfg.lr_config.warmup_iters) == (expected[1], warmup)
+
+
 def test_processor_time():
-    """It grows by what a child takes, and not while nothing is done."""
-    busy = 'import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)'
+    """It grows by what a child takes, and a child of it that has ended, and not while nothing is done."""
+    busy = 'import time\nwhile time.process_time() < 0.15: pass\n'
+    busy = f'import subprocess, sys\nsubprocess.run([sys.executable, "-S", "-c", {busy!r}])\n{busy}' \
+        'print(flush=True)\ntime.sleep(60)'
     start = cpu_seconds()
     with subprocess.Popen([sys.executable, '-S', '-c', busy], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
