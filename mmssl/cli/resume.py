@@ -23,4 +23,4 @@ def run(args):
     with our_words():
         found = resume(args.run, args.epochs, args.settings)
     if get_rank() == 0:
-        print('\n'.join(next_steps(found.out)))
+        print('\n'.join(next_steps(found)))

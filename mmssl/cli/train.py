@@ -63,12 +63,12 @@ def run(args):
             run = pretrain.train_by(
                 args.recipe, args.out, settings=args.settings, seed=args.seed, overwrite=args.overwrite)
     if get_rank() == 0:
-        print('\n'.join(next_steps(run.out, args.data)))
+        print('\n'.join(next_steps(run, args.data)))
 
 
-def next_steps(out, data=None):
-    """Lines with the commands that make use of a run."""
-    out, data = str(out), data or 'FOLDER'
+def next_steps(run, data=None):
+    """Lines with the commands that make use of a run; `data` is what was given for its images, None: see its config."""
+    out, data = str(run.out), data or _folder_of(run) or 'FOLDER'
     steps = (
         ('its page, with curves, views and neighbours', ['report', out]),
         ('images that look like one', ['search', data, 'IMAGE', '--run', out]),
@@ -77,3 +77,11 @@ def next_steps(out, data=None):
         ('more epochs', ['resume', out, '--epochs', 'N']),
     )
     return ['What can be done now:'] + [f'  mmssl {shell_line(words):60}  # {what}' for what, words in steps]
+
+
+def _folder_of(run):
+    """The folder of the images of a run, None where it has no such folder alone, or it is not here."""
+    from pathlib import Path
+    source = run.cfg.data.train.get('data_source') or {}
+    folder = source.get('data_prefix')
+    return folder if folder and not source.get('ann_file') and Path(folder).is_dir() else None

@@ -96,7 +96,7 @@ def test_train_tells_choices_progress_and_what_came_of_it(trained):
 
 
 @pytest.mark.long
-def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained, tmp_path, capsys):
+def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained, digits, tmp_path, capsys):
     """By --from in a folder of its own; and resumed from the first epoch, whose comments the new config keeps."""
     out, _ = trained
     saved = out / 'first.py'
@@ -125,6 +125,7 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
 
     mmssl('compare', out, tmp_path / 'stopped', '--out', tmp_path / 'curves.png')
     text = capsys.readouterr().out
+    assert f'mmssl search {digits} IMAGE --run' in text  # after the resumed training, whose config names the images
     assert re.search(r'^runner\.max_epochs +2 +3 *$', text, re.M) and 'choices' not in text
     loss = [TrainingLog(folder).curve('loss')[1][-1] for folder in (out, tmp_path / 'stopped')]
     assert re.search(rf'^loss, last +{loss[0]:.4f} +{loss[1]:.4f}$', text, re.M)
