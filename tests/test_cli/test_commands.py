@@ -125,7 +125,7 @@ def test_the_saved_config_trains_to_the_same_weights_and_says_why(mmssl, trained
 
     mmssl('compare', out, tmp_path / 'stopped', '--out', tmp_path / 'curves.png')
     text = capsys.readouterr().out
-    assert f'mmssl search {digits} IMAGE --run' in text  # after the resumed training, whose config names the images
+    assert f"mmssl search '{digits}' IMAGE --run" in text  # after the resumed training, whose config names the images
     assert re.search(r'^runner\.max_epochs +2 +3 *$', text, re.M) and 'choices' not in text
     loss = [TrainingLog(folder).curve('loss')[1][-1] for folder in (out, tmp_path / 'stopped')]
     assert re.search(rf'^loss, last +{loss[0]:.4f} +{loss[1]:.4f}$', text, re.M)
