@@ -184,6 +184,7 @@ def test_what_the_user_fixes():
     assert steps['RandomResizedCrop'].size == 48 and 'RandomHorizontalFlip' not in steps
     wide = fit('digits', epochs=1, settings={'model.backbone.base_channels': 64})
     assert wide.cfg.model.neck.in_channels == 512  # the neck follows the user's backbone
+    few = dict(type='Digits', num_images=40)
     for settings, words in (({
             'image_size': 'big'
     }, 'image_size is an integer'), ({
@@ -210,16 +211,16 @@ def test_what_the_user_fixes():
             'work_dir': 'there'
     }, 'the folder of the run is here or there')):
         with pytest.raises(ConfigError, match=words):
-            fit('digits', epochs=1, settings=settings, out='here')
+            fit(few, epochs=1, settings=settings, out='here')
     with pytest.raises(ConfigError, match="runner.max_epochs is an integer of at least 1, got 'many'"):
-        fit('digits', settings={'runner.max_epochs': OptionText('many')})
+        fit(few, settings={'runner.max_epochs': OptionText('many')})
     for how, words in ((dict(method=None), "method is a name, or 'auto', got None"), (dict(model=3), 'model is a name'),
                        (dict(settings=['a=1']), r"settings are a dict.*got \['a=1'\]"), (dict(settings={3: 1}),
                                                                                          'settings are')):
         with pytest.raises(ConfigError, match=words):
             fit('digits', epochs=1, **how)
     labels = np.arange(40) % 4
-    labelled = fit(dict(type='Digits', num_images=40), epochs=1, labels=labels)
+    labelled = fit(few, epochs=1, labels=labels)
     assert labelled.facts['data'].classes == 4
     assert f'labels={labels.tolist()}'.replace(' ', '') in re.sub(r'\s', '', labelled.text())
     with pytest.raises(ConfigError, match='one image is there'):
