@@ -290,6 +290,8 @@ def test_the_user_wins_and_is_named():
     assert plan.finish().optimizer == dict(type='AdamW', lr=0.5)
     assert [(choice.name, choice.reason, choice.fixed) for choice in plan.choices] == \
         [('optimizer', 'once more', False), ('rate', 'given', True)]
+    plan = plan_of({'optimizer': dict(type='SGD', lr=0.5)})  # a whole section
+    assert plan.choose('rate', 'because', {'optimizer.lr': 0.2}) == 0.5 and plan.choices[0].fixed
 
 
 @pytest.mark.parametrize('words, data, machine, images, batch', [

@@ -75,6 +75,7 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
         shutil.copytree(photo_folder, parts / part)
     shutil.copy(tmp_path / 'list.txt', parts / 'train')
     shutil.copy(photo_folder / 'china' / '00.jpg', tmp_path / 'one.jpg')
+    (tmp_path / 'tars').mkdir(), (tmp_path / 'tars/a.tar').touch()
     np.save(tmp_path / 'images.npy', np.zeros((4, 8, 8, 3), np.uint8))
     np.save(tmp_path / 'planes.npy', np.zeros((4, 3, 8, 8), np.uint8))
     found = {
@@ -110,8 +111,9 @@ def test_forms_of_data(photo_folder, tiles, tmp_path):
     for data, error, words in (('digitz', ConfigError, "did you mean 'digits'"), ('digits:tast', ConfigError,
                                                                                   "did you mean 'test'"),
                                (str(tmp_path / 'no'), FileNotFoundError, 'no such file or folder'),
-                               (tmp_path / 'planes.npy', ConfigError,
-                                'looks like N x C x H x W'), (tmp_path / 'one.jpg', ConfigError, 'is one image'),
+                               (tmp_path / 'planes.npy', ConfigError, 'looks like N x C x H x W'),
+                               (tmp_path / 'one.jpg', ConfigError, 'is one image'), (tmp_path / 'tars', ConfigError,
+                                                                                     'tar shards without an index'),
                                (3, ConfigError, 'got 3'), (dict(data_prefix='a'), ConfigError, 'a dict with its type')):
         with pytest.raises(error, match=words):
             find_data(data)
