@@ -71,6 +71,16 @@ def test_a_training_may_begin_there(iters, first):
         assert len(said) == expected
 
 
+@pytest.mark.parametrize('iters, said_at', [(10, 6), (100, 60), (250, 150), (300, 150)])
+def test_short_trainings(iters, said_at):
+    """Five looks are made in a short training, and the third in a row says so; from 250 iterations on every 50."""
+    said = []
+    watch([(LN, LN)] * iters, said, iters=iters)
+    assert len(said) == 1 and f'up to iteration {said_at}:' in said[0]
+    watch([(LN - 1, LN)] * iters, said, iters=iters)
+    assert len(said) == 1
+
+
 def train(folder, head, hooks=()):
     view = [dict(type='RandomResizedCrop', size=8, scale=(0.5, 1.))]
     cfg = Config(
@@ -110,7 +120,7 @@ def test_trainings(tmp_path, warnings_of_data):
     assert not [line for line in warnings_of_data if 'ln K' in line]
     runner = train(tmp_path / 'collapsed', dict(teacher_temp=1., student_temp=1.))
     said = [line for line in warnings_of_data if 'ln K' in line]
-    assert len(said) == 1 and 'iteration 150:' in said[0] and 'head.teacher_temp (now 1)' in said[0]
+    assert len(said) == 1 and 'iteration 108:' in said[0] and 'head.teacher_temp (now 1)' in said[0]
     assert sum(isinstance(hook, UniformScoresHook) for hook in runner.hooks) == 1
     own = train(tmp_path / 'own', dict(teacher_temp=1., student_temp=1.), [dict(type='UniformScoresHook', start=10000)])
     assert sum(isinstance(hook, UniformScoresHook) for hook in own.hooks) == 1

@@ -29,13 +29,14 @@ class UniformScoresHook(Hook):
     takes its place. A training may begin there, so that it waits before it looks.
 
     Args:
-        interval (int): Iterations from look to look, each of which waits for the device.
+        interval (int, optional): Iterations from look to look, each of which waits for the device; by default 50, and
+            in a short training a fifth of it.
         start (int, optional): Iterations before the first look; by default a tenth of the training, at most 5,000.
         looks (int): Said when this many looks in a row have found it.
         tolerance (float): How near to the value is at it, as a share of it; of 0, as a difference.
     """
 
-    def __init__(self, interval=50, start=None, looks=3, tolerance=0.01):
+    def __init__(self, interval=None, start=None, looks=3, tolerance=0.01):
         self.interval = interval
         self.start = start
         self.looks = looks
@@ -46,8 +47,9 @@ class UniformScoresHook(Hook):
         head = getattr(unwrap(runner.model), 'head', None)
         uniform = getattr(head, 'uniform_values', None)
         start = min(5000, runner.max_iters // 10) if self.start is None else self.start
+        interval = max(1, min(50, runner.max_iters // 5)) if self.interval is None else self.interval
         if not uniform or dist.get_rank() != 0 or self.found >= self.looks or runner.iter < start \
-                or not self.every_n_iters(runner, self.interval):
+                or not self.every_n_iters(runner, interval):
             return
         uniform = {name: float(value) for name, value in uniform.items()}
         values = {name: float(runner.outputs['log_vars'][name]) for name in uniform}
