@@ -252,7 +252,7 @@ def outcome(work_dir, seconds=None):
         if len(values) > 1:
             figures.append(f'{words.format(values[-1])} at the end')
         lines.append(f'{what}: {", ".join(figures)}')
-        if epochs[0] == 0 and key == 'knn_top1' and len(values) > 1 and values[-1] <= values[0]:
+        if epochs[0] == 0 and key == 'knn_top1' and len(values) > 1 and values[-1] <= values[0] < 1:
             lines.append('warning: the features are no better than those of random weights; a longer training (--time, '
                          '--epochs) or another --method may help, and `mmssl methods` lists these')
     if 'loss' in log.keys():

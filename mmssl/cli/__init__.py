@@ -63,7 +63,13 @@ def main(argv=None):
         main([argv[1], '--help'])
     elif command in COMMANDS:
         module = importlib.import_module(f'mmssl.cli.{command}')
-        run_tool(lambda: module.run(parser_of(command).parse_args(argv[1:])), distributed=command in DISTRIBUTED)
+
+        def run():
+            args = parser_of(command).parse_args(argv[1:])
+            args.words = argv[1:]  # as they were given
+            module.run(args)
+
+        run_tool(run, distributed=command in DISTRIBUTED)
     else:
         what = 'option' if command.startswith('-') else 'command'
         Parser(prog='mmssl').error(f'there is no {what} {command!r}; {nearest(command, COMMANDS, "the commands")}')

@@ -1,4 +1,6 @@
+# Copyright (c) mmssl contributors. All rights reserved.
 """mmssl.train in a process that lives on, as that of a notebook does."""
+import json
 import logging
 import multiprocessing
 
@@ -9,6 +11,7 @@ from mmcv.runner import Hook
 from PIL import Image
 
 import mmssl
+from mmssl.apis import pretrain
 from mmssl.apis.start import _TRAINING
 from mmssl.core.builder import HOOKS
 from mmssl.evaluation.run_record import read_run
@@ -54,3 +57,13 @@ def test_a_training_that_fails_leaves_nothing_behind(photo_folder, tmp_path, mon
         mmssl.train(images, **SMALL)
     with pytest.raises(ConfigError, match='what mmssl.train takes; got tensor.*, 0'):
         mmssl.train(torch.zeros(9, 8, 8), out='run', **SMALL)
+
+
+@pytest.mark.parametrize('values, said', [((0.5, 0.5), True), ((0.5, 0.6), False), ((1., 1.), False), ((0.5, ), False)])
+def test_no_better_than_random_weights(values, said, tmp_path):
+    """It is said after the training, unless random weights leave nothing to learn."""
+    lines = [dict(mode='val', epoch=epoch, iter=epoch, knn_top1=value) for epoch, value in enumerate(values)]
+    (tmp_path / '20260101_000000.log.json').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    found = pretrain.outcome(tmp_path)
+    assert any('accuracy of nearest neighbours' in line for line in found)
+    assert any('no better than those of random weights' in line for line in found) == said

@@ -456,6 +456,8 @@ def test_checks(photo_folder, tmp_path, monkeypatch, capsys):
     good = check(photo_folder, out=tmp_path / 'run')
     assert not good.problems and any('few' in words for words in good.recipe.warnings)
     assert {'data', 'readable', 'labels', 'memory', 'time', 'disk'} <= {name for name, _ in good.found}
+    main(['check', str(photo_folder), '--epochs', '3'])
+    assert capsys.readouterr().out.endswith(f'it can train: mmssl train {photo_folder} --epochs 3\n')
     for i in range(4):
         (photo_folder / 'china' / f'x{i}.jpg').write_bytes(b'no image')
     (tmp_path / 'list.txt').write_text(''.join(f'{p}\n' for p in photo_folder.glob('*/0*')) + f'{tmp_path}/no.jpg\n')
