@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From images to a trained network in one call: what `mmssl train`, `mmssl resume` and mmssl.train do."""
 from __future__ import annotations
+import contextlib
 import logging
 import re
 import time as clock
@@ -31,6 +32,19 @@ MEASURES = (
 )
 
 
+@contextlib.contextmanager
+def _quiet_mmcv():
+    """mmcv tells of each layer how it is initialised; the config says so too."""
+    logger = logging.getLogger('mmcv')
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@_quiet_mmcv()
 @random_state_kept()
 def train(data: Any,
           method: str = 'auto',
@@ -70,7 +84,6 @@ def train(data: Any,
             is a process group already, in which one process cannot measure iterations alone; or another thread trains.
         FileNotFoundError: There are no such data.
     """
-    _quieten()
     if get_world_size() > 1:
         raise ConfigError('mmssl.train joins the processes itself: call it before torch.distributed.init_process_group')
     if out is not None:
@@ -97,6 +110,7 @@ def train(data: Any,
     return train_by(recipe, out, overwrite=overwrite, quiet=quiet, notes=[met])
 
 
+@_quiet_mmcv()
 def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, quiet=False, notes=()):
     """Train by a recipe.
 
@@ -111,7 +125,6 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
     Returns:
         Run: What came of it.
     """
-    _quieten()
     name, comment = None, ''
     if isinstance(recipe, Recipe):
         cfg, settings = recipe.cfg, None
@@ -139,6 +152,7 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
         notes=[*filter(None, notes)])
 
 
+@_quiet_mmcv()
 @random_state_kept()
 def resume(run: str | Path,
            epochs: int | None = None,
@@ -158,7 +172,6 @@ def resume(run: str | Path,
     Raises:
         ConfigError: There is no run, or a setting cannot change in the midst of one.
     """
-    _quieten()
     folder = Path(run)
     if not folder.exists():
         raise FileNotFoundError(f'no such run: {folder.absolute()}')
@@ -268,8 +281,3 @@ def _tell_of_gpus(words):
     if gpus > 1 and find_launcher()[2] == 1:
         print(f'{gpus} GPUs are there and one is used: torchrun --nproc_per_node {gpus} -m mmssl {shell_line(words)} '
               'uses all')
-
-
-def _quieten():
-    """mmcv tells of each layer how it is initialised; the config says so too."""
-    logging.getLogger('mmcv').setLevel(logging.WARNING)

@@ -31,10 +31,12 @@ def _alone():
         raise ConfigError(
             'another thread of this process is training: they would share the random numbers and the log. '
             'Begin when it is done, or in a process of its own')
+    threads = torch.get_num_threads()
     try:
         with folders_let_go():
             yield
     finally:
+        torch.set_num_threads(threads)
         close_log_file()
         _TRAINING.release()
 

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Subset
 
 from mmssl.core.evaluation import single_gpu_test
+from mmssl.core.training import autocast, build_loader, init_random_seed, set_random_seed, train_model
 from mmssl.datasets import build_dataset
 from mmssl.datasets.classes import align_classes
 from mmssl.evaluation import extract_features
@@ -21,7 +22,6 @@ from mmssl.utils.logger import get_root_logger
 from mmssl.utils.setup_env import setup_multi_processes
 from .inference import pretrained_model
 from .run_dir import open_run
-from .train import autocast, build_loader, init_random_seed, set_random_seed, train_model
 
 
 def transfer(args, recipes):

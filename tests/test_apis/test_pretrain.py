@@ -27,6 +27,7 @@ class Breaking(Hook):
 
     def after_train_iter(self, runner):
         if runner.epoch == 1:
+            assert torch.get_num_threads() == 3
             assert multiprocessing.active_children()
             raise KeyError('broken')
 
@@ -38,16 +39,17 @@ def test_a_training_that_fails_leaves_nothing_behind(photo_folder, tmp_path, mon
     images = [Image.open(path).resize((32, 32)) for path in sorted(photo_folder.rglob('*.jpg'))]
     settings = {
         'data.workers_per_gpu': 1,
+        'torch_num_threads': 3,
         'data.samples_per_gpu': 12,
         'custom_hooks': [dict(type='ReportHook'), dict(type='Breaking')]
     }
-    before = str(get_rng_state())
+    before, threads = str(get_rng_state()), torch.get_num_threads()
     with pytest.raises(ConfigError, match='Breaking: KeyError'):
         mmssl.train(images, out='run', settings=settings, **SMALL)
     assert str(get_rng_state()) == before and np.load('run/images.npy').shape == (24, 32, 32, 3)
     assert not _held and (tmp_path / 'run' / LOCK).stat().st_size == 0
     assert read_run('run').state == 'stopped' and 'Stopped before its end' in (tmp_path / 'run/report.html').read_text()
-    assert not multiprocessing.active_children()
+    assert not multiprocessing.active_children() and torch.get_num_threads() == threads
     logger = logging.getLogger('mmssl')
     assert not any(isinstance(handler, logging.FileHandler) for handler in logger.handlers)
 

@@ -4,6 +4,7 @@
 IN_ITERATION = {
     ('mmssl/core/hooks/collapse_monitor.py', 'after_train_iter'): 'logs what it saw, at its interval only',
     ('mmssl/core/hooks/odc_hook.py', 'evaluate'): 'logs the sizes of clusters, at its interval only',
+    ('mmssl/core/hooks/uniform_scores.py', 'after_train_iter'): 'compares the loss, at its interval only',
     ('mmssl/core/log_buffer.py', 'average'): 'one transfer of all means, at the log interval only',
     ('mmssl/models/algorithms/cae.py', 'check_batch'): 'looks once at the first batch',
     ('mmssl/models/heads/cae_head.py', 'tokens'): 'moves the tokenizer to the device, once',

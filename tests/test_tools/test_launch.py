@@ -83,7 +83,7 @@ def test_interrupted_in_a_terminal(tmp_path, number, status):
     last = text.strip().splitlines()[-1]
     assert last.startswith('interrupted in epoch ') and f'the last checkpoint is {folder}/iter_' in last
     assert last.endswith(f'go on with: python {ROOT}/tools/train.py {CONFIG} --work-dir ' +
-                         f"'{tmp_path}/John'\"'\"'s run' --auto-resume")
+                         f'"{tmp_path}/John\'s run" --auto-resume')
     assert 'Traceback' not in text and re.search(r'iteration \d+/22000  epoch 1/1000  loss \d', text)
     assert '--gpus 2 is left aside' in text and '--gpu-ids 0 1 is left aside: there is no GPU' in text
     assert len(list(folder.glob('iter_*.pth'))) == 1 and not list(folder.glob('*.tmp'))

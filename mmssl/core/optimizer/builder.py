@@ -58,7 +58,7 @@ class DefaultOptimizerConstructor(_DefaultOptimizerConstructor):
         cfg = dict(self.optimizer_cfg)
         base = cfg.get('base') if isinstance(cfg.get('base'), dict) else {}  # of LARC
         for name in ('lr', 'momentum', 'weight_decay'):
-            if name in cfg and not is_number(cfg[name]):
+            if cfg.get(name) is not None and not is_number(cfg[name]):
                 raise ConfigError(f'optimizer.{name} is a number, got {cfg[name]!r}')
         known = {*_arguments(cfg), *_arguments(base)} - {'params', 'base'}
         cfg['params'] = gather_groups(self.options(model, {**base, **cfg}, known))
