@@ -309,7 +309,8 @@ def table(cells):
         '10 labels a class: raw pixels, random, trained |', f'|{" --- |" * 9}'
     ]
     for cell in cells:
-        given = ''.join(f', {key}={value}' for key, value in cell.get('fixed', {}).items())
+        given = f', seed {cell["seed"]}' * bool(cell['seed']) + ''.join(f', {key}={value}'
+                                                                        for key, value in cell.get('fixed', {}).items())
         place = f'| {cell["setting"]} | {_minutes(cell["budget"])} | {cell["kind"]}{given}'
         if 'error' in cell:
             lines.append(f'{place} | failed: {cell["error"]} |{" |" * 5}')

@@ -63,6 +63,7 @@ def test_finished_cells_are_kept(call_tool, tmp_path):
 def test_a_failed_cell_is_told():
     found = recipes.table([dict(setting='digits', budget=60., kind='fixed', seed=0, error='no memory'), cell()])
     assert '| digits | 1 min | fixed | failed: no memory |' in found and found.count('\n') == 4
+    assert '| fitted, seed 2: vicreg' in recipes.table([dict(cell(), seed=2)])
     columns = {line.count('|') for line in found.splitlines()}
     assert len(columns) == 1  # it is a table
 
