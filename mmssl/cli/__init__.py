@@ -66,7 +66,7 @@ def main(argv=None):
 
         def run():
             args = parser_of(command).parse_args(argv[1:])
-            args.words = argv[1:]  # as they were given
+            args.command_line = argv[1:]  # as it was given
             module.run(args)
 
         run_tool(run, distributed=command in DISTRIBUTED)

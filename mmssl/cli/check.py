@@ -32,4 +32,4 @@ def run(args):
     print('\n'.join(found.lines()))
     if found.problems:
         sys.exit(1)
-    print('it can train: ' + shell_line(['mmssl', 'train', *args.words]))
+    print('it can train: ' + shell_line(['mmssl', 'train', *args.command_line]))

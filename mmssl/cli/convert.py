@@ -49,7 +49,7 @@ def run(args):
     from mmssl.apis.run import Run
     from mmssl.apis.run_dir import last_start
     from mmssl.interop.conversion import convert_file
-    options = {key: value for key, value in vars(args).items() if key != 'words'}
+    options = {key: value for key, value in vars(args).items() if key != 'command_line'}
     source, output = options.pop('input'), options.pop('output')
     if Path(source).is_dir() and last_start(Path(source)):
         source = str(Run(source).checkpoint)

@@ -17,6 +17,7 @@ def run(args):
     import json
 
     from mmssl.recipes.shipped import shipped_recipes
+    from mmssl.utils.command_words import counted
     from mmssl.utils.errors import ConfigError
     rows = [row for row in shipped_recipes() if all(word.lower() in row.searched for word in args.words)]
     if not rows:
@@ -30,6 +31,6 @@ def run(args):
     widths = [max(map(len, column)) for column in zip(*cells)]
     for row in cells:
         print('  '.join(f'{cell:<{width}}' for cell, width in zip(row, widths)).rstrip())
-    print(f'{len(rows)} config{"s" * (len(rows) > 1)}, below {", ".join(sorted({row.folder for row in rows})[:4])}'
+    print(f'{counted(len(rows), "config")}, below {", ".join(sorted({row.folder for row in rows})[:4])}'
           f'{", ..." if len({row.folder for row in rows}) > 4 else ""}. Figures are of those who published them: '
           'docs/en/model_zoo.md says who')

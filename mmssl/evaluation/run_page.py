@@ -3,10 +3,10 @@
 import html
 import json
 import math
-import shlex
 import time
 from pathlib import Path
 
+from mmssl.utils.command_words import shell_line
 from mmssl.utils.errors import printable
 from mmssl.utils.misc import json_ready
 from mmssl.utils.times import format_time
@@ -43,8 +43,8 @@ def run_page(record, pictures=None, every=30):
         _suites(record),
         _facts(record),
         '</main>',
-        f'<footer>mmssl {html.escape(_version())} · <code>mmssl report '
-        f'{html.escape(shlex.quote(printable(record.folder)))}</code> '
+        f'<footer>mmssl {html.escape(_version())} · <code>'
+        f'{html.escape(shell_line(["mmssl", "report", printable(record.folder)]))}</code> '
         'writes this page anew.</footer>',
     ]
     data = dict(

@@ -1,6 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """A recipe is fitted to data, machine and time: it is a config that trains, and says why it is as it is."""
 import dataclasses
+import json
 import math
 import random
 import re
@@ -481,6 +482,10 @@ def test_commands(tmp_path, capsys):
     assert '0.01' in capsys.readouterr().out
     cfg = load_config(tmp_path / 'byol.py')
     assert (cfg.model.type, cfg.optimizer.lr, cfg.runner.max_epochs) == ('BYOL', 0.01, 2)
+    main(['recipes', 'simclr-resnet18_folder', '--json'])  # the option is none of the words
+    assert [row['name'] for row in json.loads(capsys.readouterr().out)] == ['simclr-resnet18_folder']
+    main(['recipes', 'simclr-resnet18_folder'])
+    assert '\n1 config, below ' in capsys.readouterr().out
     main(['recipes', 'simclr', 'resnet50', 'vissl'])
     out = capsys.readouterr().out
     assert 'vissl-simclr_resnet50_64xb64-coslr-100e_in1k ' in out and '64.4 top 1, linear evaluation' in out
