@@ -1,5 +1,7 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """What a user gives as images -> the data source that a trained network reads them from."""
+import contextlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -62,7 +64,8 @@ def data_in_files(data, folder):
 
     Args:
         data (str | Path | dict | Sequence): See source_of.
-        folder (Path): Where arrays and lists of names are written to.
+        folder (Path): Where arrays and lists of names are written to. Other images that are there stay, as those of a
+            run that is put away; then a number is added to the name of the file.
 
     Returns:
         str | dict: As it is; a list of files; or the config of a data source.
@@ -75,9 +78,13 @@ def data_in_files(data, folder):
         return data
     folder.mkdir(parents=True, exist_ok=True)
     if _are_names(data):
-        with atomic_write(folder / 'images.json') as file:  # a name may have spaces and digits, as labels in a text
-            json.dump([os.path.abspath(os.path.expanduser(name)) for name in data], file)
-        return str(folder / 'images.json')
+        names = [os.path.abspath(os.path.expanduser(name)) for name in data]
+        # a name may have spaces and digits, as labels in a text
+        path = _free(folder, '.json', lambda other: json.loads(other.read_text()) == names)
+        if not path.exists():
+            with atomic_write(path) as file:
+                json.dump(names, file)
+        return str(path)
     if not isinstance(data, np.ndarray):
         arrays = [np.asarray(image) for image in data]
         shapes = {array.shape for array in arrays}
@@ -87,9 +94,22 @@ def data_in_files(data, folder):
                 'give a list of files, or a folder')
         data = np.stack(arrays)
     Arrays(images=data)  # it looks whether they are images
-    with atomic_write(folder / 'images.npy', 'wb') as file:
-        np.save(file, data)
-    return dict(type='Arrays', data_prefix=str(folder / 'images.npy'))
+    path = _free(folder, '.npy', lambda other: np.array_equal(np.load(other, mmap_mode='r'), data))
+    if not path.exists():
+        with atomic_write(path, 'wb') as file:
+            np.save(file, data)
+    return dict(type='Arrays', data_prefix=str(path))
+
+
+def _free(folder, end, is_same):
+    """A file images*END of a folder that is not there, or holds the same images."""
+    for number in itertools.count(1):
+        path = folder / f'images{f"_{number}" if number > 1 else ""}{end}'
+        if not path.exists():
+            return path
+        with contextlib.suppress(ValueError):  # another file of that name
+            if is_same(path):
+                return path
 
 
 def check_images(data):

@@ -99,7 +99,17 @@ def train(data: Any,
             print(f'looking at {what} and at this machine ...', flush=True)
         try:
             data = data_in_files(data, Path(out or '.'))
-            recipe = fit(data, method, model, time, epochs, labels, settings, out and str(out), seed)
+            recipe = fit(
+                data,
+                method,
+                model,
+                time,
+                epochs,
+                labels,
+                settings,
+                out and str(out),
+                seed,
+                on_folder=lambda folder: _keep_other_runs(folder, overwrite))
         except (ConfigError, OSError) as error:
             recipe = error
     # only now: iterations that are measured by one process would wait for the others

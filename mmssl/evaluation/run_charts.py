@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 _POINTS = 400  # of a curve, at most
+_LARGEST = 1e300  # value that is drawn: the height of a chart and sums of values must be floats
 
 
 class Chart(NamedTuple):
@@ -77,7 +78,11 @@ def _fits(key, pattern):
 
 
 def _thinned(x, y):
-    """At most so many points, each the mean of its neighbours; an epoch that has a value that is none keeps it."""
+    """At most so many points, each the mean of its neighbours; an epoch that has a value that is none keeps it.
+
+    Values beyond _LARGEST count as infinite.
+    """
+    y = [v if abs(v) <= _LARGEST else v * math.inf for v in y]
     step = math.ceil(len(x) / _POINTS)
     if step == 1:
         return x, y

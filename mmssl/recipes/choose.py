@@ -455,8 +455,7 @@ def threads(plan, measure, machine, measured):
 def runtime(plan, seed, out):
     """Seed, folder and what every recipe shares."""
     plan.put('seed', seed)
-    if out is not None:
-        plan.put('work_dir', str(out))
+    plan.put('work_dir', out)
 
 
 def how_often(plan, words, interval, steps, epochs):

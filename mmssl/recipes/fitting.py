@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import os
 import time as clock
-from typing import Any
+from typing import Any, Callable
 
 from mmssl.core.lr_scaling import global_batch
 from mmssl.evaluation.descriptor import Descriptor
@@ -37,7 +37,8 @@ def fit(data: Any,
         settings: dict[str, Any] | None = None,
         out: str | os.PathLike | None = None,
         seed: int = 0,
-        measured: bool | None = None) -> Recipe:
+        measured: bool | None = None,
+        on_folder: Callable[[str], Any] | None = None) -> Recipe:
     """Choose a config for what is there, each value with its reason.
 
     Args:
@@ -54,6 +55,7 @@ def fit(data: Any,
         out (str | Path, optional): Folder of the run, work_dir of the config.
         seed (int): Of the training.
         measured (bool, optional): Whether some iterations are measured; None: where `time` is given, or a GPU is there.
+        on_folder (callable, optional): Takes the folder of the run as soon as it is known, before anything is measured.
 
     Returns:
         Recipe: The config, what was chosen and what speaks against it. It is the same for the same facts.
@@ -118,6 +120,10 @@ def fit(data: Any,
     if any(key.startswith('model.backbone') for key in settings):
         shape = fit_to_network(cfg.model, size, channels, patch or 4)
     choose.check_sizes(plan, method_name, network_name)
+    name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
+    out = str(out or settings.get('work_dir') or f'work_dirs/{name}')
+    if on_folder is not None:
+        on_folder(out)
     fit_projectors(cfg.model, shape.width)
     if row is not None:
         for key, value in row.values.items():
@@ -181,9 +187,6 @@ def fit(data: Any,
     Descriptor.of(cfg)  # which says what is wrong with it
     warn.look(plan, method_name, facts, machine, images, batch)
     warn.look_at_network(plan, network_name, shape, size)
-    name = f'{method_name}_{network_name.replace(":", "-")}_{found.name}'.replace('/', '-')
-    if out is None:
-        cfg.work_dir = f'work_dirs/{name}' if 'work_dir' not in settings else cfg.work_dir
     cfg.choices = [choice.stored() for choice in plan.choices]
     facts = dict(data=facts, machine=machine, **({} if result is None else dict(measured=result)))
     return Recipe(cfg, plan.choices, plan.warnings, name, facts)

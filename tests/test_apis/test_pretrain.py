@@ -12,6 +12,7 @@ from PIL import Image
 
 import mmssl
 from mmssl.apis import pretrain
+from mmssl.apis.image_sources import data_in_files
 from mmssl.apis.start import _TRAINING
 from mmssl.core.builder import HOOKS
 from mmssl.evaluation.run_record import read_run
@@ -59,6 +60,21 @@ def test_a_training_that_fails_leaves_nothing_behind(photo_folder, tmp_path, mon
         mmssl.train(images, **SMALL)
     with pytest.raises(ConfigError, match='what mmssl.train takes; got tensor.*, 0'):
         mmssl.train(torch.zeros(9, 8, 8), out='run', **SMALL)
+
+
+def test_images_of_a_run_that_is_put_away_stay(tmp_path):
+    """Its config names them."""
+    zeros, ones = np.zeros((2, 8, 8), np.uint8), np.ones((2, 8, 8), np.uint8)
+    for images, name in ((zeros, 'images.npy'), (ones, 'images_2.npy'), (zeros, 'images.npy'),
+                         (ones[:1], 'images_3.npy')):  # yapf: disable
+        found = data_in_files(images, tmp_path)
+        assert found == dict(type='Arrays', data_prefix=str(tmp_path / name))
+        assert np.array_equal(np.load(tmp_path / name), images)
+    for names, name in ((['a.jpg'], 'images.json'), (['b.jpg'], 'images_2.json'), (['a.jpg'], 'images.json')):
+        assert data_in_files(names, tmp_path) == str(tmp_path / name)
+    (tmp_path / 'images.npy').write_bytes(b'of the user')
+    assert data_in_files(zeros, tmp_path)['data_prefix'] == str(tmp_path / 'images_4.npy')
+    assert (tmp_path / 'images.npy').read_bytes() == b'of the user' and len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.mark.parametrize('values, said', [((0.5, 0.5), True), ((0.5, 0.6), False), ((1., 1.), False), ((0.5, ), False)])

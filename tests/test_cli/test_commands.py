@@ -20,6 +20,7 @@ from mmssl.cli import COMMANDS, main, parser_of
 from mmssl.cli.completion import complete
 from mmssl.cli.methods import methods
 from mmssl.models import algorithms
+from mmssl.recipes import fitting
 from mmssl.utils import machine
 from mmssl.utils.checkpoint import read_checkpoint
 from mmssl.utils.config import load_config
@@ -228,6 +229,18 @@ def test_every_refusal_is_one_sentence(mmssl, trained, digits, tmp_path, monkeyp
         assert 'Traceback' not in ''.join(lines) and '--work-dir' not in told[0]
     # a training that does not begin leaves nothing, and the next start takes its place
     assert not Path('runs').exists() and list(Path('empty').iterdir()) == []
+
+
+def test_a_run_in_the_default_folder_is_refused_before_anything_is_measured(mmssl, trained, digits, tmp_path,
+                                                                            monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fitting, 'measure', lambda *args, **kwargs: pytest.fail('measured'))
+    shutil.copytree(trained[0], 'work_dirs/simclr_resnet10-narrow_some-digits', symlinks=True)
+    shutil.copytree(trained[0], 'other', symlinks=True)
+    for more, name in (([], 'work_dirs/simclr_resnet10-narrow_some-digits'), (['work_dir=other'], 'other')):
+        with pytest.raises(SystemExit):
+            mmssl('train', digits, '--time', '1m', *SMALL, *more)
+        assert f'{name} holds a run up to epoch_2.pth' in capsys.readouterr().err
 
 
 def test_a_shell_may_close_the_output(mmssl, monkeypatch):

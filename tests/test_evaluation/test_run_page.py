@@ -107,6 +107,19 @@ def test_short_runs(tmp_path, epochs, of):
     assert 'NaN' not in run_page(record, {})
 
 
+def test_values_too_large_for_a_chart(tmp_path):
+    """They count as infinite; the others are drawn."""
+    folder = make_run(tmp_path / 'run', 2, 2)
+    losses = [1., 1e308, -1.7e308, 4e300, float('nan'), 2.]
+    rows = [dict(mode='train', epoch=1, iter=i + 1, lr=1e308, loss=loss) for i, loss in enumerate(losses)]
+    (folder / '20261129_194200.log.json').write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    page = run_page(read_run(folder), {})
+    text = text_of(page)
+    assert '4 values are not finite' in text and 'Loss 2' in text
+    assert 'All values are NaN or infinite' in text  # the learning rate
+    assert 'inf' not in ''.join(re.findall(r' d="([^"]*)"', page))
+
+
 def test_how_far_a_run_is_and_whether_somebody_trains(tmp_path):
     """Epochs that are over, the time left by the last iterations; the lock of a process tells, else the age of logs."""
     folder = make_run(tmp_path / 'run', 2, 5)
