@@ -157,6 +157,10 @@ class DatasetCatalog:
         return [(name, split, absent_path(source_config(entry, split)), origin)
                 for name, (splits, origin) in self._entries().items() for split, entry in splits.items()]
 
+    def names(self):
+        """list[str]: Names of all data sets, present or not."""
+        return [*self._entries()]
+
     def list(self):
         """list[str]: Names of the data sets of which at least one split is there."""
         return list(dict.fromkeys(name for name, _, absent, _ in self.describe() if absent is None))

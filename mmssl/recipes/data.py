@@ -83,7 +83,7 @@ def _of_text(text):
         return _of_file(path)
     name, _, split = text.partition(':')
     if '/' not in text and os.sep not in text:
-        catalog = CATALOG._entries()
+        catalog = CATALOG.names()
         if name in catalog:
             return _of_catalog(name, split)
         raise ConfigError(f'{text!r} is no file or folder here, and no data set of the catalog; '
