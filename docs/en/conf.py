@@ -29,4 +29,4 @@ default_role = 'code'
 html_theme = 'furo'
 html_title = f'mmssl {release}'
 # without a network there is no inventory of other packages to link to
-nitpick_ignore_regex = [('py:class', r'(numpy|torch|mmcv|nn|pathlib)\..*|Tensor|ndarray|Path')]
+nitpick_ignore_regex = [('py:class', r'(numpy|torch|mmcv|nn|pathlib|os|typing|collections)\..*|Tensor|ndarray|Path')]
