@@ -145,6 +145,8 @@ def _read(path):
         if not isinstance(row, dict):
             raise ConfigError(f'{path}, line {number} is no line of a log: {line[:60]!r}')
         if all(key in row for key in _PLACE):
+            if row['mode'] != 'train':
+                row.pop('lr', None)  # nothing is trained by it; before the training it is the one without warm-up
             for name, rate in (row['lr'].items() if isinstance(row.get('lr'), dict) else ()):
                 row[f'lr.{name}'] = rate
             rows.append(row)

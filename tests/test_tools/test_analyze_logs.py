@@ -143,6 +143,20 @@ def test_half_a_line(work_dir, tmp_path):
         TrainingLog(path)
 
 
+def test_the_learning_rate_is_that_of_training(tmp_path):
+    """A line of an evaluation has one that nothing was trained by; before a warm-up it is the highest."""
+    rows = [
+        dict(mode='val', epoch=0, iter=0, lr=0.4, knn_top1=0.5),
+        dict(mode='train', epoch=1, iter=5, lr=0.1, loss=2.),
+        dict(mode='train', epoch=1, iter=10, lr=0.2, loss=1.),
+        dict(mode='val', epoch=1, iter=5, lr=0.2, knn_top1=0.6)
+    ]
+    path = tmp_path / '20260101_000000.log.json'
+    path.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    log = TrainingLog(path)
+    assert log.curve('lr') == ([0.5, 1], [0.1, 0.2]) and log.curve('knn_top1') == ([0, 1], [0.5, 0.6])
+
+
 def test_logs_of_other_kinds(tmp_path):
     """Iteration-based runs count on; validation has a length of its own; several learning rates; no times."""
     path = tmp_path / '1.log.json'
