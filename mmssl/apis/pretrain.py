@@ -1,7 +1,6 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """From images to a trained network in one call: what `mmssl train`, `mmssl resume` and mmssl.train do."""
 from __future__ import annotations
-import contextlib
 import logging
 import re
 import time as clock
@@ -19,6 +18,7 @@ from mmssl.utils.config_names import check_settings
 from mmssl.utils.dist import broadcast_object, get_rank, get_world_size, init_dist
 from mmssl.utils.errors import ConfigError, check_integer, printable
 from mmssl.utils.launch import find_launcher
+from mmssl.utils.logger import quiet_logs
 from mmssl.utils.training_log import TrainingLog
 from .image_sources import data_in_files
 from .run import Run
@@ -32,19 +32,7 @@ MEASURES = (
 )
 
 
-@contextlib.contextmanager
-def _quiet_mmcv():
-    """mmcv tells of each layer how it is initialised; the config says so too."""
-    logger = logging.getLogger('mmcv')
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@_quiet_mmcv()
+@quiet_logs(logging.WARNING, ['mmcv'])  # of each layer it tells how it is initialised; the config says so too
 @random_state_kept()
 def train(data: Any,
           method: str = 'auto',
@@ -120,7 +108,7 @@ def train(data: Any,
     return train_by(recipe, out, overwrite=overwrite, quiet=quiet, notes=[met])
 
 
-@_quiet_mmcv()
+@quiet_logs(logging.WARNING, ['mmcv'])
 def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, quiet=False, notes=()):
     """Train by a recipe.
 
@@ -162,7 +150,7 @@ def train_by(recipe, out=None, *, settings=None, seed=None, overwrite=False, qui
         notes=[*filter(None, notes)])
 
 
-@_quiet_mmcv()
+@quiet_logs(logging.WARNING, ['mmcv'])
 @random_state_kept()
 def resume(run: str | Path,
            epochs: int | None = None,

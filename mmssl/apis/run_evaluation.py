@@ -1,6 +1,5 @@
 # Copyright (c) mmssl contributors. All rights reserved.
 """How good features of a run are for classes, in one call: nearest neighbours, few labels, a linear classifier."""
-import contextlib
 import html
 import logging
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from mmssl.recipes.data import find_data
 from mmssl.utils.dist import default_device
 from mmssl.utils.errors import ConfigError
 from mmssl.utils.indices import rows_by_value
+from mmssl.utils.logger import quiet_logs
 from .embedding import told_of
 from .image_sources import source_of
 from .suite import Context, random_model, run_protocols
@@ -90,21 +90,8 @@ def evaluate(run, train, val=None, layer=None, size=None, workers=0, seed=0, ran
     Raises:
         ConfigError: There are no labels.
     """
-    with _quiet():
+    with quiet_logs(logging.ERROR):  # what the user is to know is in the result
         return _evaluate(run, train, val, layer, size, workers, seed, random_weights)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Context without the log: what the user is to know is in the result."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ('mmcv', 'mmssl'))}
-    try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
 
 
 def _evaluate(run, train, val, layer, size, workers, seed, random_weights):

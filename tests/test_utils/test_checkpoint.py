@@ -292,6 +292,7 @@ def test_a_frozen_part_is_loaded_whole(case, tmp_path, caplog):
     with pytest.raises(CheckpointError, match='a frozen part: .*; .* \\(backbone'):
         load_weights(narrow_probe(), str(tmp_path / 'a.pth'))
     caplog.clear()
+    caplog.set_level('INFO', get_root_logger().name)
     narrow_probe(False, init_cfg).init_weights()
     assert [record.levelname for record in caplog.records
             if re.search('missing,|mismatched,.*kept', record.message)] == ['INFO', 'WARNING']
